@@ -1,0 +1,17 @@
+// The addon's entry: registers functions, nothing else.
+#include "binding/functions.h"
+
+namespace {
+
+Napi::Object initialise(Napi::Env env, Napi::Object exports) {
+  soundspot::binding::register_system(env, exports);
+  soundspot::binding::register_signal(env, exports);
+  soundspot::binding::register_model(env, exports);
+  soundspot::binding::register_training(env, exports);
+  soundspot::binding::register_checkpoint(env, exports);
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(soundspot, initialise)

@@ -1,0 +1,105 @@
+#include "binding/convert.h"
+
+namespace soundspot::binding {
+
+Napi::Value tensor_to_javascript(Napi::Env env, const Tensor& tensor) {
+  const at::NoGradGuard no_grad;
+  auto* held = new Tensor(tensor.detach().to(at::kFloat).contiguous());
+  const auto count = static_cast<size_t>(held->numel());
+  Napi::Object result = Napi::Object::New(env);
+  if (count == 0) {
+    delete held;
+    result.Set("data", Napi::Float32Array::New(env, 0));
+  } else {
+    // The array looks at the tensor's memory; the tensor lives as long as the array.
+    const Napi::ArrayBuffer buffer =
+        Napi::ArrayBuffer::New(env, held->mutable_data_ptr<float>(), count * sizeof(float),
+                               [](Napi::Env, void*, Tensor* kept) { delete kept; }, held);
+    result.Set("data", Napi::Float32Array::New(env, count, buffer, 0));
+  }
+  Napi::Array shape = Napi::Array::New(env, static_cast<size_t>(tensor.dim()));
+  for (int64_t i = 0; i < tensor.dim(); ++i) {
+    shape.Set(static_cast<uint32_t>(i), Napi::Number::New(env, static_cast<double>(tensor.size(i))));
+  }
+  result.Set("shape", shape);
+  return result;
+}
+
+Tensor tensor_from_javascript(const Napi::Value& value) {
+  const auto object = value.As<Napi::Object>();
+  const auto data = object.Get("data").As<Napi::Float32Array>();
+  const auto dimensions = object.Get("shape").As<Napi::Array>();
+  std::vector<int64_t> shape;
+  int64_t count = 1;
+  for (uint32_t i = 0; i < dimensions.Length(); ++i) {
+    shape.push_back(dimensions.Get(i).As<Napi::Number>().Int64Value());
+    count *= shape.back();
+  }
+  if (count != static_cast<int64_t>(data.ElementLength())) {
+    throw to_javascript(value.Env(), "ERR_SHAPE", "A tensor's data length is not the product of its shape.");
+  }
+  return at::from_blob(data.Data(), shape, at::kFloat);
+}
+
+namespace {
+
+Napi::Value member(const Napi::Object& object, const char* name) {
+  const Napi::Value value = object.Get(name);
+  if (value.IsUndefined()) {
+    throw to_javascript(object.Env(), "ERR_INTERNAL", std::string("The addon was not given ") + name + ".");
+  }
+  return value;
+}
+
+}  // namespace
+
+double number(const Napi::Object& object, const char* name) { return member(object, name).ToNumber().DoubleValue(); }
+
+int64_t integer(const Napi::Object& object, const char* name) { return member(object, name).ToNumber().Int64Value(); }
+
+bool boolean(const Napi::Object& object, const char* name) { return member(object, name).ToBoolean().Value(); }
+
+model::ModelConfig model_config(const Napi::Object& object) {
+  model::ModelConfig config;
+  config.image_size = integer(object, "imageSize");
+  config.image_stages = integer(object, "imageStages");
+  config.image_stride = integer(object, "imageStride");
+  config.image_width = integer(object, "imageWidth");
+  config.audio_stages = integer(object, "audioStages");
+  config.audio_width = integer(object, "audioWidth");
+  config.dim = integer(object, "dim");
+  config.target_slots = integer(object, "targetSlots");
+  config.off_target_slots = integer(object, "offTargetSlots");
+  config.shared_slots = boolean(object, "sharedSlots");
+  config.iterations = integer(object, "iterations");
+  config.mlp_hidden = integer(object, "mlpHidden");
+  config.decoder_hidden = integer(object, "decoderHidden");
+  config.decoder_layers = integer(object, "decoderLayers");
+  config.mask_probability = number(object, "maskProbability");
+  const auto audio = object.Get("audio").As<Napi::Object>();
+  config.audio.sample_rate = integer(audio, "sampleRate");
+  config.audio.seconds = number(audio, "seconds");
+  config.audio.window = integer(audio, "window");
+  config.audio.hop = integer(audio, "hop");
+  config.audio.log_offset = number(audio, "logOffset");
+  config.audio.scale = number(audio, "scale");
+  return config;
+}
+
+std::vector<std::shared_ptr<Sample>> samples(const Napi::Value& value) {
+  const auto array = value.As<Napi::Array>();
+  std::vector<std::shared_ptr<Sample>> result;
+  for (uint32_t i = 0; i < array.Length(); ++i) result.push_back(unwrap<Sample>(array.Get(i)));
+  return result;
+}
+
+std::pair<Tensor, Tensor> stack(const std::vector<std::shared_ptr<Sample>>& samples) {
+  std::vector<Tensor> images, spectrograms;
+  for (const auto& sample : samples) {
+    images.push_back(sample->image);
+    spectrograms.push_back(sample->spectrogram);
+  }
+  return {at::stack(images), at::stack(spectrograms)};
+}
+
+}  // namespace soundspot::binding

@@ -1,0 +1,59 @@
+// Values across the N-API door: handles, tensors, configurations.
+#pragma once
+
+#include <napi.h>
+
+#include <shared_mutex>
+
+#include "binding/job.h"
+#include "model/localizer.h"
+
+namespace soundspot::binding {
+
+/// A model and the lock that keeps a training step apart from inference.
+struct ModelHandle {
+  explicit ModelHandle(std::shared_ptr<model::Localizer> value) : localizer(std::move(value)) {}
+  std::shared_ptr<model::Localizer> localizer;
+  std::shared_mutex mutex;
+};
+
+/// A picture and a sound, ready for the model.
+struct Sample {
+  Tensor image;        // [3, size, size]
+  Tensor spectrogram;  // [1, F, T]
+};
+
+/// Hands a C++ object to JavaScript; freed by the garbage collector or release().
+template <class T>
+Napi::Value wrap(Napi::Env env, std::shared_ptr<T> value) {
+  return Napi::External<std::shared_ptr<T>>::New(env, new std::shared_ptr<T>(std::move(value)),
+                                                 [](Napi::Env, std::shared_ptr<T>* held) { delete held; });
+}
+
+/// @throws Napi::Error ERR_DISPOSED when the handle was released.
+template <class T>
+std::shared_ptr<T> unwrap(const Napi::Value& value) {
+  if (!value.IsExternal()) throw to_javascript(value.Env(), "ERR_INTERNAL", "A native handle was expected.");
+  const std::shared_ptr<T> held = *value.As<Napi::External<std::shared_ptr<T>>>().Data();
+  if (!held) throw to_javascript(value.Env(), "ERR_DISPOSED", "The model was disposed. Load or create it again.");
+  return held;
+}
+
+/// `{ data: Float32Array, shape }` over the tensor's own memory where it is contiguous float32.
+Napi::Value tensor_to_javascript(Napi::Env env, const Tensor& tensor);
+
+/// A tensor over the memory of `{ data: Float32Array, shape }`; the caller keeps the object alive.
+Tensor tensor_from_javascript(const Napi::Value& value);
+
+/// Numbers read from an object by name; a missing one is an internal error, since TypeScript validated it.
+double number(const Napi::Object& object, const char* name);
+int64_t integer(const Napi::Object& object, const char* name);
+bool boolean(const Napi::Object& object, const char* name);
+
+model::ModelConfig model_config(const Napi::Object& object);
+
+/// Pictures and spectrograms of an array of Sample handles, stacked.
+std::vector<std::shared_ptr<Sample>> samples(const Napi::Value& array);
+std::pair<Tensor, Tensor> stack(const std::vector<std::shared_ptr<Sample>>& samples);
+
+}  // namespace soundspot::binding

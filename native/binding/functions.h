@@ -1,0 +1,14 @@
+// Each part of the door puts its functions on the addon's exports.
+#pragma once
+
+#include <napi.h>
+
+namespace soundspot::binding {
+
+void register_system(Napi::Env env, Napi::Object exports);
+void register_signal(Napi::Env env, Napi::Object exports);
+void register_model(Napi::Env env, Napi::Object exports);
+void register_training(Napi::Env env, Napi::Object exports);
+void register_checkpoint(Napi::Env env, Napi::Object exports);
+
+}  // namespace soundspot::binding

@@ -1,0 +1,94 @@
+// Work off the event loop: a promise for what a function computes on a thread of Node's pool.
+#pragma once
+
+#include <napi.h>
+
+#include <exception>
+#include <functional>
+#include <new>
+
+#include "error.h"
+#include "torch.h"
+
+namespace soundspot::binding {
+
+/// A JavaScript Error with the stable `code` of the failure.
+inline Napi::Error to_javascript(Napi::Env env, const std::string& code, const std::string& message) {
+  Napi::Error error = Napi::Error::New(env, message);
+  error.Set("code", Napi::String::New(env, code));
+  return error;
+}
+
+/// Runs `work`, and fills code and message with what it throws.
+template <class Work>
+bool guarded(const Work& work, std::string& code, std::string& message) {
+  try {
+    work();
+    return true;
+  } catch (const Error& error) {
+    code = error.code();
+    message = error.what();
+  } catch (const c10::Error& error) {
+    code = "ERR_INTERNAL";
+    message = std::string("LibTorch: ") + error.what_without_backtrace();
+  } catch (const std::bad_alloc&) {
+    code = "ERR_INTERNAL";
+    message = "Out of memory. Use a smaller batch or a smaller picture.";
+  } catch (const std::exception& error) {
+    code = "ERR_INTERNAL";
+    message = error.what();
+  }
+  return false;
+}
+
+/// One asynchronous call: input by capture, its result, its error.
+template <class Result>
+class Job final : public Napi::AsyncWorker {
+ public:
+  using Work = std::function<Result()>;
+  using Convert = std::function<Napi::Value(Napi::Env, Result&)>;
+
+  /// `inputs` stay alive until the job is done, so that `work` may read their memory.
+  static Napi::Value run(Napi::Env env, const std::vector<Napi::Value>& inputs, Work work, Convert convert) {
+    auto* job = new Job(env, std::move(work), std::move(convert));
+    Napi::Array kept = Napi::Array::New(env, inputs.size());
+    for (size_t i = 0; i < inputs.size(); ++i) kept.Set(static_cast<uint32_t>(i), inputs[i]);
+    job->inputs_ = Napi::Persistent(kept.As<Napi::Object>());
+    const Napi::Promise promise = job->deferred_.Promise();
+    job->Queue();
+    return promise;
+  }
+
+ protected:
+  void Execute() override {
+    std::string message;
+    if (!guarded([&] { result_ = work_(); }, code_, message)) SetError(message);
+  }
+
+  void OnOK() override {
+    const Napi::HandleScope scope(Env());
+    try {
+      deferred_.Resolve(convert_(Env(), result_));
+    } catch (const Napi::Error& error) {
+      deferred_.Reject(error.Value());
+    }
+  }
+
+  void OnError(const Napi::Error& error) override {
+    const Napi::HandleScope scope(Env());
+    deferred_.Reject(to_javascript(Env(), code_, error.Message()).Value());
+  }
+
+ private:
+  Job(Napi::Env env, Work work, Convert convert)
+      : Napi::AsyncWorker(env), deferred_(env), work_(std::move(work)), convert_(std::move(convert)) {}
+
+  Napi::Promise::Deferred deferred_;
+  Work work_;
+  Convert convert_;
+  Result result_{};
+  std::string code_ = "ERR_INTERNAL";
+  Napi::ObjectReference inputs_;
+};
+
+}  // namespace soundspot::binding

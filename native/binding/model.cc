@@ -1,0 +1,252 @@
+// Models: creation, parameters, encoding, localization.
+#include "binding/convert.h"
+#include "binding/functions.h"
+#include "losses/false_negatives.h"
+#include "losses/loss.h"
+#include "model/heatmap.h"
+
+namespace soundspot::binding {
+
+namespace {
+
+using model::Outputs;
+
+// createModel(config, seed) → Promise<handle>
+Napi::Value create_model(const Napi::CallbackInfo& call) {
+  const model::ModelConfig config = model_config(call[0].As<Napi::Object>());
+  const auto seed = static_cast<uint64_t>(call[1].As<Napi::Number>().Int64Value());
+  return Job<std::shared_ptr<ModelHandle>>::run(
+      call.Env(), {},
+      [=] { return std::make_shared<ModelHandle>(std::make_shared<model::Localizer>(config, seed)); },
+      [](Napi::Env env, std::shared_ptr<ModelHandle>& handle) { return wrap(env, handle); });
+}
+
+// release(handle): what no running job holds is freed at once
+Napi::Value release(const Napi::CallbackInfo& call) {
+  call[0].As<Napi::External<std::shared_ptr<ModelHandle>>>().Data()->reset();
+  return call.Env().Undefined();
+}
+
+// parameters(handle) → Promise<{ name, shape, data, trainable }[]>, copies
+Napi::Value parameters(const Napi::CallbackInfo& call) {
+  const auto handle = unwrap<ModelHandle>(call[0]);
+  return Job<std::vector<model::Parameter>>::run(
+      call.Env(), {},
+      [handle] {
+        const std::shared_lock lock(handle->mutex);
+        const at::NoGradGuard no_grad;
+        std::vector<model::Parameter> copies;
+        for (const model::Parameter& parameter : handle->localizer->parameters().all()) {
+          const Tensor copy = parameter.value.detach().to(at::kFloat).clone(at::MemoryFormat::Contiguous);
+          copies.push_back({parameter.name, copy, parameter.trainable});
+        }
+        return copies;
+      },
+      [](Napi::Env env, std::vector<model::Parameter>& copies) {
+        Napi::Array list = Napi::Array::New(env, copies.size());
+        for (size_t i = 0; i < copies.size(); ++i) {
+          auto item = tensor_to_javascript(env, copies[i].value).As<Napi::Object>();
+          item.Set("name", copies[i].name);
+          item.Set("trainable", copies[i].trainable);
+          list.Set(static_cast<uint32_t>(i), item);
+        }
+        return list;
+      });
+}
+
+// setParameters(handle, { name, shape, data }[]) → Promise<void>; all or nothing
+Napi::Value set_parameters(const Napi::CallbackInfo& call) {
+  const auto handle = unwrap<ModelHandle>(call[0]);
+  const auto list = call[1].As<Napi::Array>();
+  std::vector<std::pair<std::string, Tensor>> tensors;
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    const auto item = list.Get(i).As<Napi::Object>();
+    tensors.emplace_back(item.Get("name").As<Napi::String>().Utf8Value(), tensor_from_javascript(item));
+  }
+  return Job<bool>::run(
+      call.Env(), {call[1]},
+      [handle, tensors] {
+        const std::unique_lock lock(handle->mutex);
+        model::Parameters& target = handle->localizer->parameters();
+        target.check(tensors);
+        for (const auto& [name, tensor] : tensors) target.assign(name, tensor);
+        return true;
+      },
+      [](Napi::Env env, bool&) { return env.Undefined(); });
+}
+
+void set_attention(Napi::Env env, Napi::Object& result, const model::JointAttention& attention) {
+  result.Set("imageSlots", tensor_to_javascript(env, attention.image_slots));
+  result.Set("audioSlots", tensor_to_javascript(env, attention.audio_slots));
+  result.Set("imageQueries", tensor_to_javascript(env, attention.image_queries));
+  result.Set("audioQueries", tensor_to_javascript(env, attention.audio_queries));
+  result.Set("imageOnImage", tensor_to_javascript(env, attention.image_on_image));
+  result.Set("audioOnImage", tensor_to_javascript(env, attention.audio_on_image));
+  result.Set("audioOnAudio", tensor_to_javascript(env, attention.audio_on_audio));
+  result.Set("imageOnAudio", tensor_to_javascript(env, attention.image_on_audio));
+}
+
+// encode(handle, samples, { sharpening, bfloat16 }) → Promise<outputs>, batch first
+Napi::Value encode(const Napi::CallbackInfo& call) {
+  const auto handle = unwrap<ModelHandle>(call[0]);
+  const auto batch = samples(call[1]);
+  const auto options = call[2].As<Napi::Object>();
+  const double sharpening = number(options, "sharpening");
+  const bool bfloat16 = boolean(options, "bfloat16");
+  return Job<Outputs>::run(
+      call.Env(), {},
+      [=] {
+        const auto [images, spectrograms] = stack(batch);
+        const std::shared_lock lock(handle->mutex);
+        return handle->localizer->infer(images, spectrograms, sharpening, bfloat16);
+      },
+      [](Napi::Env env, Outputs& outputs) {
+        Napi::Object result = Napi::Object::New(env);
+        result.Set("imageFeatures", tensor_to_javascript(env, outputs.image_features));
+        result.Set("audioFeatures", tensor_to_javascript(env, outputs.audio_features));
+        set_attention(env, result, outputs.attention);
+        return result;
+      });
+}
+
+struct Spot {
+  Tensor heatmap, audio_map, image_map;  // [height, width]
+  Tensor mask;                           // bool
+  std::vector<model::Region> regions;
+  double confidence = 0;
+  model::JointAttention attention;  // of this sample, [S, …]
+};
+
+model::JointAttention select(const model::JointAttention& batch, int64_t index) {
+  model::JointAttention one;
+  one.image_slots = batch.image_slots[index];
+  one.audio_slots = batch.audio_slots[index];
+  one.image_queries = batch.image_queries[index];
+  one.audio_queries = batch.audio_queries[index];
+  one.image_on_image = batch.image_on_image[index];
+  one.audio_on_image = batch.audio_on_image[index];
+  one.audio_on_audio = batch.audio_on_audio[index];
+  one.image_on_audio = batch.image_on_audio[index];
+  return one;
+}
+
+struct LocalizeOptions {
+  double sharpening, threshold, alpha;  // α below 0: no refinement
+  bool bfloat16;
+  std::vector<std::pair<int64_t, int64_t>> sizes;  // height and width of each map
+};
+
+std::vector<Spot> localize_batch(const model::Localizer& localizer, const Tensor& images, const Tensor& spectrograms,
+                                 const LocalizeOptions& options) {
+  const at::NoGradGuard no_grad;
+  const model::ModelConfig& config = localizer.config();
+  const Outputs outputs = localizer.infer(images, spectrograms, options.sharpening, options.bfloat16);
+  const Tensor similarity = losses::target_similarity(outputs.attention.image_slots, outputs.attention.audio_slots,
+                                                      config.target_slots);
+  const int64_t side = config.image_tokens_per_side();
+  std::vector<Spot> spots;
+  for (int64_t i = 0; i < images.size(0); ++i) {
+    const auto [height, width] = options.sizes[static_cast<size_t>(i)];
+    Spot spot;
+    spot.attention = select(outputs.attention, i);
+    const auto map_of = [&](const Tensor& rows) {
+      return model::heatmap(rows.narrow(0, 0, config.target_slots).unsqueeze(0), side, height, width);
+    };
+    const Tensor audio = map_of(spot.attention.audio_on_image), image = map_of(spot.attention.image_on_image);
+    spot.audio_map = audio[0];
+    spot.image_map = image[0];
+    spot.heatmap = options.alpha < 0 ? audio[0] : model::refine(audio, image, options.alpha)[0];
+    spot.heatmap = spot.heatmap.contiguous();
+    spot.mask = (spot.heatmap >= options.threshold).to(at::kByte).contiguous();
+    spot.regions = model::regions(spot.heatmap, options.threshold);
+    spot.confidence = similarity[i][i].item<double>();
+    spots.push_back(std::move(spot));
+  }
+  return spots;
+}
+
+Napi::Value spot_to_javascript(Napi::Env env, const Spot& spot) {
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("heatmap", tensor_to_javascript(env, spot.heatmap));
+  result.Set("audioMap", tensor_to_javascript(env, spot.audio_map));
+  result.Set("imageMap", tensor_to_javascript(env, spot.image_map));
+  auto* mask = new Tensor(spot.mask);
+  const auto count = static_cast<size_t>(mask->numel());
+  const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(
+      env, mask->mutable_data_ptr<uint8_t>(), count, [](Napi::Env, void*, Tensor* kept) { delete kept; }, mask);
+  result.Set("mask", Napi::Uint8Array::New(env, count, buffer, 0));
+  Napi::Array boxes = Napi::Array::New(env, spot.regions.size());
+  for (size_t i = 0; i < spot.regions.size(); ++i) {
+    const model::Region& region = spot.regions[i];
+    Napi::Object box = Napi::Object::New(env);
+    box.Set("x", static_cast<double>(region.x));
+    box.Set("y", static_cast<double>(region.y));
+    box.Set("width", static_cast<double>(region.width));
+    box.Set("height", static_cast<double>(region.height));
+    box.Set("score", region.score);
+    boxes.Set(static_cast<uint32_t>(i), box);
+  }
+  result.Set("boxes", boxes);
+  result.Set("confidence", spot.confidence);
+  set_attention(env, result, spot.attention);
+  return result;
+}
+
+// localize(handle, samples, { sharpening, threshold, alpha, bfloat16, sizes: [height, width][] }) → Promise<spot[]>
+Napi::Value localize(const Napi::CallbackInfo& call) {
+  const auto handle = unwrap<ModelHandle>(call[0]);
+  const auto batch = samples(call[1]);
+  const auto object = call[2].As<Napi::Object>();
+  LocalizeOptions options{number(object, "sharpening"), number(object, "threshold"), number(object, "alpha"),
+                          boolean(object, "bfloat16"), {}};
+  const auto sizes = object.Get("sizes").As<Napi::Array>();
+  for (uint32_t i = 0; i < sizes.Length(); ++i) {
+    const auto size = sizes.Get(i).As<Napi::Array>();
+    options.sizes.emplace_back(size.Get(0u).As<Napi::Number>().Int64Value(),
+                               size.Get(1u).As<Napi::Number>().Int64Value());
+  }
+  return Job<std::vector<Spot>>::run(
+      call.Env(), {},
+      [=] {
+        const auto [images, spectrograms] = stack(batch);
+        const std::shared_lock lock(handle->mutex);
+        return localize_batch(*handle->localizer, images, spectrograms, options);
+      },
+      [](Napi::Env env, std::vector<Spot>& spots) {
+        Napi::Array list = Napi::Array::New(env, spots.size());
+        for (size_t i = 0; i < spots.size(); ++i) {
+          list.Set(static_cast<uint32_t>(i), spot_to_javascript(env, spots[i]));
+        }
+        return list;
+      });
+}
+
+// falseNegatives(imageSlots [B, D], audioSlots [B, D], k) → Promise<[i, j][]>
+Napi::Value false_negatives(const Napi::CallbackInfo& call) {
+  const Tensor images = tensor_from_javascript(call[0]), sounds = tensor_from_javascript(call[1]);
+  const int64_t k = call[2].As<Napi::Number>().Int64Value();
+  return Job<Tensor>::run(
+      call.Env(), {call[0], call[1]},
+      [=] {
+        const Tensor image = images.unsqueeze(1), sound = sounds.unsqueeze(1);
+        return losses::false_negatives(losses::target_similarity(image, image, 1),
+                                       losses::target_similarity(sound, sound, 1), k)
+            .nonzero()
+            .to(at::kFloat);
+      },
+      [](Napi::Env env, Tensor& pairs) { return tensor_to_javascript(env, pairs); });
+}
+
+}  // namespace
+
+void register_model(Napi::Env env, Napi::Object exports) {
+  exports.Set("createModel", Napi::Function::New(env, create_model, "createModel"));
+  exports.Set("release", Napi::Function::New(env, release, "release"));
+  exports.Set("parameters", Napi::Function::New(env, parameters, "parameters"));
+  exports.Set("setParameters", Napi::Function::New(env, set_parameters, "setParameters"));
+  exports.Set("encode", Napi::Function::New(env, encode, "encode"));
+  exports.Set("localize", Napi::Function::New(env, localize, "localize"));
+  exports.Set("falseNegatives", Napi::Function::New(env, false_negatives, "falseNegatives"));
+}
+
+}  // namespace soundspot::binding

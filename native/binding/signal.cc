@@ -1,0 +1,134 @@
+// Preparation of samples: pixels and sound in, normalised tensors held in C++ out.
+#include "binding/convert.h"
+#include "binding/functions.h"
+#include "signal/augment.h"
+#include "signal/resample.h"
+#include "signal/resize.h"
+#include "signal/spectrogram.h"
+
+namespace soundspot::binding {
+
+namespace {
+
+Tensor pixels(const Napi::Object& image) {
+  const auto data = image.Get("data").As<Napi::Uint8Array>();
+  const int64_t width = integer(image, "width"), height = integer(image, "height");
+  if (static_cast<int64_t>(data.ElementLength()) != width * height * 3 || width < 1 || height < 1) {
+    throw to_javascript(image.Env(), "ERR_INPUT", "A raw picture needs width × height × 3 bytes of RGB.");
+  }
+  return at::from_blob(data.Data(), {height, width, 3}, at::kByte);
+}
+
+struct Sound {
+  Tensor samples;  // [C, n]
+  int64_t rate;
+};
+
+Sound sound(const Napi::Object& audio) {
+  const auto data = audio.Get("samples").As<Napi::Float32Array>();
+  const int64_t channels = integer(audio, "channels");
+  const auto length = static_cast<int64_t>(data.ElementLength());
+  if (channels < 1 || length % channels != 0) {
+    throw to_javascript(audio.Env(), "ERR_INPUT", "Raw audio needs channels × frames samples.");
+  }
+  if (length == 0) {
+    throw to_javascript(audio.Env(), "ERR_AUDIO_EMPTY", "The sound has no samples. Give one of at least one sample.");
+  }
+  return {at::from_blob(data.Data(), {channels, length / channels}, at::kFloat), integer(audio, "sampleRate")};
+}
+
+signal::ImageAugmentation image_augmentation(const Napi::Object& object, int64_t size) {
+  signal::ImageAugmentation options;
+  options.size = size;
+  options.resize = std::max(size, static_cast<int64_t>(std::llround(number(object, "resizeRatio") * size)));
+  options.crop = boolean(object, "crop");
+  options.blur_probability = number(object, "blurProbability");
+  options.flip_probability = number(object, "flipProbability");
+  options.jitter_probability = number(object, "jitterProbability");
+  options.brightness = number(object, "brightness");
+  options.contrast = number(object, "contrast");
+  options.saturation = number(object, "saturation");
+  options.hue = number(object, "hue");
+  options.grey_probability = number(object, "greyProbability");
+  return options;
+}
+
+// prepare({ image | tensor, audio | spectrogram }, config, augmentation?, seed?) → Promise<Sample>
+Napi::Value prepare(const Napi::CallbackInfo& call) {
+  const auto input = call[0].As<Napi::Object>();
+  const model::ModelConfig config = model_config(call[1].As<Napi::Object>());
+
+  const bool raw_image = input.Has("image"), raw_audio = input.Has("audio");
+  const Tensor image =
+      raw_image ? pixels(input.Get("image").As<Napi::Object>()) : tensor_from_javascript(input.Get("tensor"));
+  const Sound heard = raw_audio ? sound(input.Get("audio").As<Napi::Object>())
+                                : Sound{tensor_from_javascript(input.Get("spectrogram")), 0};
+
+  const bool augmented = call[2].IsObject();
+  signal::ImageAugmentation image_options;
+  signal::SpectrogramMasking audio_options;
+  uint64_t seed = 0;
+  if (augmented) {
+    const auto options = call[2].As<Napi::Object>();
+    image_options = image_augmentation(options, config.image_size);
+    audio_options.frequency_width = integer(options, "frequencyMask");
+    audio_options.time_width = integer(options, "timeMask");
+    bool lossless = false;
+    seed = call[3].As<Napi::BigInt>().Uint64Value(&lossless);
+  }
+
+  return Job<std::shared_ptr<Sample>>::run(
+      call.Env(), {input},
+      [=] {
+        const at::NoGradGuard no_grad;
+        auto sample = std::make_shared<Sample>();
+        if (!raw_image) {
+          sample->image = image.clone().reshape({3, config.image_size, config.image_size});
+        } else if (augmented) {
+          sample->image = signal::normalize_image(signal::augment_image(image, image_options, seed));
+        } else {
+          sample->image =
+              signal::normalize_image(signal::resize_bicubic(image, config.image_size, config.image_size));
+        }
+        if (!raw_audio) {
+          sample->spectrogram = heard.samples.clone().reshape({1, config.frequency_bins(), config.frames()});
+        } else {
+          sample->spectrogram = signal::log_spectrogram(heard.samples, heard.rate, config.audio);
+        }
+        if (augmented) {
+          // Another stream than the picture's, from the same seed.
+          sample->spectrogram =
+              signal::mask_spectrogram(sample->spectrogram, audio_options, seed ^ 0x9e3779b97f4a7c15ULL);
+        }
+        return sample;
+      },
+      [](Napi::Env env, std::shared_ptr<Sample>& sample) { return wrap(env, sample); });
+}
+
+// tensors(sample) → { image, spectrogram }, shapes [3, size, size] and [1, F, T]
+Napi::Value tensors(const Napi::CallbackInfo& call) {
+  const auto sample = unwrap<Sample>(call[0]);
+  Napi::Object result = Napi::Object::New(call.Env());
+  result.Set("image", tensor_to_javascript(call.Env(), sample->image));
+  result.Set("spectrogram", tensor_to_javascript(call.Env(), sample->spectrogram));
+  return result;
+}
+
+// resample(audio, rate) → Promise<TensorData [C, n]>
+Napi::Value resample(const Napi::CallbackInfo& call) {
+  const Sound input = sound(call[0].As<Napi::Object>());
+  const int64_t rate = call[1].As<Napi::Number>().Int64Value();
+  return Job<Tensor>::run(
+      call.Env(), {call[0]}, [=] { return signal::resample(input.samples, input.rate, rate); },
+      [](Napi::Env env, Tensor& result) { return tensor_to_javascript(env, result); });
+}
+
+}  // namespace
+
+void register_signal(Napi::Env env, Napi::Object exports) {
+  exports.Set("prepare", Napi::Function::New(env, prepare, "prepare"));
+  exports.Set("tensors", Napi::Function::New(env, tensors, "tensors"));
+  exports.Set("resample", Napi::Function::New(env, resample, "resample"));
+}
+
+}  // namespace soundspot::binding

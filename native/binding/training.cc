@@ -1,0 +1,88 @@
+// Training: one step at a time, and the state that a resumed run needs.
+#include "binding/convert.h"
+#include "binding/functions.h"
+#include "binding/trainer_handle.h"
+
+namespace soundspot::binding {
+
+namespace {
+
+// createTrainer(model, seed) → handle
+Napi::Value create_trainer(const Napi::CallbackInfo& call) {
+  const auto handle = unwrap<ModelHandle>(call[0]);
+  const auto seed = static_cast<uint64_t>(call[1].As<Napi::Number>().Int64Value());
+  return wrap(call.Env(), std::make_shared<TrainerHandle>(handle, seed));
+}
+
+training::StepOptions step_options(const Napi::Object& object) {
+  training::StepOptions options;
+  options.optimizer.learning_rate = number(object, "learningRate");
+  options.optimizer.beta1 = number(object, "beta1");
+  options.optimizer.beta2 = number(object, "beta2");
+  options.optimizer.epsilon = number(object, "epsilon");
+  options.optimizer.weight_decay = number(object, "weightDecay");
+  options.false_negative_k = integer(object, "falseNegativeK");
+  options.clip = number(object, "clip");
+  options.bfloat16 = boolean(object, "bfloat16");
+  options.masking = boolean(object, "masking");
+  options.keep_gradients = boolean(object, "gradients");
+  options.update = boolean(object, "update");
+  const auto losses = object.Get("losses").As<Napi::Array>();
+  for (uint32_t i = 0; i < losses.Length(); ++i) {
+    const auto loss = losses.Get(i).As<Napi::Object>();
+    options.losses.push_back({loss.Get("name").As<Napi::String>().Utf8Value(), number(loss, "weight"),
+                              number(loss, "temperature")});
+  }
+  return options;
+}
+
+Napi::Object statistics(Napi::Env env, const training::AttentionStatistics& value) {
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("entropy", value.entropy);
+  result.Set("spread", value.spread);
+  return result;
+}
+
+// step(trainer, samples, options) → Promise<{ losses, gradientNorm, falseNegatives, attention?, gradients? }>
+Napi::Value step(const Napi::CallbackInfo& call) {
+  const auto trainer = unwrap<TrainerHandle>(call[0]);
+  const auto batch = samples(call[1]);
+  const training::StepOptions options = step_options(call[2].As<Napi::Object>());
+  return Job<training::StepResult>::run(
+      call.Env(), {},
+      [=] {
+        const auto [images, spectrograms] = stack(batch);
+        const std::unique_lock lock(trainer->model->mutex);
+        return trainer->state.step(images, spectrograms, options);
+      },
+      [](Napi::Env env, training::StepResult& result) {
+        Napi::Object object = Napi::Object::New(env), losses = Napi::Object::New(env);
+        for (const auto& [name, value] : result.losses) losses.Set(name, value);
+        object.Set("losses", losses);
+        object.Set("gradientNorm", result.gradient_norm);
+        object.Set("falseNegatives", static_cast<double>(result.false_negatives));
+        if (result.has_attention) {
+          Napi::Object attention = Napi::Object::New(env);
+          attention.Set("image", statistics(env, result.image));
+          attention.Set("audio", statistics(env, result.audio));
+          object.Set("attention", attention);
+        }
+        Napi::Array gradients = Napi::Array::New(env, result.gradients.size());
+        for (size_t i = 0; i < result.gradients.size(); ++i) {
+          auto item = tensor_to_javascript(env, result.gradients[i].second).As<Napi::Object>();
+          item.Set("name", result.gradients[i].first);
+          gradients.Set(static_cast<uint32_t>(i), item);
+        }
+        object.Set("gradients", gradients);
+        return object;
+      });
+}
+
+}  // namespace
+
+void register_training(Napi::Env env, Napi::Object exports) {
+  exports.Set("createTrainer", Napi::Function::New(env, create_trainer, "createTrainer"));
+  exports.Set("step", Napi::Function::New(env, step, "step"));
+}
+
+}  // namespace soundspot::binding

@@ -1,0 +1,22 @@
+// Failures inside the addon: a stable code for JavaScript and a message that says what to mend.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace soundspot {
+
+/// Thrown anywhere below native/; the N-API door turns it into a SoundspotError with the same code.
+class Error : public std::runtime_error {
+ public:
+  Error(std::string code, const std::string& message) : std::runtime_error(message), code_(std::move(code)) {}
+
+  /// One of the codes of src/errors.ts, such as "ERR_SHAPE".
+  const std::string& code() const { return code_; }
+
+ private:
+  std::string code_;
+};
+
+}  // namespace soundspot

@@ -1,0 +1,12 @@
+// Predicted false negatives of the contrastive loss (section 1.6).
+#pragma once
+
+#include "torch.h"
+
+namespace soundspot::losses {
+
+/// Pairs that are among each other's k nearest neighbours (self counted) in both modalities.
+/// Similarities [B, B]; the result [B, B] is bool and symmetric with a false diagonal. k is cut to B.
+Tensor false_negatives(const Tensor& image_similarity, const Tensor& audio_similarity, int64_t k);
+
+}  // namespace soundspot::losses

@@ -1,0 +1,48 @@
+// The interface of a loss. A loss is one file that registers itself by name; adding one touches no other.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+
+#include "model/localizer.h"
+
+namespace soundspot::losses {
+
+/// What a loss may look at.
+struct LossInputs {
+  const model::Outputs& outputs;
+  const model::ModelConfig& config;
+  double temperature;     // τ of the contrastive losses
+  const Tensor& excluded; // [B, B] bool, predicted false negatives; undefined when none are looked for
+};
+
+/// Which parts of the forward pass a loss needs.
+struct LossNeeds {
+  bool attention = true;
+  bool reconstruction = false;
+};
+
+struct Loss {
+  LossNeeds needs;
+  std::function<Tensor(const LossInputs&)> compute;  // a scalar
+};
+
+/// All losses by name.
+std::map<std::string, Loss>& registry();
+
+/// @throws Error ERR_CONFIG naming the known losses when there is none of that name.
+const Loss& find_loss(const std::string& name);
+
+/// Registers a loss when the addon is loaded: `const Register registered{"name", {…}, compute};`
+struct Register {
+  Register(const std::string& name, LossNeeds needs, std::function<Tensor(const LossInputs&)> compute);
+};
+
+/// Similarity [B, B] of the target slots, rows images and columns sounds: cosine, averaged over target slots in order.
+Tensor target_similarity(const Tensor& rows, const Tensor& columns, int64_t target_slots);
+
+/// CE(S/τ) + CE(Sᵀ/τ) with the diagonal as truth (Eq. 7); excluded pairs count as −∞ in both directions.
+Tensor symmetric_cross_entropy(const Tensor& similarity, double temperature, const Tensor& excluded);
+
+}  // namespace soundspot::losses

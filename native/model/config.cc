@@ -1,0 +1,32 @@
+#include "model/config.h"
+
+#include <cmath>
+
+namespace soundspot::model {
+
+namespace {
+
+int64_t halve(int64_t length, int64_t times) {
+  for (int64_t i = 0; i < times; ++i) length = (length + 1) / 2;
+  return length;
+}
+
+int64_t log2_of(int64_t value) {
+  int64_t result = 0;
+  while ((int64_t{1} << result) < value) ++result;
+  return result;
+}
+
+}  // namespace
+
+int64_t ModelConfig::image_tokens_per_side() const { return halve(image_size, log2_of(image_stride)); }
+
+int64_t ModelConfig::frames() const {
+  const auto samples = static_cast<int64_t>(std::llround(audio.seconds * static_cast<double>(audio.sample_rate)));
+  return samples / audio.hop + 1;
+}
+
+// The stem halves twice, every stage after the first once.
+int64_t ModelConfig::audio_tokens() const { return halve(frames(), audio_stages + 1); }
+
+}  // namespace soundspot::model

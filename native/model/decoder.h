@@ -1,0 +1,26 @@
+// Spatial broadcast decoders: slots back to the encoder's tokens (section 1.5, reconstruction). Training only.
+#pragma once
+
+#include "model/config.h"
+#include "model/initialize.h"
+
+namespace soundspot::model {
+
+class Decoder {
+ public:
+  static Decoder image(const ModelConfig& config);
+  static Decoder audio(const ModelConfig& config);
+
+  void initialize(Initializer& initializer) const;
+
+  /// Un-normalised slots [B, S, D] → reconstructed tokens [B, N, D], N = rows × columns.
+  Tensor forward(const Parameters& parameters, const Tensor& slots) const;
+
+ private:
+  Decoder(std::string name, int64_t rows, int64_t columns, const ModelConfig& config);
+
+  std::string name_;
+  int64_t rows_, columns_, dim_, hidden_, layers_;
+};
+
+}  // namespace soundspot::model

@@ -1,0 +1,109 @@
+#include "model/encoder.h"
+
+namespace soundspot::model {
+
+namespace {
+
+constexpr double kBatchNormMomentum = 0.1;
+constexpr double kBatchNormEpsilon = 1e-5;
+constexpr int64_t kStemStride = 4;  // the 7×7 convolution and the pooling halve once each
+constexpr int64_t kBlocks = 2;      // basic blocks a stage, as in ResNet-18
+
+Tensor convolve(const Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
+                int64_t padding) {
+  return at::conv2d(input, parameters[name + ".weight"], /*bias=*/{}, stride, padding);
+}
+
+Tensor batch_norm(const Parameters& parameters, const std::string& name, const Tensor& input, bool training) {
+  if (training) parameters[name + ".num_batches_tracked"].add_(1);
+  return at::batch_norm(input, parameters[name + ".weight"], parameters[name + ".bias"],
+                        parameters[name + ".running_mean"], parameters[name + ".running_var"], training,
+                        kBatchNormMomentum, kBatchNormEpsilon, /*cudnn_enabled=*/true);
+}
+
+}  // namespace
+
+Encoder Encoder::image(const ModelConfig& config) {
+  Encoder encoder;
+  encoder.name_ = "imgnet";
+  encoder.stem_ = "conv1";
+  encoder.projection_ = "proj";
+  encoder.channels_ = 3;
+  encoder.width_ = config.image_width;
+  encoder.dim_ = config.dim;
+  int64_t total = kStemStride;
+  for (int64_t stage = 0; stage < config.image_stages; ++stage) {
+    const int64_t stride = stage > 0 && total * 2 <= config.image_stride ? 2 : 1;
+    total *= stride;
+    encoder.strides_.push_back(stride);
+  }
+  return encoder;
+}
+
+Encoder Encoder::audio(const ModelConfig& config) {
+  Encoder encoder;
+  encoder.name_ = "audnet";
+  encoder.stem_ = "conv1_1";
+  encoder.projection_ = "proj.0";
+  encoder.channels_ = 1;
+  encoder.width_ = config.audio_width;
+  encoder.dim_ = config.dim;
+  for (int64_t stage = 0; stage < config.audio_stages; ++stage) encoder.strides_.push_back(stage > 0 ? 2 : 1);
+  encoder.pool_frequency_ = true;
+  return encoder;
+}
+
+void Encoder::initialize(Initializer& initializer) const {
+  initializer.convolution(name_ + "." + stem_, width_, channels_, 7, /*bias=*/false);
+  initializer.batch_norm(name_ + ".bn1", width_);
+  int64_t in = width_;
+  for (size_t stage = 0; stage < strides_.size(); ++stage) {
+    const int64_t out = width_ << stage;
+    for (int64_t index = 0; index < kBlocks; ++index) {
+      const std::string block = name_ + ".layer" + std::to_string(stage + 1) + "." + std::to_string(index);
+      initializer.convolution(block + ".conv1", out, in, 3, false);
+      initializer.batch_norm(block + ".bn1", out);
+      initializer.convolution(block + ".conv2", out, out, 3, false);
+      initializer.batch_norm(block + ".bn2", out);
+      if (in != out) {
+        initializer.convolution(block + ".downsample.0", out, in, 1, false);
+        initializer.batch_norm(block + ".downsample.1", out);
+      }
+      in = out;
+    }
+  }
+  initializer.convolution(name_ + "." + projection_, dim_, in, 1, /*bias=*/true);
+}
+
+Tensor Encoder::block(const Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
+                      bool training) const {
+  Tensor x = convolve(parameters, name + ".conv1", input, stride, 1);
+  x = at::relu_(batch_norm(parameters, name + ".bn1", x, training));
+  x = convolve(parameters, name + ".conv2", x, 1, 1);
+  x = batch_norm(parameters, name + ".bn2", x, training);
+  Tensor shortcut = input;
+  if (parameters.has(name + ".downsample.0.weight")) {
+    shortcut = convolve(parameters, name + ".downsample.0", input, stride, 0);
+    shortcut = batch_norm(parameters, name + ".downsample.1", shortcut, training);
+  }
+  return at::relu_(x + shortcut);
+}
+
+Tensor Encoder::forward(const Parameters& parameters, const Tensor& input, bool training) const {
+  Tensor x = input.contiguous(at::MemoryFormat::ChannelsLast);
+  x = convolve(parameters, name_ + "." + stem_, x, 2, 3);
+  x = at::relu_(batch_norm(parameters, name_ + ".bn1", x, training));
+  x = at::max_pool2d(x, 3, 2, 1);
+  for (size_t stage = 0; stage < strides_.size(); ++stage) {
+    const std::string name = name_ + ".layer" + std::to_string(stage + 1);
+    x = block(parameters, name + ".0", x, strides_[stage], training);
+    x = block(parameters, name + ".1", x, 1, training);
+  }
+  const std::string projection = name_ + "." + projection_;
+  x = at::conv2d(x, parameters[projection + ".weight"], parameters[projection + ".bias"]);  // [B, D, h, w]
+  x = x.to(at::kFloat);
+  if (pool_frequency_) return at::amax(x, 2).transpose(1, 2);  // [B, D, t] → [B, t, D]
+  return x.flatten(2).transpose(1, 2);                         // [B, h·w, D]
+}
+
+}  // namespace soundspot::model

@@ -1,0 +1,39 @@
+// The two ResNet encoders: pictures and spectrograms to tokens.
+#pragma once
+
+#include "model/config.h"
+#include "model/initialize.h"
+
+namespace soundspot::model {
+
+/// A ResNet of basic blocks without global pooling and classifier, then a 1×1 projection to D.
+class Encoder {
+ public:
+  /// `imgnet`: 3 input channels, tokens row-major over the picture.
+  static Encoder image(const ModelConfig& config);
+  /// `audnet`: 1 input channel, maximum over frequency, tokens over time.
+  static Encoder audio(const ModelConfig& config);
+
+  void initialize(Initializer& initializer) const;
+
+  /// `input` is [B, 3, size, size] or [B, 1, F, T], float32.
+  /// @return tokens [B, N, D]. In training, batch statistics are used and the running ones updated.
+  Tensor forward(const Parameters& parameters, const Tensor& input, bool training) const;
+
+ private:
+  Encoder() = default;
+
+  Tensor block(const Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
+               bool training) const;
+
+  std::string name_;        // imgnet or audnet
+  std::string stem_;        // conv1 or conv1_1
+  std::string projection_;  // proj or proj.0
+  int64_t channels_ = 3;
+  int64_t width_ = 64;
+  int64_t dim_ = 512;
+  std::vector<int64_t> strides_;  // of each stage
+  bool pool_frequency_ = false;
+};
+
+}  // namespace soundspot::model

@@ -1,0 +1,27 @@
+// From attention over tokens to a map at the picture's size (section 1.7), a mask and boxes.
+#pragma once
+
+#include "torch.h"
+
+namespace soundspot::model {
+
+/// Each map scaled to [0, 1] by its least and greatest value; a constant map stays as it is. maps [B, h, w].
+Tensor min_max(const Tensor& maps);
+
+/// Target rows [B, T, N] over side × side tokens → bicubic (a = −0.75), min–max, maximum over target slots:
+/// [B, height, width] in [0, 1].
+Tensor heatmap(const Tensor& target_rows, int64_t side, int64_t height, int64_t width);
+
+/// IQR refinement: minmax(α·audio + (1−α)·image) of normalised maps.
+Tensor refine(const Tensor& audio, const Tensor& image, double alpha);
+
+/// A connected region of a mask in pixels, with the mean of the map inside it.
+struct Region {
+  int64_t x, y, width, height, area;
+  double score;
+};
+
+/// Regions of 8-connected pixels at or above `threshold`, greatest area first. map [height, width], contiguous float32.
+std::vector<Region> regions(const Tensor& map, double threshold);
+
+}  // namespace soundspot::model

@@ -1,0 +1,33 @@
+// Initial values, as PyTorch and the published model draw them, from one seeded generator.
+#pragma once
+
+#include "model/parameters.h"
+
+namespace soundspot::model {
+
+/// Adds parameters with fresh values to a store; every draw comes from `generator`, in the order of the calls.
+class Initializer {
+ public:
+  Initializer(Parameters& parameters, at::Generator generator)
+      : parameters_(parameters), generator_(std::move(generator)) {}
+
+  /// Convolution weight [out, in, size, size], Kaiming normal by fan-out; a bias, if any, U(±1/√fan_in).
+  void convolution(const std::string& name, int64_t out, int64_t in, int64_t size, bool bias);
+  /// Weight 1, bias 0, running mean 0, running variance 1.
+  void batch_norm(const std::string& name, int64_t channels);
+  void layer_norm(const std::string& name, int64_t features);
+  /// Weight [out, in] and bias, both U(±1/√in).
+  void linear(const std::string& name, int64_t out, int64_t in);
+  /// GRU cell: weight_ih and weight_hh [3·dim, dim] and their biases, U(±1/√dim).
+  void gru(const std::string& name, int64_t dim);
+  void normal(const std::string& name, at::IntArrayRef shape);   // N(0, 1)
+  void uniform(const std::string& name, at::IntArrayRef shape);  // U(0, 1)
+
+ private:
+  Tensor draw_uniform(at::IntArrayRef shape, double bound);
+
+  Parameters& parameters_;
+  at::Generator generator_;
+};
+
+}  // namespace soundspot::model

@@ -1,0 +1,77 @@
+#include "model/localizer.h"
+
+#include <sstream>
+
+#include "error.h"
+#include "model/autocast.h"
+
+namespace soundspot::model {
+
+Localizer::Localizer(const ModelConfig& config, uint64_t seed)
+    : config_(config),
+      image_encoder_(Encoder::image(config)),
+      audio_encoder_(Encoder::audio(config)),
+      slot_attention_(config),
+      image_decoder_(Decoder::image(config)),
+      audio_decoder_(Decoder::audio(config)) {
+  const at::NoGradGuard no_grad;
+  Initializer initializer(parameters_, at::make_generator<at::CPUGeneratorImpl>(seed));
+  image_encoder_.initialize(initializer);
+  audio_encoder_.initialize(initializer);
+  slot_attention_.initialize(initializer);
+  image_decoder_.initialize(initializer);
+  audio_decoder_.initialize(initializer);
+}
+
+void Localizer::check_shapes(const Tensor& images, const Tensor& spectrograms) const {
+  const int64_t size = config_.image_size;
+  const bool image_ok =
+      images.dim() == 4 && images.size(1) == 3 && images.size(2) == size && images.size(3) == size;
+  const bool audio_ok = spectrograms.dim() == 4 && spectrograms.size(1) == 1 &&
+                        spectrograms.size(2) == config_.frequency_bins() && spectrograms.size(3) == config_.frames();
+  if (image_ok && audio_ok && images.size(0) == spectrograms.size(0) && images.size(0) > 0) return;
+  std::ostringstream message;
+  message << "This model takes pictures [B, 3, " << size << ", " << size << "] and spectrograms [B, 1, "
+          << config_.frequency_bins() << ", " << config_.frames() << "] of one batch size; it was given "
+          << images.sizes() << " and " << spectrograms.sizes() << ".";
+  throw Error("ERR_SHAPE", message.str());
+}
+
+Outputs Localizer::infer(const Tensor& images, const Tensor& spectrograms, double sharpening, bool bfloat16) const {
+  check_shapes(images, spectrograms);
+  const at::NoGradGuard no_grad;
+  Outputs outputs;
+  {
+    const Autocast autocast(bfloat16);
+    outputs.image_features = image_encoder_.forward(parameters_, images, false);
+    outputs.audio_features = audio_encoder_.forward(parameters_, spectrograms, false);
+  }
+  outputs.attention =
+      slot_attention_.forward(parameters_, outputs.image_features, outputs.audio_features, sharpening);
+  return outputs;
+}
+
+Outputs Localizer::train(const Tensor& images, const Tensor& spectrograms, const ForwardOptions& options,
+                         at::Generator generator) const {
+  check_shapes(images, spectrograms);
+  Outputs outputs;
+  {
+    const Autocast autocast(options.bfloat16);
+    outputs.image_features = image_encoder_.forward(parameters_, images, true);
+    outputs.audio_features = audio_encoder_.forward(parameters_, spectrograms, true);
+  }
+  if (options.attention || options.reconstruction) {
+    const double probability = options.masking ? config_.mask_probability : 0.0;
+    outputs.attention = slot_attention_.forward(
+        parameters_, slot_attention_.mask(parameters_, "img", outputs.image_features, probability, generator),
+        slot_attention_.mask(parameters_, "aud", outputs.audio_features, probability, generator), 1.0);
+  }
+  if (options.reconstruction) {
+    const Autocast autocast(options.bfloat16);
+    outputs.image_reconstruction = image_decoder_.forward(parameters_, outputs.attention.image_slots);
+    outputs.audio_reconstruction = audio_decoder_.forward(parameters_, outputs.attention.audio_slots);
+  }
+  return outputs;
+}
+
+}  // namespace soundspot::model

@@ -1,0 +1,50 @@
+// The whole model: encoders, joint slot attention and decoders over one set of parameters.
+#pragma once
+
+#include "model/decoder.h"
+#include "model/encoder.h"
+#include "model/slot_attention.h"
+
+namespace soundspot::model {
+
+/// The outputs of a forward pass.
+struct Outputs {
+  Tensor image_features, audio_features;              // [B, N, D], before masking
+  JointAttention attention;                           // empty tensors where it was not asked for
+  Tensor image_reconstruction, audio_reconstruction;  // [B, N, D], training only
+};
+
+/// What a training forward computes; parts that no loss needs are left out.
+struct ForwardOptions {
+  bool attention = true;
+  bool reconstruction = true;
+  bool masking = true;
+  bool bfloat16 = false;  // encoders and decoders in bfloat16 autocast; slot attention stays float32
+};
+
+class Localizer {
+ public:
+  Localizer(const ModelConfig& config, uint64_t seed);
+
+  const ModelConfig& config() const { return config_; }
+  Parameters& parameters() { return parameters_; }
+  const Parameters& parameters() const { return parameters_; }
+
+  /// Evaluation: no gradients, running statistics, no masking. Pictures [B, 3, size, size], spectrograms [B, 1, F, T].
+  Outputs infer(const Tensor& images, const Tensor& spectrograms, double sharpening, bool bfloat16) const;
+
+  /// Training forward with gradients, batch statistics and masking drawn from `generator`.
+  Outputs train(const Tensor& images, const Tensor& spectrograms, const ForwardOptions& options,
+                at::Generator generator) const;
+
+ private:
+  void check_shapes(const Tensor& images, const Tensor& spectrograms) const;
+
+  const ModelConfig config_;
+  const Encoder image_encoder_, audio_encoder_;
+  const JointSlotAttention slot_attention_;
+  const Decoder image_decoder_, audio_decoder_;
+  Parameters parameters_;
+};
+
+}  // namespace soundspot::model

@@ -1,0 +1,55 @@
+#include "model/parameters.h"
+
+#include <sstream>
+
+#include "error.h"
+
+namespace soundspot::model {
+
+void Parameters::add(const std::string& name, Tensor value, bool trainable) {
+  // Convolution weights live in channels-last order, as the convolutions read them.
+  if (value.dim() == 4) value = value.contiguous(at::MemoryFormat::ChannelsLast);
+  value.set_requires_grad(trainable);
+  index_.emplace(name, all_.size());
+  all_.push_back({name, std::move(value), trainable});
+}
+
+const Tensor& Parameters::operator[](const std::string& name) const {
+  const auto found = index_.find(name);
+  if (found == index_.end()) throw Error("ERR_INTERNAL", "The model has no tensor named " + name + ".");
+  return all_[found->second].value;
+}
+
+void Parameters::check(const std::vector<std::pair<std::string, Tensor>>& tensors) const {
+  for (const auto& [name, source] : tensors) {
+    const auto found = index_.find(name);
+    if (found == index_.end()) {
+      throw Error("ERR_CHECKPOINT_MISMATCH",
+                  "The model has no tensor named " + name + ". Use the configuration that the tensors were made with.");
+    }
+    const Tensor& target = all_[found->second].value;
+    if (target.sizes() != source.sizes()) {
+      std::ostringstream message;
+      message << name << " has shape " << source.sizes() << " where this configuration needs " << target.sizes()
+              << ". Use the configuration that the tensors were made with.";
+      throw Error("ERR_CHECKPOINT_MISMATCH", message.str());
+    }
+  }
+}
+
+void Parameters::assign(const std::string& name, const Tensor& source) {
+  check({{name, source}});
+  const at::NoGradGuard no_grad;
+  // Written through a detached alias: the tensor itself stays a leaf that wants gradients.
+  all_[index_.at(name)].value.detach().copy_(source);
+}
+
+int64_t Parameters::count(const std::string& prefix) const {
+  int64_t total = 0;
+  for (const Parameter& parameter : all_) {
+    if (parameter.trainable && parameter.name.rfind(prefix, 0) == 0) total += parameter.value.numel();
+  }
+  return total;
+}
+
+}  // namespace soundspot::model

@@ -1,0 +1,42 @@
+// Named parameters and buffers of a model, in the published order.
+#pragma once
+
+#include <unordered_map>
+
+#include "torch.h"
+
+namespace soundspot::model {
+
+struct Parameter {
+  std::string name;
+  Tensor value;
+  bool trainable;  // false for running statistics
+};
+
+class Parameters {
+ public:
+  /// Appends a tensor; a trainable one gets requires_grad. The name must be new.
+  void add(const std::string& name, Tensor value, bool trainable = true);
+
+  bool has(const std::string& name) const { return index_.count(name) > 0; }
+
+  /// @throws Error ERR_INTERNAL when there is no such name.
+  const Tensor& operator[](const std::string& name) const;
+
+  const std::vector<Parameter>& all() const { return all_; }
+
+  /// @throws Error ERR_CHECKPOINT_MISMATCH when a name is unknown or a shape differs.
+  void check(const std::vector<std::pair<std::string, Tensor>>& tensors) const;
+
+  /// Copies `source` into the tensor of that name, in place; the same errors.
+  void assign(const std::string& name, const Tensor& source);
+
+  /// Elements of trainable tensors whose name starts with `prefix`.
+  int64_t count(const std::string& prefix = "") const;
+
+ private:
+  std::vector<Parameter> all_;
+  std::unordered_map<std::string, size_t> index_;
+};
+
+}  // namespace soundspot::model

@@ -1,0 +1,99 @@
+#include "model/slot_attention.h"
+
+#include <cmath>
+
+namespace soundspot::model {
+
+namespace {
+
+constexpr double kAttentionEpsilon = 1e-8;
+constexpr double kLayerNormEpsilon = 1e-5;
+
+Tensor linear(const Parameters& parameters, const std::string& name, const Tensor& input) {
+  return at::linear(input, parameters[name + ".weight"], parameters[name + ".bias"]);
+}
+
+Tensor layer_norm(const Parameters& parameters, const std::string& name, const Tensor& input) {
+  const Tensor& weight = parameters[name + ".weight"];
+  return at::layer_norm(input, weight.sizes(), weight, parameters[name + ".bias"], kLayerNormEpsilon);
+}
+
+// Eq. 3 and the normalisation of Eq. 4: queries [B, S, D], keys [B, N, D] → [B, S, N].
+Tensor attend(const Tensor& queries, const Tensor& keys, double sharpening) {
+  const double scale = sharpening / std::sqrt(static_cast<double>(queries.size(2)));
+  const Tensor logits = at::matmul(queries, keys.transpose(1, 2)) * scale;
+  const Tensor attention = at::softmax(logits, 1) + kAttentionEpsilon;  // slots compete for each token
+  return attention / attention.sum(2, /*keepdim=*/true);
+}
+
+}  // namespace
+
+void JointSlotAttention::initialize(Initializer& initializer) const {
+  const int64_t dim = config_.dim;
+  if (config_.shared_slots) {
+    initializer.normal("slot_attn.slots", {1, config_.slots(), dim});
+  } else {
+    initializer.normal("slot_attn.img_slots", {1, config_.slots(), dim});
+    initializer.normal("slot_attn.aud_slots", {1, config_.slots(), dim});
+  }
+  initializer.normal("slot_attn.mask_token_img", {1, 1, dim});
+  initializer.normal("slot_attn.mask_token_aud", {1, 1, dim});
+  for (const std::string modality : {"slot_attn.img_", "slot_attn.aud_"}) {
+    for (const char* name : {"to_q", "to_k", "to_v"}) initializer.linear(modality + name, dim, dim);
+    initializer.gru(modality + "gru", dim);
+    initializer.linear(modality + "mlp.0", config_.mlp_hidden, dim);
+    initializer.linear(modality + "mlp.2", dim, config_.mlp_hidden);
+    for (const char* name : {"norm_input", "norm_slots", "norm_pre_ff"}) initializer.layer_norm(modality + name, dim);
+  }
+}
+
+Tensor JointSlotAttention::mask(const Parameters& parameters, const std::string& modality, const Tensor& tokens,
+                                double probability, at::Generator generator) const {
+  const Tensor draws = at::rand({tokens.size(0), tokens.size(1), 1}, generator, tokens.options());
+  return at::where(draws < probability, parameters["slot_attn.mask_token_" + modality], tokens);
+}
+
+JointSlotAttention::Branch JointSlotAttention::iterate(const Parameters& parameters, const std::string& modality,
+                                                       const Tensor& tokens) const {
+  const std::string prefix = "slot_attn." + modality + "_";
+  const int64_t batch = tokens.size(0), slot_count = config_.slots(), dim = config_.dim;
+
+  const Tensor normed = layer_norm(parameters, prefix + "norm_input", tokens);
+  const Tensor keys = linear(parameters, prefix + "to_k", normed);    // Eq. 1, [B, N, D]
+  const Tensor values = linear(parameters, prefix + "to_v", normed);  // Eq. 1, [B, N, D]
+  const Tensor& initial =
+      parameters[config_.shared_slots ? std::string("slot_attn.slots") : "slot_attn." + modality + "_slots"];
+
+  Tensor slots = initial.expand({batch, slot_count, dim});
+  Tensor queries;
+  for (int64_t iteration = 0; iteration < config_.iterations; ++iteration) {
+    queries = linear(parameters, prefix + "to_q", layer_norm(parameters, prefix + "norm_slots", slots));  // Eq. 2
+    const Tensor updates = at::matmul(attend(queries, keys, 1.0), values);                                // Eq. 3, 4
+    slots = at::gru_cell(updates.reshape({batch * slot_count, dim}), slots.reshape({batch * slot_count, dim}),
+                         parameters[prefix + "gru.weight_ih"], parameters[prefix + "gru.weight_hh"],
+                         parameters[prefix + "gru.bias_ih"], parameters[prefix + "gru.bias_hh"])
+                .view({batch, slot_count, dim});  // Eq. 5
+    const Tensor hidden =
+        at::relu(linear(parameters, prefix + "mlp.0", layer_norm(parameters, prefix + "norm_pre_ff", slots)));
+    slots = slots + linear(parameters, prefix + "mlp.2", hidden);  // Eq. 6
+  }
+  return {slots, queries, keys};
+}
+
+JointAttention JointSlotAttention::forward(const Parameters& parameters, const Tensor& image_tokens,
+                                           const Tensor& audio_tokens, double sharpening) const {
+  const Branch image = iterate(parameters, "img", image_tokens);
+  const Branch audio = iterate(parameters, "aud", audio_tokens);
+  JointAttention result;
+  result.image_slots = image.slots;
+  result.audio_slots = audio.slots;
+  result.image_queries = image.queries;
+  result.audio_queries = audio.queries;
+  result.image_on_image = attend(image.queries, image.keys, sharpening);
+  result.audio_on_image = attend(audio.queries, image.keys, sharpening);
+  result.audio_on_audio = attend(audio.queries, audio.keys, sharpening);
+  result.image_on_audio = attend(image.queries, audio.keys, sharpening);
+  return result;
+}
+
+}  // namespace soundspot::model

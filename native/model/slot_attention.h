@@ -1,0 +1,44 @@
+// Joint slot attention on image and audio tokens (Eq. 1–6) and the cross-modal attention that follows it.
+#pragma once
+
+#include "model/config.h"
+#include "model/initialize.h"
+
+namespace soundspot::model {
+
+/// What joint slot attention gives. S slots, Ni image tokens, Na audio tokens.
+struct JointAttention {
+  Tensor image_slots, audio_slots;      // [B, S, D], after the last iteration
+  Tensor image_queries, audio_queries;  // [B, S, D], of the last iteration
+  Tensor image_on_image;                // [B, S, Ni]: softmax over slots, then normalised over tokens
+  Tensor audio_on_image;                // [B, S, Ni]: audio queries on image keys
+  Tensor audio_on_audio;                // [B, S, Na]
+  Tensor image_on_audio;                // [B, S, Na]: image queries on audio keys
+};
+
+class JointSlotAttention {
+ public:
+  explicit JointSlotAttention(const ModelConfig& config) : config_(config) {}
+
+  void initialize(Initializer& initializer) const;
+
+  /// Replaces each token by its modality's mask token with the configured probability (section 1.2).
+  /// `modality` is "img" or "aud", tokens [B, N, D].
+  Tensor mask(const Parameters& parameters, const std::string& modality, const Tensor& tokens, double probability,
+              at::Generator generator) const;
+
+  /// Tokens [B, Ni, D] and [B, Na, D]. `sharpening` multiplies the logits of the output attention only,
+  /// never those of the iterations.
+  JointAttention forward(const Parameters& parameters, const Tensor& image_tokens, const Tensor& audio_tokens,
+                         double sharpening) const;
+
+ private:
+  struct Branch {
+    Tensor slots, queries, keys;
+  };
+  Branch iterate(const Parameters& parameters, const std::string& modality, const Tensor& tokens) const;
+
+  const ModelConfig config_;
+};
+
+}  // namespace soundspot::model

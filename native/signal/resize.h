@@ -1,0 +1,31 @@
+// Picture resizing as Pillow does it, and the normalisation that ImageNet models expect.
+#pragma once
+
+#include <cstdint>
+
+#include "torch.h"
+
+namespace soundspot::signal {
+
+/// The largest side of a picture, before and after resizing, in pixels.
+inline constexpr int64_t kMaxImageSide = 65535;
+
+/// @throws Error ERR_SHAPE unless the picture is `[H, W, 3]` uint8 on the CPU with sides 1 … 65,535.
+void check_image(const Tensor& image);
+
+/// Bicubic resizing with antialiasing, a = −0.5, on 8-bit values: Pillow's `Image.resize(…, BICUBIC)` to within 1.
+///
+/// @param image `[H, W, 3]` uint8, RGB.
+/// @param height, width of the result, 1 … 65,535; the aspect ratio is not kept.
+/// @return `[height, width, 3]` uint8, contiguous.
+/// @throws Error ERR_SHAPE (picture), ERR_INPUT (height, width).
+Tensor resize_bicubic(const Tensor& image, int64_t height, int64_t width);
+
+/// (pixel / 255 − mean) / std with ImageNet's mean (0.485, 0.456, 0.406) and std (0.229, 0.224, 0.225).
+///
+/// @param image `[H, W, 3]` uint8, RGB.
+/// @return `[3, H, W]` float32, contiguous.
+/// @throws Error ERR_SHAPE.
+Tensor normalize_image(const Tensor& image);
+
+}  // namespace soundspot::signal

@@ -1,0 +1,54 @@
+#include "training/optimizer.h"
+
+namespace soundspot::training {
+
+void AdamW::step(const model::Parameters& parameters, const AdamWOptions& options) {
+  const at::NoGradGuard no_grad;
+  std::vector<Tensor> values, gradients, means, squares, steps;
+  for (const model::Parameter& parameter : parameters.all()) {
+    if (!parameter.trainable || !parameter.value.grad().defined()) continue;
+    Moments& moments = moments_[parameter.name];
+    if (!moments.mean.defined()) {
+      moments = {at::zeros_like(parameter.value), at::zeros_like(parameter.value), at::zeros({}, at::kFloat)};
+    }
+    moments.step.add_(1);
+    values.push_back(parameter.value);
+    // The fused kernel walks memory: all four tensors must have the same strides.
+    Tensor gradient = parameter.value.grad();
+    if (gradient.strides() != parameter.value.strides()) gradient = at::empty_like(parameter.value).copy_(gradient);
+    gradients.push_back(gradient);
+    means.push_back(moments.mean);
+    squares.push_back(moments.square);
+    steps.push_back(moments.step);
+  }
+  if (values.empty()) return;
+  at::_fused_adamw_(values, gradients, means, squares, /*max_exp_avg_sqs=*/{}, steps, options.learning_rate,
+                    options.beta1, options.beta2, options.weight_decay, options.epsilon, /*amsgrad=*/false,
+                    /*maximize=*/false);
+}
+
+std::vector<std::pair<std::string, Tensor>> AdamW::state() const {
+  std::vector<std::pair<std::string, Tensor>> tensors;
+  for (const auto& [name, moments] : moments_) {
+    tensors.emplace_back("optimizer.exp_avg." + name, moments.mean);
+    tensors.emplace_back("optimizer.exp_avg_sq." + name, moments.square);
+    tensors.emplace_back("optimizer.step." + name, moments.step);
+  }
+  return tensors;
+}
+
+void AdamW::restore(const std::vector<std::pair<std::string, Tensor>>& tensors) {
+  moments_.clear();
+  // Convolutions keep their channels-last order, as their parameters do.
+  const auto own = [](const Tensor& tensor) {
+    return tensor.dim() == 4 ? tensor.clone(at::MemoryFormat::ChannelsLast) : tensor.clone();
+  };
+  for (const auto& [name, tensor] : tensors) {
+    const auto starts = [&](const std::string& prefix) { return name.rfind(prefix, 0) == 0; };
+    if (starts("optimizer.exp_avg.")) moments_[name.substr(18)].mean = own(tensor);
+    if (starts("optimizer.exp_avg_sq.")) moments_[name.substr(21)].square = own(tensor);
+    if (starts("optimizer.step.")) moments_[name.substr(15)].step = own(tensor);
+  }
+}
+
+}  // namespace soundspot::training

@@ -1,0 +1,33 @@
+// AdamW with decoupled decay on all parameters, its state by parameter name.
+#pragma once
+
+#include "model/parameters.h"
+
+namespace soundspot::training {
+
+struct AdamWOptions {
+  double learning_rate = 5e-5;
+  double beta1 = 0.9, beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 0.01;
+};
+
+class AdamW {
+ public:
+  /// One step on every trainable parameter that has a gradient.
+  void step(const model::Parameters& parameters, const AdamWOptions& options);
+
+  /// Moments and step counts as `optimizer.{exp_avg,exp_avg_sq,step}.NAME`.
+  std::vector<std::pair<std::string, Tensor>> state() const;
+
+  /// Puts back what state() gave. Names it does not know are ignored.
+  void restore(const std::vector<std::pair<std::string, Tensor>>& tensors);
+
+ private:
+  struct Moments {
+    Tensor mean, square, step;
+  };
+  std::map<std::string, Moments> moments_;
+};
+
+}  // namespace soundspot::training

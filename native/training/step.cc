@@ -1,0 +1,110 @@
+#include "training/step.h"
+
+#include <cmath>
+
+#include "error.h"
+#include "losses/false_negatives.h"
+#include "losses/loss.h"
+
+namespace soundspot::training {
+
+namespace {
+
+AttentionStatistics statistics(const Tensor& attention, int64_t target_slots) {
+  const at::NoGradGuard no_grad;
+  const Tensor rows = attention.narrow(1, 0, target_slots);  // [B, T, N]
+  const auto tokens = static_cast<double>(rows.size(2));
+  AttentionStatistics result;
+  result.entropy = -(rows * rows.log()).sum(2).mean().item<double>() / std::log(tokens);
+  result.spread = rows.std(2, /*unbiased=*/false).mean().item<double>() * tokens;
+  return result;
+}
+
+}  // namespace
+
+TrainingState::TrainingState(std::shared_ptr<model::Localizer> localizer, uint64_t seed)
+    : localizer_(std::move(localizer)), generator_(at::make_generator<at::CPUGeneratorImpl>(seed)) {}
+
+StepResult TrainingState::step(const Tensor& images, const Tensor& spectrograms, const StepOptions& options) {
+  const model::Parameters& parameters = localizer_->parameters();
+  const model::ModelConfig& config = localizer_->config();
+
+  model::ForwardOptions forward{.attention = false, .reconstruction = false, .masking = options.masking,
+                                .bfloat16 = options.bfloat16};
+  for (const WeightedLoss& loss : options.losses) {
+    const losses::LossNeeds& needs = losses::find_loss(loss.name).needs;
+    forward.attention |= needs.attention;
+    forward.reconstruction |= needs.reconstruction;
+  }
+  const model::Outputs outputs = localizer_->train(images, spectrograms, forward, generator_);
+  const model::JointAttention& attention = outputs.attention;
+
+  StepResult result;
+  Tensor excluded;
+  if (forward.attention && options.false_negative_k > 0) {
+    const at::NoGradGuard no_grad;
+    const int64_t targets = config.target_slots;
+    excluded = losses::false_negatives(
+        losses::target_similarity(attention.image_slots, attention.image_slots, targets),
+        losses::target_similarity(attention.audio_slots, attention.audio_slots, targets), options.false_negative_k);
+    result.false_negatives = excluded.sum().item<int64_t>();
+  }
+
+  Tensor total = at::zeros({}, at::kFloat);
+  for (const WeightedLoss& loss : options.losses) {
+    const Tensor value = losses::find_loss(loss.name).compute({outputs, config, loss.temperature, excluded});
+    total = total + value * loss.weight;
+    result.losses[loss.name] = value.item<double>();
+  }
+  result.losses["total"] = total.item<double>();
+  if (!std::isfinite(result.losses["total"])) {
+    throw Error("ERR_INTERNAL",
+                "The loss is not finite, and the step was not taken. Lower the learning rate, set clip, or look for "
+                "damaged samples.");
+  }
+
+  for (const model::Parameter& parameter : parameters.all()) parameter.value.mutable_grad() = Tensor();
+  if (total.requires_grad()) torch::autograd::backward({total}, {});
+
+  Tensor squared = at::zeros({}, at::kDouble);
+  for (const model::Parameter& parameter : parameters.all()) {
+    if (!parameter.value.grad().defined()) continue;
+    const Tensor gradient = parameter.value.grad();
+    squared += gradient.pow(2).sum(at::kDouble);
+    if (options.keep_gradients) result.gradients.emplace_back(parameter.name, gradient.clone());
+  }
+  result.gradient_norm = std::sqrt(squared.item<double>());
+  if (!std::isfinite(result.gradient_norm)) {
+    throw Error("ERR_INTERNAL", "A gradient is not finite, and the step was not taken. Lower the learning rate.");
+  }
+  if (options.clip > 0 && result.gradient_norm > options.clip) {
+    const at::NoGradGuard no_grad;
+    for (const model::Parameter& parameter : parameters.all()) {
+      if (parameter.value.grad().defined()) parameter.value.mutable_grad().mul_(options.clip / result.gradient_norm);
+    }
+  }
+  if (options.update) optimizer_.step(parameters, options.optimizer);
+  for (const model::Parameter& parameter : parameters.all()) parameter.value.mutable_grad() = Tensor();
+
+  if (forward.attention) {
+    result.has_attention = true;
+    result.image = statistics(attention.image_on_image, config.target_slots);
+    result.audio = statistics(attention.audio_on_audio, config.target_slots);
+  }
+  return result;
+}
+
+std::vector<std::pair<std::string, Tensor>> TrainingState::state() const {
+  auto tensors = optimizer_.state();
+  tensors.emplace_back("random.generator", generator_.get_state());
+  return tensors;
+}
+
+void TrainingState::restore(const std::vector<std::pair<std::string, Tensor>>& tensors) {
+  for (const auto& [name, tensor] : tensors) {
+    if (name == "random.generator") generator_.set_state(tensor.clone());
+  }
+  optimizer_.restore(tensors);
+}
+
+}  // namespace soundspot::training

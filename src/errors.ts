@@ -1,0 +1,40 @@
+/** The one error class of the package, with codes that stay stable between releases. */
+
+export type ErrorCode =
+  | "ERR_ABORTED"
+  | "ERR_ADDON_MISSING"
+  | "ERR_AUDIO_EMPTY"
+  | "ERR_AUDIO_NOT_FINITE"
+  | "ERR_CHECKPOINT_CORRUPT"
+  | "ERR_CHECKPOINT_MISMATCH"
+  | "ERR_CONFIG"
+  | "ERR_DATASET"
+  | "ERR_DISPOSED"
+  | "ERR_FFMPEG_MISSING"
+  | "ERR_FILE_EMPTY"
+  | "ERR_FILE_NOT_FOUND"
+  | "ERR_FILE_WRITE"
+  | "ERR_INPUT"
+  | "ERR_INTERNAL"
+  | "ERR_LIBTORCH_MISSING"
+  | "ERR_MEDIA_DECODE"
+  | "ERR_NO_AUDIO"
+  | "ERR_SHAPE";
+
+/** Every failure that a caller can meet. `message` names the file or field and says what to do. */
+export class SoundspotError extends Error {
+  override readonly name = "SoundspotError";
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** @throws {SoundspotError} ERR_ABORTED when the signal has fired. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) {
+    throw new SoundspotError("ERR_ABORTED", "The operation was aborted by its signal.", { cause: signal.reason });
+  }
+}
