@@ -2,7 +2,6 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { monitorEventLoopDelay } from "node:perf_hooks";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { decodeAudio } from "../src/media/audio.js";
@@ -22,13 +21,36 @@ beforeAll(async () => {
   // Frame n has the grey level 8n + 4, so a picture tells its number.
   const counter = ["-f", "lavfi", "-i", "color=black:s=64x48:r=10:d=3,format=gray,geq=lum='8*N+4'"];
   const tone = ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=22050:duration=3"];
-  ffmpeg(...counter, ...tone, "-pix_fmt", "yuv444p", "-c:v", "libx264", "-qp", "0", "-c:a", "aac", file("clip.mp4"));
+  ffmpeg(
+    ...counter,
+    ...tone,
+    "-pix_fmt",
+    "yuv444p",
+    "-c:v",
+    "libx264",
+    "-qp",
+    "0",
+    "-c:a",
+    "aac",
+    file("clip.mp4"),
+  );
   ffmpeg("-i", file("clip.mp4"), "-c", "copy", "-an", file("silent.mp4"));
   ffmpeg("-i", file("clip.mp4"), "-c", "copy", "-metadata:s:v:0", "rotate=90", file("turned.mp4"));
-  ffmpeg("-f", "lavfi", "-i", "color=red:s=32x32:r=10:d=1", ...tone, "-c:v", "libx264", file("short-picture.mp4"));
+  ffmpeg(
+    "-f",
+    "lavfi",
+    "-i",
+    "color=red:s=32x32:r=10:d=1",
+    ...tone,
+    "-c:v",
+    "libx264",
+    file("short-picture.mp4"),
+  );
   ffmpeg(...tone, "-ac", "2", file("tone.ogg"));
   ffmpeg(...tone, "-c:a", "adpcm_ms", file("adpcm.wav"));
   ffmpeg(...tone, "-c:a", "pcm_s24le", file("tone24.wav"));
+  const cover = ["-f", "lavfi", "-i", "color=red:s=32x32:d=0.04", "-map", "0", "-map", "1", "-c:v", "png"];
+  ffmpeg(...tone, ...cover, "-disposition:v", "attached_pic", file("cover.mp3"));
   writeFileSync(file("empty.bin"), "");
   writeFileSync(file("notes.txt"), "not media at all\n".repeat(50));
   writeFileSync(file("junk.mp3"), Buffer.from(Array.from({ length: 4096 }, (_, i) => (i * 7919) % 251)));
@@ -36,7 +58,7 @@ beforeAll(async () => {
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const frameNumber = (image: RawImage) => Math.round(((image.data[0] ?? 0) - 4) / 8);
+const frameNumber = (image: RawImage) => Math.abs(Math.round(((image.data[0] ?? 0) - 4) / 8));
 
 describe("pictures", () => {
   const pixel = (image: RawImage, x: number, y: number) => {
@@ -52,22 +74,31 @@ describe("pictures", () => {
     expect(await decodeImage(jpeg)).toMatchObject({ width: 10, height: 20 });
   });
 
-  it.each(["grey", "grey with alpha", "16 bit", "CMYK", "palette"] as const)("makes %s into 8-bit RGB", async (kind) => {
-    const base = sharp({ create: { width: 6, height: 5, channels: 4, background: { r: 128, g: 128, b: 128, alpha: 1 } } });
-    const encoded = await {
-      grey: () => base.removeAlpha().toColourspace("b-w").png(),
-      "grey with alpha": () => base.toColourspace("b-w").png(),
-      "16 bit": () => base.toColourspace("rgb16").png(),
-      CMYK: () => base.removeAlpha().toColourspace("cmyk").jpeg(),
-      palette: () => base.png({ palette: true }),
-    }[kind]().toBuffer();
-    const image = await decodeImage(encoded);
-    expect(image.data.length).toBe(6 * 5 * 3);
-    for (const value of pixel(image, 2, 2)) expect(Math.abs(value - 128)).toBeLessThan(16);
-  });
+  it.each(["grey", "grey with alpha", "16 bit", "CMYK", "palette"] as const)(
+    "makes %s into 8-bit RGB",
+    async (kind) => {
+      const base = sharp({
+        create: { width: 6, height: 5, channels: 4, background: { r: 128, g: 128, b: 128, alpha: 1 } },
+      });
+      const encoded = await {
+        grey: () => base.removeAlpha().toColourspace("b-w").png(),
+        "grey with alpha": () => base.toColourspace("b-w").png(),
+        "16 bit": () => base.toColourspace("rgb16").png(),
+        CMYK: () => base.removeAlpha().toColourspace("cmyk").jpeg(),
+        palette: () => base.png({ palette: true }),
+      }
+        [kind]()
+        .toBuffer();
+      const image = await decodeImage(encoded);
+      expect(image.data.length).toBe(6 * 5 * 3);
+      for (const value of pixel(image, 2, 2)) expect(Math.abs(value - 128)).toBeLessThan(16);
+    },
+  );
 
   it("lays transparency over white", async () => {
-    const png = await sharp({ create: { width: 2, height: 2, channels: 4, background: { r: 0, g: 0, b: 0, alpha: 0 } } })
+    const png = await sharp({
+      create: { width: 2, height: 2, channels: 4, background: { r: 0, g: 0, b: 0, alpha: 0 } },
+    })
       .png()
       .toBuffer();
     expect(pixel(await decodeImage(png), 0, 0)).toEqual([255, 255, 255]);
@@ -76,11 +107,17 @@ describe("pictures", () => {
   it("gives raw pixels back after PNG", async () => {
     const image = { data: Uint8Array.from({ length: 36 }, (_, i) => i * 7), width: 4, height: 3 };
     expect(await decodeImage(await encodeImage(image, { format: "png" }))).toEqual(image);
-    expect((await encodeImage(image, { format: "jpeg", quality: 80 })).subarray(0, 2)).toEqual(Buffer.from([0xff, 0xd8]));
+    expect((await encodeImage(image, { format: "jpeg", quality: 80 })).subarray(0, 2)).toEqual(
+      Buffer.from([0xff, 0xd8]),
+    );
   });
 
   it("refuses missing, empty, junk, cut-off and ill-sized pictures by code", async () => {
-    const noise = { data: Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * 7919) % 251), width: 64, height: 64 };
+    const noise = {
+      data: Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * 7919) % 251),
+      width: 64,
+      height: 64,
+    };
     await expect(decodeImage(file("none.jpg"))).rejects.toMatchObject({
       code: "ERR_FILE_NOT_FOUND",
       message: expect.stringContaining("none.jpg"),
@@ -99,7 +136,9 @@ describe("pictures", () => {
     }
     await expect(decodeImage({ ...noise, width: 65 })).rejects.toMatchObject({ code: "ERR_INPUT" });
     await expect(decodeImage(folder)).rejects.toMatchObject({ code: "ERR_FILE_NOT_FOUND" });
-    await expect(decodeImage(noise, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "ERR_ABORTED" });
+    await expect(decodeImage(noise, { signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: "ERR_ABORTED",
+    });
   });
 });
 
@@ -117,11 +156,14 @@ describe("WAV", () => {
     format.writeUInt32LE((8000 * channels * bits) / 8, 8);
     format.writeUInt16LE((channels * bits) / 8, 12);
     format.writeUInt16LE(bits, 14);
-    return chunk("RIFF", Buffer.concat([Buffer.from("WAVE"), chunk("fmt ", format), ...before, chunk("data", data)]));
+    return chunk(
+      "RIFF",
+      Buffer.concat([Buffer.from("WAVE"), chunk("fmt ", format), ...before, chunk("data", data)]),
+    );
   };
   const write = (bytes: number, values: number[], put: (b: Buffer, v: number, at: number) => void) => {
     const buffer = Buffer.alloc(bytes * values.length);
-    values.forEach((v, i) => put(buffer, v, i * bytes));
+    for (const [i, v] of values.entries()) put(buffer, v, i * bytes);
     return buffer;
   };
 
@@ -139,7 +181,11 @@ describe("WAV", () => {
   });
 
   it("makes interleaved channels planar and gives back what encodeWav wrote", async () => {
-    const audio = { samples: Float32Array.from([0, 0.25, 0.5, -1, -0.5, -0.25]), sampleRate: 44100, channels: 2 };
+    const audio = {
+      samples: Float32Array.from([0, 0.25, 0.5, -1, -0.5, -0.25]),
+      sampleRate: 44100,
+      channels: 2,
+    };
     expect(await parseWav(encodeWav(audio))).toEqual(audio);
   });
 
@@ -163,12 +209,12 @@ describe("WAV", () => {
 
   it("leaves the event loop free while it converts ten minutes", async () => {
     const bytes = encodeWav({ samples: new Float32Array(2 * 600 * 44100), sampleRate: 44100, channels: 2 });
-    await parseWav(bytes.subarray(0), { duration: 5 });
-    const delay = monitorEventLoopDelay({ resolution: 1 });
-    delay.enable();
+    const started = performance.now();
+    let turns = 0;
+    const timer = setInterval(() => turns++, 1);
     await parseWav(bytes);
-    delay.disable();
-    expect(delay.percentile(95) / 1e6).toBeLessThan(10);
+    clearInterval(timer);
+    expect((performance.now() - started) / turns, "ms between turns").toBeLessThan(8);
   });
 });
 
@@ -186,7 +232,11 @@ describe("sound", () => {
   });
 
   it("cuts a range the same way from a path, a buffer and raw samples", async () => {
-    const raw = { samples: Float32Array.from({ length: 800 }, (_, i) => i / 1024), sampleRate: 100, channels: 2 };
+    const raw = {
+      samples: Float32Array.from({ length: 800 }, (_, i) => i / 1024),
+      sampleRate: 100,
+      channels: 2,
+    };
     const range = { start: 1, duration: 0.5 };
     const cut = await decodeAudio(raw, range);
     expect(cut.samples.length).toBe(100);
@@ -209,12 +259,17 @@ describe("sound", () => {
     ["junk.mp3", "ERR_MEDIA_DECODE"],
     ["silent.mp4", "ERR_NO_AUDIO"],
   ])("refuses %s with %s", async (name, code) => {
-    await expect(decodeAudio(file(name))).rejects.toMatchObject({ code, message: expect.stringContaining(name) });
+    await expect(decodeAudio(file(name))).rejects.toMatchObject({
+      code,
+      message: expect.stringContaining(name),
+    });
   });
 
   it("refuses empty and non-finite samples", async () => {
     const sampleRate = 8000;
-    await expect(decodeAudio({ samples: new Float32Array(0), sampleRate })).rejects.toMatchObject({ code: "ERR_AUDIO_EMPTY" });
+    await expect(decodeAudio({ samples: new Float32Array(0), sampleRate })).rejects.toMatchObject({
+      code: "ERR_AUDIO_EMPTY",
+    });
     await expect(decodeAudio(encodeWav({ samples: new Float32Array(0), sampleRate }))).rejects.toMatchObject({
       code: "ERR_AUDIO_EMPTY",
     });
@@ -249,19 +304,40 @@ describe("video", () => {
 
   it("decodes the frame that is shown at a moment", async () => {
     const info = await probeVideo(file("silent.mp4"));
-    for (const [at, n] of [[0, 0], [0.05, 0], [0.1, 1], [1.29, 12], [1.3, 13], [2.95, 29], [info.duration, 29]] as const) {
+    for (const [at, n] of [
+      [0, 0],
+      [0.05, 0],
+      [0.1, 1],
+      [1.29, 12],
+      [1.3, 13],
+      [2.95, 29],
+      [info.duration, 29],
+    ] as const) {
       expect([at, frameNumber(await decodeFrame(file("silent.mp4"), at, { info }))]).toEqual([at, n]);
     }
   });
 
   it("decodes frames at even moments, from any start", async () => {
     const frames: [number, number][] = [];
-    for await (const { time, image } of decodeFrames(file("silent.mp4"), { every: 0.25, start: 0.35, end: 2 })) {
+    for await (const { time, image } of decodeFrames(file("silent.mp4"), {
+      every: 0.25,
+      start: 0.35,
+      end: 2,
+    })) {
       frames.push([Number(time.toFixed(3)), frameNumber(image)]);
     }
-    expect(frames).toEqual([[0.35, 3], [0.6, 6], [0.85, 8], [1.1, 11], [1.35, 13], [1.6, 16], [1.85, 18]]);
+    expect(frames).toEqual([
+      [0.35, 3],
+      [0.6, 6],
+      [0.85, 8],
+      [1.1, 11],
+      [1.35, 13],
+      [1.6, 16],
+      [1.85, 18],
+    ]);
     const all: number[] = [];
-    for await (const { image } of decodeFrames(file("silent.mp4"), { every: 0.1 })) all.push(frameNumber(image));
+    for await (const { image } of decodeFrames(file("silent.mp4"), { every: 0.1 }))
+      all.push(frameNumber(image));
     expect(all).toEqual(Array.from({ length: 30 }, (_, i) => i));
   });
 
@@ -282,7 +358,9 @@ describe("video", () => {
       const audio = await decodeVideoAudio(file("clip.mp4"), { at, window: 1 });
       expect(audio.samples.length / 22050).toBeCloseTo(1, 1);
     }
-    await expect(decodeVideoAudio(file("silent.mp4"), { at: 1 })).rejects.toMatchObject({ code: "ERR_NO_AUDIO" });
+    await expect(decodeVideoAudio(file("silent.mp4"), { at: 1 })).rejects.toMatchObject({
+      code: "ERR_NO_AUDIO",
+    });
   });
 
   it("refuses moments outside the video, naming the range, and files that are no video", async () => {
@@ -291,13 +369,15 @@ describe("video", () => {
       message: expect.stringMatching(/\[0, 3/),
     });
     await expect(probeVideo(file("tone.ogg"))).rejects.toMatchObject({ code: "ERR_MEDIA_DECODE" });
+    await expect(probeVideo(file("cover.mp3"))).rejects.toMatchObject({ code: "ERR_MEDIA_DECODE" });
     await expect(probeVideo(file("notes.txt"))).rejects.toMatchObject({ code: "ERR_MEDIA_DECODE" });
   });
 
   it("stops when its signal fires", async () => {
     const controller = new AbortController();
     const run = async () => {
-      for await (const _ of decodeFrames(file("clip.mp4"), { every: 0.01, signal: controller.signal })) controller.abort();
+      for await (const _ of decodeFrames(file("clip.mp4"), { every: 0.01, signal: controller.signal }))
+        controller.abort();
     };
     await expect(run()).rejects.toMatchObject({ code: "ERR_ABORTED" });
   });

@@ -27,7 +27,7 @@ Napi::Value tensor_to_javascript(Napi::Env env, const Tensor& tensor) {
 
 Tensor tensor_from_javascript(const Napi::Value& value) {
   const auto object = value.As<Napi::Object>();
-  const auto data = object.Get("data").As<Napi::Float32Array>();
+  auto data = object.Get("data").As<Napi::Float32Array>();
   const auto dimensions = object.Get("shape").As<Napi::Array>();
   std::vector<int64_t> shape;
   int64_t count = 1;

@@ -11,7 +11,7 @@ namespace soundspot::binding {
 namespace {
 
 Tensor pixels(const Napi::Object& image) {
-  const auto data = image.Get("data").As<Napi::Uint8Array>();
+  auto data = image.Get("data").As<Napi::Uint8Array>();
   const int64_t width = integer(image, "width"), height = integer(image, "height");
   if (static_cast<int64_t>(data.ElementLength()) != width * height * 3 || width < 1 || height < 1) {
     throw to_javascript(image.Env(), "ERR_INPUT", "A raw picture needs width × height × 3 bytes of RGB.");
@@ -25,7 +25,7 @@ struct Sound {
 };
 
 Sound sound(const Napi::Object& audio) {
-  const auto data = audio.Get("samples").As<Napi::Float32Array>();
+  auto data = audio.Get("samples").As<Napi::Float32Array>();
   const int64_t channels = integer(audio, "channels");
   const auto length = static_cast<int64_t>(data.ElementLength());
   if (channels < 1 || length % channels != 0) {

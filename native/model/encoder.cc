@@ -78,7 +78,7 @@ void Encoder::initialize(Initializer& initializer) const {
 Tensor Encoder::block(const Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
                       bool training) const {
   Tensor x = convolve(parameters, name + ".conv1", input, stride, 1);
-  x = at::relu_(batch_norm(parameters, name + ".bn1", x, training));
+  x = batch_norm(parameters, name + ".bn1", x, training).relu_();
   x = convolve(parameters, name + ".conv2", x, 1, 1);
   x = batch_norm(parameters, name + ".bn2", x, training);
   Tensor shortcut = input;
@@ -86,13 +86,13 @@ Tensor Encoder::block(const Parameters& parameters, const std::string& name, con
     shortcut = convolve(parameters, name + ".downsample.0", input, stride, 0);
     shortcut = batch_norm(parameters, name + ".downsample.1", shortcut, training);
   }
-  return at::relu_(x + shortcut);
+  return (x + shortcut).relu_();
 }
 
 Tensor Encoder::forward(const Parameters& parameters, const Tensor& input, bool training) const {
   Tensor x = input.contiguous(at::MemoryFormat::ChannelsLast);
   x = convolve(parameters, name_ + "." + stem_, x, 2, 3);
-  x = at::relu_(batch_norm(parameters, name_ + ".bn1", x, training));
+  x = batch_norm(parameters, name_ + ".bn1", x, training).relu_();
   x = at::max_pool2d(x, 3, 2, 1);
   for (size_t stage = 0; stage < strides_.size(); ++stage) {
     const std::string name = name_ + ".layer" + std::to_string(stage + 1);

@@ -48,11 +48,11 @@ Tensor resize_and_crop(const Tensor& image, const ImageAugmentation& options, Ra
     throw Error("ERR_INPUT", "A picture of " + std::to_string(width) + " x " + std::to_string(height) +
                                  " pixels is too narrow to resize by its short side.");
   }
-  const Tensor resized =
-      height <= width ? resize_bicubic(image, options.resize, scaled) : resize_bicubic(image, scaled, options.resize);
-  const int64_t top = random.integer(resized.size(0) - options.size + 1);
-  const int64_t left = random.integer(resized.size(1) - options.size + 1);
-  return resized.slice(0, top, top + options.size).slice(1, left, left + options.size).contiguous();
+  const int64_t new_height = height <= width ? options.resize : scaled;
+  const int64_t new_width = height <= width ? scaled : options.resize;
+  const int64_t top = random.integer(new_height - options.size + 1);
+  const int64_t left = random.integer(new_width - options.size + 1);
+  return resize_bicubic(image, new_height, new_width, {top, left, options.size, options.size});
 }
 
 std::vector<float> gaussian(int64_t size, double sigma) {

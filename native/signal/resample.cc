@@ -51,7 +51,8 @@ struct Filter {
   /// sinc(πt)·cos²(πt/12)·base/orig for tap i of a phase, in double as torchaudio computes it.
   float tap(int64_t phase, int64_t i) const {
     const double rate = static_cast<double>(orig);
-    const double offset = static_cast<double>(i) / rate - static_cast<double>(phase) / static_cast<double>(next);
+    // torchaudio has i/orig in double but j/new in float32.
+    const double offset = static_cast<double>(i) / rate - static_cast<float>(phase) / static_cast<float>(next);
     const double t = std::clamp(base * offset, -kLowpassWidth, kLowpassWidth);
     const double window = std::cos(t * std::numbers::pi / kLowpassWidth / 2);
     const double angle = t * std::numbers::pi;

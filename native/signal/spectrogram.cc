@@ -1,6 +1,7 @@
 // The log spectrogram: resample, fit, short-time Fourier transform, power, logarithm.
 #include "signal/spectrogram.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "error.h"
@@ -16,6 +17,12 @@ void check_samples(const Tensor& samples) {
     throw Error("ERR_SHAPE", "Samples must be a [channels, samples] float32 tensor on the CPU.");
   }
   if (samples.numel() == 0) throw Error("ERR_AUDIO_EMPTY", "The sound has no samples.");
+}
+
+bool all_finite(const Tensor& values) {
+  const Tensor dense = values.contiguous();
+  const float* const data = dense.const_data_ptr<float>();
+  return std::all_of(data, data + dense.numel(), [](float value) { return std::isfinite(value); });
 }
 
 /// Returns the number of samples that the model hears.
@@ -62,7 +69,7 @@ Tensor log_spectrogram(const Tensor& samples, int64_t rate, const SpectrogramOpt
   const at::NoGradGuard no_grad;
   check_samples(samples);
   const int64_t length = check_options(options);
-  if (!at::isfinite(samples).all().item<bool>()) {
+  if (!all_finite(samples)) {
     throw Error("ERR_AUDIO_NOT_FINITE", "The sound holds a NaN or infinite sample.");
   }
 
@@ -72,7 +79,7 @@ Tensor log_spectrogram(const Tensor& samples, int64_t rate, const SpectrogramOpt
                                     /*normalized=*/false, /*onesided=*/true, /*return_complex=*/true);
   Tensor power = at::view_as_real(transform).square().sum(-1).mean(0, /*keepdim=*/true);  // [1, window/2 + 1, T]
   power.add_(options.log_offset).log_().div_(options.scale);
-  if (!at::isfinite(power).all().item<bool>()) {
+  if (!all_finite(power)) {
     throw Error("ERR_AUDIO_NOT_FINITE", "The samples are too large: their power is infinite. Expected -1 to 1.");
   }
   return power.contiguous();

@@ -8,9 +8,9 @@ import type { Box, Mask, RawAudio, RawImage } from "../types.js";
 export interface SceneSettings {
   /** Side of the square picture in pixels, at least 32. */
   readonly size: number;
-  /** Length of the sound in seconds, in (0, 5]. */
+  /** Length of the sound in seconds, 1 to 5. */
   readonly seconds: number;
-  /** In hertz, at least 8000. */
+  /** In hertz, at least 12,000. */
   readonly sampleRate: number;
   /** Objects of sounding classes in view, of different classes; one of them is heard. */
   readonly sources: 1 | 2;
@@ -164,15 +164,18 @@ function inRoundedBox(u: number, v: number, rx: number, ry: number, radius: numb
 /** Alternates between 0 and 1 with period 1 in `x`. */
 const stripe = (x: number): boolean => x - Math.floor(x) < 0.5;
 
+/** Each in [0, 1]. */
+type Hsv = readonly [hue: number, saturation: number, value: number];
+
 /** A look around given hues; saturation and value vary too. */
 function lookOf(
-  main: Colour3,
-  second: Colour3,
-  accent: Colour3,
+  main: Hsv,
+  second: Hsv,
+  accent: Hsv,
 ): (random: Random) => Look {
   return (random) => {
     const hueShift = between(random, -0.045, 0.045);
-    const vary = ([hue, saturation, value]: Colour3): Colour =>
+    const vary = ([hue, saturation, value]: Hsv): Colour =>
       hsv(
         hue + hueShift + 1,
         Math.min(1, saturation * between(random, 0.75, 1.2)),
@@ -189,9 +192,7 @@ function lookOf(
   };
 }
 
-type Colour3 = readonly [hue: number, saturation: number, value: number];
-
-const anyColour = (random: Random): Colour3 => [
+const anyColour = (random: Random): Hsv => [
   random(),
   between(random, 0.25, 0.95),
   between(random, 0.35, 0.95),

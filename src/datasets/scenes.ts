@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
+import { SoundspotError, throwIfAborted } from "../errors.js";
 import type { Dataset, LoadOptions, Sample } from "./dataset.js";
 import { type Scene, type SceneKey, type SceneSettings, sceneClasses } from "./scene-renderer.js";
 import type { SceneReply, SceneRequest } from "./scenes.worker.js";
@@ -12,7 +13,7 @@ export type { Scene, SceneKey, SceneSettings } from "./scene-renderer.js";
 export interface ScenesOptions extends Partial<SceneSettings> {
   /** Side of the square picture in pixels, 32 to 1024. Default 112. */
   readonly size?: number;
-  /** Length of the sound in seconds, in (0, 5]. Default 2. */
+  /** Length of the sound in seconds, 1 to 5. Default 2. */
   readonly seconds?: number;
   /** In hertz, 12,000 to 96,000. Default 16,000. */
   readonly sampleRate?: number;
@@ -34,18 +35,19 @@ export interface ScenesOptions extends Partial<SceneSettings> {
 
 /**
  * Scenes of ten sounding classes with exact masks, boxes and labels. A scene depends on seed, split,
- * epoch and index only. Threads draw ahead of the event loop and never keep the process alive.
+ * epoch and index only. They are drawn on worker threads, which keep the process alive only while a
+ * scene is awaited.
  *
  * @example
  * const data = scenes({ split: "test", length: 1000 });
  * const { image, audio, mask, label } = await data.load(0);
  * await data.close?.();
- * @throws {RangeError} when an option is out of its range.
+ * @throws {SoundspotError} ERR_CONFIG when an option is out of its range.
  */
 export function scenes(options: ScenesOptions = {}): Dataset {
   const settings: SceneSettings = {
     size: inRange("size", options.size ?? 112, 32, 1024, true),
-    seconds: inRange("seconds", options.seconds ?? 2, 0.1, 5),
+    seconds: inRange("seconds", options.seconds ?? 2, 1, 5),
     sampleRate: inRange("sampleRate", options.sampleRate ?? 16_000, 12_000, 96_000, true),
     sources: inRange("sources", options.sources ?? 1, 1, 2, true) as 1 | 2,
     props: inRange("props", options.props ?? 2, 1, 4, true),
@@ -62,10 +64,10 @@ export function scenes(options: ScenesOptions = {}): Dataset {
     classes: sceneClasses,
     async load(index: number, { epoch = 0, signal }: LoadOptions = {}): Promise<Sample> {
       inRange("index", index, 0, length - 1, true);
-      signal?.throwIfAborted();
+      throwIfAborted(signal);
       const key: SceneKey = { seed, split, epoch: split === "test" ? 0 : epoch, index };
       const { image, audio, label, box, mask, silentMasks } = await pool.render(settings, key);
-      signal?.throwIfAborted();
+      throwIfAborted(signal);
       const id = `${split}-${seed}-${key.epoch}-${index}`;
       return { id, image, audio, label, boxes: [box], mask, silentMasks };
     },
@@ -76,8 +78,14 @@ export function scenes(options: ScenesOptions = {}): Dataset {
 function inRange(name: string, value: number, low: number, high: number, whole = false): number {
   if (value >= low && value <= high && (!whole || Number.isInteger(value))) return value;
   const kind = whole ? "a whole number" : "a number";
-  throw new RangeError(`scenes: ${name} must be ${kind} from ${low} to ${high}, got ${value}`);
+  throw new SoundspotError(
+    "ERR_CONFIG",
+    `scenes: ${name} must be ${kind} from ${low} to ${high}, got ${value}`,
+  );
 }
+
+const closedError = (): SoundspotError =>
+  new SoundspotError("ERR_DISPOSED", "scenes: the dataset is closed");
 
 interface Waiting {
   readonly resolve: (scene: Scene) => void;
@@ -100,8 +108,8 @@ class ScenePool {
     this.#size = size;
   }
 
-  render(settings: SceneSettings, key: SceneKey): Promise<Scene> {
-    if (this.#closed) return Promise.reject(new Error("scenes: the dataset is closed"));
+  async render(settings: SceneSettings, key: SceneKey): Promise<Scene> {
+    if (this.#closed) throw closedError();
     const thread = this.#leastBusy();
     return new Promise<Scene>((resolve, reject) => {
       const id = this.#nextId++;
@@ -131,9 +139,10 @@ class ScenePool {
     worker.on("message", (reply: SceneReply) => {
       const waiting = thread.waiting.get(reply.id);
       thread.waiting.delete(reply.id);
-      if (thread.waiting.size === 0) worker.unref();
+      // While it closes, somebody waits for its end.
+      if (thread.waiting.size === 0 && !this.#closed) worker.unref();
       if ("scene" in reply) waiting?.resolve(reply.scene);
-      else waiting?.reject(new Error(`scenes: ${reply.error}`));
+      else waiting?.reject(new SoundspotError("ERR_INTERNAL", `scenes: ${reply.error}`));
     });
     const fail = (error: Error): void => {
       const at = this.#threads.indexOf(thread);
@@ -142,7 +151,7 @@ class ScenePool {
       thread.waiting.clear();
     };
     worker.on("error", fail);
-    worker.on("exit", () => fail(new Error("scenes: the dataset was closed while it drew")));
+    worker.on("exit", () => fail(closedError()));
     this.#threads.push(thread);
     return thread;
   }
@@ -153,6 +162,11 @@ function workerFile(): string {
   const places = ["./scenes.worker.js", "../scenes.worker.js", "../../dist/scenes.worker.js"];
   const paths = places.map((place) => fileURLToPath(new URL(place, import.meta.url)));
   const found = paths.find((path) => existsSync(path));
-  if (!found) throw new Error(`scenes: no worker file at ${paths[0]}; run "npm run build" first`);
+  if (!found) {
+    throw new SoundspotError(
+      "ERR_INTERNAL",
+      `scenes: no worker file at ${paths[0]}; run "npm run build" first`,
+    );
+  }
   return found;
 }

@@ -1,0 +1,53 @@
+// Reading a file at given places, and writing one so that it is there whole or not at all.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+namespace soundspot::checkpoint {
+
+/// A file open for reading.
+class InputFile {
+ public:
+  /// @throws Error ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, or ERR_INPUT for a folder, a device or a file without
+  /// permission.
+  explicit InputFile(const std::string& path);
+
+  /// In bytes, when it was opened.
+  uint64_t size() const { return size_; }
+
+  /// Bytes `offset … offset + bytes − 1` into `to`.
+  /// @throws FormatError when the file does not have them.
+  void read(uint64_t offset, void* to, uint64_t bytes);
+
+ private:
+  std::ifstream stream_;
+  uint64_t size_ = 0;
+};
+
+/// A new file that takes its name only in `commit`; until then it is a temporary one in the same folder, which the
+/// destructor removes. Every failure is Error ERR_FILE_WRITE with the file's name and the system's reason.
+class OutputFile {
+ public:
+  explicit OutputFile(const std::string& path);
+  ~OutputFile();
+  OutputFile(const OutputFile&) = delete;
+  OutputFile& operator=(const OutputFile&) = delete;
+
+  void write(const void* data, uint64_t bytes);
+  /// Forces the bytes to the disk, renames the file over `path`, and forces the folder's entry to the disk.
+  void commit();
+
+ private:
+  [[noreturn]] void fail(int error) const;
+
+  std::string name_;  // as the caller wrote it, for messages
+  std::filesystem::path target_;
+  std::filesystem::path temporary_;
+  int descriptor_ = -1;
+  bool committed_ = false;
+};
+
+}  // namespace soundspot::checkpoint

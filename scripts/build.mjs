@@ -1,0 +1,133 @@
+#!/usr/bin/env node
+/**
+ * Compiles the addon with cmake-js into build/Release/soundspot.node.
+ *
+ *   node scripts/build.mjs
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { ensureLibTorch } from "./libtorch.mjs";
+
+const require = createRequire(import.meta.url);
+export const PACKAGE = resolve(dirname(fileURLToPath(import.meta.url)), "..");
+export const ADDON = join(PACKAGE, "build", "Release", "soundspot.node");
+
+const BUILD = join(PACKAGE, "build");
+const TAIL = 40;
+
+/**
+ * @param {object} [options]
+ * @param {boolean} [options.quiet] Keep the compiler's output for build/compile.log. Default false.
+ * @throws {Error} with what is missing, or the end of the compiler's output.
+ */
+export async function compile({ quiet = false } = {}) {
+  requireTools();
+  const definitions = {
+    LIBTORCH: join(PACKAGE, "vendor", "libtorch"),
+    // A path relative to the current folder.
+    NODE_ADDON_API_DIR: resolve(require("node-addon-api").include_dir),
+  };
+  // cmake-js asks for the static runtime; LibTorch is built with the dynamic one.
+  if (process.platform === "win32") definitions.CMAKE_MSVC_RUNTIME_LIBRARY = "MultiThreadedDLL";
+  const options = Object.entries(definitions).map(
+    ([name, value]) => `--CD${name}=${value.replaceAll("\\", "/")}`,
+  );
+
+  // `cmake-js compile` answers a mistake in a source with a second, full build: configure and build one by one.
+  const cached = existsSync(join(BUILD, "CMakeCache.txt"));
+  let configured = await cmakeJs("configure", options, quiet);
+  if (configured.code !== 0 && cached) {
+    // The folder was moved, or another generator was used.
+    rmSync(BUILD, { recursive: true, force: true });
+    configured = await cmakeJs("configure", options, quiet);
+  }
+  const result = configured.code === 0 ? await cmakeJs("build", options, quiet) : configured;
+  if (quiet) {
+    mkdirSync(BUILD, { recursive: true });
+    writeFileSync(
+      join(BUILD, "compile.log"),
+      configured.output + (result === configured ? "" : result.output),
+    );
+  }
+  if (result.code !== 0) {
+    const shown = quiet
+      ? `\n\n${explain(result.output)}\n\nAll of it is in ${join(BUILD, "compile.log")}`
+      : "";
+    throw new Error(`The addon could not be compiled.${shown}`);
+  }
+}
+
+/** Whether the compiled addon is newer than everything it is made of. */
+export function isUpToDate() {
+  if (!existsSync(ADDON)) return false;
+  const built = statSync(ADDON).mtimeMs;
+  const sources = readdirSync(join(PACKAGE, "native"), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name));
+  return [join(PACKAGE, "CMakeLists.txt"), ...sources].every((file) => statSync(file).mtimeMs <= built);
+}
+
+/** @throws {Error} that names the tools to install, before anything is downloaded for a compiler that is not there. */
+export function requireTools() {
+  const runs = (command) =>
+    spawnSync(command, ["--version"], { stdio: "ignore", windowsHide: true }).status === 0;
+  const missing = [];
+  if (!runs("cmake")) missing.push("CMake 3.18 or newer");
+  if (
+    process.platform !== "win32" &&
+    ![process.env.CXX, "g++", "clang++", "c++"].some((name) => name && runs(name))
+  ) {
+    missing.push("a C++20 compiler");
+  }
+  if (missing.length === 0) return;
+  const mend = {
+    darwin: "`xcode-select --install` and `brew install cmake`",
+    linux: "`apt-get install cmake g++ make`, or what your distribution calls them",
+    win32: "the Visual Studio Build Tools with C++, and CMake from https://cmake.org",
+  };
+  throw new Error(
+    `Compiling the addon needs ${missing.join(" and ")}: install ${mend[process.platform] ?? mend.linux}.`,
+  );
+}
+
+/** @returns {Promise<{ code: number, output: string }>} */
+function cmakeJs(command, options, quiet) {
+  const program = join(dirname(require.resolve("cmake-js/package.json")), "bin", "cmake-js");
+  return new Promise((done, fail) => {
+    const child = spawn(process.execPath, [program, command, "--directory", PACKAGE, ...options], {
+      cwd: PACKAGE,
+      env: { CMAKE_BUILD_PARALLEL_LEVEL: String(availableParallelism()), ...process.env },
+      stdio: quiet ? ["ignore", "pipe", "pipe"] : "inherit",
+      windowsHide: true,
+    });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.setEncoding("utf8").on("data", (text) => {
+        output += text;
+      });
+    }
+    child.on("error", fail);
+    child.on("close", (code) => done({ code: code ?? 1, output }));
+  });
+}
+
+/** The lines around the first errors, or else the end. */
+function explain(output) {
+  const lines = output.split(/\r?\n/).filter((line) => line.trim() !== "");
+  const first = lines.findIndex((line) => /\berror\b|CMake Error|FAILED:/i.test(line));
+  return (first < 0 ? lines.slice(-TAIL) : lines.slice(first, first + TAIL)).join("\n");
+}
+
+if (process.argv[1] && realpathSync(process.argv[1]) === realpathSync(fileURLToPath(import.meta.url))) {
+  try {
+    await ensureLibTorch();
+    await compile();
+  } catch (error) {
+    console.error(error.message);
+    process.exitCode = 1;
+  }
+}

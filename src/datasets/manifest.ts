@@ -1,0 +1,354 @@
+/** Your own data: pairs listed in a JSONL or CSV file, with paths relative to that file. */
+import { basename, dirname, extname, resolve } from "node:path";
+import { z } from "zod";
+import { SoundspotError } from "../errors.js";
+import { decodeAudio } from "../media/audio.js";
+import { checkMediaFile, decodeImage, readMediaFile } from "../media/image.js";
+import { decodeFrame, decodeVideoAudio, probeVideo } from "../media/video.js";
+import { inSlices, Pacer } from "../media/wav.js";
+import type { Box, Mask, RawAudio, RawImage } from "../types.js";
+import type { Dataset, LoadOptions, Sample } from "./dataset.js";
+
+export interface ManifestOptions {
+  /** A `.jsonl`, `.ndjson` or `.csv` file. */
+  readonly path: string;
+  /** Default the file's name without its ending. */
+  readonly name?: string | undefined;
+  /** Path of ffmpeg; by default it is searched for. */
+  readonly ffmpeg?: string | undefined;
+  /** Stops reading the manifest. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Seconds of sound taken where a row gives a moment: what the model hears. */
+const WINDOW = 5;
+
+const filePath = z.string().min(1, "must not be empty");
+const boxSchema = z
+  .tuple([z.number(), z.number(), z.number().positive(), z.number().positive()], {
+    error: "each box must be [x, y, width, height] in pixels",
+  })
+  .transform(([x, y, width, height]): Box => ({ x, y, width, height }));
+
+/** A row; fields of other names are ignored, so that a list made for something else will do. */
+const rowSchema = z.object({
+  id: z.string().min(1).optional(),
+  image: filePath.optional(),
+  audio: filePath.optional(),
+  video: filePath.optional(),
+  start: z.number().nonnegative("must be at least 0 s").optional(),
+  label: z.string().optional(),
+  boxes: z.array(boxSchema).optional(),
+  mask: filePath.optional(),
+});
+type Fields = z.infer<typeof rowSchema>;
+
+interface Row extends Fields {
+  readonly id: string;
+  /** Where it stands in the manifest, from 1. */
+  readonly line: number;
+}
+
+/**
+ * A dataset from a list of `{ image, audio, start?, label?, boxes?, mask?, id? }` or
+ * `{ video, start?, … }`, a row a sample. Paths are relative to the list.
+ *
+ * - `image` and `audio` are files. With `start` the sound is the 5 s that begin there.
+ * - `video` gives the frame at `start` seconds (default its middle) and the 5 s of sound around it.
+ *   Beside `image` it gives the sound alone, beside `audio` the frame alone.
+ * - `boxes` is `[[x, y, width, height], …]` in pixels of the picture; in CSV the same as JSON text.
+ * - `mask` is a picture of the same size; brighter than 127 is what sounds.
+ * - `id` must be unique; without it the path of the picture or video serves.
+ *
+ * JSONL has one JSON object a line. CSV follows RFC 4180, its first line names the fields, and an
+ * empty cell is an absent field.
+ *
+ * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_ABORTED; ERR_DATASET for a row
+ * that is wrong, naming file, line and field. `load()` throws ERR_DATASET in the same form for media
+ * that cannot be read; `cause` has the reason's own code.
+ * @example
+ * const data = await manifest({ path: "pairs.jsonl" });
+ */
+export async function manifest(options: ManifestOptions): Promise<Dataset> {
+  const rows = await readRows(options.path, options.signal);
+  const classes = [...new Set(rows.flatMap((row) => row.label ?? []))].sort();
+  return {
+    name: options.name ?? basename(options.path, extname(options.path)),
+    length: rows.length,
+    ...(classes.length > 0 ? { classes } : {}),
+    load: async (index, loadOptions = {}) => {
+      const row = rows[index];
+      if (!row) {
+        throw new SoundspotError(
+          "ERR_INPUT",
+          `Sample index must be an integer in 0 … ${rows.length - 1}, got ${index} (${options.path}).`,
+        );
+      }
+      return loadRow(row, options, loadOptions);
+    },
+  };
+}
+
+async function loadRow(
+  row: Row,
+  { path, ffmpeg }: ManifestOptions,
+  { signal }: LoadOptions,
+): Promise<Sample> {
+  const media = { signal, ffmpeg };
+  const locate = (file: string) => resolve(dirname(path), file);
+  const reading = <T>(field: keyof Fields, work: () => Promise<T>) =>
+    namingField(path, row.line, field, work);
+  const { image: imageFile, audio: audioFile, video, start } = row;
+  const info =
+    video === undefined ? undefined : await reading("video", () => probeVideo(locate(video), media));
+  const at = start ?? (info ? info.duration / 2 : 0);
+
+  const loadImage = async (): Promise<RawImage> => {
+    if (imageFile !== undefined) return reading("image", () => decodeImage(locate(imageFile), { signal }));
+    return reading("video", () => decodeFrame(locate(video ?? ""), at, { ...media, info }));
+  };
+  const loadAudio = async (): Promise<RawAudio> => {
+    if (audioFile === undefined) {
+      return reading("video", () =>
+        decodeVideoAudio(locate(video ?? ""), { ...media, info, at, window: WINDOW }),
+      );
+    }
+    const range = start === undefined || video !== undefined ? {} : { start, duration: WINDOW };
+    return reading("audio", () => decodeAudio(locate(audioFile), { ...media, ...range }));
+  };
+  const loadMask = async (image: RawImage): Promise<Mask | undefined> =>
+    row.mask === undefined
+      ? undefined
+      : reading("mask", () => readMask(locate(row.mask ?? ""), image, signal));
+
+  const [image, audio] = await Promise.all([loadImage(), loadAudio()]);
+  const mask = await loadMask(image);
+  await reading("boxes", async () => checkBoxes(row.boxes ?? [], image));
+  return {
+    id: row.id,
+    image,
+    audio,
+    ...(row.label === undefined ? {} : { label: row.label }),
+    ...(row.boxes === undefined ? {} : { boxes: row.boxes }),
+    ...(mask === undefined ? {} : { mask }),
+  };
+}
+
+async function readMask(file: string, image: RawImage, signal: AbortSignal | undefined): Promise<Mask> {
+  const { data, width, height } = await decodeImage(file, { signal });
+  if (width !== image.width || height !== image.height) {
+    throw new SoundspotError(
+      "ERR_DATASET",
+      `${file} is ${width} × ${height}, its picture ${image.width} × ${image.height}. Make the mask of the picture's size.`,
+    );
+  }
+  const mask = new Uint8Array(width * height);
+  await inSlices(mask.length, 32768, signal, (from, to) => {
+    for (let i = from; i < to; i++) {
+      // The mean of the channels; a grey mask has three equal ones.
+      const sum = (data[i * 3] as number) + (data[i * 3 + 1] as number) + (data[i * 3 + 2] as number);
+      mask[i] = sum > 3 * 127 ? 1 : 0;
+    }
+  });
+  return { data: mask, width, height };
+}
+
+function checkBoxes(boxes: readonly Box[], image: RawImage): void {
+  for (const { x, y, width, height } of boxes) {
+    if (x >= image.width || y >= image.height || x + width <= 0 || y + height <= 0) {
+      throw new SoundspotError(
+        "ERR_DATASET",
+        `the box [${x}, ${y}, ${width}, ${height}] lies outside the picture of ${image.width} × ${image.height} pixels`,
+      );
+    }
+  }
+}
+
+/** Puts the place in the manifest before the message of what went wrong with a file. */
+async function namingField<T>(
+  path: string,
+  line: number,
+  field: keyof Fields,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    // These two say nothing about the data.
+    if (
+      cause instanceof SoundspotError &&
+      (cause.code === "ERR_ABORTED" || cause.code === "ERR_FFMPEG_MISSING")
+    ) {
+      throw cause;
+    }
+    throw wrong(path, line, field, cause instanceof Error ? cause.message : String(cause), cause);
+  }
+}
+
+function wrong(
+  path: string,
+  line: number,
+  field: string | undefined,
+  what: string,
+  cause?: unknown,
+): SoundspotError {
+  const place = field === undefined ? `${path}, line ${line}` : `${path}, line ${line}, field "${field}"`;
+  return new SoundspotError("ERR_DATASET", `${place}: ${what}`, cause === undefined ? {} : { cause });
+}
+
+interface Entry {
+  readonly line: number;
+  readonly value: unknown;
+}
+
+async function readRows(path: string, signal: AbortSignal | undefined): Promise<Row[]> {
+  const entriesOf = { ".jsonl": jsonEntries, ".ndjson": jsonEntries, ".csv": csvEntries }[
+    extname(path).toLowerCase()
+  ];
+  if (!entriesOf) {
+    await checkMediaFile(path);
+    throw new SoundspotError(
+      "ERR_DATASET",
+      `${path} is not a manifest: give a .jsonl, .ndjson or .csv file.`,
+    );
+  }
+  // TextDecoder also drops a byte order mark.
+  const text = new TextDecoder().decode(await readMediaFile(path, signal));
+  const rows: Row[] = [];
+  const lines = new Map<string, number>();
+  const pacer = new Pacer(signal);
+  for (const { line, value } of entriesOf(text, path)) {
+    const row = checkRow(value, path, line);
+    const other = lines.get(row.id);
+    if (other !== undefined && row.explicitId) {
+      throw wrong(path, line, "id", `"${row.id}" is already the id of line ${other}. Make ids unique.`);
+    }
+    const id = other === undefined ? row.id : `${row.id}#${line}`;
+    lines.set(id, line);
+    rows.push({ ...row.fields, id, line });
+    if (pacer.due) await pacer.rest();
+  }
+  if (rows.length === 0)
+    throw new SoundspotError("ERR_DATASET", `${path} lists no samples. Add at least one row.`);
+  return rows;
+}
+
+function checkRow(
+  value: unknown,
+  path: string,
+  line: number,
+): { fields: Fields; id: string; explicitId: boolean } {
+  const checked = rowSchema.safeParse(value);
+  if (!checked.success) {
+    const issue = checked.error.issues[0];
+    throw wrong(path, line, issue?.path[0]?.toString(), issue?.message ?? "is not a valid row");
+  }
+  const fields = checked.data;
+  const { image, audio, video } = fields;
+  if (image !== undefined && audio !== undefined && video !== undefined) {
+    throw wrong(
+      path,
+      line,
+      "video",
+      "is one source too many beside image and audio. Leave one of the three out.",
+    );
+  }
+  const source = image ?? video;
+  if (source === undefined) throw wrong(path, line, "image", "is missing: give image and audio, or video.");
+  if (audio === undefined && video === undefined) {
+    throw wrong(path, line, "audio", "is missing: give image and audio, or video.");
+  }
+  const moment = fields.start === undefined ? "" : `@${fields.start}`;
+  return { fields, id: fields.id ?? source + moment, explicitId: fields.id !== undefined };
+}
+
+function* jsonEntries(text: string, path: string): Generator<Entry> {
+  let line = 0;
+  for (let at = 0; at < text.length; ) {
+    const end = text.indexOf("\n", at);
+    const content = text.slice(at, end < 0 ? text.length : end).trim();
+    at = end < 0 ? text.length : end + 1;
+    line++;
+    if (content === "") continue;
+    try {
+      yield { line, value: JSON.parse(content) as unknown };
+    } catch (cause) {
+      if (cause instanceof SyntaxError)
+        throw wrong(path, line, undefined, `is not JSON: ${cause.message}`, cause);
+      throw cause;
+    }
+  }
+}
+
+function* csvEntries(text: string, path: string): Generator<Entry> {
+  let header: readonly string[] | undefined;
+  for (const { line, cells } of csvRecords(text, path)) {
+    if (!header) {
+      header = cells.map((cell) => cell.trim());
+      continue;
+    }
+    if (cells.length !== header.length) {
+      throw wrong(
+        path,
+        line,
+        undefined,
+        `has ${cells.length} cells, the header ${header.length}. Quote cells with commas.`,
+      );
+    }
+    const present = header
+      .map((name, i) => [name, cells[i] ?? ""] as const)
+      .filter(([, cell]) => cell !== "");
+    yield {
+      line,
+      value: Object.fromEntries(present.map(([name, cell]) => [name, csvValue(name, cell, path, line)])),
+    };
+  }
+}
+
+/** CSV knows text only; two fields are more than that. */
+function csvValue(name: string, cell: string, path: string, line: number): unknown {
+  if (name === "start") {
+    const value = Number(cell);
+    if (cell.trim() === "" || !Number.isFinite(value)) {
+      throw wrong(path, line, name, `must be a number of seconds, got "${cell}"`);
+    }
+    return value;
+  }
+  if (name === "boxes") {
+    try {
+      return JSON.parse(cell) as unknown;
+    } catch (cause) {
+      throw wrong(path, line, name, `must be JSON, [[x, y, width, height], …], got "${cell}"`, cause);
+    }
+  }
+  return cell;
+}
+
+/** RFC 4180: quoted cells hold commas, line breaks, and quotes written twice. Blank lines are skipped. */
+function* csvRecords(text: string, path: string): Generator<{ line: number; cells: string[] }> {
+  // One cell a match: quoted or plain, then what ended it.
+  const cell = /(?:"([^"]*(?:""[^"]*)*)"|([^",\r\n]*))(,|\r\n|\n|\r|$)/y;
+  let line = 1;
+  let first = 1;
+  let cells: string[] = [];
+  while (cell.lastIndex < text.length || cells.length > 0) {
+    const match = cell.exec(text);
+    if (!match) {
+      throw wrong(
+        path,
+        line,
+        undefined,
+        'has a stray or unclosed quote. Quote the whole cell and write " as "".',
+      );
+    }
+    const [whole, quoted, plain = "", ending] = match;
+    cells.push(quoted === undefined ? plain : quoted.replaceAll('""', '"'));
+    line += whole.match(/\r\n|\n|\r/g)?.length ?? 0;
+    if (ending === ",") continue;
+    if (cells.length > 1 || cells[0] !== "") yield { line: first, cells };
+    cells = [];
+    first = line;
+    // At the end of the text the pattern matches nothing, again and again.
+    if (ending === "") return;
+  }
+}

@@ -1,0 +1,248 @@
+/** Looks at everything an installation needs, and says how to mend what is missing. */
+import { execFile } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
+import { delimiter, dirname, join, relative, sep } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { promisify } from "node:util";
+import { SoundspotError } from "./errors.js";
+import { findFfmpeg } from "./media/ffmpeg.js";
+
+/** `missing` is something required, `warning` something that limits what can be done or how fast. */
+export type Status = "ok" | "warning" | "missing";
+
+export interface Finding {
+  readonly name: "node" | "addon" | "libtorch" | "threads" | "cpu" | "ffmpeg";
+  readonly status: Status;
+  /** What was found, in one line. */
+  readonly found: string;
+  /** What to do about it; absent when the status is `ok`. */
+  readonly mend?: string;
+  /** The same as values: paths, versions, numbers. */
+  readonly details: Readonly<Record<string, string | number | boolean | null>>;
+}
+
+export interface Diagnosis {
+  /** Version of this package. */
+  readonly version: string;
+  /** False when something required is missing. */
+  readonly ok: boolean;
+  readonly findings: readonly Finding[];
+}
+
+interface Manifest {
+  readonly name?: string;
+  readonly version: string;
+  readonly engines: { readonly node: string };
+}
+
+/** What scripts/libtorch.mjs exports, as far as it is used here. */
+interface LibTorchScript {
+  readonly LIBTORCH_VERSION: string;
+  describeLibTorch():
+    | {
+        readonly folder: string;
+        readonly version?: string;
+        readonly include: boolean;
+        readonly linked: boolean;
+      }
+    | undefined;
+}
+
+/** Works also where npm was told not to run install scripts. */
+const reinstall = (root: string) =>
+  `Run \`node ${join(root, "scripts", "install.mjs")}\` and read what it prints.`;
+
+const run = promisify(execFile);
+
+/** Looks at Node, the addon, LibTorch, threads, the processor and ffmpeg. Changes nothing and never throws for them. */
+export async function diagnose(): Promise<Diagnosis> {
+  const root = packageRoot();
+  const manifest = readManifest(root);
+  const findings = await Promise.all([
+    checkNode(manifest.engines.node),
+    checkAddon(root),
+    checkLibTorch(root),
+    checkThreads(),
+    checkCpu(),
+    checkFfmpeg(),
+  ]);
+  return { version: manifest.version, ok: findings.every(({ status }) => status !== "missing"), findings };
+}
+
+function checkNode(range: string): Finding {
+  const details = {
+    version: process.versions.node,
+    platform: process.platform,
+    arch: process.arch,
+    required: range,
+  };
+  const found = `${details.version} (${details.platform}-${details.arch})`;
+  const least = range.replace(/^>=/, "");
+  if (compareVersions(details.version, least) >= 0) return { name: "node", status: "ok", found, details };
+  return { name: "node", status: "missing", found, details, mend: `Install Node.js ${least} or newer.` };
+}
+
+async function checkAddon(root: string): Promise<Finding> {
+  let path: string;
+  try {
+    const { path: find } = createRequire(import.meta.url)("node-gyp-build") as {
+      path(folder: string): string;
+    };
+    path = find(root);
+  } catch {
+    return {
+      name: "addon",
+      status: "missing",
+      found: "none",
+      details: { path: null },
+      mend: reinstall(root),
+    };
+  }
+  const kind = relative(root, path).startsWith(`prebuilds${sep}`) ? "prebuilt" : "compiled here";
+  const failure = await loadFailure(root, path);
+  const details = { path, kind, loads: failure === undefined };
+  if (failure === undefined) return { name: "addon", status: "ok", found: `${path} (${kind})`, details };
+  const found = `${path} (${kind}) does not load: ${failure}`;
+  return { name: "addon", status: "missing", found, details, mend: reinstall(root) };
+}
+
+/** Loads the addon in a process of its own, so that a broken one cannot end this one. */
+async function loadFailure(root: string, addon: string): Promise<string | undefined> {
+  const libraries = join(root, "vendor", "libtorch", "lib");
+  const env = { ...process.env, PATH: `${libraries}${delimiter}${process.env.PATH ?? ""}` };
+  try {
+    await run(process.execPath, ["-e", `process.dlopen({ exports: {} }, ${JSON.stringify(addon)})`], { env });
+    return undefined;
+  } catch (error) {
+    const { message, stderr } = error as { message: string; stderr?: string };
+    return /Error: (.*)/.exec(stderr ?? "")?.[1] ?? message;
+  }
+}
+
+async function checkLibTorch(root: string): Promise<Finding> {
+  const script = (await import(pathToFileURL(join(root, "scripts", "libtorch.mjs")).href)) as LibTorchScript;
+  const wanted = script.LIBTORCH_VERSION;
+  const torch = script.describeLibTorch();
+  if (!torch) {
+    const mend = `${reinstall(root)} Or set LIBTORCH to an unpacked LibTorch ${wanted} first.`;
+    return { name: "libtorch", status: "missing", found: "none", details: { folder: null, wanted }, mend };
+  }
+  const version = torch.version ?? null;
+  const details = { folder: torch.folder, version, headers: torch.include, linked: torch.linked, wanted };
+  const found = `${version ?? "unknown version"} in ${torch.folder}${torch.linked ? " (linked)" : ""}`;
+  if (version === null || version.startsWith(wanted))
+    return { name: "libtorch", status: "ok", found, details };
+  const mend = `soundspot is tested with ${wanted}. ${reinstall(root)} LIBTORCH must not be set then.`;
+  return { name: "libtorch", status: "warning", found, details, mend };
+}
+
+function checkThreads(): Finding {
+  const count = availableParallelism();
+  const omp = process.env.OMP_NUM_THREADS ?? null;
+  const details = { count, OMP_NUM_THREADS: omp };
+  const found = `${count}${omp === null ? "" : ` (OMP_NUM_THREADS=${omp})`}`;
+  if (omp === null || Number(omp) >= count) return { name: "threads", status: "ok", found, details };
+  const mend = `OMP_NUM_THREADS leaves processors idle: unset it, or set it to ${count}.`;
+  return { name: "threads", status: "warning", found, details, mend };
+}
+
+async function checkCpu(): Promise<Finding> {
+  const { model, flags } = await readCpu();
+  if (process.arch !== "x64") {
+    const details = { model, bf16: flags.has("bf16") || flags.has("feat_bf16") };
+    return { name: "cpu", status: "ok", found: describeCpu(model, details.bf16 ? ["bf16"] : []), details };
+  }
+  const details = {
+    model,
+    avx2: flags.has("avx2"),
+    avx512f: flags.has("avx512f"),
+    avx512_bf16: flags.has("avx512_bf16"),
+    amx: flags.has("amx_tile") && flags.has("amx_bf16"),
+  };
+  const features = Object.entries(details).flatMap(([name, value]) => (value === true ? [name] : []));
+  const found = describeCpu(model, features);
+  // Without a list of flags (Windows) nothing can be said against the processor.
+  if (details.avx2 || flags.size === 0) return { name: "cpu", status: "ok", found, details };
+  const mend = "Everything works, but slowly: LibTorch is fast on processors with AVX2 or newer.";
+  return { name: "cpu", status: "warning", found, details, mend };
+}
+
+function describeCpu(model: string, features: readonly string[]): string {
+  return features.length === 0 ? model : `${model} (${features.join(", ")})`;
+}
+
+async function readCpu(): Promise<{ model: string; flags: ReadonlySet<string> }> {
+  try {
+    if (process.platform === "linux") {
+      const text = await readFile("/proc/cpuinfo", "utf8");
+      const flags = /^(?:flags|Features)\s*:\s*(.*)$/m.exec(text)?.[1] ?? "";
+      const model = /^model name\s*:\s*(.*)$/m.exec(text)?.[1] ?? process.arch;
+      return { model, flags: new Set(flags.split(/\s+/).filter(Boolean)) };
+    }
+    if (process.platform === "darwin") {
+      const { stdout } = await run("sysctl", ["-a", "machdep.cpu", "hw.optional"]);
+      const model = /^machdep\.cpu\.brand_string: (.*)$/m.exec(stdout)?.[1] ?? process.arch;
+      const names = [...stdout.matchAll(/^hw\.optional\.(?:arm\.)?(\w+): 1$/gm)].map((match) =>
+        (match[1] ?? "").toLowerCase(),
+      );
+      const flags = names.map((name) => name.replace(/^avx2_0$/, "avx2"));
+      return { model, flags: new Set(flags) };
+    }
+  } catch {
+    // Not readable here: the processor is then only named.
+  }
+  return { model: process.arch, flags: new Set() };
+}
+
+/** ffmpeg is not required: pictures and WAV files need none. */
+async function checkFfmpeg(): Promise<Finding> {
+  try {
+    const { path, source, version } = await findFfmpeg();
+    const details = { path, source: String(source), version: version ?? null };
+    return {
+      name: "ffmpeg",
+      status: "ok",
+      found: `${version ?? "unknown version"}: ${path} (${source})`,
+      details,
+    };
+  } catch (error) {
+    if (!(error instanceof SoundspotError)) throw error;
+    const mend = `${error.message} Without it only WAV sounds and pictures can be read.`;
+    return { name: "ffmpeg", status: "warning", found: "none", details: { path: null }, mend };
+  }
+}
+
+/** The folder of this package, from src/ as from any depth of dist/. */
+function packageRoot(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  for (;;) {
+    if (existsSync(join(folder, "package.json")) && readManifest(folder).name === "soundspot") return folder;
+    const parent = dirname(folder);
+    if (parent === folder) {
+      throw new SoundspotError(
+        "ERR_INTERNAL",
+        "soundspot's package.json was not found: install the package again.",
+      );
+    }
+    folder = parent;
+  }
+}
+
+function readManifest(folder: string): Manifest {
+  return JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Manifest;
+}
+
+/** Negative, zero or positive, as `a` is older than, equal to or newer than `b`. */
+function compareVersions(a: string, b: string): number {
+  const [left, right] = [a, b].map((version) =>
+    version.split(".").map((part) => Number.parseInt(part, 10) || 0),
+  );
+  for (let i = 0; i < 3; i++) {
+    const difference = (left?.[i] ?? 0) - (right?.[i] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}

@@ -1,0 +1,184 @@
+/** Localization: from inputs to heatmaps, masks, boxes and overlays at the picture's own size. */
+import { SoundspotError, throwIfAborted } from "./errors.js";
+import { encodeImage } from "./media/image.js";
+import type { Model } from "./model.js";
+import { type NativeSpot, native } from "./native.js";
+import { type LocalizeInput, type PreparedSample, prepareInput } from "./prepare.js";
+import { renderOverlay } from "./report/overlay.js";
+import { renderPanels, renderSpectrogram } from "./report/panels.js";
+import type { Box, RawImage, TensorData } from "./types.js";
+
+export interface LocalizeOptions {
+  /** "iqr" blends the audio map with the image map; "none" is the audio map. Default "none". */
+  readonly refine?: "none" | "iqr";
+  /** α, the audio map's share of the refinement, in [0, 1]. Default 0.4. */
+  readonly alpha?: number;
+  /** The mask is where the heatmap reaches it, in [0, 1]. Default 0.6. */
+  readonly threshold?: number;
+  /** Factor on the logits of the output attention. Default the checkpoint's. */
+  readonly sharpening?: number;
+  /** Encoders in bfloat16. Default "float32". */
+  readonly precision?: "float32" | "bfloat16";
+  readonly signal?: AbortSignal;
+}
+
+/** A connected region of the mask in pixels, with the mean of the heatmap inside it. */
+export interface SpotBox extends Box {
+  readonly score: number;
+}
+
+export interface OverlayOptions {
+  readonly format?: "png" | "jpeg";
+  /** 0 shows the picture alone, 1 the map alone where it is hot. Default 0.55. */
+  readonly opacity?: number;
+  /** Draw the boxes. Default true. */
+  readonly boxes?: boolean;
+}
+
+/** Where the sound comes from in one picture. */
+export class Spot {
+  readonly width: number;
+  readonly height: number;
+  /** [height, width] in [0, 1], row-major. */
+  readonly heatmap: Float32Array;
+  /** The audio queries' map and the image queries' map, before refinement, like `heatmap`. */
+  readonly audioMap: Float32Array;
+  readonly imageMap: Float32Array;
+  /** 1 where the heatmap reaches the threshold. */
+  readonly mask: Uint8Array;
+  /** Largest first. */
+  readonly boxes: readonly SpotBox[];
+  /** Cosine of the two target slots, in [−1, 1]. */
+  readonly confidence: number;
+  /** Normalised over tokens: on the image [slots, h, w], on the sound [slots, t]. */
+  readonly attention: {
+    readonly audioOnImage: TensorData;
+    readonly imageOnImage: TensorData;
+    readonly audioOnAudio: TensorData;
+    readonly imageOnAudio: TensorData;
+  };
+  /** Slots [slots, D] of both modalities. */
+  readonly slots: { readonly image: TensorData; readonly audio: TensorData };
+  readonly #sample: PreparedSample;
+
+  /** @internal */
+  constructor(spot: NativeSpot, sample: PreparedSample, width: number, height: number) {
+    this.width = width;
+    this.height = height;
+    this.heatmap = spot.heatmap.data;
+    this.audioMap = spot.audioMap.data;
+    this.imageMap = spot.imageMap.data;
+    this.mask = spot.mask;
+    this.boxes = spot.boxes;
+    this.confidence = spot.confidence;
+    this.slots = { image: spot.imageSlots, audio: spot.audioSlots };
+    const grid = (map: TensorData): TensorData => {
+      const [slots = 0, tokens = 0] = map.shape;
+      const side = Math.round(Math.sqrt(tokens));
+      return { data: map.data, shape: [slots, side, side] };
+    };
+    this.attention = {
+      audioOnImage: grid(spot.audioOnImage),
+      imageOnImage: grid(spot.imageOnImage),
+      audioOnAudio: spot.audioOnAudio,
+      imageOnAudio: spot.imageOnAudio,
+    };
+    this.#sample = sample;
+  }
+
+  /**
+   * The heatmap over the picture.
+   * @throws {SoundspotError} ERR_INPUT when the input was a tensor, which has no picture.
+   */
+  async overlay(options: OverlayOptions = {}): Promise<Buffer> {
+    const boxes = options.boxes === false ? [] : this.boxes;
+    const opacity = options.opacity === undefined ? {} : { opacity: options.opacity };
+    const rendered = await renderOverlay(
+      this.#picture(),
+      { data: this.heatmap, width: this.width, height: this.height },
+      { ...opacity, boxes },
+    );
+    return encodeImage(rendered, { format: options.format ?? "png" });
+  }
+
+  /** The attention of every slot over the picture, audio queries above image queries. PNG or JPEG. */
+  async panels(options: { readonly format?: "png" | "jpeg" } = {}): Promise<Buffer> {
+    const rendered = await renderPanels(this.#picture(), [
+      { title: "audio queries", ...this.attention.audioOnImage },
+      { title: "image queries", ...this.attention.imageOnImage },
+    ]);
+    return encodeImage(rendered, { format: options.format ?? "png" });
+  }
+
+  /** The log spectrogram with the audio target slot's attention over time beside it. PNG or JPEG. */
+  async spectrogram(options: { readonly format?: "png" | "jpeg" } = {}): Promise<Buffer> {
+    const [, tokens = 0] = this.attention.audioOnAudio.shape;
+    const rendered = await renderSpectrogram(
+      native().tensors(this.#sample.handle).spectrogram,
+      this.attention.audioOnAudio.data.subarray(0, tokens),
+    );
+    return encodeImage(rendered, { format: options.format ?? "png" });
+  }
+
+  #picture(): RawImage {
+    if (this.#sample.image) return this.#sample.image;
+    throw new SoundspotError("ERR_INPUT", "The input was a tensor, which has no picture to draw on. Give a picture.");
+  }
+}
+
+function inRange(value: number, low: number, high: number, name: string): number {
+  if (typeof value === "number" && value >= low && value <= high) return value;
+  throw new SoundspotError("ERR_INPUT", `${name} must be a number from ${low} to ${high}; it was ${value}.`);
+}
+
+/** @internal Localizes already prepared samples. Sizes are those of the pictures, or the model's. */
+export async function localizePrepared(
+  model: Model,
+  samples: readonly PreparedSample[],
+  options: LocalizeOptions,
+): Promise<Spot[]> {
+  const size = model.config.imageSize;
+  const sizes = samples.map(({ image }) => [image?.height ?? size, image?.width ?? size] as const);
+  const alpha = inRange(options.alpha ?? 0.4, 0, 1, "alpha");
+  const spots = await native().localize(
+    model.handle,
+    samples.map((sample) => sample.handle),
+    {
+      sharpening: inRange(options.sharpening ?? model.config.inferenceSharpening, 1e-6, 1e6, "sharpening"),
+      threshold: inRange(options.threshold ?? 0.6, 0, 1, "threshold"),
+      alpha: options.refine === "iqr" ? alpha : -1,
+      bfloat16: options.precision === "bfloat16",
+      sizes,
+    },
+  );
+  return spots.map((spot, i) => {
+    const [height, width] = sizes[i] as readonly [number, number];
+    return new Spot(spot, samples[i] as PreparedSample, width, height);
+  });
+}
+
+/** @internal `Model.localize` for a batch. */
+export async function localizeBatch(
+  model: Model,
+  inputs: readonly LocalizeInput[],
+  options: LocalizeOptions,
+): Promise<Spot[]> {
+  if (inputs.length === 0) return [];
+  void model.handle; // a disposed model is refused before anything is decoded
+  const samples = await Promise.all(inputs.map((input) => prepareInput(input, model.config, options)));
+  throwIfAborted(options.signal);
+  const spots = await localizePrepared(model, samples, options);
+  throwIfAborted(options.signal);
+  return spots;
+}
+
+/**
+ * Finds what sounds with a model that is at hand.
+ * @example const spot = await localize({ video: "clip.mp4", at: 2.5 }, { model });
+ */
+export function localize(
+  input: LocalizeInput,
+  options: LocalizeOptions & { readonly model: Model },
+): Promise<Spot> {
+  return options.model.localize(input, options);
+}

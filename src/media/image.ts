@@ -1,0 +1,182 @@
+/** Pictures in and out: any file that sharp reads becomes 8-bit sRGB, and back to PNG or JPEG. */
+import { readFile, stat } from "node:fs/promises";
+import sharp from "sharp";
+import { SoundspotError, throwIfAborted } from "../errors.js";
+import type { RawImage } from "../types.js";
+
+/** A path, an encoded picture (JPEG, PNG, WebP, …), or raw RGB pixels. */
+export type ImageSource = string | Uint8Array | RawImage;
+
+export interface DecodeImageOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface EncodeImageOptions {
+  readonly format: "png" | "jpeg";
+  /** JPEG quality, 1 … 100. Default 90; PNG ignores it. */
+  readonly quality?: number | undefined;
+}
+
+/** Larger pictures are refused: 2²⁷ pixels are 400 MB of RGB, more than any camera gives. */
+const MAX_PIXELS = 2 ** 27;
+
+/**
+ * Decodes a picture to 8-bit sRGB `[height, width, 3]`. EXIF orientation is applied, colour profiles
+ * are converted, grey becomes RGB, transparency is laid over white; of an animation the first frame
+ * is taken. Raw pixels are checked and returned as they are, not copied.
+ *
+ * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY; ERR_MEDIA_DECODE when it is not a
+ * picture, is cut off or has more than 2²⁷ pixels; ERR_INPUT when raw pixels do not fit their size;
+ * ERR_ABORTED.
+ * @example
+ * const { data, width, height } = await decodeImage("dog.jpg");
+ */
+export async function decodeImage(source: ImageSource, options: DecodeImageOptions = {}): Promise<RawImage> {
+  const { signal } = options;
+  throwIfAborted(signal);
+  if (typeof source !== "string" && !(source instanceof Uint8Array)) {
+    return checkRawImage(source);
+  }
+  const name = typeof source === "string" ? `The picture ${source}` : "The picture buffer";
+  const encoded = typeof source === "string" ? await readMediaFile(source, signal) : source;
+  if (encoded.length === 0) {
+    throw new SoundspotError("ERR_FILE_EMPTY", `${name} is empty (0 bytes). Give an encoded picture.`);
+  }
+  const image = await decodeEncoded(encoded, name);
+  throwIfAborted(signal);
+  return image;
+}
+
+async function decodeEncoded(encoded: Uint8Array, name: string): Promise<RawImage> {
+  try {
+    const { data, info } = await sharp(encoded, {
+      // "warning", sharp's default, refuses sound photographs with odd metadata.
+      failOn: "error",
+      limitInputPixels: MAX_PIXELS,
+      autoOrient: true,
+    })
+      .flatten({ background: "#ffffff" })
+      .toColourspace("srgb")
+      .raw({ depth: "uchar" })
+      .toBuffer({ resolveWithObject: true });
+    if (info.channels !== 3) {
+      throw new Error(`it decodes to ${info.channels} channels, not 3`);
+    }
+    return { data: bytesOf(data), width: info.width, height: info.height };
+  } catch (cause) {
+    throw new SoundspotError(
+      "ERR_MEDIA_DECODE",
+      `${name} cannot be decoded: ${reasonOf(cause)}. ` +
+        `Check that it is a whole JPEG, PNG, WebP, AVIF, GIF, TIFF or SVG of at most ${MAX_PIXELS} pixels.`,
+      { cause },
+    );
+  }
+}
+
+/**
+ * Encodes pixels as PNG or JPEG, off the event loop.
+ *
+ * @throws {SoundspotError} ERR_INPUT when the pixels do not fit their size or the quality is not in 1 … 100.
+ */
+export async function encodeImage(image: RawImage, options: EncodeImageOptions): Promise<Buffer> {
+  const { format, quality = 90 } = options;
+  checkRawImage(image);
+  if (format !== "png" && format !== "jpeg") {
+    throw new SoundspotError("ERR_INPUT", `format must be "png" or "jpeg", got ${JSON.stringify(format)}.`);
+  }
+  if (!Number.isInteger(quality) || quality < 1 || quality > 100) {
+    throw new SoundspotError("ERR_INPUT", `quality must be an integer in 1 … 100, got ${quality}.`);
+  }
+  const pixels = sharp(image.data, {
+    raw: { width: image.width, height: image.height, channels: 3 },
+    limitInputPixels: false,
+  });
+  return format === "png" ? pixels.png().toBuffer() : pixels.jpeg({ quality }).toBuffer();
+}
+
+/**
+ * Returns the picture itself when its length fits its size.
+ * @throws {SoundspotError} ERR_INPUT
+ */
+export function checkRawImage(image: RawImage): RawImage {
+  if (typeof image !== "object" || image === null) {
+    throw new SoundspotError(
+      "ERR_INPUT",
+      `A picture must be a path, an encoded buffer or { data, width, height }, got ${image === null ? "null" : typeof image}.`,
+    );
+  }
+  const { data, width, height } = image;
+  if (!Number.isInteger(width) || !Number.isInteger(height) || width < 1 || height < 1) {
+    throw new SoundspotError(
+      "ERR_INPUT",
+      `Raw picture: width and height must be positive integers, got ${width} × ${height}.`,
+    );
+  }
+  if (!(data instanceof Uint8Array)) {
+    throw new SoundspotError("ERR_INPUT", "Raw picture: data must be a Uint8Array of interleaved RGB.");
+  }
+  if (data.length !== width * height * 3) {
+    throw new SoundspotError(
+      "ERR_INPUT",
+      `Raw picture: ${width} × ${height} in RGB needs ${width * height * 3} bytes, data has ${data.length}. ` +
+        "Drop the alpha channel or expand grey to RGB first.",
+    );
+  }
+  return image;
+}
+
+/**
+ * Reads a whole media file.
+ * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_ABORTED
+ */
+export async function readMediaFile(path: string, signal?: AbortSignal): Promise<Uint8Array> {
+  await checkMediaFile(path);
+  try {
+    return bytesOf(await readFile(path, signal ? { signal } : {}));
+  } catch (cause) {
+    throwIfAborted(signal);
+    throw unreadable(path, cause);
+  }
+}
+
+/**
+ * Checks that a file is there and has content, without reading it.
+ * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY
+ */
+export async function checkMediaFile(path: string): Promise<void> {
+  const info = await stat(path).catch((cause: unknown) => {
+    throw unreadable(path, cause);
+  });
+  if (info.isDirectory()) {
+    throw new SoundspotError(
+      "ERR_FILE_NOT_FOUND",
+      `${path} is a folder, not a file. Give the path of a file in it.`,
+    );
+  }
+  if (info.isFile() && info.size === 0) {
+    throw new SoundspotError(
+      "ERR_FILE_EMPTY",
+      `The file ${path} is empty (0 bytes). Copy or download it again.`,
+    );
+  }
+}
+
+function unreadable(path: string, cause: unknown): SoundspotError {
+  const code = (cause as NodeJS.ErrnoException | undefined)?.code;
+  const message =
+    code === "ENOENT" || code === "ENOTDIR"
+      ? `The file ${path} does not exist. Check the path; relative paths start at ${process.cwd()}.`
+      : `The file ${path} cannot be read: ${reasonOf(cause)}. Check its permissions.`;
+  return new SoundspotError("ERR_FILE_NOT_FOUND", message, { cause });
+}
+
+/** The first line of an error's message, without its full stop, to be put into a sentence. */
+function reasonOf(cause: unknown): string {
+  const message = cause instanceof Error ? cause.message : String(cause);
+  return (message.trim().split("\n")[0] ?? "").replace(/\.$/, "");
+}
+
+/** The same memory as a plain Uint8Array: a Buffer's own `slice` and `toJSON` surprise callers. */
+function bytesOf(buffer: Buffer): Uint8Array {
+  return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+}

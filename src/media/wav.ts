@@ -1,0 +1,328 @@
+/** RIFF WAV without ffmpeg: PCM of 8 to 32 bits, float of 32 and 64, extensible formats and RF64. */
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { SoundspotError, throwIfAborted } from "../errors.js";
+import type { RawAudio } from "../types.js";
+
+export interface WavHeader {
+  /** "other" is a compressed format (ADPCM, µ-law, …), which needs ffmpeg. */
+  readonly encoding: "pcm" | "float" | "other";
+  /** The number in the file, of the sub-format when the format is extensible. */
+  readonly formatTag: number;
+  /** Bytes a sample takes in the file. */
+  readonly bytesPerSample: number;
+  readonly channels: number;
+  /** In hertz. */
+  readonly sampleRate: number;
+  /** Where the samples begin, in bytes. */
+  readonly dataOffset: number;
+  /** Samples a channel; 0 when the encoding is "other". */
+  readonly frames: number;
+}
+
+export interface ParseWavOptions {
+  /** What errors call the input. Default "The WAV data". */
+  readonly name?: string | undefined;
+  /** First moment wanted, in seconds. Default 0. */
+  readonly start?: number | undefined;
+  /** Length wanted, in seconds; less comes when the file ends before. Default all. */
+  readonly duration?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const FORMAT_PCM = 1;
+const FORMAT_FLOAT = 3;
+const FORMAT_EXTENSIBLE = 0xfffe;
+/** What streaming writers put for a size they do not know, and RF64 for one that ds64 tells. */
+const UNKNOWN_SIZE = 0xffffffff;
+
+/** Whether bytes begin as a RIFF or RF64 WAV file does. */
+export function isWav(bytes: Uint8Array): boolean {
+  if (bytes.length < 12) return false;
+  const form = fourCC(bytes, 0);
+  return (form === "RIFF" || form === "RF64") && fourCC(bytes, 8) === "WAVE";
+}
+
+/**
+ * Finds the format and the samples of a WAV file.
+ *
+ * @throws {SoundspotError} ERR_MEDIA_DECODE when it is no WAV, has no `fmt ` or `data` chunk, or its
+ * samples are cut off. A size left open by a streaming writer (0xFFFFFFFF) means "to the end".
+ */
+export function readWavHeader(bytes: Uint8Array, name = "The WAV data"): WavHeader {
+  if (!isWav(bytes)) {
+    throw new SoundspotError(
+      "ERR_MEDIA_DECODE",
+      `${name} is not a WAV file: it does not begin with RIFF … WAVE.`,
+    );
+  }
+  const view = viewOf(bytes);
+  let format: Format | undefined;
+  let longDataSize: number | undefined;
+  for (let offset = 12; offset + 8 <= bytes.length; ) {
+    const id = fourCC(bytes, offset);
+    const size = view.getUint32(offset + 4, true);
+    const body = offset + 8;
+    if (id === "ds64" && size >= 16 && body + 16 <= bytes.length) {
+      longDataSize = Number(view.getBigUint64(body + 8, true));
+    } else if (id === "fmt " && size >= 16 && body + size <= bytes.length) {
+      format = readFormat(view, body, size, name);
+    } else if (id === "data") {
+      if (!format) break;
+      return {
+        ...format,
+        dataOffset: body,
+        frames: countFrames(view, body, size, longDataSize, format, name),
+      };
+    }
+    offset = nextChunk(bytes, body + size);
+  }
+  const missing = format ? "data" : "fmt";
+  throw new SoundspotError(
+    "ERR_MEDIA_DECODE",
+    `${name} has no ${missing} chunk: it is cut off or damaged. Export it again.`,
+  );
+}
+
+/**
+ * Decodes WAV to planar samples in [−1, 1]; integers are divided by half their range. Long files are
+ * converted in slices between which the event loop runs.
+ *
+ * @throws {SoundspotError} ERR_MEDIA_DECODE as {@link readWavHeader} does and for compressed formats;
+ * ERR_INPUT when `start` is past the end; ERR_ABORTED.
+ */
+export async function parseWav(bytes: Uint8Array, options: ParseWavOptions = {}): Promise<RawAudio> {
+  const { name = "The WAV data", signal } = options;
+  const header = readWavHeader(bytes, name);
+  const { channels, bytesPerSample, sampleRate, dataOffset } = header;
+  const read = sampleReader(viewOf(bytes), header);
+  if (!read) {
+    throw new SoundspotError(
+      "ERR_MEDIA_DECODE",
+      `${name} holds WAV format ${header.formatTag} with ${bytesPerSample * 8} bits, which is not plain PCM or float. ` +
+        "Convert it, for example with: ffmpeg -i in.wav -c:a pcm_s16le out.wav",
+    );
+  }
+  const { first, count } = frameRange(header.frames, sampleRate, options, name);
+  const samples = new Float32Array(channels * count);
+  await inSlices(count, Math.max(1, Math.floor(8192 / channels)), signal, (from, to) => {
+    for (let frame = from; frame < to; frame++) {
+      let at = dataOffset + (first + frame) * channels * bytesPerSample;
+      for (let channel = 0; channel < channels; channel++) {
+        samples[channel * count + frame] = read(at);
+        at += bytesPerSample;
+      }
+    }
+  });
+  return { samples, sampleRate, channels };
+}
+
+/**
+ * Encodes sound as 16-bit PCM WAV. Samples outside [−1, 1] are clipped. Synchronous: about 5 ms a
+ * million samples.
+ *
+ * @throws {SoundspotError} ERR_INPUT when the samples do not divide into the channels.
+ */
+export function encodeWav(audio: RawAudio): Uint8Array {
+  const { samples, sampleRate, channels = 1 } = audio;
+  if (!Number.isInteger(channels) || channels < 1 || samples.length % channels !== 0) {
+    throw new SoundspotError(
+      "ERR_INPUT",
+      `Raw audio: ${samples.length} samples do not divide into ${channels} channels.`,
+    );
+  }
+  const frames = samples.length / channels;
+  const bytes = new Uint8Array(44 + samples.length * 2);
+  const view = viewOf(bytes);
+  bytes.set(Buffer.from("RIFF\0\0\0\0WAVEfmt ", "latin1"), 0);
+  view.setUint32(4, bytes.length - 8, true);
+  view.setUint32(16, 16, true);
+  view.setUint16(20, FORMAT_PCM, true);
+  view.setUint16(22, channels, true);
+  view.setUint32(24, Math.round(sampleRate), true);
+  view.setUint32(28, Math.round(sampleRate) * channels * 2, true);
+  view.setUint16(32, channels * 2, true);
+  view.setUint16(34, 16, true);
+  bytes.set(Buffer.from("data", "latin1"), 36);
+  view.setUint32(40, samples.length * 2, true);
+  let at = 44;
+  for (let frame = 0; frame < frames; frame++) {
+    for (let channel = 0; channel < channels; channel++) {
+      const scaled = Math.round((samples[channel * frames + frame] ?? 0) * 32768);
+      view.setInt16(at, Math.max(-32768, Math.min(32767, scaled)), true);
+      at += 2;
+    }
+  }
+  return bytes;
+}
+
+/**
+ * Which samples of a channel `start` and `duration`, in seconds, ask for.
+ * @throws {SoundspotError} ERR_INPUT when they are not in range.
+ */
+export function frameRange(
+  frames: number,
+  sampleRate: number,
+  range: { readonly start?: number | undefined; readonly duration?: number | undefined },
+  name: string,
+): { first: number; count: number } {
+  checkTimes(range);
+  const { start = 0, duration = Number.POSITIVE_INFINITY } = range;
+  const first = Math.round(start * sampleRate);
+  if (first > 0 && first >= frames) {
+    throw new SoundspotError("ERR_INPUT", startPastEnd(name, start, frames / sampleRate));
+  }
+  return { first, count: Math.min(frames - first, Math.max(1, Math.round(duration * sampleRate))) };
+}
+
+/** @throws {SoundspotError} ERR_INPUT when `start` is negative or `duration` not positive. */
+export function checkTimes(range: {
+  readonly start?: number | undefined;
+  readonly duration?: number | undefined;
+}): void {
+  if (range.start !== undefined && !(Number.isFinite(range.start) && range.start >= 0)) {
+    throw new SoundspotError(
+      "ERR_INPUT",
+      `start must be a number of seconds, at least 0, got ${range.start}.`,
+    );
+  }
+  if (range.duration !== undefined && !(range.duration > 0)) {
+    throw new SoundspotError(
+      "ERR_INPUT",
+      `duration must be a number of seconds above 0, got ${range.duration}.`,
+    );
+  }
+}
+
+/** The message for a start at or after the end of a sound of `seconds`. */
+export function startPastEnd(name: string, start: number, seconds: number): string {
+  return `${name} lasts ${seconds.toFixed(3)} s, but start is ${start} s. Give a start in [0, ${seconds.toFixed(3)}).`;
+}
+
+/** Lets other work in when a loop has held the event loop for a few milliseconds. */
+export class Pacer {
+  readonly #signal: AbortSignal | undefined;
+  #since = performance.now();
+
+  constructor(signal?: AbortSignal) {
+    this.#signal = signal;
+  }
+
+  /** Whether the loop has run long enough to rest. */
+  get due(): boolean {
+    return performance.now() - this.#since > 2;
+  }
+
+  /** @throws {SoundspotError} ERR_ABORTED */
+  async rest(): Promise<void> {
+    await nextTurn();
+    throwIfAborted(this.#signal);
+    this.#since = performance.now();
+  }
+}
+
+/**
+ * Calls `step(from, to)` over 0 … count in slices of `size`, and lets the event loop run between
+ * slices when a few milliseconds have passed. A slice should take less than a millisecond.
+ *
+ * @throws {SoundspotError} ERR_ABORTED
+ */
+export async function inSlices(
+  count: number,
+  size: number,
+  signal: AbortSignal | undefined,
+  step: (from: number, to: number) => void,
+): Promise<void> {
+  throwIfAborted(signal);
+  const pacer = new Pacer(signal);
+  for (let from = 0; from < count; from += size) {
+    step(from, Math.min(count, from + size));
+    if (pacer.due) await pacer.rest();
+  }
+}
+
+type Format = Pick<WavHeader, "encoding" | "formatTag" | "bytesPerSample" | "channels" | "sampleRate">;
+
+function readFormat(view: DataView, body: number, size: number, name: string): Format {
+  const tag = view.getUint16(body, true);
+  const channels = view.getUint16(body + 2, true);
+  const sampleRate = view.getUint32(body + 4, true);
+  const blockAlign = view.getUint16(body + 12, true);
+  // The sub-format is a GUID whose first two bytes are the plain format's number.
+  const formatTag = tag === FORMAT_EXTENSIBLE && size >= 40 ? view.getUint16(body + 24, true) : tag;
+  if (channels === 0 || sampleRate === 0) {
+    throw new SoundspotError(
+      "ERR_MEDIA_DECODE",
+      `${name} claims ${channels} channels at ${sampleRate} Hz: its header is damaged. Export it again.`,
+    );
+  }
+  // The container's size, not the valid bits: 12 or 20 bits are stored left-aligned.
+  const bytesPerSample = blockAlign / channels;
+  const encoding =
+    formatTag === FORMAT_PCM && [1, 2, 3, 4].includes(bytesPerSample)
+      ? "pcm"
+      : formatTag === FORMAT_FLOAT && [4, 8].includes(bytesPerSample)
+        ? "float"
+        : "other";
+  return { encoding, formatTag, bytesPerSample, channels, sampleRate };
+}
+
+function countFrames(
+  view: DataView,
+  body: number,
+  size: number,
+  longSize: number | undefined,
+  format: Format,
+  name: string,
+): number {
+  if (format.encoding === "other") return 0;
+  const present = view.byteLength - body;
+  const riffSize = view.getUint32(4, true);
+  const open = size === UNKNOWN_SIZE || (size === 0 && (riffSize === 0 || riffSize === UNKNOWN_SIZE));
+  const stated = open ? (longSize ?? present) : size;
+  if (stated > present) {
+    throw new SoundspotError(
+      "ERR_MEDIA_DECODE",
+      `${name} is cut off: its header promises ${stated} bytes of samples, ${present} are there. ` +
+        "Copy or download it again.",
+    );
+  }
+  return Math.floor(stated / (format.channels * format.bytesPerSample));
+}
+
+/** Chunks begin at even offsets, but some writers forget the padding byte. */
+function nextChunk(bytes: Uint8Array, end: number): number {
+  if (end % 2 === 0) return end;
+  const unpadded = isChunkId(bytes, end) && !isChunkId(bytes, end + 1);
+  return unpadded ? end : end + 1;
+}
+
+function isChunkId(bytes: Uint8Array, offset: number): boolean {
+  return offset + 8 <= bytes.length && /^[A-Za-z0-9 _-]{4}$/.test(fourCC(bytes, offset));
+}
+
+function sampleReader(view: DataView, header: WavHeader): ((offset: number) => number) | undefined {
+  switch (`${header.encoding}${header.bytesPerSample * 8}`) {
+    case "pcm8":
+      return (at) => (view.getUint8(at) - 128) / 128;
+    case "pcm16":
+      return (at) => view.getInt16(at, true) / 32768;
+    case "pcm24":
+      return (at) => (view.getUint16(at, true) + view.getInt8(at + 2) * 65536) / 8388608;
+    case "pcm32":
+      return (at) => view.getInt32(at, true) / 2147483648;
+    case "float32":
+      return (at) => view.getFloat32(at, true);
+    case "float64":
+      return (at) => view.getFloat64(at, true);
+    default:
+      return undefined;
+  }
+}
+
+function fourCC(bytes: Uint8Array, offset: number): string {
+  return String.fromCharCode(...bytes.subarray(offset, offset + 4));
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

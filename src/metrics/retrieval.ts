@@ -1,0 +1,44 @@
+/** Retrieval measures: recall at K by cosine of target slots, a hit when one of the top K has the query's class. */
+
+/** Scaled to length 1; a zero vector stays. */
+function unit(vector: Float32Array): Float32Array {
+  const norm = Math.hypot(...vector) || 1;
+  return vector.map((value) => value / norm);
+}
+
+/**
+ * R@K for each K, the query's own pair in the gallery. Yields to the event loop between queries.
+ * @param queries one vector a sample
+ * @param gallery the other modality's vectors, same order
+ * @param labels class of each sample
+ * @returns shares in [0, 1], in the order of `ks`
+ */
+export async function recallAt(
+  queries: readonly Float32Array[],
+  gallery: readonly Float32Array[],
+  labels: readonly string[],
+  ks: readonly number[],
+): Promise<number[]> {
+  const rows = queries.map(unit);
+  const columns = gallery.map(unit);
+  const hits = ks.map(() => 0);
+  const deepest = Math.max(...ks);
+  for (const [i, row] of rows.entries()) {
+    const best: { score: number; label: string }[] = [];
+    for (const [j, column] of columns.entries()) {
+      let score = 0;
+      for (let d = 0; d < row.length; d++) score += (row[d] as number) * (column[d] as number);
+      const last = best[deepest - 1];
+      if (last && score <= last.score) continue;
+      let place = best.length;
+      while (place > 0 && score > (best[place - 1] as { score: number }).score) place--;
+      best.splice(place, 0, { score, label: labels[j] as string });
+      if (best.length > deepest) best.pop();
+    }
+    for (const [n, k] of ks.entries()) {
+      if (best.slice(0, k).some((found) => found.label === labels[i])) hits[n] = (hits[n] as number) + 1;
+    }
+    if (i % 16 === 15) await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+  return hits.map((hit) => hit / rows.length);
+}

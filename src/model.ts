@@ -1,0 +1,174 @@
+/** The model as a user holds it: made, loaded, saved, asked, freed. */
+import { resolve } from "node:path";
+import { type ModelConfig, type ModelOptions, parseModelConfig } from "./config.js";
+import { SoundspotError, throwIfAborted } from "./errors.js";
+import { type LocalizeOptions, localizeBatch, type Spot } from "./localize.js";
+import {
+  type ModelHandle,
+  type NamedTensor,
+  type NativeEncoding,
+  native,
+  type TrainerHandle,
+} from "./native.js";
+import { type LocalizeInput, prepareInput } from "./prepare.js";
+
+/** Features, slots, queries and attentions of a batch; every shape starts with the batch. */
+export type Encoding = NativeEncoding;
+
+export interface LoadOptions {
+  /** For files that do not carry their configuration (`.pth`); default the paper's. */
+  readonly config?: ModelOptions;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What was taken from an ImageNet file and what was not. */
+export interface ImageWeightsReport {
+  readonly loaded: readonly string[];
+  readonly ignored: readonly string[];
+  /** Parameters of the image encoder that keep their initial values. */
+  readonly missing: readonly string[];
+}
+
+/** Key of the configuration in a checkpoint's metadata. */
+export const CONFIG_KEY = "soundspot.config";
+
+export class Model implements Disposable {
+  readonly config: ModelConfig;
+  #handle: ModelHandle;
+  #disposed = false;
+  /** Metadata of the file that the model was loaded from. */
+  readonly metadata: Readonly<Record<string, string>>;
+
+  private constructor(handle: ModelHandle, config: ModelConfig, metadata: Record<string, string> = {}) {
+    this.#handle = handle;
+    this.config = config;
+    this.metadata = metadata;
+  }
+
+  /**
+   * A model with fresh weights; without options the paper's.
+   * @throws {SoundspotError} ERR_CONFIG with the path of the field.
+   */
+  static async create(options: ModelOptions = {}, { seed = 0 }: { readonly seed?: number } = {}): Promise<Model> {
+    const config = parseModelConfig(options);
+    return new Model(await native().createModel(config, seed), config);
+  }
+
+  /**
+   * Loads a checkpoint: safetensors with its configuration, or a `.pth` with the published names.
+   * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_CHECKPOINT_CORRUPT, ERR_CHECKPOINT_MISMATCH.
+   */
+  static async load(path: string, options: LoadOptions = {}): Promise<Model> {
+    throwIfAborted(options.signal);
+    const file = resolve(path);
+    const { handle: checkpoint, metadata } = await native().readCheckpoint(file);
+    throwIfAborted(options.signal);
+    const config = options.config ? parseModelConfig(options.config) : storedConfig(metadata, file);
+    const handle = await native().createModel(config, 0);
+    await native().loadState(handle, checkpoint, file);
+    return new Model(handle, config, metadata);
+  }
+
+  /** @internal The addon's object. @throws {SoundspotError} ERR_DISPOSED. */
+  get handle(): ModelHandle {
+    if (this.#disposed) {
+      throw new SoundspotError("ERR_DISPOSED", "The model was disposed. Load or create it again.");
+    }
+    return this.#handle;
+  }
+
+  /**
+   * Finds what sounds: one input or a batch of them.
+   * @throws {SoundspotError} ERR_DISPOSED, ERR_ABORTED, and those of decoding.
+   */
+  localize(input: LocalizeInput, options?: LocalizeOptions): Promise<Spot>;
+  localize(inputs: readonly LocalizeInput[], options?: LocalizeOptions): Promise<Spot[]>;
+  async localize(
+    input: LocalizeInput | readonly LocalizeInput[],
+    options: LocalizeOptions = {},
+  ): Promise<Spot | Spot[]> {
+    const one = !Array.isArray(input);
+    const spots = await localizeBatch(this, one ? [input as LocalizeInput] : (input as LocalizeInput[]), options);
+    return one ? (spots[0] as Spot) : spots;
+  }
+
+  /** Features, slots, queries and attentions of a batch, the latter at `sharpening` (default the configuration's). */
+  async encode(
+    inputs: readonly LocalizeInput[],
+    options: { readonly sharpening?: number; readonly signal?: AbortSignal } = {},
+  ): Promise<Encoding> {
+    const samples = await Promise.all(inputs.map((input) => prepareInput(input, this.config, options)));
+    return native().encode(
+      this.handle,
+      samples.map((sample) => sample.handle),
+      { sharpening: options.sharpening ?? this.config.inferenceSharpening, bfloat16: false },
+    );
+  }
+
+  /** Parameters and buffers by their published names, copies. */
+  parameters(): Promise<(NamedTensor & { trainable: boolean })[]> {
+    return native().parameters(this.handle);
+  }
+
+  /**
+   * Puts values into parameters and buffers; others keep theirs. All or nothing.
+   * @throws {SoundspotError} ERR_CHECKPOINT_MISMATCH when a name is unknown or a shape differs.
+   */
+  setParameters(tensors: readonly NamedTensor[]): Promise<void> {
+    return native().setParameters(this.handle, tensors);
+  }
+
+  /**
+   * Fills the image encoder from torchvision's ResNet-18 file; `fc.*` is ignored.
+   * @throws {SoundspotError} ERR_CHECKPOINT_MISMATCH when shapes differ or nothing fits.
+   */
+  async loadImageWeights(path: string): Promise<ImageWeightsReport> {
+    const file = resolve(path);
+    const { handle } = await native().readCheckpoint(file);
+    return native().loadImageWeights(this.handle, handle, file);
+  }
+
+  /**
+   * Writes a safetensors file with the configuration in its metadata; atomic.
+   * @throws {SoundspotError} ERR_FILE_WRITE.
+   */
+  save(path: string, options: { readonly metadata?: Record<string, string> } = {}): Promise<void> {
+    return this.saveWith(undefined, path, options.metadata ?? {});
+  }
+
+  /** @internal The same with a trainer's state beside the parameters. */
+  saveWith(
+    trainer: TrainerHandle | undefined,
+    path: string,
+    metadata: Readonly<Record<string, string>>,
+  ): Promise<void> {
+    const all = { format: "pt", ...metadata, [CONFIG_KEY]: JSON.stringify(this.config) };
+    return native().saveCheckpoint(this.handle, trainer, resolve(path), all);
+  }
+
+  /** Frees the weights; further use throws ERR_DISPOSED. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    native().release(this.#handle);
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** The configuration in a checkpoint's metadata, or the paper's where there is none. */
+export function storedConfig(metadata: Readonly<Record<string, string>>, file: string): ModelConfig {
+  const text = metadata[CONFIG_KEY];
+  if (text === undefined) return parseModelConfig();
+  try {
+    return parseModelConfig(JSON.parse(text) as ModelOptions);
+  } catch (error) {
+    throw new SoundspotError(
+      "ERR_CHECKPOINT_CORRUPT",
+      `${file} carries a configuration that cannot be read. Save it again. (${(error as Error).message})`,
+      { cause: error },
+    );
+  }
+}

@@ -1,0 +1,214 @@
+/** The one typed door to the addon: nothing else loads it or knows the shapes of its functions. */
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { AugmentConfig, ModelConfig } from "./config.js";
+import { type ErrorCode, SoundspotError } from "./errors.js";
+import type { Box, RawImage, TensorData } from "./types.js";
+
+declare const brand: unique symbol;
+/** Objects of the addon, opaque to JavaScript. */
+export type ModelHandle = { readonly [brand]: "model" };
+export type TrainerHandle = { readonly [brand]: "trainer" };
+export type SampleHandle = { readonly [brand]: "sample" };
+export type CheckpointHandle = { readonly [brand]: "checkpoint" };
+
+/** Slots, queries and attentions; shapes start with the batch in `encode`, without it in `localize`. */
+export interface NativeAttention {
+  readonly imageSlots: TensorData;
+  readonly audioSlots: TensorData;
+  readonly imageQueries: TensorData;
+  readonly audioQueries: TensorData;
+  readonly imageOnImage: TensorData;
+  readonly audioOnImage: TensorData;
+  readonly audioOnAudio: TensorData;
+  readonly imageOnAudio: TensorData;
+}
+
+export interface NativeEncoding extends NativeAttention {
+  readonly imageFeatures: TensorData;
+  readonly audioFeatures: TensorData;
+}
+
+export interface NativeSpot extends NativeAttention {
+  readonly heatmap: TensorData;
+  readonly audioMap: TensorData;
+  readonly imageMap: TensorData;
+  readonly mask: Uint8Array;
+  readonly boxes: readonly (Box & { readonly score: number })[];
+  readonly confidence: number;
+}
+
+export interface NamedTensor extends TensorData {
+  readonly name: string;
+}
+
+export interface StepOptions {
+  readonly learningRate: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  readonly falseNegativeK: number;
+  readonly clip: number;
+  readonly bfloat16: boolean;
+  readonly masking: boolean;
+  readonly gradients: boolean;
+  readonly update: boolean;
+  readonly losses: readonly { readonly name: string; readonly weight: number; readonly temperature: number }[];
+}
+
+/** Entropy over tokens divided by log N (1 is uniform), and standard deviation times N (0 is uniform). */
+export interface AttentionStatistics {
+  readonly entropy: number;
+  readonly spread: number;
+}
+
+export interface StepResult {
+  /** Each unweighted, and `total`. */
+  readonly losses: Readonly<Record<string, number>>;
+  readonly gradientNorm: number;
+  /** Ordered pairs that the contrastive loss left out. */
+  readonly falseNegatives: number;
+  readonly attention?: { readonly image: AttentionStatistics; readonly audio: AttentionStatistics };
+  readonly gradients: readonly NamedTensor[];
+}
+
+export type NativeImage = RawImage | { readonly data: Uint8Array; readonly width: number; readonly height: number };
+
+export interface PrepareInput {
+  readonly image?: NativeImage;
+  readonly tensor?: TensorData;
+  readonly audio?: { readonly samples: Float32Array; readonly channels: number; readonly sampleRate: number };
+  readonly spectrogram?: TensorData;
+}
+
+export interface Native {
+  info(): { libtorch: string; cpuCapability: string; threads: number };
+  setThreads(count: number): void;
+  prepare(
+    input: PrepareInput,
+    config: ModelConfig,
+    augment?: AugmentConfig,
+    seed?: bigint,
+  ): Promise<SampleHandle>;
+  tensors(sample: SampleHandle): { image: TensorData; spectrogram: TensorData };
+  resample(
+    audio: { samples: Float32Array; channels: number; sampleRate: number },
+    rate: number,
+  ): Promise<TensorData>;
+  createModel(config: ModelConfig, seed: number): Promise<ModelHandle>;
+  release(model: ModelHandle): void;
+  parameters(model: ModelHandle): Promise<(NamedTensor & { trainable: boolean })[]>;
+  setParameters(model: ModelHandle, tensors: readonly NamedTensor[]): Promise<void>;
+  encode(
+    model: ModelHandle,
+    samples: readonly SampleHandle[],
+    options: { sharpening: number; bfloat16: boolean },
+  ): Promise<NativeEncoding>;
+  localize(
+    model: ModelHandle,
+    samples: readonly SampleHandle[],
+    options: {
+      sharpening: number;
+      threshold: number;
+      /** Share of the audio map in the refinement; below 0 none. */
+      alpha: number;
+      bfloat16: boolean;
+      /** Height and width of each map. */
+      sizes: readonly (readonly [number, number])[];
+    },
+  ): Promise<NativeSpot[]>;
+  falseNegatives(imageSlots: TensorData, audioSlots: TensorData, k: number): Promise<TensorData>;
+  createTrainer(model: ModelHandle, seed: number): TrainerHandle;
+  step(trainer: TrainerHandle, samples: readonly SampleHandle[], options: StepOptions): Promise<StepResult>;
+  readCheckpoint(path: string): Promise<{
+    handle: CheckpointHandle;
+    metadata: Record<string, string>;
+    tensors: { name: string; shape: number[]; type: string }[];
+  }>;
+  loadState(model: ModelHandle, checkpoint: CheckpointHandle, file: string): Promise<void>;
+  loadImageWeights(
+    model: ModelHandle,
+    checkpoint: CheckpointHandle,
+    file: string,
+  ): Promise<{ loaded: string[]; ignored: string[]; missing: string[] }>;
+  saveCheckpoint(
+    model: ModelHandle,
+    trainer: TrainerHandle | undefined,
+    path: string,
+    metadata: Record<string, string>,
+  ): Promise<void>;
+  restoreTrainer(trainer: TrainerHandle, checkpoint: CheckpointHandle): Promise<void>;
+}
+
+/** The package's folder, from source, from dist/ and from dist/cli/. */
+export function packageRoot(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, "CMakeLists.txt")) && dirname(folder) !== folder) folder = dirname(folder);
+  return folder;
+}
+
+function translate(error: unknown): SoundspotError {
+  if (error instanceof SoundspotError) return error;
+  const { code, message } = error as { code?: unknown; message?: string };
+  const known = typeof code === "string" && code.startsWith("ERR_") ? (code as ErrorCode) : "ERR_INTERNAL";
+  return new SoundspotError(known, message ?? String(error), { cause: error });
+}
+
+/** Every function of the addon, its failures turned into SoundspotError. */
+function translated(addon: Native): Native {
+  return new Proxy(addon, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (typeof value !== "function") return value;
+      return (...values: unknown[]) => {
+        try {
+          const result: unknown = value(...values);
+          return result instanceof Promise
+            ? result.catch((error: unknown) => {
+                throw translate(error);
+              })
+            : result;
+        } catch (error) {
+          throw translate(error);
+        }
+      };
+    },
+  });
+}
+
+function load(): Native {
+  const root = packageRoot();
+  const require = createRequire(import.meta.url);
+  try {
+    const nodeGypBuild = require("node-gyp-build") as (folder: string) => Native;
+    return translated(nodeGypBuild(root));
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    if (/libtorch|libc10|torch_cpu|c10\.dll|torch\.dll/i.test(message)) {
+      throw new SoundspotError(
+        "ERR_LIBTORCH_MISSING",
+        `The addon is there, but LibTorch is not. Run \`npm rebuild soundspot\`, or set LIBTORCH to an unpacked LibTorch 2.13 and run it again. (${message})`,
+        { cause: error },
+      );
+    }
+    throw new SoundspotError(
+      "ERR_ADDON_MISSING",
+      `The addon could not be loaded. Run \`npm rebuild soundspot\` and read what \`npx soundspot doctor\` says. (${message})`,
+      { cause: error },
+    );
+  }
+}
+
+let loaded: Native | undefined;
+
+/**
+ * The addon, loaded on first use.
+ * @throws {SoundspotError} ERR_ADDON_MISSING or ERR_LIBTORCH_MISSING.
+ */
+export function native(): Native {
+  loaded ??= load();
+  return loaded;
+}
