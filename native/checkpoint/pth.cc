@@ -67,7 +67,7 @@ std::vector<int64_t> integers(const PickleValue& value) {
 class TensorReader {
  public:
   TensorReader(const ZipArchive& archive, std::string folder, uint64_t file_bytes)
-      : archive_(archive), folder_(std::move(folder)), room_(file_bytes) {}
+      : archive_(archive), folder_(std::move(folder)), file_bytes_(file_bytes), room_(file_bytes) {}
 
   Tensor read(const PickleValue& value) {
     if (value.items[0]->kind != Kind::kStorage || value.items[1]->kind != Kind::kInteger) {
@@ -80,6 +80,8 @@ class TensorReader {
     const int64_t count = element_count(sizes, static_cast<int64_t>(storage.element_size()));
     if (sizes.size() != strides.size() || offset < 0) throw FormatError("a tensor's strides do not fit its shape");
     if (count == 0) return at::empty(sizes, storage.options());
+    // Strides of 0 can make any shape from one element; nobody could copy it.
+    if (static_cast<uint64_t>(count) > file_bytes_) throw FormatError("a tensor is far larger than its data");
 
     int64_t room = storage.numel() - offset - 1;  // elements behind the first one
     for (size_t d = 0; d < sizes.size() && room >= 0; ++d) {
@@ -129,6 +131,7 @@ class TensorReader {
 
   const ZipArchive& archive_;
   std::string folder_;
+  uint64_t file_bytes_;
   uint64_t room_;  // bytes that storages may still take: entries that overlap could ask for any amount
   std::map<std::string, Tensor> storages_;
 };

@@ -1,0 +1,24 @@
+/** The public API. */
+export type { AugmentConfig, LossSchedule, ModelConfig, ModelOptions, TrainConfig, TrainOptions } from "./config.js";
+export { parseModelConfig, parseTrainConfig } from "./config.js";
+export type { Dataset, Sample } from "./datasets/dataset.js";
+export * as datasets from "./datasets/index.js";
+export { type ErrorCode, SoundspotError } from "./errors.js";
+export { type EvaluateOptions, type Evaluation, evaluate, type SampleScore } from "./evaluate.js";
+export { falseNegatives } from "./false-negatives.js";
+export { type LocalizeOptions, localize, type OverlayOptions, type Spot, type SpotBox } from "./localize.js";
+export * as metrics from "./metrics/index.js";
+export { type Encoding, type ImageWeightsReport, type LoadOptions, Model } from "./model.js";
+export { type Collapse, CollapseMonitor, type CollapseWarning } from "./monitor.js";
+export type { NamedTensor, StepResult } from "./native.js";
+export { type LocalizeInput, preprocess } from "./prepare.js";
+export { type Preset, type PresetName, presets } from "./presets.js";
+export {
+  type EpochEvent,
+  type StepEvent,
+  Trainer,
+  type TrainRun,
+  type TrainRunOptions,
+  train,
+} from "./trainer.js";
+export type { Box, Mask, RawAudio, RawImage, TensorData } from "./types.js";

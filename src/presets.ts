@@ -1,0 +1,46 @@
+/** Named recipes: what to train and how. */
+import type { ModelOptions, TrainOptions } from "./config.js";
+
+export interface Preset {
+  readonly model: ModelOptions;
+  readonly train: TrainOptions;
+}
+
+export const presets = {
+  /** The published recipe. It needs an image encoder that starts from ImageNet weights. */
+  paper: { model: {}, train: {} },
+  /** Learns from random weights on a few thousand pairs. */
+  scratch: {
+    model: {
+      imageSize: 112,
+      imageStages: 2,
+      imageStride: 4,
+      imageWidth: 32,
+      audioStages: 3,
+      audioWidth: 16,
+      dim: 64,
+      inferenceSharpening: 0.3,
+      audio: { seconds: 2 },
+    },
+    train: {
+      epochs: 7,
+      batchSize: 64,
+      learningRate: 1e-3,
+      schedule: { type: "one-cycle", warmup: 0.3 },
+      clip: 1,
+      precision: "bfloat16",
+      falseNegatives: { k: 0 },
+      losses: {
+        pooled: { weight: 1, until: 3, temperature: 0.07 },
+        contrastive: { weight: 1, from: 3, temperature: 0.07 },
+        matching: { weight: 4, from: 4, ramp: 2 },
+        divergence: { weight: 0.1, from: 3 },
+        reconstruction: { weight: 0.1, from: 3 },
+      },
+      augment: { crop: false, blurProbability: 0, jitterProbability: 0, greyProbability: 0, frequencyMask: 0, timeMask: 0 },
+      evaluateEvery: 0,
+    },
+  },
+} satisfies Record<string, Preset>;
+
+export type PresetName = keyof typeof presets;

@@ -1,0 +1,19 @@
+/** What changes over a run: the learning rate and the weight of each loss. */
+import type { LossSchedule, TrainConfig } from "./config.js";
+
+/** Learning rate at a step of a run of `total` steps. */
+export function learningRateAt(config: TrainConfig, step: number, total: number): number {
+  const { learningRate, schedule } = config;
+  if (schedule.type === "constant") return learningRate;
+  const warm = schedule.warmup * total;
+  const between = (low: number, share: number) => low + (learningRate - low) * share;
+  if (step < warm) return between(learningRate / schedule.startFactor, 0.5 - 0.5 * Math.cos((Math.PI * step) / warm));
+  const down = 0.5 + 0.5 * Math.cos((Math.PI * (step - warm)) / Math.max(total - warm, 1));
+  return between(learningRate / schedule.endFactor, down);
+}
+
+/** Weight of a loss at an epoch, fractions counted: 0 before `from`, a linear ramp, 0 from `until`. */
+export function lossWeightAt(loss: LossSchedule, epoch: number): number {
+  if (epoch < loss.from || (loss.until !== undefined && epoch >= loss.until)) return 0;
+  return loss.ramp > 0 ? loss.weight * Math.min(1, (epoch - loss.from) / loss.ramp) : loss.weight;
+}
