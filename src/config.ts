@@ -74,14 +74,12 @@ const lossSchema = z.strictObject({
   temperature: z.number().positive().max(10).default(0.03),
 });
 
-const lossesSchema = z
-  .record(z.string(), lossSchema)
-  .default({
-    contrastive: { weight: 1, from: 0, ramp: 0, temperature: 0.03 },
-    matching: { weight: 100, from: 0, ramp: 0, temperature: 0.03 },
-    divergence: { weight: 0.1, from: 0, ramp: 0, temperature: 0.03 },
-    reconstruction: { weight: 0.1, from: 0, ramp: 0, temperature: 0.03 },
-  });
+const lossesSchema = z.record(z.string(), lossSchema).default({
+  contrastive: { weight: 1, from: 0, ramp: 0, temperature: 0.03 },
+  matching: { weight: 100, from: 0, ramp: 0, temperature: 0.03 },
+  divergence: { weight: 0.1, from: 0, ramp: 0, temperature: 0.03 },
+  reconstruction: { weight: 0.1, from: 0, ramp: 0, temperature: 0.03 },
+});
 
 const scheduleSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("constant") }),
@@ -96,7 +94,11 @@ const scheduleSchema = z.discriminatedUnion("type", [
 
 const augmentSchema = z.strictObject({
   /** Short side before the crop over the picture's size; the paper's 246 / 224. */
-  resizeRatio: z.number().min(1).max(4).default(246 / 224),
+  resizeRatio: z
+    .number()
+    .min(1)
+    .max(4)
+    .default(246 / 224),
   crop: z.boolean().default(true),
   blurProbability: probability.default(0.8),
   flipProbability: probability.default(0.5),
@@ -132,7 +134,11 @@ const trainSchema = z.strictObject({
     .prefault({}),
   /** false: pictures and sounds as in evaluation. */
   augment: z.union([z.literal(false), augmentSchema]).prefault({}),
-  seed: z.int().min(0).max(2 ** 31).default(0),
+  seed: z
+    .int()
+    .min(0)
+    .max(2 ** 31)
+    .default(0),
   /** Batches decoded ahead. */
   queue: count(1, 64).default(3),
   /** Evaluate every n epochs, if there is evaluation data; 0 never. */

@@ -35,6 +35,8 @@ export class SoundspotError extends Error {
 /** @throws {SoundspotError} ERR_ABORTED when the signal has fired. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) {
-    throw new SoundspotError("ERR_ABORTED", "The operation was aborted by its signal.", { cause: signal.reason });
+    throw new SoundspotError("ERR_ABORTED", "The operation was aborted by its signal.", {
+      cause: signal.reason,
+    });
   }
 }

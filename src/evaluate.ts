@@ -100,7 +100,11 @@ function summary(scores: readonly number[]): MapScores {
 
 function score(sample: Sample, spot: Spot, threshold: number): SampleScore {
   const truth = truthOf(sample).data;
-  const of = (map: Float32Array) => ciou(Uint8Array.from(map, (value) => (value >= threshold ? 1 : 0)), truth);
+  const of = (map: Float32Array) =>
+    ciou(
+      Uint8Array.from(map, (value) => (value >= threshold ? 1 : 0)),
+      truth,
+    );
   const silent = sample.silentMasks?.[0];
   return {
     id: sample.id,
@@ -110,7 +114,10 @@ function score(sample: Sample, spot: Spot, threshold: number): SampleScore {
     iqr: of(refined(spot.audioMap, spot.imageMap)),
     confidence: spot.confidence,
     ...(silent
-      ? { insideHeard: meanInside(spot.audioMap, truth), insideSilent: meanInside(spot.audioMap, silent.data) }
+      ? {
+          insideHeard: meanInside(spot.audioMap, truth),
+          insideSilent: meanInside(spot.audioMap, silent.data),
+        }
       : {}),
   };
 }

@@ -12,5 +12,8 @@ export async function falseNegatives(
   k: number,
 ): Promise<[number, number][]> {
   const { data } = await native().falseNegatives(slots.image, slots.audio, k);
-  return Array.from({ length: data.length / 2 }, (_, i) => [data[2 * i] as number, data[2 * i + 1] as number]);
+  return Array.from({ length: data.length / 2 }, (_, i) => [
+    data[2 * i] as number,
+    data[2 * i + 1] as number,
+  ]);
 }

@@ -1,5 +1,12 @@
 /** The public API. */
-export type { AugmentConfig, LossSchedule, ModelConfig, ModelOptions, TrainConfig, TrainOptions } from "./config.js";
+export type {
+  AugmentConfig,
+  LossSchedule,
+  ModelConfig,
+  ModelOptions,
+  TrainConfig,
+  TrainOptions,
+} from "./config.js";
 export { parseModelConfig, parseTrainConfig } from "./config.js";
 export type { Dataset, Sample } from "./datasets/dataset.js";
 export * as datasets from "./datasets/index.js";

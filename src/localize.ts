@@ -122,7 +122,10 @@ export class Spot {
 
   #picture(): RawImage {
     if (this.#sample.image) return this.#sample.image;
-    throw new SoundspotError("ERR_INPUT", "The input was a tensor, which has no picture to draw on. Give a picture.");
+    throw new SoundspotError(
+      "ERR_INPUT",
+      "The input was a tensor, which has no picture to draw on. Give a picture.",
+    );
   }
 }
 

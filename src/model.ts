@@ -49,7 +49,10 @@ export class Model implements Disposable {
    * A model with fresh weights; without options the paper's.
    * @throws {SoundspotError} ERR_CONFIG with the path of the field.
    */
-  static async create(options: ModelOptions = {}, { seed = 0 }: { readonly seed?: number } = {}): Promise<Model> {
+  static async create(
+    options: ModelOptions = {},
+    { seed = 0 }: { readonly seed?: number } = {},
+  ): Promise<Model> {
     const config = parseModelConfig(options);
     return new Model(await native().createModel(config, seed), config);
   }
@@ -88,7 +91,11 @@ export class Model implements Disposable {
     options: LocalizeOptions = {},
   ): Promise<Spot | Spot[]> {
     const one = !Array.isArray(input);
-    const spots = await localizeBatch(this, one ? [input as LocalizeInput] : (input as LocalizeInput[]), options);
+    const spots = await localizeBatch(
+      this,
+      one ? [input as LocalizeInput] : (input as LocalizeInput[]),
+      options,
+    );
     return one ? (spots[0] as Spot) : spots;
   }
 

@@ -32,7 +32,7 @@ export class CollapseMonitor {
     };
     const mends: Record<Collapse, string> = {
       "uniform-image-attention":
-        "The image target attention is uniform over all tokens. Start from ImageNet weights or the preset \"scratch\", and bring matching in later with less weight.",
+        'The image target attention is uniform over all tokens. Start from ImageNet weights or the preset "scratch", and bring matching in later with less weight.',
       "uniform-audio-attention":
         "The audio target attention is uniform over all tokens. Bring matching in later with less weight, or warm up for longer.",
       "contrastive-at-chance":

@@ -56,7 +56,11 @@ export interface StepOptions {
   readonly masking: boolean;
   readonly gradients: boolean;
   readonly update: boolean;
-  readonly losses: readonly { readonly name: string; readonly weight: number; readonly temperature: number }[];
+  readonly losses: readonly {
+    readonly name: string;
+    readonly weight: number;
+    readonly temperature: number;
+  }[];
 }
 
 /** Entropy over tokens divided by log N (1 is uniform), and standard deviation times N (0 is uniform). */
@@ -75,7 +79,9 @@ export interface StepResult {
   readonly gradients: readonly NamedTensor[];
 }
 
-export type NativeImage = RawImage | { readonly data: Uint8Array; readonly width: number; readonly height: number };
+export type NativeImage =
+  | RawImage
+  | { readonly data: Uint8Array; readonly width: number; readonly height: number };
 
 export interface PrepareInput {
   readonly image?: NativeImage;

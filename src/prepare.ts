@@ -39,7 +39,12 @@ function isSpectrogram(value: unknown): value is SpectrogramTensor {
   return typeof value === "object" && value !== null && "spectrogram" in value;
 }
 
-function checked(data: unknown, shape: readonly number[], expected: readonly number[], what: string): TensorData {
+function checked(
+  data: unknown,
+  shape: readonly number[],
+  expected: readonly number[],
+  what: string,
+): TensorData {
   const count = expected.reduce((product, size) => product * size, 1);
   const squeezed = shape[0] === 1 && shape.length === expected.length + 1 ? shape.slice(1) : shape;
   const same = squeezed.length === expected.length && squeezed.every((size, i) => size === expected[i]);
@@ -50,7 +55,10 @@ function checked(data: unknown, shape: readonly number[], expected: readonly num
     );
   }
   if (data.some((value) => !Number.isFinite(value))) {
-    throw new SoundspotError("ERR_INPUT", `${what} has values that are not finite. Look where they come from.`);
+    throw new SoundspotError(
+      "ERR_INPUT",
+      `${what} has values that are not finite. Look where they come from.`,
+    );
   }
   return { data, shape: expected };
 }

@@ -7,7 +7,8 @@ export function learningRateAt(config: TrainConfig, step: number, total: number)
   if (schedule.type === "constant") return learningRate;
   const warm = schedule.warmup * total;
   const between = (low: number, share: number) => low + (learningRate - low) * share;
-  if (step < warm) return between(learningRate / schedule.startFactor, 0.5 - 0.5 * Math.cos((Math.PI * step) / warm));
+  if (step < warm)
+    return between(learningRate / schedule.startFactor, 0.5 - 0.5 * Math.cos((Math.PI * step) / warm));
   const down = 0.5 + 0.5 * Math.cos((Math.PI * (step - warm)) / Math.max(total - warm, 1));
   return between(learningRate / schedule.endFactor, down);
 }

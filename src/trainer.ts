@@ -1,20 +1,15 @@
 /** Training: one step at a time with `Trainer`, whole runs with `train()`. */
 import { appendFile, mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import {
-  type ModelOptions,
-  parseTrainConfig,
-  type TrainConfig,
-  type TrainOptions,
-} from "./config.js";
+import { type ModelOptions, parseTrainConfig, type TrainConfig, type TrainOptions } from "./config.js";
 import type { Dataset } from "./datasets/dataset.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
 import { type Evaluation, evaluate } from "./evaluate.js";
 import { Model } from "./model.js";
 import { CollapseMonitor, type CollapseWarning } from "./monitor.js";
 import { native, type SampleHandle, type StepResult, type TrainerHandle } from "./native.js";
-import { type PresetName, presets } from "./presets.js";
 import { type LocalizeInput, prepareInput, prepareSample } from "./prepare.js";
+import { type PresetName, presets } from "./presets.js";
 import { hash, permutation } from "./random.js";
 import { learningRateAt, lossWeightAt } from "./schedule.js";
 
@@ -56,7 +51,10 @@ export class Trainer {
   }
 
   /** @internal The same on prepared samples. */
-  async stepPrepared(samples: readonly SampleHandle[], options: TrainerStepOptions = {}): Promise<StepResult> {
+  async stepPrepared(
+    samples: readonly SampleHandle[],
+    options: TrainerStepOptions = {},
+  ): Promise<StepResult> {
     void this.model.handle;
     const { config } = this;
     const { step, total, epoch } = options.at ?? { step: 0, total: 1, epoch: 0 };
@@ -159,7 +157,10 @@ const PROGRESS_KEY = "soundspot.training";
 function readProgress(metadata: Readonly<Record<string, string>>, file: string): Progress {
   const text = metadata[PROGRESS_KEY];
   if (text === undefined) {
-    throw new SoundspotError("ERR_CHECKPOINT_MISMATCH", `${file} holds no training state. Train without resume.`);
+    throw new SoundspotError(
+      "ERR_CHECKPOINT_MISMATCH",
+      `${file} holds no training state. Train without resume.`,
+    );
   }
   return JSON.parse(text) as Progress;
 }

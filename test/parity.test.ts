@@ -1,7 +1,23 @@
 /** Outputs of the published implementation, reproduced through the public API. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { falseNegatives, type LocalizeInput, metrics, Model, parseModelConfig, preprocess, Trainer } from "../src/index.js";
-import { expected, largestDifference, norm, parameter, reference, tensor, uniform } from "./support/formula.js";
+import {
+  falseNegatives,
+  type LocalizeInput,
+  Model,
+  metrics,
+  parseModelConfig,
+  preprocess,
+  Trainer,
+} from "../src/index.js";
+import {
+  expected,
+  largestDifference,
+  norm,
+  parameter,
+  reference,
+  tensor,
+  uniform,
+} from "./support/formula.js";
 
 function value(name: string): Float32Array {
   const found = expected.get(name);
@@ -65,10 +81,17 @@ describe("the published model", () => {
     const pixels = reference[`eval.pixels_over_0.6.${text}`];
     for (const [i, spot] of audio.entries()) {
       const grid = (name: string) => value(`eval.${name}.${text}`).subarray(i * 49, (i + 1) * 49);
-      expect(largestDifference(spot.attention.audioOnImage.data.subarray(0, 49), grid("audio_map"))).toBeLessThan(1e-5);
-      expect(largestDifference(spot.attention.imageOnImage.data.subarray(0, 49), grid("image_map"))).toBeLessThan(1e-5);
+      expect(
+        largestDifference(spot.attention.audioOnImage.data.subarray(0, 49), grid("audio_map")),
+      ).toBeLessThan(1e-5);
+      expect(
+        largestDifference(spot.attention.imageOnImage.data.subarray(0, 49), grid("image_map")),
+      ).toBeLessThan(1e-5);
       const every8th = (map: Float32Array) =>
-        Float32Array.from({ length: 784 }, (_, n) => map[Math.floor(n / 28) * 8 * 224 + (n % 28) * 8] as number);
+        Float32Array.from(
+          { length: 784 },
+          (_, n) => map[Math.floor(n / 28) * 8 * 224 + (n % 28) * 8] as number,
+        );
       const coarse = (name: string) => value(`eval.${name}.${text}`).subarray(i * 784, (i + 1) * 784);
       const refined = iqr[i] as typeof spot;
       expect(largestDifference(every8th(spot.heatmap), coarse("heatmap"))).toBeLessThan(2e-3);
@@ -94,14 +117,20 @@ describe("one published training step", () => {
     const gradients = new Map(result.gradients.map((each) => [each.name, each.data]));
     for (const [name, published] of Object.entries(reference["train.grad_norms"])) {
       if (published <= 1e-6) continue;
-      expect(Math.abs(norm(gradients.get(name) as Float32Array) / published - 1), `gradient of ${name}`).toBeLessThan(0.01);
+      expect(
+        Math.abs(norm(gradients.get(name) as Float32Array) / published - 1),
+        `gradient of ${name}`,
+      ).toBeLessThan(0.01);
       const [from, to] = [before.get(name), after.get(name)] as [Float32Array, Float32Array];
       const update = norm(to.map((each, i) => each - (from[i] as number)));
       const publishedUpdate = reference["train.update_norms"][name] as number;
       expect(Math.abs(update / publishedUpdate - 1), `update of ${name}`).toBeLessThan(0.01);
     }
     expect(
-      largestDifference(gradients.get("slot_attn.slots") as Float32Array, value("train.grad.slot_attn.slots")),
+      largestDifference(
+        gradients.get("slot_attn.slots") as Float32Array,
+        value("train.grad.slot_attn.slots"),
+      ),
     ).toBeLessThan(1e-4);
     for (const kind of ["mean", "var"] as const) {
       for (const [name, published] of Object.entries(reference[`train.running_${kind}_norms`])) {
@@ -130,7 +159,9 @@ describe("published details", () => {
     let worst = 0;
     for (const [i, published] of value("resize.224").entries()) {
       const channel = Math.floor(i / 784);
-      const ours = pixels[channel * 224 * 224 + Math.floor((i % 784) / 28) * 8 * 224 + (i % 28) * 8] as number;
+      const ours = pixels[
+        channel * 224 * 224 + Math.floor((i % 784) / 28) * 8 * 224 + (i % 28) * 8
+      ] as number;
       worst = Math.max(worst, Math.abs(ours - published) * (deviations[channel] as number));
     }
     expect(worst).toBeLessThan(2 / 255);
@@ -145,15 +176,18 @@ describe("published details", () => {
   it.each([
     ["long", 7 * 44_100, 1, 44_100],
     ["short", 2 * 48_000, 2, 48_000],
-  ])("makes the published spectrogram of the %s sound, within 1e-3", async (name, frames, channels, sampleRate) => {
-    const audio = { samples: uniform(`audio.${name}`, frames * channels), sampleRate, channels };
-    const { data } = await preprocess.audio(audio, parseModelConfig());
-    const every4th = Float32Array.from(
-      { length: 65 * 126 },
-      (_, i) => data[Math.floor(i / 126) * 4 * 501 + (i % 126) * 4] as number,
-    );
-    expect(largestDifference(every4th, value(`audio.spectrogram.${name}`))).toBeLessThan(1e-3);
-  });
+  ])(
+    "makes the published spectrogram of the %s sound, within 1e-3",
+    async (name, frames, channels, sampleRate) => {
+      const audio = { samples: uniform(`audio.${name}`, frames * channels), sampleRate, channels };
+      const { data } = await preprocess.audio(audio, parseModelConfig());
+      const every4th = Float32Array.from(
+        { length: 65 * 126 },
+        (_, i) => data[Math.floor(i / 126) * 4 * 501 + (i % 126) * 4] as number,
+      );
+      expect(largestDifference(every4th, value(`audio.spectrogram.${name}`))).toBeLessThan(1e-3);
+    },
+  );
 
   it("summarises the published cIoU scores alike", () => {
     const { ciou, ap50, auc } = reference.metrics;

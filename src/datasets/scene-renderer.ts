@@ -96,18 +96,13 @@ function scramble(word: number): number {
   return x ^ (x >>> 15);
 }
 
-const between = (random: Random, low: number, high: number): number =>
-  low + (high - low) * random();
+const between = (random: Random, low: number, high: number): number => low + (high - low) * random();
 
-const logUniform = (random: Random, low: number, high: number): number =>
-  low * (high / low) ** random();
+const logUniform = (random: Random, low: number, high: number): number => low * (high / low) ** random();
 
 function pickDistinct(count: number, picks: number, random: Random): number[] {
   const rest = Array.from({ length: count }, (_, i) => i);
-  return Array.from(
-    { length: picks },
-    () => rest.splice(Math.floor(random() * rest.length), 1)[0] as number,
-  );
+  return Array.from({ length: picks }, () => rest.splice(Math.floor(random() * rest.length), 1)[0] as number);
 }
 
 // Colours and shapes
@@ -168,11 +163,7 @@ const stripe = (x: number): boolean => x - Math.floor(x) < 0.5;
 type Hsv = readonly [hue: number, saturation: number, value: number];
 
 /** A look around given hues; saturation and value vary too. */
-function lookOf(
-  main: Hsv,
-  second: Hsv,
-  accent: Hsv,
-): (random: Random) => Look {
+function lookOf(main: Hsv, second: Hsv, accent: Hsv): (random: Random) => Look {
   return (random) => {
     const hueShift = between(random, -0.045, 0.045);
     const vary = ([hue, saturation, value]: Hsv): Colour =>
@@ -315,7 +306,8 @@ const paintClock: Painter = (u, v, look, out) => {
 };
 
 const paintRadio: Painter = (u, v, look, out) => {
-  if (v < -0.4 && v > -0.95 && Math.abs(u - 0.3 - 0.6 * (-0.4 - v)) < 0.035) return paint(out, [0.75, 0.76, 0.8]);
+  if (v < -0.4 && v > -0.95 && Math.abs(u - 0.3 - 0.6 * (-0.4 - v)) < 0.035)
+    return paint(out, [0.75, 0.76, 0.8]);
   if (!inRoundedBox(u, v - 0.1, 0.95, 0.55, 0.14)) return false;
   if (!inRoundedBox(u, v - 0.1, 0.87, 0.47, 0.1)) return paint(out, look.main, 0.6);
   const radius = Math.hypot(u + 0.4, v - 0.1);
@@ -343,7 +335,11 @@ const paintHorn: Painter = (u, v, look, out) => {
   }
   if (u > -0.66 && u < 0.76 && Math.abs(v) <= flare) {
     const ring = stripe(u * 2.4 * look.density + look.phase);
-    return paint(out, ring ? look.main : look.accent, 0.6 + 0.5 * Math.sqrt(1 - (v / flare) ** 2) - 0.25 * (v / flare));
+    return paint(
+      out,
+      ring ? look.main : look.accent,
+      0.6 + 0.5 * Math.sqrt(1 - (v / flare) ** 2) - 0.25 * (v / flare),
+    );
   }
   if (ellipse(u, v, -0.78, 0, 0.2, 0.22) <= 1) return paint(out, look.second, 0.8 - v);
   return Math.abs(u + 0.15 + 0.3 * v) < 0.09 && v > 0 && v < 0.6 ? paint(out, look.second, 0.65) : false;
@@ -563,8 +559,7 @@ function place(
     const y = between(random, 0.5, size - 0.5 - height);
     const fits = width <= size - 1 && height <= size - 1;
     const free = others.every(
-      (o) =>
-        x + width + 1 < o.x || o.x + o.width + 1 < x || y + height + 1 < o.y || o.y + o.height + 1 < y,
+      (o) => x + width + 1 < o.x || o.x + o.width + 1 < x || y + height + 1 < o.y || o.y + o.height + 1 < y,
     );
     if (fits && free) {
       const [a, c] = toPlane(1 / scale, 0);
@@ -624,7 +619,8 @@ function paintShadow(canvas: Float32Array, size: number, object: Placed): void {
       if (distance >= 1) continue;
       const keep = 1 - 0.45 * (1 - distance);
       const at = (y * size + x) * 3;
-      for (let channel = at; channel < at + 3; channel++) canvas[channel] = (canvas[channel] as number) * keep;
+      for (let channel = at; channel < at + 3; channel++)
+        canvas[channel] = (canvas[channel] as number) * keep;
     }
   }
 }
@@ -648,7 +644,11 @@ function paintBackground(canvas: Float32Array, size: number, random: Random): vo
       const { colour, period, angle, contrast } = y > horizon + tilt * (x - size / 2) ? floor : wall;
       const wave = Math.abs((((x * Math.cos(angle) + y * Math.sin(angle)) / period + 100) % 1) * 2 - 1);
       const shade =
-        1 + light * (x / size - 0.5) - 0.2 * (y / size - 0.5) + noise(x, y) + contrast * (wave > 0.5 ? 0.5 : -0.5);
+        1 +
+        light * (x / size - 0.5) -
+        0.2 * (y / size - 0.5) +
+        noise(x, y) +
+        contrast * (wave > 0.5 ? 0.5 : -0.5);
       const at = (y * size + x) * 3;
       canvas[at] = colour[0] * shade;
       canvas[at + 1] = colour[1] * shade;
@@ -871,7 +871,8 @@ const soundClock: Voice = (out, rate, random) => {
     for (let i = start; i < end; i++) {
       const t = (i - start) / rate;
       const click = t < 0.003 ? 1.4 * (random() - 0.5) : 0;
-      out[i] = (out[i] as number) + (strong ? 1 : 0.7) * (sine((i - start) * pitch) * Math.exp(-t * 220) + click);
+      out[i] =
+        (out[i] as number) + (strong ? 1 : 0.7) * (sine((i - start) * pitch) * Math.exp(-t * 220) + click);
     }
   });
 };
@@ -913,7 +914,9 @@ const soundFrog: Voice = (out, rate, random) => {
     for (let i = start; i < end; i++) {
       const t = i - start;
       const pulse = Math.max(0, sine(t * pulses));
-      out[i] = (out[i] as number) + pulse * pulse * (0.7 * sine(t * tone) + 0.4 * sine(2.5 * t * tone)) * sine(t / length / 2);
+      out[i] =
+        (out[i] as number) +
+        pulse * pulse * (0.7 * sine(t * tone) + 0.4 * sine(2.5 * t * tone)) * sine(t / length / 2);
     }
   });
 };

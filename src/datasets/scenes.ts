@@ -7,8 +7,8 @@ import type { Dataset, LoadOptions, Sample } from "./dataset.js";
 import { type Scene, type SceneKey, type SceneSettings, sceneClasses } from "./scene-renderer.js";
 import type { SceneReply, SceneRequest } from "./scenes.worker.js";
 
-export { renderScene, sceneClasses } from "./scene-renderer.js";
 export type { Scene, SceneKey, SceneSettings } from "./scene-renderer.js";
+export { renderScene, sceneClasses } from "./scene-renderer.js";
 
 export interface ScenesOptions extends Partial<SceneSettings> {
   /** Side of the square picture in pixels, 32 to 1024. Default 112. */
@@ -84,8 +84,7 @@ function inRange(name: string, value: number, low: number, high: number, whole =
   );
 }
 
-const closedError = (): SoundspotError =>
-  new SoundspotError("ERR_DISPOSED", "scenes: the dataset is closed");
+const closedError = (): SoundspotError => new SoundspotError("ERR_DISPOSED", "scenes: the dataset is closed");
 
 interface Waiting {
   readonly resolve: (scene: Scene) => void;

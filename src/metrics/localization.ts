@@ -38,7 +38,8 @@ export function successCurve(scores: readonly number[]): number[] {
 export function auc(scores: readonly number[]): number {
   const curve = successCurve(scores);
   let area = 0;
-  for (let i = 1; i < curve.length; i++) area += (0.05 * ((curve[i - 1] as number) + (curve[i] as number))) / 2;
+  for (let i = 1; i < curve.length; i++)
+    area += (0.05 * ((curve[i - 1] as number) + (curve[i] as number))) / 2;
   return area;
 }
 

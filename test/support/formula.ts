@@ -13,7 +13,12 @@ export interface Reference {
   readonly "train.running_mean_norms": Record<string, number>;
   readonly "train.running_var_norms": Record<string, number>;
   readonly false_negatives: { readonly k: number; readonly pairs: [number, number][] };
-  readonly metrics: { readonly threshold: number; readonly ciou: number[]; readonly ap50: number; readonly auc: number };
+  readonly metrics: {
+    readonly threshold: number;
+    readonly ciou: number[];
+    readonly ap50: number;
+    readonly auc: number;
+  };
   readonly "eval.pixels_over_0.6.0.1": { readonly audio: number[]; readonly iqr: number[] };
   readonly "eval.pixels_over_0.6.1.0": { readonly audio: number[]; readonly iqr: number[] };
 }
@@ -32,7 +37,10 @@ export const expected: ReadonlyMap<string, TensorData> = (() => {
   for (const [name, entry] of Object.entries(header)) {
     if (name === "__metadata__") continue;
     const [from, to] = entry.data_offsets.map((offset) => offset + 8 + headerLength) as [number, number];
-    tensors.set(name, { data: new Float32Array(file.buffer.slice(file.byteOffset + from, file.byteOffset + to)), shape: entry.shape });
+    tensors.set(name, {
+      data: new Float32Array(file.buffer.slice(file.byteOffset + from, file.byteOffset + to)),
+      shape: entry.shape,
+    });
   }
   return tensors;
 })();
@@ -76,7 +84,8 @@ function scaleOf(name: string, shape: readonly number[]): [number, number] {
   if (name.endsWith("running_mean")) return [0.1, 0];
   if (name.endsWith("running_var")) return [0.4, 1];
   if (name.endsWith("slots") || name.includes("mask_token") || name.includes("_embed")) return [1, 0];
-  if (shape.length >= 2) return [Math.sqrt(3 / shape.slice(1).reduce((product, size) => product * size, 1)), 0];
+  if (shape.length >= 2)
+    return [Math.sqrt(3 / shape.slice(1).reduce((product, size) => product * size, 1)), 0];
   if (name.endsWith("bias") || name.includes("bias_")) return [0.1, 0];
   return [0.1, 1];
 }

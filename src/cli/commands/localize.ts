@@ -1,0 +1,84 @@
+/** `soundspot localize`: a picture and a sound, or a video, to an overlay. */
+import { writeFile } from "node:fs/promises";
+import { extname } from "node:path";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { SoundspotError } from "../../errors.js";
+import { Model } from "../../model.js";
+import type { LocalizeInput } from "../../prepare.js";
+
+interface Flags {
+  model: string;
+  output?: string;
+  panels?: string;
+  spectrogram?: string;
+  at?: number;
+  refine: "none" | "iqr";
+  threshold?: number;
+  sharpening?: number;
+  json?: true;
+}
+
+function number(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("a number is expected");
+  return value;
+}
+
+export function register(program: Command): void {
+  program
+    .command("localize")
+    .description("find what sounds in a picture")
+    .argument("<picture-or-video>", "a picture, with a sound as second argument, or a video")
+    .argument("[sound]", "the sound that belongs to the picture")
+    .requiredOption("--model <file>", "checkpoint (.safetensors or .pth)")
+    .option("--output <file>", "overlay, .png or .jpg")
+    .option("--panels <file>", "attention of every slot, .png or .jpg")
+    .option("--spectrogram <file>", "spectrogram with the audio attention, .png or .jpg")
+    .option(
+      "--at <seconds>",
+      "frame of the video, heard with the sound around it; default the middle with all sound",
+      number,
+    )
+    .addOption(new Option("--refine <how>", "refinement of the map").choices(["none", "iqr"]).default("none"))
+    .option("--threshold <x>", "of the mask, 0 to 1; default 0.6", number)
+    .option("--sharpening <x>", "factor on the attention logits; default the checkpoint's", number)
+    .option("--json", "print boxes and confidence as JSON")
+    .action(run);
+}
+
+function formatOf(path: string): "png" | "jpeg" {
+  const extension = extname(path).toLowerCase();
+  if (extension === ".png") return "png";
+  if (extension === ".jpg" || extension === ".jpeg") return "jpeg";
+  throw new SoundspotError("ERR_INPUT", `${path} must end in .png, .jpg or .jpeg.`);
+}
+
+async function run(picture: string, sound: string | undefined, flags: Flags): Promise<void> {
+  for (const path of [flags.output, flags.panels, flags.spectrogram]) if (path !== undefined) formatOf(path);
+  const input: LocalizeInput =
+    sound === undefined
+      ? { video: picture, ...(flags.at === undefined ? {} : { at: flags.at }) }
+      : { image: picture, audio: sound };
+  using model = await Model.load(flags.model);
+  const spot = await model.localize(input, {
+    refine: flags.refine,
+    ...(flags.threshold === undefined ? {} : { threshold: flags.threshold }),
+    ...(flags.sharpening === undefined ? {} : { sharpening: flags.sharpening }),
+  });
+  if (flags.output) await writeFile(flags.output, await spot.overlay({ format: formatOf(flags.output) }));
+  if (flags.panels) await writeFile(flags.panels, await spot.panels({ format: formatOf(flags.panels) }));
+  if (flags.spectrogram) {
+    await writeFile(flags.spectrogram, await spot.spectrogram({ format: formatOf(flags.spectrogram) }));
+  }
+  const { width, height, boxes, confidence } = spot;
+  if (flags.json) {
+    process.stdout.write(`${JSON.stringify({ width, height, confidence, boxes })}\n`);
+    return;
+  }
+  process.stdout.write(`${width} × ${height}, confidence ${confidence.toFixed(3)}\n`);
+  for (const box of boxes) {
+    process.stdout.write(
+      `  ${box.width} × ${box.height} at ${box.x}, ${box.y}  score ${box.score.toFixed(3)}\n`,
+    );
+  }
+}

@@ -1,0 +1,129 @@
+/** `soundspot train`: a run on a manifest or on procedural scenes. */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { TrainOptions } from "../../config.js";
+import { manifest } from "../../datasets/manifest.js";
+import { scenes } from "../../datasets/scenes.js";
+import { type PresetName, presets } from "../../presets.js";
+import { train } from "../../trainer.js";
+import { Progress } from "../progress.js";
+import { readSettings } from "../settings.js";
+
+interface Flags {
+  data: string;
+  evaluation?: string;
+  preset?: PresetName;
+  config?: string;
+  output: string;
+  epochs?: number;
+  batchSize?: number;
+  learningRate?: number;
+  seed?: number;
+  imageWeights?: string;
+  resume?: true;
+  json?: true;
+}
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!(value >= 0)) throw new InvalidArgumentError("a number is expected");
+  return value;
+}
+
+export function register(program: Command): void {
+  program
+    .command("train")
+    .description("train a model on image–sound pairs")
+    .requiredOption("--data <file>", "manifest (.jsonl or .csv), or the word scenes")
+    .option("--evaluation <file>", "manifest with boxes or masks, or the word scenes")
+    .addOption(new Option("--preset <name>", "recipe").choices(Object.keys(presets)))
+    .option("--config <file>", "YAML with preset, model and train")
+    .option("--output <folder>", "checkpoints and metrics", "runs/latest")
+    .option("--epochs <n>", "epochs", positive)
+    .option("--batch-size <n>", "pairs a step", positive)
+    .option("--learning-rate <x>", "learning rate", positive)
+    .option("--seed <n>", "seed", positive)
+    .option("--image-weights <file>", "torchvision's ResNet-18 .pth for the image encoder")
+    .option("--resume", "go on from the output folder's last.safetensors")
+    .option("--json", "print one line of JSON an epoch, and the result")
+    .action(run);
+}
+
+async function run(flags: Flags): Promise<void> {
+  const settings = await readSettings(flags.config);
+  const preset = flags.preset ?? settings.preset ?? "paper";
+  const given: TrainOptions = Object.fromEntries(
+    (["epochs", "batchSize", "learningRate", "seed"] as const)
+      .filter((name) => flags[name] !== undefined)
+      .map((name) => [name, flags[name]]),
+  );
+  const data = flags.data === "scenes" ? scenes() : await manifest({ path: flags.data });
+  const evaluation =
+    flags.evaluation === undefined
+      ? undefined
+      : flags.evaluation === "scenes"
+        ? scenes({ split: "test", length: 1000 })
+        : await manifest({ path: flags.evaluation });
+
+  const progress = new Progress(!flags.json);
+  const say = (text: string) => {
+    progress.clear();
+    process.stdout.write(`${text}\n`);
+  };
+  try {
+    const result = await train({
+      ...settings.train,
+      ...given,
+      preset,
+      model: settings.model ?? {},
+      data,
+      ...(evaluation
+        ? { evaluation, evaluateEvery: given.evaluateEvery ?? settings.train?.evaluateEvery ?? 1 }
+        : {}),
+      output: flags.output,
+      resume: flags.resume ?? false,
+      handleSignals: true,
+      ...(flags.imageWeights === undefined ? {} : { imageWeights: flags.imageWeights }),
+      onStep: ({ epoch, step, totalSteps, result: { losses }, samplesPerSecond, warnings }) => {
+        const total = losses.total ?? Number.NaN;
+        progress.update(
+          step,
+          totalSteps,
+          `epoch ${epoch + 1}  loss ${total.toFixed(3)}  ${samplesPerSecond.toFixed(0)} pairs/s`,
+        );
+        for (const { kind, message } of warnings) {
+          progress.clear();
+          process.stderr.write(`warning: ${kind}: ${message}\n`);
+        }
+      },
+      onEpoch: ({ epoch, meanLoss, evaluation: scores }) => {
+        const { perSample, ...summary } = scores ?? {};
+        if (flags.json)
+          say(JSON.stringify({ epoch: epoch + 1, meanLoss, ...(scores ? { evaluation: summary } : {}) }));
+        else {
+          const figures = scores
+            ? `  cIoU@0.5 ${(100 * scores.iqr.ciou).toFixed(1)} %  AUC ${(100 * scores.iqr.auc).toFixed(1)} %`
+            : "";
+          say(`epoch ${epoch + 1}: loss ${meanLoss.toFixed(4)}${figures}`);
+        }
+      },
+    });
+    if (flags.json) {
+      const { steps, stoppedBy, last, best, imageWeights } = result;
+      say(JSON.stringify({ steps, stoppedBy, last, best, imageWeights }));
+    } else {
+      if (result.imageWeights) {
+        const { loaded, ignored, missing } = result.imageWeights;
+        say(
+          `image weights: ${loaded.length} loaded, ${ignored.length} ignored (${ignored.join(", ")}), not in the file: ${missing.join(", ") || "none"}`,
+        );
+      }
+      if (result.stoppedBy) say(`stopped by ${result.stoppedBy}; go on with --resume`);
+      say(`${result.steps} steps; ${result.last}`);
+    }
+    if (result.stoppedBy) process.exitCode = 1;
+  } finally {
+    progress.clear();
+    await data.close?.();
+    await evaluation?.close?.();
+  }
+}

@@ -1,0 +1,41 @@
+#!/usr/bin/env node
+/** The command `soundspot`: each command is one file in commands/, found by its name. */
+import { readdirSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { SoundspotError } from "../errors.js";
+import { packageVersion } from "./version.js";
+
+interface CommandModule {
+  register(program: Command): void;
+}
+
+const program = new Command("soundspot")
+  .description("Find where a sound comes from in a picture.")
+  .version(packageVersion())
+  .showHelpAfterError("(add --help for usage)")
+  .exitOverride();
+
+const folder = new URL("./commands/", import.meta.url);
+for (const file of readdirSync(folder).sort()) {
+  if (!file.endsWith(".js")) continue;
+  const module = (await import(new URL(file, folder).href)) as CommandModule;
+  module.register(program);
+}
+// A command made before exitOverride of its parent does not inherit it.
+for (const command of program.commands) command.exitOverride();
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? 0 : 2;
+  } else if (error instanceof SoundspotError) {
+    process.stderr.write(`soundspot: ${error.message} [${error.code}]\n`);
+    process.exitCode = error.code === "ERR_CONFIG" ? 2 : 1;
+  } else {
+    process.stderr.write(
+      `soundspot: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+    );
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,44 @@
+/** Settings files of the command line: YAML or JSON. */
+import { readFile } from "node:fs/promises";
+import { parse } from "yaml";
+import type { ModelOptions, TrainOptions } from "../config.js";
+import { SoundspotError } from "../errors.js";
+import type { PresetName } from "../presets.js";
+
+/** What `--config` may hold. */
+export interface Settings {
+  readonly preset?: PresetName;
+  readonly model?: ModelOptions;
+  readonly train?: TrainOptions;
+}
+
+/**
+ * Reads a settings file; without a path there are none.
+ * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_CONFIG.
+ */
+export async function readSettings(path: string | undefined): Promise<Settings> {
+  if (path === undefined) return {};
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    throw new SoundspotError("ERR_FILE_NOT_FOUND", `${path} cannot be read. Check the path of --config.`, {
+      cause: error,
+    });
+  });
+  let value: unknown;
+  try {
+    value = parse(text);
+  } catch (error) {
+    throw new SoundspotError("ERR_CONFIG", `${path} is not valid YAML: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+  if (value === null || value === undefined) return {};
+  if (typeof value !== "object" || Array.isArray(value)) {
+    throw new SoundspotError("ERR_CONFIG", `${path} must hold the keys preset, model and train.`);
+  }
+  for (const key of Object.keys(value)) {
+    if (!["preset", "model", "train"].includes(key)) {
+      throw new SoundspotError("ERR_CONFIG", `${path}: ${key} is not known. Use preset, model and train.`);
+    }
+  }
+  return value as Settings;
+}
