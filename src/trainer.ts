@@ -1,7 +1,14 @@
 /** Training: one step at a time with `Trainer`, whole runs with `train()`. */
-import { appendFile, mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { access, appendFile, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { type ModelOptions, parseTrainConfig, type TrainConfig, type TrainOptions } from "./config.js";
+import {
+  type ModelConfig,
+  type ModelOptions,
+  parseModelConfig,
+  parseTrainConfig,
+  type TrainConfig,
+  type TrainOptions,
+} from "./config.js";
 import type { Dataset } from "./datasets/dataset.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
 import { type Evaluation, evaluate } from "./evaluate.js";
@@ -149,6 +156,8 @@ interface Progress {
   readonly step: number;
   readonly bestScore: number | null;
   readonly lossSum: number;
+  /** Samples of the dataset. */
+  readonly samples: number;
   readonly config: TrainConfig;
 }
 
@@ -166,16 +175,26 @@ function readProgress(metadata: Readonly<Record<string, string>>, file: string):
 }
 
 /** A resumed run must be the same run: everything that shapes its steps is compared. */
-function checkSameRun(before: TrainConfig, now: TrainConfig, file: string): void {
-  const free = new Set(["queue", "evaluateEvery", "checkpointEvery", "checkpointSteps"]);
-  for (const key of Object.keys(now) as (keyof TrainConfig)[]) {
-    if (!free.has(key) && JSON.stringify(before[key]) !== JSON.stringify(now[key])) {
-      throw new SoundspotError(
-        "ERR_CONFIG",
-        `train.${key} differs from the run in ${file}: it was ${JSON.stringify(before[key])}, now ${JSON.stringify(now[key])}. Resume with the same configuration, or start in another folder.`,
-      );
+function checkSameRun(
+  before: { readonly model: ModelConfig; readonly train: TrainConfig; readonly samples: number },
+  now: { readonly model: ModelConfig; readonly train: TrainConfig; readonly samples: number },
+  file: string,
+): void {
+  const refuse = (what: string, was: unknown, is: unknown): never => {
+    throw new SoundspotError(
+      "ERR_CONFIG",
+      `${what} differs from the run in ${file}: it was ${JSON.stringify(was)}, now ${JSON.stringify(is)}. Resume with the same configuration, or start in another folder.`,
+    );
+  };
+  const free = new Set<string>(["queue", "evaluateEvery", "checkpointEvery", "checkpointSteps"]);
+  for (const part of ["train", "model"] as const) {
+    const [was, is] = [before[part], now[part]] as [Record<string, unknown>, Record<string, unknown>];
+    for (const key of Object.keys(is)) {
+      if (free.has(key) || JSON.stringify(was[key]) === JSON.stringify(is[key])) continue;
+      refuse(`${part}.${key}`, was[key], is[key]);
     }
   }
+  if (before.samples !== now.samples) refuse("The number of samples", before.samples, now.samples);
 }
 
 /** metrics.jsonl, cut back to the step that a resumed run goes on from. */
@@ -245,11 +264,18 @@ async function* batches(
   }
 }
 
-async function exists(path: string): Promise<boolean> {
-  return readFile(path).then(
+function exists(path: string): Promise<boolean> {
+  return access(path).then(
     () => true,
     () => false,
   );
+}
+
+/** Removes the half-written checkpoints that a killed run left in the folder. */
+async function removeTorn(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (/^(last|best)\.safetensors\.\d+\.tmp$/.test(name)) await rm(join(folder, name), { force: true });
+  }
 }
 
 function mergeTrain(preset: TrainOptions, options: TrainOptions): TrainOptions {
@@ -292,18 +318,29 @@ export async function train(options: TrainRunOptions): Promise<TrainRun> {
   }
   const totalSteps = config.epochs * batchCount;
   const folder = output === undefined ? undefined : resolve(output);
-  if (folder) await mkdir(folder, { recursive: true });
+  if (folder) {
+    await mkdir(folder, { recursive: true });
+    await removeTorn(folder);
+  }
   const last = folder ? join(folder, "last.safetensors") : undefined;
   const best = folder ? join(folder, "best.safetensors") : undefined;
 
-  let progress: Progress = { epoch: 0, batch: 0, step: 0, bestScore: null, lossSum: 0, config };
+  let progress: Progress = { epoch: 0, batch: 0, step: 0, bestScore: null, lossSum: 0, samples: data.length, config };
   let model: Model;
   let weights: TrainRun["imageWeights"];
   let trainer: Trainer;
   if (resume && last && (await exists(last))) {
     model = await Model.load(last, { signal });
     progress = readProgress(model.metadata, last);
-    checkSameRun(progress.config, config, last);
+    const wanted =
+      modelOption instanceof Model
+        ? modelOption.config
+        : parseModelConfig({ ...recipe.model, ...modelOption });
+    checkSameRun(
+      { model: model.config, train: progress.config, samples: progress.samples },
+      { model: wanted, train: config, samples: data.length },
+      last,
+    );
     trainer = new Trainer(model, config);
     await trainer.restore(last);
   } else {
@@ -325,26 +362,26 @@ export async function train(options: TrainRunOptions): Promise<TrainRun> {
   const save = async (epoch: number, batch: number) => {
     await log?.flush();
     if (!last) return;
-    const state: Progress = { epoch, batch, step, bestScore, lossSum, config };
+    const state: Progress = { epoch, batch, step, bestScore, lossSum, samples: data.length, config };
     await trainer.save(last, { [PROGRESS_KEY]: JSON.stringify(state) });
   };
 
+  // A signal of the system and one of the caller end the run alike: what runs is cut short, then saved.
+  const stopping = new AbortController();
   let stoppedBy: NodeJS.Signals | undefined;
   const stop = (name: NodeJS.Signals) => {
     stoppedBy = name;
+    stopping.abort(name);
   };
+  const halt = signal ? AbortSignal.any([signal, stopping.signal]) : stopping.signal;
   if (handleSignals) for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, stop);
 
+  let { epoch, batch } = progress;
   try {
-    for (let epoch = progress.epoch; epoch < config.epochs; epoch++) {
-      let batch = epoch === progress.epoch ? progress.batch : 0;
+    for (; epoch < config.epochs; epoch++, batch = 0) {
       if (batch === 0) lossSum = 0;
-      for await (const samples of batches(data, trainer, epoch, batch, signal)) {
-        if (signal?.aborted || stoppedBy) {
-          await save(epoch, batch);
-          throwIfAborted(signal);
-          return finish();
-        }
+      for await (const samples of batches(data, trainer, epoch, batch, halt)) {
+        throwIfAborted(halt);
         const started = performance.now();
         const at = { step, total: totalSteps, epoch: epoch + batch / batchCount };
         const result = await trainer.stepPrepared(samples, { at });
@@ -383,7 +420,7 @@ export async function train(options: TrainRunOptions): Promise<TrainRun> {
         lastEvaluation = await evaluate({
           model,
           data: evaluation,
-          signal,
+          signal: halt,
           ...(onEvaluationProgress ? { onProgress: onEvaluationProgress } : {}),
         });
         const { audio, image, iqr, retrieval } = lastEvaluation;
@@ -400,17 +437,22 @@ export async function train(options: TrainRunOptions): Promise<TrainRun> {
     }
     await log?.flush();
     return finish();
+  } catch (error) {
+    if (!halt.aborted || (error as SoundspotError).code !== "ERR_ABORTED") throw error;
+    await save(epoch, batch);
+    if (signal?.aborted) throw error;
+    return finish(stoppedBy);
   } finally {
     for (const name of ["SIGINT", "SIGTERM"] as const) process.off(name, stop);
   }
 
-  function finish(): TrainRun {
+  function finish(stopped?: NodeJS.Signals): TrainRun {
     return {
       model,
       steps: step,
       warnings,
       ...(lastEvaluation ? { evaluation: lastEvaluation } : {}),
-      ...(stoppedBy ? { stoppedBy } : {}),
+      ...(stopped ? { stoppedBy: stopped } : {}),
       ...(last ? { last } : {}),
       ...(best ? { best } : {}),
       ...(weights ? { imageWeights: weights } : {}),

@@ -1,5 +1,5 @@
 // Warm-up of the encoders, before slot attention: InfoNCE on the features themselves. A sound is its mean token; a
-// picture answers with the token most similar to it, so that the similarity is local from the start. Not in the paper.
+// picture answers with the tokens most similar to it, so that the similarity is local from the start. Not in the paper.
 #include "losses/loss.h"
 
 namespace soundspot::losses {
@@ -11,7 +11,7 @@ Tensor pooled(const LossInputs& inputs) {
   const Tensor image = unit(inputs.outputs.image_features);          // [B, N, D]
   const Tensor sound = unit(inputs.outputs.audio_features.mean(1));  // [B, D]
   const Tensor similarity = at::matmul(image, sound.t());            // [B images, N, B sounds]
-  return symmetric_cross_entropy(at::amax(similarity, 1), inputs.temperature, {});
+  return symmetric_cross_entropy(strongest(similarity), inputs.temperature, {});
 }
 
 const Register registered{"pooled", {.attention = false, .reconstruction = false}, pooled};

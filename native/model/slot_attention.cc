@@ -89,6 +89,8 @@ JointAttention JointSlotAttention::forward(const Parameters& parameters, const T
   result.audio_slots = audio.slots;
   result.image_queries = image.queries;
   result.audio_queries = audio.queries;
+  result.image_keys = image.keys;
+  result.audio_keys = audio.keys;
   result.image_on_image = attend(image.queries, image.keys, sharpening);
   result.audio_on_image = attend(audio.queries, image.keys, sharpening);
   result.audio_on_audio = attend(audio.queries, audio.keys, sharpening);

@@ -10,6 +10,7 @@ namespace soundspot::model {
 struct JointAttention {
   Tensor image_slots, audio_slots;      // [B, S, D], after the last iteration
   Tensor image_queries, audio_queries;  // [B, S, D], of the last iteration
+  Tensor image_keys, audio_keys;        // [B, N, D]
   Tensor image_on_image;                // [B, S, Ni]: softmax over slots, then normalised over tokens
   Tensor audio_on_image;                // [B, S, Ni]: audio queries on image keys
   Tensor audio_on_audio;                // [B, S, Na]

@@ -164,7 +164,7 @@ function workerFile(): string {
   if (!found) {
     throw new SoundspotError(
       "ERR_INTERNAL",
-      `scenes: no worker file at ${paths[0]}; run "npm run build" first`,
+      `scenes: no worker file at ${paths[0]}; run "npm run build:ts" first`,
     );
   }
   return found;

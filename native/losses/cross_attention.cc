@@ -1,0 +1,24 @@
+// Contrast on the cross-modal attention itself: the tokens of a picture must answer its own sound's target query
+// against its off-target query more than another sound's. It shapes the very logits that localization reads, where
+// matching alone teaches them no more than the picture's own attention. Not in the paper.
+#include <cmath>
+
+#include "losses/loss.h"
+
+namespace soundspot::losses {
+namespace {
+
+Tensor cross_attention(const LossInputs& inputs) {
+  const auto& attention = inputs.outputs.attention;
+  const int64_t targets = inputs.config.target_slots, others = inputs.config.off_target_slots;
+  Tensor query = attention.audio_queries.narrow(1, 0, targets).mean(1);  // [B, D]
+  if (others > 0) query = query - attention.audio_queries.narrow(1, targets, others).mean(1);
+  const double scale = 1.0 / std::sqrt(static_cast<double>(inputs.config.dim));
+  const Tensor logits = at::matmul(attention.image_keys, query.t()) * scale;  // [B images, N, B sounds]
+  return symmetric_cross_entropy(strongest(logits), inputs.temperature, inputs.excluded);
+}
+
+const Register registered{"crossAttention", {}, cross_attention};
+
+}  // namespace
+}  // namespace soundspot::losses
