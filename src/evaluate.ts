@@ -147,14 +147,17 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
       }),
     );
 
-  let next = load(0);
+  const loadQuietly = (from: number) => {
+    const batch = load(from);
+    batch.catch(() => undefined); // reported when it is awaited
+    return batch;
+  };
+
+  let next = loadQuietly(0);
   for (let from = 0; from < total; from += batchSize) {
     throwIfAborted(signal);
     const batch = await next;
-    if (from + batchSize < total) {
-      next = load(from + batchSize);
-      next.catch(() => undefined); // reported when it is awaited
-    }
+    if (from + batchSize < total) next = loadQuietly(from + batchSize);
     const spots = await localizePrepared(
       model,
       batch.map(({ prepared }) => prepared),

@@ -188,6 +188,10 @@ function translated(addon: Native): Native {
 function load(): Native {
   const root = packageRoot();
   const require = createRequire(import.meta.url);
+  if (process.platform === "win32") {
+    // Windows has no run path: LibTorch's folder must come first where libraries are looked for.
+    process.env.PATH = `${join(root, "vendor", "libtorch", "lib")};${process.env.PATH ?? ""}`;
+  }
   try {
     const nodeGypBuild = require("node-gyp-build") as (folder: string) => Native;
     return translated(nodeGypBuild(root));

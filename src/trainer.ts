@@ -325,7 +325,15 @@ export async function train(options: TrainRunOptions): Promise<TrainRun> {
   const last = folder ? join(folder, "last.safetensors") : undefined;
   const best = folder ? join(folder, "best.safetensors") : undefined;
 
-  let progress: Progress = { epoch: 0, batch: 0, step: 0, bestScore: null, lossSum: 0, samples: data.length, config };
+  let progress: Progress = {
+    epoch: 0,
+    batch: 0,
+    step: 0,
+    bestScore: null,
+    lossSum: 0,
+    samples: data.length,
+    config,
+  };
   let model: Model;
   let weights: TrainRun["imageWeights"];
   let trainer: Trainer;

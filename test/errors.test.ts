@@ -73,7 +73,10 @@ beforeAll(async () => {
   }
   await model.save(file("model.safetensors"));
   const bytes = readFileSync(file("model.safetensors"));
-  writeFileSync(file("random.safetensors"), Uint8Array.from(bytes, (_, i) => (i * 7919 + 13) % 251));
+  writeFileSync(
+    file("random.safetensors"),
+    Uint8Array.from(bytes, (_, i) => (i * 7919 + 13) % 251),
+  );
   copyFileSync(file("model.safetensors"), file("cut.safetensors"));
   truncateSync(file("cut.safetensors"), bytes.length - 1000);
   writeFileSync(file("empty.safetensors"), "");
@@ -379,10 +382,7 @@ describe("a package whose LibTorch is not there", () => {
     expect(without.code, without.message).toBe("ERR_ADDON_MISSING");
     expect(without.message).toMatch(/npm rebuild soundspot/);
 
-    copyFileSync(
-      join(root, "build/Release/soundspot.node"),
-      join(place, "build/Release/soundspot.node"),
-    );
+    copyFileSync(join(root, "build/Release/soundspot.node"), join(place, "build/Release/soundspot.node"));
     const missing = outcome(place);
     expect(missing.name).toBe("SoundspotError");
     expect(missing.code, missing.message).toBe("ERR_LIBTORCH_MISSING");

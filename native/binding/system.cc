@@ -3,6 +3,7 @@
 #include <torch/version.h>
 
 #include "binding/functions.h"
+#include "memory/caching_allocator.h"
 
 namespace soundspot::binding {
 
@@ -24,6 +25,7 @@ Napi::Value set_threads(const Napi::CallbackInfo& call) {
 }  // namespace
 
 void register_system(Napi::Env env, Napi::Object exports) {
+  memory::keep_large_blocks();
   exports.Set("info", Napi::Function::New(env, info, "info"));
   exports.Set("setThreads", Napi::Function::New(env, set_threads, "setThreads"));
 }

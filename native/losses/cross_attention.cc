@@ -1,12 +1,20 @@
 // Contrast on the cross-modal attention itself: the tokens of a picture must answer its own sound's target query
 // against its off-target query more than another sound's. It shapes the very logits that localization reads, where
 // matching alone teaches them no more than the picture's own attention. Not in the paper.
+#include <algorithm>
 #include <cmath>
 
 #include "losses/loss.h"
 
 namespace soundspot::losses {
 namespace {
+
+/// Mean of the strongest 5 % of tokens, at least one: [B, N, B] → [B, B]. A maximum would ask for one token; this asks
+/// for an object's worth of them.
+Tensor strongest(const Tensor& logits) {
+  const int64_t count = std::max<int64_t>(1, logits.size(1) / 20);
+  return std::get<0>(logits.topk(count, 1)).mean(1);
+}
 
 Tensor cross_attention(const LossInputs& inputs) {
   const auto& attention = inputs.outputs.attention;

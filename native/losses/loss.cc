@@ -1,6 +1,5 @@
 #include "losses/loss.h"
 
-#include <algorithm>
 #include <limits>
 
 #include "error.h"
@@ -30,11 +29,6 @@ Tensor target_similarity(const Tensor& rows, const Tensor& columns, int64_t targ
     return (target / target.norm(2, {2}, /*keepdim=*/true).clamp_min(1e-12)).flatten(1);  // [B, T·D]
   };
   return at::matmul(normalise(rows), normalise(columns).t()) / static_cast<double>(target_slots);
-}
-
-Tensor strongest(const Tensor& similarity) {
-  const int64_t count = std::max<int64_t>(1, similarity.size(1) / 20);
-  return std::get<0>(similarity.topk(count, 1)).mean(1);
 }
 
 Tensor symmetric_cross_entropy(const Tensor& similarity, double temperature, const Tensor& excluded) {

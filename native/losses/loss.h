@@ -42,10 +42,6 @@ struct Register {
 /// Similarity [B, B] of the target slots, rows images and columns sounds: cosine, averaged over target slots in order.
 Tensor target_similarity(const Tensor& rows, const Tensor& columns, int64_t target_slots);
 
-/// Mean of the strongest 5 % of tokens, at least one: similarity [B, N, B] → [B, B]. A maximum alone would ask for one
-/// token; this asks for an object's worth of them.
-Tensor strongest(const Tensor& similarity);
-
 /// CE(S/τ) + CE(Sᵀ/τ) with the diagonal as truth (Eq. 7); excluded pairs count as −∞ in both directions.
 Tensor symmetric_cross_entropy(const Tensor& similarity, double temperature, const Tensor& excluded);
 

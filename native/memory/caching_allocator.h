@@ -1,0 +1,11 @@
+// Memory of tensors, kept for the next tensor of its size.
+#pragma once
+
+namespace soundspot::memory {
+
+/// Makes LibTorch keep freed blocks of 256 KiB and more. The C library returns such blocks to the system at once on
+/// threads other than the main one, and every training step would fault its pages in again. Once a process; later
+/// calls do nothing.
+void keep_large_blocks();
+
+}  // namespace soundspot::memory
