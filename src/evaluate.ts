@@ -84,34 +84,47 @@ export function truthOf(sample: Sample): Mask {
 
 /** minmax(α·audio + (1−α)·image), α = 0.4. */
 function refined(audio: Float32Array, image: Float32Array): Float32Array {
-  const blend = audio.map((value, i) => 0.4 * value + 0.6 * (image[i] as number));
+  const blend = new Float32Array(audio.length);
   let low = Number.POSITIVE_INFINITY;
   let high = Number.NEGATIVE_INFINITY;
-  for (const value of blend) {
+  for (let i = 0; i < blend.length; i++) {
+    blend[i] = 0.4 * (audio[i] as number) + 0.6 * (image[i] as number);
+    const value = blend[i] as number;
     if (value < low) low = value;
     if (value > high) high = value;
   }
-  return high > low ? blend.map((value) => (value - low) / (high - low)) : blend;
+  if (high > low)
+    for (let i = 0; i < blend.length; i++) blend[i] = ((blend[i] as number) - low) / (high - low);
+  return blend;
 }
+
+/** 1 where the map reaches the threshold. A loop: `Uint8Array.from` takes 20 times as long. */
+function reaching(map: Float32Array, threshold: number): Uint8Array {
+  const mask = new Uint8Array(map.length);
+  for (let i = 0; i < map.length; i++) mask[i] = (map[i] as number) >= threshold ? 1 : 0;
+  return mask;
+}
+
+const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 function summary(scores: readonly number[]): MapScores {
   return { ciou: successRate(scores), auc: auc(scores), curve: successCurve(scores) };
 }
 
-function score(sample: Sample, spot: Spot, threshold: number): SampleScore {
+/** Lets the event loop turn between maps: one of a large picture takes milliseconds. */
+async function score(sample: Sample, spot: Spot, threshold: number): Promise<SampleScore> {
   const truth = truthOf(sample).data;
-  const of = (map: Float32Array) =>
-    ciou(
-      Uint8Array.from(map, (value) => (value >= threshold ? 1 : 0)),
-      truth,
-    );
+  const of = async (map: Float32Array) => {
+    await nextTurn();
+    return ciou(reaching(map, threshold), truth);
+  };
   const silent = sample.silentMasks?.[0];
   return {
     id: sample.id,
     ...(sample.label === undefined ? {} : { label: sample.label }),
-    audio: of(spot.audioMap),
-    image: of(spot.imageMap),
-    iqr: of(refined(spot.audioMap, spot.imageMap)),
+    audio: await of(spot.audioMap),
+    image: await of(spot.imageMap),
+    iqr: await of(refined(spot.audioMap, spot.imageMap)),
     confidence: spot.confidence,
     ...(silent
       ? {
@@ -169,12 +182,12 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
     );
     for (const [i, spot] of spots.entries()) {
       const { sample } = batch[i] as (typeof batch)[number];
-      const result = score(sample, spot, threshold);
+      const result = await score(sample, spot, threshold);
       perSample.push(result);
       images.push(spot.slots.image.data.slice(0, targetLength));
       sounds.push(spot.slots.audio.data.slice(0, targetLength));
       await options.onSample?.(sample, spot, result);
-      await new Promise<void>((resolve) => setImmediate(resolve));
+      await nextTurn();
     }
     options.onProgress?.(perSample.length, total);
   }

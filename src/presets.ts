@@ -19,7 +19,7 @@ export const presets = {
       audioStages: 3,
       audioWidth: 16,
       dim: 64,
-      inferenceSharpening: 0.3,
+      inferenceSharpening: 0.03,
       audio: { seconds: 2 },
     },
     train: {
@@ -31,11 +31,12 @@ export const presets = {
       precision: "bfloat16",
       falseNegatives: { k: 0 },
       losses: {
-        pooled: { weight: 1, until: 3, temperature: 0.07 },
-        contrastive: { weight: 1, from: 3, temperature: 0.07 },
-        matching: { weight: 4, from: 4, ramp: 2 },
-        divergence: { weight: 0.1, from: 3 },
-        reconstruction: { weight: 0.1, from: 3 },
+        pooled: { weight: 1, until: 2, temperature: 0.07 },
+        contrastive: { weight: 1, from: 2, temperature: 0.07 },
+        crossAttention: { weight: 1, from: 2, temperature: 1 },
+        matching: { weight: 4, from: 3, ramp: 2 },
+        divergence: { weight: 0.1, from: 2 },
+        reconstruction: { weight: 0.1, from: 2 },
       },
       augment: {
         crop: false,

@@ -260,7 +260,10 @@ async function* batches(
       batch.catch(() => undefined); // reported when its turn comes
       queue.push(batch);
     }
-    yield await (queue.shift() as Promise<SampleHandle[]>);
+    yield await (queue.shift() as Promise<SampleHandle[]>).catch((error: unknown) => {
+      throwIfAborted(signal); // whatever a dataset says when it is interrupted
+      throw error;
+    });
   }
 }
 

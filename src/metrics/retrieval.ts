@@ -1,13 +1,17 @@
 /** Retrieval measures: recall at K by cosine of target slots, a hit when one of the top K has the query's class. */
 
+const WORK_A_TURN = 2e6; // multiplications between two turns of the event loop, about 2 ms
+
 /** Scaled to length 1; a zero vector stays. */
 function unit(vector: Float32Array): Float32Array {
-  const norm = Math.hypot(...vector) || 1;
+  let squares = 0;
+  for (const value of vector) squares += value * value;
+  const norm = Math.sqrt(squares) || 1;
   return vector.map((value) => value / norm);
 }
 
 /**
- * R@K for each K, the query's own pair in the gallery. Yields to the event loop between queries.
+ * R@K for each K, the query's own pair in the gallery. Yields to the event loop as it goes.
  * @param queries one vector a sample
  * @param gallery the other modality's vectors, same order
  * @param labels class of each sample
@@ -23,6 +27,7 @@ export async function recallAt(
   const columns = gallery.map(unit);
   const hits = ks.map(() => 0);
   const deepest = Math.max(...ks);
+  let work = 0;
   for (const [i, row] of rows.entries()) {
     const best: { score: number; label: string }[] = [];
     for (const [j, column] of columns.entries()) {
@@ -38,7 +43,10 @@ export async function recallAt(
     for (const [n, k] of ks.entries()) {
       if (best.slice(0, k).some((found) => found.label === labels[i])) hits[n] = (hits[n] as number) + 1;
     }
-    if (i % 16 === 15) await new Promise<void>((resolve) => setImmediate(resolve));
+    work += columns.length * row.length;
+    if (work < WORK_A_TURN) continue;
+    work = 0;
+    await new Promise<void>((resolve) => setImmediate(resolve));
   }
   return hits.map((hit) => hit / rows.length);
 }
