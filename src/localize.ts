@@ -142,6 +142,13 @@ export async function localizePrepared(
 ): Promise<Spot[]> {
   const size = model.config.imageSize;
   const sizes = samples.map(({ image }) => [image?.height ?? size, image?.width ?? size] as const);
+  const refine = options.refine ?? "none";
+  if (refine !== "none" && refine !== "iqr") {
+    throw new SoundspotError(
+      "ERR_INPUT",
+      `refine must be "none" or "iqr"; it was ${JSON.stringify(refine)}.`,
+    );
+  }
   const alpha = inRange(options.alpha ?? 0.4, 0, 1, "alpha");
   const spots = await native().localize(
     model.handle,
@@ -149,7 +156,7 @@ export async function localizePrepared(
     {
       sharpening: inRange(options.sharpening ?? model.config.inferenceSharpening, 1e-6, 1e6, "sharpening"),
       threshold: inRange(options.threshold ?? 0.6, 0, 1, "threshold"),
-      alpha: options.refine === "iqr" ? alpha : -1,
+      alpha: refine === "iqr" ? alpha : -1,
       bfloat16: options.precision === "bfloat16",
       sizes,
     },

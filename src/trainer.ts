@@ -427,24 +427,26 @@ export async function train(options: TrainRunOptions): Promise<TrainRun> {
       }
       const meanLoss = lossSum / batchCount;
       const due = evaluation && config.evaluateEvery > 0 && (epoch + 1) % config.evaluateEvery === 0;
+      let evaluated: Evaluation | undefined;
       if (evaluation && (due || epoch + 1 === config.epochs) && config.evaluateEvery > 0) {
-        lastEvaluation = await evaluate({
+        evaluated = await evaluate({
           model,
           data: evaluation,
           signal: halt,
           ...(onEvaluationProgress ? { onProgress: onEvaluationProgress } : {}),
         });
-        const { audio, image, iqr, retrieval } = lastEvaluation;
+        lastEvaluation = evaluated;
+        const { audio, image, iqr, retrieval } = evaluated;
         log?.add({ step, epoch: epoch + 1, evaluation: { audio, image, iqr, retrieval } });
       }
       // With evaluation data the best is the highest cIoU@0.5 after IQR, else the lowest mean loss.
-      const score = evaluation && config.evaluateEvery > 0 ? lastEvaluation?.iqr.ciou : -meanLoss;
+      const score = evaluation && config.evaluateEvery > 0 ? evaluated?.iqr.ciou : -meanLoss;
       if (score !== undefined && (bestScore === null || score > bestScore)) {
         bestScore = score;
         if (best) await model.save(best, { metadata: { "soundspot.epoch": String(epoch + 1) } });
       }
       if ((epoch + 1) % config.checkpointEvery === 0 || epoch + 1 === config.epochs) await save(epoch + 1, 0);
-      onEpoch?.({ epoch, meanLoss, ...(lastEvaluation ? { evaluation: lastEvaluation } : {}) });
+      onEpoch?.({ epoch, meanLoss, ...(evaluated ? { evaluation: evaluated } : {}) });
     }
     await log?.flush();
     return finish();
@@ -465,7 +467,7 @@ export async function train(options: TrainRunOptions): Promise<TrainRun> {
       ...(lastEvaluation ? { evaluation: lastEvaluation } : {}),
       ...(stopped ? { stoppedBy: stopped } : {}),
       ...(last ? { last } : {}),
-      ...(best ? { best } : {}),
+      ...(best && bestScore !== null ? { best } : {}),
       ...(weights ? { imageWeights: weights } : {}),
     };
   }

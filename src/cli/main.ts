@@ -15,6 +15,11 @@ const program = new Command("soundspot")
   .showHelpAfterError("(add --help for usage)")
   .exitOverride();
 
+// A reader that stops early, such as head, ends the output and nothing else.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+});
+
 const folder = new URL("./commands/", import.meta.url);
 for (const file of readdirSync(folder).sort()) {
   if (!file.endsWith(".js")) continue;

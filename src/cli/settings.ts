@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { parse } from "yaml";
 import type { ModelOptions, TrainOptions } from "../config.js";
 import { SoundspotError } from "../errors.js";
-import type { PresetName } from "../presets.js";
+import { type PresetName, presets } from "../presets.js";
 
 /** What `--config` may hold. */
 export interface Settings {
@@ -39,6 +39,13 @@ export async function readSettings(path: string | undefined): Promise<Settings> 
     if (!["preset", "model", "train"].includes(key)) {
       throw new SoundspotError("ERR_CONFIG", `${path}: ${key} is not known. Use preset, model and train.`);
     }
+  }
+  const { preset } = value as { preset?: unknown };
+  if (preset !== undefined && !Object.keys(presets).includes(String(preset))) {
+    throw new SoundspotError(
+      "ERR_CONFIG",
+      `${path}: there is no preset ${JSON.stringify(preset)}. Use ${Object.keys(presets).join(" or ")}.`,
+    );
   }
   return value as Settings;
 }

@@ -2,12 +2,11 @@
 
 const WORK_A_TURN = 2e6; // multiplications between two turns of the event loop, about 2 ms
 
-/** Scaled to length 1; a zero vector stays. */
-function unit(vector: Float32Array): Float32Array {
+/** Length of a vector; 1 for a zero vector, whose cosines are 0. */
+function lengthOf(vector: Float32Array): number {
   let squares = 0;
-  for (const value of vector) squares += value * value;
-  const norm = Math.sqrt(squares) || 1;
-  return vector.map((value) => value / norm);
+  for (let d = 0; d < vector.length; d++) squares += (vector[d] as number) ** 2;
+  return Math.sqrt(squares) || 1;
 }
 
 /**
@@ -23,16 +22,17 @@ export async function recallAt(
   labels: readonly string[],
   ks: readonly number[],
 ): Promise<number[]> {
-  const rows = queries.map(unit);
-  const columns = gallery.map(unit);
+  // The query's own length scales all its cosines alike, and ranks none of them.
+  const lengths = gallery.map(lengthOf);
   const hits = ks.map(() => 0);
   const deepest = Math.max(...ks);
   let work = 0;
-  for (const [i, row] of rows.entries()) {
+  for (const [i, row] of queries.entries()) {
     const best: { score: number; label: string }[] = [];
-    for (const [j, column] of columns.entries()) {
+    for (const [j, column] of gallery.entries()) {
       let score = 0;
       for (let d = 0; d < row.length; d++) score += (row[d] as number) * (column[d] as number);
+      score /= lengths[j] as number;
       const last = best[deepest - 1];
       if (last && score <= last.score) continue;
       let place = best.length;
@@ -43,10 +43,10 @@ export async function recallAt(
     for (const [n, k] of ks.entries()) {
       if (best.slice(0, k).some((found) => found.label === labels[i])) hits[n] = (hits[n] as number) + 1;
     }
-    work += columns.length * row.length;
+    work += gallery.length * row.length;
     if (work < WORK_A_TURN) continue;
     work = 0;
     await new Promise<void>((resolve) => setImmediate(resolve));
   }
-  return hits.map((hit) => hit / rows.length);
+  return hits.map((hit) => hit / queries.length);
 }

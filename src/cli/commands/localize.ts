@@ -53,8 +53,17 @@ function formatOf(path: string): "png" | "jpeg" {
   throw new SoundspotError("ERR_INPUT", `${path} must end in .png, .jpg or .jpeg.`);
 }
 
+async function write(path: string, content: Buffer): Promise<void> {
+  await writeFile(path, content).catch((cause: Error) => {
+    throw new SoundspotError("ERR_FILE_WRITE", `${path} cannot be written: ${cause.message}.`, { cause });
+  });
+}
+
 async function run(picture: string, sound: string | undefined, flags: Flags): Promise<void> {
   for (const path of [flags.output, flags.panels, flags.spectrogram]) if (path !== undefined) formatOf(path);
+  if (sound === undefined && /\.(png|jpe?g|webp|gif|avif|tiff?|bmp)$/i.test(picture)) {
+    throw new SoundspotError("ERR_INPUT", `${picture} is a picture. Give its sound as second argument.`);
+  }
   const input: LocalizeInput =
     sound === undefined
       ? { video: picture, ...(flags.at === undefined ? {} : { at: flags.at }) }
@@ -65,10 +74,10 @@ async function run(picture: string, sound: string | undefined, flags: Flags): Pr
     ...(flags.threshold === undefined ? {} : { threshold: flags.threshold }),
     ...(flags.sharpening === undefined ? {} : { sharpening: flags.sharpening }),
   });
-  if (flags.output) await writeFile(flags.output, await spot.overlay({ format: formatOf(flags.output) }));
-  if (flags.panels) await writeFile(flags.panels, await spot.panels({ format: formatOf(flags.panels) }));
+  if (flags.output) await write(flags.output, await spot.overlay({ format: formatOf(flags.output) }));
+  if (flags.panels) await write(flags.panels, await spot.panels({ format: formatOf(flags.panels) }));
   if (flags.spectrogram) {
-    await writeFile(flags.spectrogram, await spot.spectrogram({ format: formatOf(flags.spectrogram) }));
+    await write(flags.spectrogram, await spot.spectrogram({ format: formatOf(flags.spectrogram) }));
   }
   const { width, height, boxes, confidence } = spot;
   if (flags.json) {
