@@ -12,9 +12,9 @@ Napi::Value tensor_to_javascript(Napi::Env env, const Tensor& tensor) {
     result.Set("data", Napi::Float32Array::New(env, 0));
   } else {
     // The array looks at the tensor's memory; the tensor lives as long as the array.
-    const Napi::ArrayBuffer buffer =
-        Napi::ArrayBuffer::New(env, held->mutable_data_ptr<float>(), count * sizeof(float),
-                               [](Napi::Env, void*, Tensor* kept) { delete kept; }, held);
+    const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(
+        env, held->mutable_data_ptr<float>(), count * sizeof(float),
+        [](Napi::Env, void*, Tensor* kept) { delete kept; }, held);
     result.Set("data", Napi::Float32Array::New(env, count, buffer, 0));
   }
   Napi::Array shape = Napi::Array::New(env, static_cast<size_t>(tensor.dim()));

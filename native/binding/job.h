@@ -66,22 +66,31 @@ class Job final : public Napi::AsyncWorker {
   }
 
   void OnOK() override {
-    const Napi::HandleScope scope(Env());
-    try {
-      deferred_.Resolve(convert_(Env(), result_));
-    } catch (const Napi::Error& error) {
-      deferred_.Reject(error.Value());
-    }
+    settle([this] { deferred_.Resolve(convert_(Env(), result_)); });
   }
 
   void OnError(const Napi::Error& error) override {
-    const Napi::HandleScope scope(Env());
-    deferred_.Reject(to_javascript(Env(), code_, error.Message()).Value());
+    settle([&] { deferred_.Reject(to_javascript(Env(), code_, error.Message()).Value()); });
   }
 
  private:
   Job(Napi::Env env, Work work, Convert convert)
       : Napi::AsyncWorker(env), deferred_(env), work_(std::move(work)), convert_(std::move(convert)) {}
+
+  /// Nothing may leave these callbacks: a worker thread that is being terminated refuses every call into JavaScript,
+  /// and there is nobody left to tell.
+  template <class Settle>
+  void settle(const Settle& action) {
+    try {
+      const Napi::HandleScope scope(Env());
+      try {
+        action();
+      } catch (const Napi::Error& error) {
+        deferred_.Reject(error.Value());
+      }
+    } catch (const std::exception&) {
+    }
+  }
 
   Napi::Promise::Deferred deferred_;
   Work work_;

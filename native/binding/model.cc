@@ -16,8 +16,7 @@ Napi::Value create_model(const Napi::CallbackInfo& call) {
   const model::ModelConfig config = model_config(call[0].As<Napi::Object>());
   const auto seed = static_cast<uint64_t>(call[1].As<Napi::Number>().Int64Value());
   return Job<std::shared_ptr<ModelHandle>>::run(
-      call.Env(), {},
-      [=] { return std::make_shared<ModelHandle>(std::make_shared<model::Localizer>(config, seed)); },
+      call.Env(), {}, [=] { return std::make_shared<ModelHandle>(std::make_shared<model::Localizer>(config, seed)); },
       [](Napi::Env env, std::shared_ptr<ModelHandle>& handle) { return wrap(env, handle); });
 }
 
@@ -141,8 +140,8 @@ std::vector<Spot> localize_batch(const model::Localizer& localizer, const Tensor
   const at::NoGradGuard no_grad;
   const model::ModelConfig& config = localizer.config();
   const Outputs outputs = localizer.infer(images, spectrograms, options.sharpening, options.bfloat16);
-  const Tensor similarity = losses::target_similarity(outputs.attention.image_slots, outputs.attention.audio_slots,
-                                                      config.target_slots);
+  const Tensor similarity =
+      losses::target_similarity(outputs.attention.image_slots, outputs.attention.audio_slots, config.target_slots);
   const int64_t side = config.image_tokens_per_side();
   std::vector<Spot> spots;
   for (int64_t i = 0; i < images.size(0); ++i) {
@@ -197,8 +196,11 @@ Napi::Value localize(const Napi::CallbackInfo& call) {
   const auto handle = unwrap<ModelHandle>(call[0]);
   const auto batch = samples(call[1]);
   const auto object = call[2].As<Napi::Object>();
-  LocalizeOptions options{number(object, "sharpening"), number(object, "threshold"), number(object, "alpha"),
-                          boolean(object, "bfloat16"), {}};
+  LocalizeOptions options{number(object, "sharpening"),
+                          number(object, "threshold"),
+                          number(object, "alpha"),
+                          boolean(object, "bfloat16"),
+                          {}};
   const auto sizes = object.Get("sizes").As<Napi::Array>();
   for (uint32_t i = 0; i < sizes.Length(); ++i) {
     const auto size = sizes.Get(i).As<Napi::Array>();

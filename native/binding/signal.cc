@@ -87,8 +87,7 @@ Napi::Value prepare(const Napi::CallbackInfo& call) {
         } else if (augmented) {
           sample->image = signal::normalize_image(signal::augment_image(image, image_options, seed));
         } else {
-          sample->image =
-              signal::normalize_image(signal::resize_bicubic(image, config.image_size, config.image_size));
+          sample->image = signal::normalize_image(signal::resize_bicubic(image, config.image_size, config.image_size));
         }
         if (!raw_audio) {
           sample->spectrogram = heard.samples.clone().reshape({1, config.frequency_bins(), config.frames()});

@@ -30,8 +30,8 @@ training::StepOptions step_options(const Napi::Object& object) {
   const auto losses = object.Get("losses").As<Napi::Array>();
   for (uint32_t i = 0; i < losses.Length(); ++i) {
     const auto loss = losses.Get(i).As<Napi::Object>();
-    options.losses.push_back({loss.Get("name").As<Napi::String>().Utf8Value(), number(loss, "weight"),
-                              number(loss, "temperature")});
+    options.losses.push_back(
+        {loss.Get("name").As<Napi::String>().Utf8Value(), number(loss, "weight"), number(loss, "temperature")});
   }
   return options;
 }

@@ -6,8 +6,7 @@ namespace {
 
 Tensor contrastive(const LossInputs& inputs) {
   const auto& attention = inputs.outputs.attention;
-  const Tensor similarity =
-      target_similarity(attention.image_slots, attention.audio_slots, inputs.config.target_slots);
+  const Tensor similarity = target_similarity(attention.image_slots, attention.audio_slots, inputs.config.target_slots);
   return symmetric_cross_entropy(similarity, inputs.temperature, inputs.excluded);
 }
 

@@ -17,8 +17,7 @@ Tensor reciprocal_neighbours(const Tensor& similarity, int64_t k) {
 Tensor false_negatives(const Tensor& image_similarity, const Tensor& audio_similarity, int64_t k) {
   const at::NoGradGuard no_grad;
   k = std::min(k, image_similarity.size(0));
-  Tensor excluded =
-      reciprocal_neighbours(image_similarity, k).logical_and(reciprocal_neighbours(audio_similarity, k));
+  Tensor excluded = reciprocal_neighbours(image_similarity, k).logical_and(reciprocal_neighbours(audio_similarity, k));
   return excluded.fill_diagonal_(false);
 }
 

@@ -13,8 +13,8 @@ namespace soundspot::losses {
 struct LossInputs {
   const model::Outputs& outputs;
   const model::ModelConfig& config;
-  double temperature;     // τ of the contrastive losses
-  const Tensor& excluded; // [B, B] bool, predicted false negatives; undefined when none are looked for
+  double temperature;      // τ of the contrastive losses
+  const Tensor& excluded;  // [B, B] bool, predicted false negatives; undefined when none are looked for
 };
 
 /// Which parts of the forward pass a loss needs.

@@ -14,7 +14,7 @@ namespace soundspot::memory {
 
 namespace {
 
-constexpr size_t kHeader = 64;                  // before each block, as large as LibTorch's alignment
+constexpr size_t kHeader = 64;                   // before each block, as large as LibTorch's alignment
 constexpr size_t kSmallest = size_t{256} << 10;  // smaller blocks are left to the C library
 constexpr size_t kMostKept = size_t{4} << 30;    // bytes of free blocks
 

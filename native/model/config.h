@@ -7,18 +7,18 @@
 namespace soundspot::model {
 
 struct ModelConfig {
-  int64_t image_size = 224;    // pixels a side
-  int64_t image_stages = 4;    // residual stages of the image encoder, 1…4
-  int64_t image_stride = 32;   // pixels a token: 4, 8, 16 or 32, at most 2^(stages + 1)
-  int64_t image_width = 64;    // channels of the first stage; each further stage doubles them
-  int64_t audio_stages = 4;    // residual stages of the audio encoder, 1…4
+  int64_t image_size = 224;   // pixels a side
+  int64_t image_stages = 4;   // residual stages of the image encoder, 1…4
+  int64_t image_stride = 32;  // pixels a token: 4, 8, 16 or 32, at most 2^(stages + 1)
+  int64_t image_width = 64;   // channels of the first stage; each further stage doubles them
+  int64_t audio_stages = 4;   // residual stages of the audio encoder, 1…4
   int64_t audio_width = 64;
-  int64_t dim = 512;           // D, features of a token and of a slot
-  int64_t target_slots = 1;    // slots 0 … target_slots − 1
+  int64_t dim = 512;         // D, features of a token and of a slot
+  int64_t target_slots = 1;  // slots 0 … target_slots − 1
   int64_t off_target_slots = 1;
-  bool shared_slots = true;    // one set of initial slots for both modalities
-  int64_t iterations = 5;      // L
-  int64_t mlp_hidden = 1024;   // hidden units of the slot MLP (Eq. 6)
+  bool shared_slots = true;   // one set of initial slots for both modalities
+  int64_t iterations = 5;     // L
+  int64_t mlp_hidden = 1024;  // hidden units of the slot MLP (Eq. 6)
   int64_t decoder_hidden = 512;
   int64_t decoder_layers = 3;  // hidden layers of each decoder
   double mask_probability = 0.1;

@@ -37,7 +37,8 @@ void Initializer::linear(const std::string& name, int64_t out, int64_t in) {
 
 void Initializer::gru(const std::string& name, int64_t dim) {
   const double bound = 1.0 / std::sqrt(static_cast<double>(dim));
-  for (const char* part : {".weight_ih", ".weight_hh"}) parameters_.add(name + part, draw_uniform({3 * dim, dim}, bound));
+  for (const char* part : {".weight_ih", ".weight_hh"})
+    parameters_.add(name + part, draw_uniform({3 * dim, dim}, bound));
   for (const char* part : {".bias_ih", ".bias_hh"}) parameters_.add(name + part, draw_uniform({3 * dim}, bound));
 }
 

@@ -25,8 +25,7 @@ Localizer::Localizer(const ModelConfig& config, uint64_t seed)
 
 void Localizer::check_shapes(const Tensor& images, const Tensor& spectrograms) const {
   const int64_t size = config_.image_size;
-  const bool image_ok =
-      images.dim() == 4 && images.size(1) == 3 && images.size(2) == size && images.size(3) == size;
+  const bool image_ok = images.dim() == 4 && images.size(1) == 3 && images.size(2) == size && images.size(3) == size;
   const bool audio_ok = spectrograms.dim() == 4 && spectrograms.size(1) == 1 &&
                         spectrograms.size(2) == config_.frequency_bins() && spectrograms.size(3) == config_.frames();
   if (image_ok && audio_ok && images.size(0) == spectrograms.size(0) && images.size(0) > 0) return;
@@ -46,8 +45,7 @@ Outputs Localizer::infer(const Tensor& images, const Tensor& spectrograms, doubl
     outputs.image_features = image_encoder_.forward(parameters_, images, false);
     outputs.audio_features = audio_encoder_.forward(parameters_, spectrograms, false);
   }
-  outputs.attention =
-      slot_attention_.forward(parameters_, outputs.image_features, outputs.audio_features, sharpening);
+  outputs.attention = slot_attention_.forward(parameters_, outputs.image_features, outputs.audio_features, sharpening);
   return outputs;
 }
 

@@ -29,8 +29,8 @@ StepResult TrainingState::step(const Tensor& images, const Tensor& spectrograms,
   const model::Parameters& parameters = localizer_->parameters();
   const model::ModelConfig& config = localizer_->config();
 
-  model::ForwardOptions forward{.attention = false, .reconstruction = false, .masking = options.masking,
-                                .bfloat16 = options.bfloat16};
+  model::ForwardOptions forward{
+      .attention = false, .reconstruction = false, .masking = options.masking, .bfloat16 = options.bfloat16};
   for (const WeightedLoss& loss : options.losses) {
     const losses::LossNeeds& needs = losses::find_loss(loss.name).needs;
     forward.attention |= needs.attention;
@@ -44,9 +44,9 @@ StepResult TrainingState::step(const Tensor& images, const Tensor& spectrograms,
   if (forward.attention && options.false_negative_k > 0) {
     const at::NoGradGuard no_grad;
     const int64_t targets = config.target_slots;
-    excluded = losses::false_negatives(
-        losses::target_similarity(attention.image_slots, attention.image_slots, targets),
-        losses::target_similarity(attention.audio_slots, attention.audio_slots, targets), options.false_negative_k);
+    excluded = losses::false_negatives(losses::target_similarity(attention.image_slots, attention.image_slots, targets),
+                                       losses::target_similarity(attention.audio_slots, attention.audio_slots, targets),
+                                       options.false_negative_k);
     result.false_negatives = excluded.sum().item<int64_t>();
   }
 
