@@ -9,6 +9,7 @@ import {
   preprocess,
   Trainer,
 } from "../src/index.js";
+import { enlarge } from "./support/bicubic.js";
 import {
   expected,
   largestDifference,
@@ -189,9 +190,22 @@ describe("published details", () => {
     },
   );
 
-  it("summarises the published cIoU scores alike", () => {
-    const { ciou, ap50, auc } = reference.metrics;
-    expect(metrics.successRate(ciou)).toBe(ap50);
-    expect(metrics.auc(ciou)).toBeCloseTo(auc, 12);
+  it("scores the published maps with the published cIoU, success rate and AUC", () => {
+    const { threshold, ciou, ap50, auc } = reference.metrics;
+    const scores = ciou.map((_, i) => {
+      const map = enlarge(uniform(`metric.map.${i}`, 49), 7, 224);
+      const [level, down, right] = uniform(`metric.gt.${i}`, 3) as unknown as [number, number, number];
+      const [rows, columns] = [Math.trunc(40 * down), Math.trunc(40 * right)];
+      const truth = map.map((_, pixel) => {
+        const [y, x] = [Math.floor(pixel / 224) - rows, (pixel % 224) - columns];
+        const source = ((y + 224) % 224) * 224 + ((x + 224) % 224);
+        return (map[source] as number) >= 0.5 + 0.25 * level ? 1 : 0;
+      });
+      const prediction = map.map((value) => (value >= threshold ? 1 : 0));
+      return metrics.ciou(prediction, truth);
+    });
+    expect(largestDifference(scores, ciou)).toBeLessThan(1e-12);
+    expect(metrics.successRate(scores)).toBe(ap50);
+    expect(metrics.auc(scores)).toBeCloseTo(auc, 12);
   });
 });
