@@ -420,6 +420,7 @@ export async function train(options: TrainRunOptions): Promise<TrainRun> {
           attention: result.attention,
           warnings: found.length ? found.map(({ kind }) => kind) : undefined,
         });
+        if (step % 20 === 0) await log?.flush();
         onStep?.(event);
         if (config.checkpointSteps > 0 && batch % config.checkpointSteps === 0 && batch < batchCount) {
           await save(epoch, batch);
