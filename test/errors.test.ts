@@ -30,18 +30,8 @@ import {
 } from "../src/index.js";
 import { findFfmpeg } from "../src/media/ffmpeg.js";
 import { encodeWav } from "../src/media/wav.js";
+import { tiny } from "./support/tiny.js";
 
-const tiny: ModelOptions = {
-  imageSize: 32,
-  imageStages: 2,
-  imageStride: 8,
-  imageWidth: 4,
-  audioStages: 2,
-  audioWidth: 4,
-  dim: 16,
-  iterations: 2,
-  audio: { seconds: 0.5 },
-};
 const rate = 16_000;
 const tone = Float32Array.from({ length: rate / 2 }, (_, i) => 0.5 * Math.sin(i / 5));
 const picture = { data: new Uint8Array(32 * 32 * 3).map((_, i) => i % 251), width: 32, height: 32 };

@@ -15,19 +15,9 @@ import {
   type TrainRunOptions,
   train,
 } from "../src/index.js";
+import { tiny as smallest } from "./support/tiny.js";
 
-const tiny: ModelOptions = {
-  imageSize: 32,
-  imageStages: 2,
-  imageStride: 8,
-  imageWidth: 4,
-  audioStages: 2,
-  audioWidth: 4,
-  dim: 16,
-  iterations: 2,
-  maskProbability: 0.3,
-  audio: { seconds: 0.5 },
-};
+const tiny: ModelOptions = { ...smallest, maskProbability: 0.3 };
 const rate = 16_000;
 
 /** Bright bars, one a sample, that stand where the pitch says. */

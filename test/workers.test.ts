@@ -6,6 +6,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import { afterAll, describe, expect, it } from "vitest";
 import { Model } from "../src/index.js";
+import { tiny } from "./support/tiny.js";
 
 const entry = fileURLToPath(new URL("../dist/index.js", import.meta.url));
 const built = existsSync(entry);
@@ -32,16 +33,7 @@ interface Answer {
 
 describe.skipIf(!built)("worker threads (skipped without dist)", () => {
   it("localize and train at the same time, each as the main thread does", async () => {
-    const model = await Model.create({
-      imageSize: 32,
-      imageStages: 2,
-      imageStride: 8,
-      imageWidth: 4,
-      audioStages: 2,
-      audioWidth: 4,
-      dim: 16,
-      audio: { seconds: 0.5 },
-    });
+    const model = await Model.create({ ...tiny, iterations: 5 });
     const file = join(folder, "model.safetensors");
     await model.save(file);
     const input = {
