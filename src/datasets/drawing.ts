@@ -44,6 +44,19 @@ export interface Scene {
 /** Uniform in [0, 1). */
 export type Random = () => number;
 
+/** A class that is neither heard nor in view, uniformly; undefined when there is none. */
+export function pickUnseen(
+  classes: number,
+  heard: number,
+  inView: readonly number[],
+  random: Random,
+): number | undefined {
+  const others = Array.from({ length: classes - 1 }, (_, i) => (heard + 1 + i) % classes).filter(
+    (kind) => !inView.includes(kind),
+  );
+  return others[Math.floor(random() * others.length)];
+}
+
 /** Numbers that depend on the key alone. */
 export function createRandom({ seed, split, epoch, index }: SceneKey): Random {
   let state = 0x9e3779b9;

@@ -10,6 +10,7 @@ import {
   type DrawnSettings,
   logUniform,
   pickDistinct,
+  pickUnseen,
   type Random,
   rms,
   type Scene,
@@ -41,7 +42,7 @@ export function renderScene(settings: SceneSettings, key: SceneKey): Scene {
   const mask = { data: masks[0] as Uint8Array, width: size, height: size };
   return {
     image: { data: developed(canvas, random), width: size, height: size },
-    audio: { samples: mixSound(settings, heard, random), sampleRate: settings.sampleRate },
+    audio: { samples: mixSound(settings, kinds, random), sampleRate: settings.sampleRate },
     label: sceneClasses[heard] as string,
     box: boundingBox(mask),
     mask,
@@ -939,14 +940,14 @@ const soundingClasses: readonly SoundingClass[] = [
 /** Names of the classes that can sound. */
 export const sceneClasses: readonly string[] = soundingClasses.map(({ name }) => name);
 
-/** What is heard, maybe a quieter sound from off screen, and background noise; peak below 1. */
-function mixSound(settings: SceneSettings, heard: number, random: Random): Float32Array {
+/** The first of what is in view, maybe a quieter sound from off screen, and background noise; peak below 1. */
+function mixSound(settings: SceneSettings, inView: readonly number[], random: Random): Float32Array {
   const { sampleRate, offscreen } = settings;
+  const heard = inView[0] as number;
   const length = Math.max(1, Math.round(settings.seconds * sampleRate));
   const mix = loud(heard, 1);
-  if (random() < offscreen) {
-    const others = soundingClasses.length - 1;
-    const other = (heard + 1 + Math.floor(random() * others)) % soundingClasses.length;
+  const other = random() < offscreen ? pickUnseen(soundingClasses.length, heard, inView, random) : undefined;
+  if (other !== undefined) {
     const quiet = loud(other, logUniform(random, 0.1, 0.3));
     for (let i = 0; i < length; i++) mix[i] = (mix[i] as number) + (quiet[i] as number);
   }

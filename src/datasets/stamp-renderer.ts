@@ -11,6 +11,7 @@ import {
   type DrawnSettings,
   logUniform,
   pickDistinct,
+  pickUnseen,
   type Random,
   rms,
   type Scene,
@@ -71,10 +72,11 @@ export function renderStamps(library: StampLibrary, settings: StampSettings, key
   // One class more than is in view: the one that is heard where the sound is unrelated.
   const kinds = pickDistinct(library.classes.length, sources + 1, random);
   const sounding = random() >= settings.unrelated;
+  const inView = kinds.slice(0, sources);
   const heard = (sounding ? kinds[0] : kinds[sources]) as number;
 
   let placed: Placed[] | undefined;
-  while (!placed) placed = arrange(library, settings, kinds.slice(0, sources), random);
+  while (!placed) placed = arrange(library, settings, inView, random);
 
   const canvas = new Float32Array(size * size * 3);
   const backdrop = library.backgrounds[Math.floor(random() * library.backgrounds.length)] as Cutout;
@@ -87,7 +89,7 @@ export function renderStamps(library: StampLibrary, settings: StampSettings, key
   const mask: Mask = { data: masks[0] as Uint8Array, width: size, height: size };
   return {
     image: { data: developed(canvas, random), width: size, height: size },
-    audio: { samples: mixSound(library, settings, heard, random), sampleRate: settings.sampleRate },
+    audio: { samples: mixSound(library, settings, heard, inView, random), sampleRate: settings.sampleRate },
     label: (library.classes[heard] as StampClass).name,
     box: boundingBox(mask),
     mask,
@@ -254,13 +256,14 @@ function mixSound(
   library: StampLibrary,
   settings: StampSettings,
   heard: number,
+  inView: readonly number[],
   random: Random,
 ): Float32Array {
   const length = Math.max(1, Math.round(settings.seconds * settings.sampleRate));
   const mix = play(library.classes[heard] as StampClass, 1);
-  if (random() < settings.offscreen) {
-    const count = library.classes.length;
-    const other = (heard + 1 + Math.floor(random() * (count - 1))) % count;
+  const other =
+    random() < settings.offscreen ? pickUnseen(library.classes.length, heard, inView, random) : undefined;
+  if (other !== undefined) {
     const quiet = play(library.classes[other] as StampClass, logUniform(random, 0.1, 0.3));
     for (let i = 0; i < length; i++) mix[i] = (mix[i] as number) + (quiet[i] as number);
   }
