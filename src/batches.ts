@@ -1,7 +1,8 @@
-/** Samples of a dataset, decoded and prepared a batch ahead of the one that is worked on. */
+/** Samples of a dataset, decoded and prepared a batch ahead of the one that is worked on, a few at a time. */
 import type { ModelConfig } from "./config.js";
 import type { Dataset, Sample } from "./datasets/dataset.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
+import { Limit, SAMPLES_AT_A_TIME } from "./limit.js";
 import { type PreparedSample, prepareSample } from "./prepare.js";
 
 export interface BatchOptions {
@@ -62,20 +63,27 @@ export async function* loadBatches(
       return { index, code: error.code, reason: error.message };
     }
   };
+  const limit = new Limit(SAMPLES_AT_A_TIME);
   const load = (from: number) => {
     const count = Math.min(batchSize, total - from);
-    const batch = Promise.all(Array.from({ length: count }, (_, i) => tryOne(from + i)));
+    const batch = Promise.all(
+      Array.from({ length: count }, (_, i) => limit.run(() => tryOne(from + i), signal)),
+    );
     batch.catch(() => undefined); // reported when its turn comes
     return batch;
   };
 
-  let next = load(0);
-  for (let from = 0; from < total; from += batchSize) {
-    throwIfAborted(signal);
-    const batch = await next;
-    if (from + batchSize < total) next = load(from + batchSize);
-    skipped.push(...batch.filter((each) => "reason" in each));
-    const loaded = batch.filter((each) => "sample" in each);
-    if (loaded.length > 0) yield loaded;
+  try {
+    let next = load(0);
+    for (let from = 0; from < total; from += batchSize) {
+      throwIfAborted(signal);
+      const batch = await next;
+      if (from + batchSize < total) next = load(from + batchSize);
+      skipped.push(...batch.filter((each) => "reason" in each));
+      const loaded = batch.filter((each) => "sample" in each);
+      if (loaded.length > 0) yield loaded;
+    }
+  } finally {
+    limit.close();
   }
 }

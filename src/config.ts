@@ -76,12 +76,32 @@ const lossSchema = z.strictObject({
   temperature: z.number().positive().max(10).default(0.03),
 });
 
-const lossesSchema = z.record(z.string(), lossSchema).default({
-  contrastive: { weight: 1, from: 0, ramp: 0, temperature: 0.03 },
-  matching: { weight: 100, from: 0, ramp: 0, temperature: 0.03 },
-  divergence: { weight: 0.1, from: 0, ramp: 0, temperature: 0.03 },
-  reconstruction: { weight: 0.1, from: 0, ramp: 0, temperature: 0.03 },
-});
+/** Every loss there is, one a file in native/losses. */
+export const lossNames: readonly string[] = [
+  "contrastive",
+  "crossAttention",
+  "divergence",
+  "matching",
+  "maxSimilarity",
+  "pooled",
+  "reconstruction",
+];
+
+const lossesSchema = z
+  .record(z.string(), lossSchema)
+  .superRefine((losses, context) => {
+    for (const name of Object.keys(losses)) {
+      if (lossNames.includes(name)) continue;
+      const message = `is not a loss; use ${lossNames.join(", ")}`;
+      context.addIssue({ code: "custom", path: [name], message });
+    }
+  })
+  .default({
+    contrastive: { weight: 1, from: 0, ramp: 0, temperature: 0.03 },
+    matching: { weight: 100, from: 0, ramp: 0, temperature: 0.03 },
+    divergence: { weight: 0.1, from: 0, ramp: 0, temperature: 0.03 },
+    reconstruction: { weight: 0.1, from: 0, ramp: 0, temperature: 0.03 },
+  });
 
 const scheduleSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("constant") }),

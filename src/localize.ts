@@ -1,4 +1,5 @@
 /** Localization: from inputs to heatmaps, masks, boxes and overlays at the picture's own size. */
+import type { ModelConfig } from "./config.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
 import { encodeImage } from "./media/image.js";
 import type { Model } from "./model.js";
@@ -39,6 +40,13 @@ export interface OverlayOptions {
   readonly opacity?: number;
   /** Draw the boxes. Default true. */
   readonly boxes?: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How a figure of the attention is encoded. */
+export interface FigureOptions {
+  readonly format?: "png" | "jpeg";
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Where the sound comes from in one picture. */
@@ -68,9 +76,10 @@ export class Spot {
   /** Slots [slots, D] of both modalities. */
   readonly slots: { readonly image: TensorData; readonly audio: TensorData };
   readonly #sample: PreparedSample;
+  readonly #config: ModelConfig;
 
   /** @internal */
-  constructor(spot: NativeSpot, sample: PreparedSample, width: number, height: number) {
+  constructor(spot: NativeSpot, sample: PreparedSample, config: ModelConfig, width: number, height: number) {
     this.width = width;
     this.height = height;
     this.heatmap = spot.heatmap.data;
@@ -97,40 +106,45 @@ export class Spot {
       imageOnAudio: spot.imageOnAudio,
     };
     this.#sample = sample;
+    this.#config = config;
   }
 
   /**
    * The heatmap over the picture.
-   * @throws {SoundspotError} ERR_INPUT when the input was a tensor, which has no picture.
+   * @throws {SoundspotError} ERR_INPUT when the input was a tensor, which has no picture; ERR_ABORTED.
    */
   async overlay(options: OverlayOptions = {}): Promise<Buffer> {
-    const boxes = options.boxes === false ? [] : this.boxes;
-    const opacity = options.opacity === undefined ? {} : { opacity: options.opacity };
-    const rendered = await renderOverlay(
-      this.#picture(),
-      { data: this.heatmap, width: this.width, height: this.height },
-      { ...opacity, boxes },
-    );
-    return encodeImage(rendered, { format: options.format ?? "png" });
+    const { boxes = true, opacity, signal } = options;
+    const heat = { data: this.heatmap, width: this.width, height: this.height };
+    const drawn = { opacity, boxes: boxes ? this.boxes : [], signal };
+    return encoded(await renderOverlay(this.#picture(), heat, drawn), options);
   }
 
-  /** The attention of every slot over the picture, audio queries above image queries. PNG or JPEG. */
-  async panels(options: { readonly format?: "png" | "jpeg" } = {}): Promise<Buffer> {
-    const rendered = await renderPanels(this.#picture(), [
+  /**
+   * The attention of every slot over the picture, audio queries above image queries. PNG or JPEG.
+   * @throws {SoundspotError} ERR_INPUT when the input was a tensor, which has no picture; ERR_ABORTED.
+   */
+  async panels(options: FigureOptions = {}): Promise<Buffer> {
+    const maps = [
       { title: "audio queries", ...this.attention.audioOnImage },
       { title: "image queries", ...this.attention.imageOnImage },
-    ]);
-    return encodeImage(rendered, { format: options.format ?? "png" });
+    ];
+    const { targetSlots: targets } = this.#config;
+    return encoded(await renderPanels(this.#picture(), maps, { targets, signal: options.signal }), options);
   }
 
-  /** The log spectrogram with the audio target slot's attention over time beside it. PNG or JPEG. */
-  async spectrogram(options: { readonly format?: "png" | "jpeg" } = {}): Promise<Buffer> {
-    const [, tokens = 0] = this.attention.audioOnAudio.shape;
+  /**
+   * The log spectrogram with the attention over time under it, of several target slots the maximum. PNG or JPEG.
+   * @throws {SoundspotError} ERR_ABORTED
+   */
+  async spectrogram(options: FigureOptions = {}): Promise<Buffer> {
+    const { targetSlots, audio } = this.#config;
     const rendered = await renderSpectrogram(
       native().tensors(this.#sample.handle).spectrogram,
-      this.attention.audioOnAudio.data.subarray(0, tokens),
+      highest(this.attention.audioOnAudio, targetSlots),
+      { seconds: audio.seconds, maxHertz: audio.sampleRate / 2, signal: options.signal },
     );
-    return encodeImage(rendered, { format: options.format ?? "png" });
+    return encoded(rendered, options);
   }
 
   #picture(): RawImage {
@@ -140,6 +154,24 @@ export class Spot {
       "The input was a tensor, which has no picture to draw on. Give a picture.",
     );
   }
+}
+
+async function encoded(image: RawImage, { format = "png", signal }: FigureOptions): Promise<Buffer> {
+  const file = await encodeImage(image, { format });
+  throwIfAborted(signal);
+  return file;
+}
+
+/** [slots, tokens] → [tokens]: of each token the highest of the first `rows`. */
+function highest({ data, shape }: TensorData, rows: number): Float32Array {
+  const [slots = 0, tokens = 0] = shape;
+  const result = data.slice(0, tokens);
+  for (let row = 1; row < Math.min(rows, slots); row++) {
+    for (let token = 0; token < tokens; token++) {
+      result[token] = Math.max(result[token] as number, data[row * tokens + token] as number);
+    }
+  }
+  return result;
 }
 
 function inRange(value: number, low: number, high: number, name: string): number {
@@ -210,7 +242,7 @@ export async function localizePrepared(
   );
   return spots.map((spot, i) => {
     const [height, width] = sizes[i] as readonly [number, number];
-    return new Spot(spot, samples[i] as PreparedSample, width, height);
+    return new Spot(spot, samples[i] as PreparedSample, model.config, width, height);
   });
 }
 

@@ -67,9 +67,7 @@ export class Model implements Disposable {
     const { handle: checkpoint, metadata } = await native().readCheckpoint(file);
     throwIfAborted(options.signal);
     const config = options.config ? parseModelConfig(options.config) : storedConfig(metadata, file);
-    const handle = await native().createModel(config, 0);
-    await native().loadState(handle, checkpoint, file);
-    return new Model(handle, config, metadata);
+    return new Model(await native().loadModel(config, checkpoint, file), config, metadata);
   }
 
   /** @internal The addon's object. @throws {SoundspotError} ERR_DISPOSED. */

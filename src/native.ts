@@ -141,6 +141,8 @@ export interface Native {
   /** [B, h, w] of the image encoder's last stage. */
   objectness(model: ModelHandle, samples: readonly SampleHandle[]): Promise<TensorData>;
   falseNegatives(imageSlots: TensorData, audioSlots: TensorData, k: number): Promise<TensorData>;
+  /** [N, depth] indices into the gallery, nearest first, −1 where fewer were found. */
+  nearest(queries: TensorData, gallery: TensorData, depth: number): Promise<TensorData>;
   createTrainer(model: ModelHandle, seed: number): TrainerHandle;
   step(trainer: TrainerHandle, samples: readonly SampleHandle[], options: StepOptions): Promise<StepResult>;
   readCheckpoint(path: string): Promise<{
@@ -148,7 +150,8 @@ export interface Native {
     metadata: Record<string, string>;
     tensors: { name: string; shape: number[]; type: string }[];
   }>;
-  loadState(model: ModelHandle, checkpoint: CheckpointHandle, file: string): Promise<void>;
+  /** Compares the file's tensors with the configuration before it takes any memory. */
+  loadModel(config: ModelConfig, checkpoint: CheckpointHandle, file: string): Promise<ModelHandle>;
   loadImageWeights(
     model: ModelHandle,
     checkpoint: CheckpointHandle,
@@ -160,7 +163,7 @@ export interface Native {
     path: string,
     metadata: Record<string, string>,
   ): Promise<void>;
-  restoreTrainer(trainer: TrainerHandle, checkpoint: CheckpointHandle): Promise<void>;
+  restoreTrainer(trainer: TrainerHandle, checkpoint: CheckpointHandle, file: string): Promise<void>;
 }
 
 /** The package's folder, from source, from dist/ and from dist/cli/. */

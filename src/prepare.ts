@@ -1,9 +1,17 @@
 /** From what a caller gives (paths, buffers, raw media, tensors) to samples that the model takes. */
 import type { AugmentConfig, ModelConfig } from "./config.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
-import { type AudioSource, decodeAudio } from "./media/audio.js";
-import { decodeImage, type ImageSource } from "./media/image.js";
-import { decodeFrame, decodeVideoAudio, probeVideo } from "./media/video.js";
+import {
+  type AudioSource,
+  checkRawAudio,
+  decodeAudio,
+  decodePart,
+  framesOf,
+  measureSound,
+  type SoundSpan,
+} from "./media/audio.js";
+import { checkRawImage, decodeImage, type ImageSource, kindOf } from "./media/image.js";
+import { decodeFrame, decodeVideoAudio, probeVideo, type VideoInfo } from "./media/video.js";
 import { native, type PrepareInput, type SampleHandle } from "./native.js";
 import type { RawAudio, RawImage, TensorData } from "./types.js";
 
@@ -19,7 +27,10 @@ export interface SpectrogramTensor {
   readonly shape: readonly number[];
 }
 
-/** A picture and a sound, or a video: the frame at `at` seconds and the sound around it, or the whole sound. */
+/**
+ * A picture and a sound, whose middle is heard; or a video: the frame at `at` seconds and the sound around it.
+ * Without `at` it is the middle, or where there is no sound then, the nearest moment that has it.
+ */
 export type LocalizeInput =
   | { readonly image: ImageSource | ImageTensor; readonly audio: AudioSource | SpectrogramTensor }
   | { readonly video: string; readonly at?: number };
@@ -39,19 +50,20 @@ function isSpectrogram(value: unknown): value is SpectrogramTensor {
   return typeof value === "object" && value !== null && "spectrogram" in value;
 }
 
-function checked(
-  data: unknown,
-  shape: readonly number[],
-  expected: readonly number[],
-  what: string,
-): TensorData {
+function checked(data: unknown, shape: unknown, expected: readonly number[], what: string): TensorData {
+  if (!Array.isArray(shape)) {
+    throw new SoundspotError(
+      "ERR_SHAPE",
+      `${what} needs its shape, [${expected.join(", ")}] for this model; shape was given as ${kindOf(shape)}.`,
+    );
+  }
   const count = expected.reduce((product, size) => product * size, 1);
   const squeezed = shape[0] === 1 && shape.length === expected.length + 1 ? shape.slice(1) : shape;
   const same = squeezed.length === expected.length && squeezed.every((size, i) => size === expected[i]);
   if (!(data instanceof Float32Array) || data.length !== count || !same) {
     throw new SoundspotError(
       "ERR_SHAPE",
-      `${what} must be a Float32Array of shape [${expected.join(", ")}] for this model; it was given [${shape.join(", ")}].`,
+      `${what} must be a Float32Array of shape [${expected.join(", ")}] for this model; it was given ${kindOf(data)} of [${shape.join(", ")}].`,
     );
   }
   if (data.some((value) => !Number.isFinite(value))) {
@@ -72,6 +84,101 @@ function rawAudio(audio: RawAudio): NonNullable<PrepareInput["audio"]> {
   return { samples: audio.samples, channels: audio.channels ?? 1, sampleRate: audio.sampleRate };
 }
 
+function gcd(a: number, b: number): number {
+  return b === 0 ? a : gcd(b, a % b);
+}
+
+/**
+ * The frames that the middle `count` samples of the resampled sound are made of, and how many samples come before
+ * those when only these frames are resampled. They begin with a period of the resampling, so that nothing differs.
+ */
+function middleOf(
+  { start, end, sampleRate }: SoundSpan,
+  rate: number,
+  count: number,
+): { readonly first: number; readonly count: number; readonly before: number } {
+  const frames = Math.round((end - start) * sampleRate);
+  const divisor = gcd(sampleRate, rate);
+  const [from, to] = [sampleRate / divisor, rate / divisor];
+  const begin = Math.floor((Math.ceil((frames * to) / from) - count) / 2);
+  if (begin <= 0) return { first: 0, count: frames, before: 0 };
+  // The filter reaches over 6.1 samples of the lower rate to each side.
+  const reach = Math.ceil((7 * from) / Math.min(from, to)) + 4;
+  const period = Math.max(0, Math.floor((Math.floor((begin * from) / to) - reach) / from));
+  const first = period * from;
+  const last = Math.min(frames, Math.ceil(((begin + count) * from) / to) + reach);
+  return { first, count: last - first, before: begin - period * to };
+}
+
+/** A sound as the addon takes it: whole, or of a long one what the model hears. */
+async function hear(
+  source: AudioSource,
+  { audio: config }: ModelConfig,
+  signal: AbortSignal | undefined,
+): Promise<NonNullable<PrepareInput["audio"]>> {
+  const rate = config.sampleRate;
+  const count = Math.round(config.seconds * rate);
+  const { audio, of } = await decodePart(source, (span) => middleOf(span, rate, count), { signal });
+  if (!of || audio.sampleRate !== of.sampleRate) return rawAudio(audio);
+  const { before } = middleOf(of, rate, count);
+  const { data, shape } = await native().resample(rawAudio(audio), rate);
+  const [channels = 1, length = 0] = shape;
+  // Damaged towards its end: the middle of what there is.
+  if (length < before + count) return rawAudio(audio);
+  const samples = new Float32Array(channels * count);
+  for (let channel = 0; channel < channels; channel++) {
+    const at = channel * length + before;
+    samples.set(data.subarray(at, at + count), channel * count);
+  }
+  return { samples, channels, sampleRate: rate };
+}
+
+/** Streams of one length end this close to each other, in seconds: packets and frames are not cut. */
+const SAME_LENGTH = 0.25;
+/** Sound on each side of what is heard, in seconds, for the resampling. */
+const MARGIN = 0.1;
+
+/** `wanted` where there is sound then, or else the nearest moment that has `seconds` of it around. */
+function momentWithSound({ start, end }: SoundSpan, wanted: number, seconds: number): number {
+  if (wanted >= start && wanted <= end) return wanted;
+  const half = Math.min(seconds, end - start) / 2;
+  return wanted < start ? start + half : end - half;
+}
+
+/** `seconds` around a moment, moved inside the sound, with the same margin on both sides: the middle is heard. */
+function framesAround(
+  { start, end, sampleRate }: SoundSpan,
+  at: number,
+  seconds: number,
+): { readonly first: number; readonly count: number } {
+  const from = Math.max(0, Math.min(at - start - seconds / 2, end - start - seconds));
+  const margin = Math.max(0, Math.min(MARGIN, from, end - start - seconds - from));
+  return {
+    first: Math.round((from - margin) * sampleRate),
+    count: Math.round((seconds + 2 * margin) * sampleRate),
+  };
+}
+
+/** The moment of a video that is taken where none is asked for, and its sound. */
+async function hearMiddle(
+  path: string,
+  { duration }: VideoInfo,
+  { audio: { seconds } }: ModelConfig,
+  signal: AbortSignal | undefined,
+): Promise<{ readonly at: number; readonly audio: RawAudio }> {
+  const middle = duration / 2;
+  const momentIn = (span: SoundSpan) => Math.min(momentWithSound(span, middle, seconds), duration);
+  const { audio, of } = await decodePart(path, (span) => framesAround(span, momentIn(span), seconds), {
+    signal,
+  });
+  if (of) return { at: momentIn(of), audio };
+  if (duration - framesOf(audio) / audio.sampleRate <= SAME_LENGTH) return { at: middle, audio };
+  const span = await measureSound(path, { signal });
+  const { first, count } = framesAround(span, momentIn(span), seconds);
+  const range = { start: first / audio.sampleRate, duration: count / audio.sampleRate };
+  return { at: momentIn(span), audio: await decodeAudio(audio, { ...range, signal }) };
+}
+
 /**
  * Decodes one input and prepares it as section 1.9 describes.
  * @throws {SoundspotError} naming the file that cannot be read and why.
@@ -87,12 +194,16 @@ export async function prepareInput(
     throw new SoundspotError("ERR_INPUT", "Give { image, audio } or { video, at }.");
   }
   if ("video" in input) {
-    const at = input.at ?? (await probeVideo(input.video, { signal })).duration / 2;
-    const image = await decodeFrame(input.video, at, { signal });
-    const window = input.at === undefined ? {} : { at, window: config.audio.seconds };
-    const audio = await decodeVideoAudio(input.video, { ...window, signal });
+    const info = await probeVideo(input.video, { signal });
+    const { at, audio } =
+      input.at === undefined
+        ? await hearMiddle(input.video, info, config, signal)
+        : { at: input.at, audio: undefined };
+    const image = await decodeFrame(input.video, at, { info, signal });
+    const heard =
+      audio ?? (await decodeVideoAudio(input.video, { at, window: config.audio.seconds, info, signal }));
     throwIfAborted(signal);
-    return { handle: await native().prepare({ image, audio: rawAudio(audio) }, config), image };
+    return { handle: await native().prepare({ image, audio: rawAudio(heard) }, config), image };
   }
   if (input.image === undefined || input.audio === undefined) {
     throw new SoundspotError("ERR_INPUT", "Give both image and audio, or a video.");
@@ -113,19 +224,25 @@ export async function prepareInput(
           "The spectrogram",
         ),
       }
-    : { audio: rawAudio(await decodeAudio(input.audio, { signal })) };
+    : { audio: await hear(input.audio, config, signal) };
   throwIfAborted(signal);
   const handle = await native().prepare({ ...picture, ...sound }, config);
   return image ? { handle, image } : { handle };
 }
 
-/** Prepares a decoded pair, with the augmentations of training where they are given. */
-export function prepareSample(
+/**
+ * Prepares a decoded pair, with the augmentations of training where they are given.
+ * @throws {SoundspotError} ERR_INPUT when picture or sound are not of the types and lengths that they say.
+ */
+export async function prepareSample(
   sample: { readonly image: RawImage; readonly audio: RawAudio },
   config: ModelConfig,
   augment?: { readonly options: AugmentConfig; readonly seed: bigint },
 ): Promise<SampleHandle> {
-  const input = { image: sample.image, audio: rawAudio(sample.audio) };
+  if (typeof sample !== "object" || sample === null) {
+    throw new SoundspotError("ERR_INPUT", `A sample must be { id, image, audio }, got ${kindOf(sample)}.`);
+  }
+  const input = { image: checkRawImage(sample.image), audio: checkRawAudio(sample.audio) };
   return augment
     ? native().prepare(input, config, augment.options, augment.seed)
     : native().prepare(input, config);
@@ -134,19 +251,33 @@ export function prepareSample(
 /** The preprocessing by itself, for comparisons with other implementations. */
 export const preprocess = {
   /** Resized to the square and normalised: [3, size, size]. */
-  async image(source: ImageSource, config: ModelConfig): Promise<TensorData> {
+  async image(
+    source: ImageSource,
+    config: ModelConfig,
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<TensorData> {
     const silence = { samples: new Float32Array(1), channels: 1, sampleRate: config.audio.sampleRate };
-    const handle = await native().prepare({ image: await decodeImage(source), audio: silence }, config);
+    const image = await decodeImage(source, { signal });
+    const handle = await native().prepare({ image, audio: silence }, config);
+    throwIfAborted(signal);
     return native().tensors(handle).image;
   },
-  /** Log spectrogram: [1, F, T]. */
-  async audio(source: AudioSource, config: ModelConfig): Promise<TensorData> {
+  /** Log spectrogram of the middle: [1, F, T]. */
+  async audio(
+    source: AudioSource,
+    config: ModelConfig,
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<TensorData> {
     const pixel = { data: new Uint8Array(3), width: 1, height: 1 };
-    const audio = rawAudio(await decodeAudio(source));
-    return native().tensors(await native().prepare({ image: pixel, audio }, config)).spectrogram;
+    const handle = await native().prepare(
+      { image: pixel, audio: await hear(source, config, signal) },
+      config,
+    );
+    throwIfAborted(signal);
+    return native().tensors(handle).spectrogram;
   },
   /** Resampled as torchaudio does: [channels, frames]. */
-  resample(audio: RawAudio, sampleRate: number): Promise<TensorData> {
-    return native().resample(rawAudio(audio), sampleRate);
+  async resample(audio: RawAudio, sampleRate: number): Promise<TensorData> {
+    return native().resample(checkRawAudio(audio), sampleRate);
   },
 };

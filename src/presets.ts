@@ -1,5 +1,6 @@
 /** Named recipes: what to train and how. */
 import type { ModelOptions, TrainOptions } from "./config.js";
+import { SoundspotError } from "./errors.js";
 
 export interface Preset {
   readonly model: ModelOptions;
@@ -46,9 +47,17 @@ export const presets = {
         frequencyMask: 0,
         timeMask: 0,
       },
-      evaluateEvery: 0,
     },
   },
 } satisfies Record<string, Preset>;
 
 export type PresetName = keyof typeof presets;
+
+/** @throws {SoundspotError} ERR_CONFIG with the names that there are. */
+export function presetNamed(name: string): Preset {
+  if (Object.hasOwn(presets, name)) return presets[name as PresetName];
+  throw new SoundspotError(
+    "ERR_CONFIG",
+    `There is no preset ${JSON.stringify(name)}. Use ${Object.keys(presets).join(" or ")}.`,
+  );
+}

@@ -1,7 +1,19 @@
 /** Training: one step at a time with `Trainer`, whole runs with `train()`. */
-import { access, appendFile, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { setMaxListeners } from "node:events";
+import {
+  access,
+  appendFile,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { join, resolve } from "node:path";
 import {
+  type LossSchedule,
   type ModelConfig,
   type ModelOptions,
   parseModelConfig,
@@ -12,11 +24,14 @@ import {
 import type { Dataset } from "./datasets/dataset.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
 import { type Evaluation, evaluate } from "./evaluate.js";
-import { Model } from "./model.js";
+import { Limit, SAMPLES_AT_A_TIME } from "./limit.js";
+import { type ImageWeightsReport, Model } from "./model.js";
 import { CollapseMonitor, type CollapseWarning } from "./monitor.js";
 import { native, type SampleHandle, type StepResult, type TrainerHandle } from "./native.js";
+import { lockFolder } from "./preparation/folder-lock.js";
+import { writing } from "./preparation/whole-files.js";
 import { type LocalizeInput, prepareInput, prepareSample } from "./prepare.js";
-import { type PresetName, presets } from "./presets.js";
+import { type Preset, type PresetName, presetNamed } from "./presets.js";
 import { hash, permutation } from "./random.js";
 import { learningRateAt, lossWeightAt } from "./schedule.js";
 
@@ -97,8 +112,9 @@ export class Trainer {
 
   /** Puts back the optimizer and the random state of a file that `save` wrote; the model loads its own part. */
   async restore(path: string): Promise<void> {
-    const { handle } = await native().readCheckpoint(resolve(path));
-    await native().restoreTrainer(this.#handle, handle);
+    const file = resolve(path);
+    const { handle } = await native().readCheckpoint(file);
+    await native().restoreTrainer(this.#handle, handle, file);
   }
 }
 
@@ -121,7 +137,7 @@ export interface EpochEvent {
 
 export interface TrainRunOptions extends TrainOptions {
   readonly data: Dataset;
-  /** Evaluated every `evaluateEvery` epochs. */
+  /** Evaluated every `evaluateEvery` epochs, by default each, and after the last. */
   readonly evaluation?: Dataset;
   /** "paper" is the published recipe, "scratch" one that learns from random weights. Default "paper". */
   readonly preset?: PresetName;
@@ -129,7 +145,11 @@ export interface TrainRunOptions extends TrainOptions {
   readonly model?: ModelOptions | Model;
   /** torchvision's ResNet-18 file for the image encoder. */
   readonly imageWeights?: string;
-  /** Folder for last.safetensors, best.safetensors and metrics.jsonl. Without it nothing is written. */
+  /**
+   * Folder for last.safetensors, best.safetensors and metrics.jsonl, of one run at a time. Without it nothing is
+   * written. The best has the highest cIoU@0.5 after IQR. Without evaluation it has the lowest mean loss of the
+   * epochs after the last change of the losses' weights; where there is no such epoch it is the last.
+   */
   readonly output?: string;
   /** Go on from `output`'s last.safetensors if it is there. Default false. */
   readonly resume?: boolean;
@@ -149,15 +169,16 @@ export interface TrainRun {
   /** Set when a signal of the system ended the run early; last.safetensors holds it. */
   readonly stoppedBy?: NodeJS.Signals;
   readonly warnings: readonly CollapseWarning[];
+  /** Absent when the run ended before there was anything to save. */
   readonly last?: string;
   readonly best?: string;
-  readonly imageWeights?: Awaited<ReturnType<Model["loadImageWeights"]>>;
+  readonly imageWeights?: ImageWeightsReport;
 }
 
 /** Where a run stands, in a checkpoint's metadata. */
 interface Progress {
   readonly epoch: number;
-  /** Batches of that epoch already taken. */
+  /** Batches of that epoch already taken; all of them until the epoch is evaluated. */
   readonly batch: number;
   readonly step: number;
   readonly bestScore: number | null;
@@ -169,17 +190,47 @@ interface Progress {
 
 const PROGRESS_KEY = "soundspot.training";
 
-function readProgress(metadata: Readonly<Record<string, string>>, file: string): Progress {
+/**
+ * @internal The training state in a checkpoint's metadata, as it stands there; undefined without one.
+ * @throws {SoundspotError} ERR_CHECKPOINT_CORRUPT
+ */
+export function storedTraining(metadata: Readonly<Record<string, string>>, file: string): unknown {
   const text = metadata[PROGRESS_KEY];
-  if (text === undefined) {
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw unreadableState(file, cause);
+  }
+}
+
+function unreadableState(file: string, cause?: unknown): SoundspotError {
+  const why = cause instanceof Error ? ` (${cause.message})` : "";
+  return new SoundspotError(
+    "ERR_CHECKPOINT_CORRUPT",
+    `${file} carries a training state that cannot be read. Take another copy of it, or train without resume.${why}`,
+    { cause },
+  );
+}
+
+function readProgress(metadata: Readonly<Record<string, string>>, file: string): Progress {
+  const stored = storedTraining(metadata, file);
+  if (stored === undefined) {
     throw new SoundspotError(
       "ERR_CHECKPOINT_MISMATCH",
       `${file} holds no training state. Train without resume.`,
     );
   }
-  const progress = JSON.parse(text) as Progress;
-  // Fields that a later version added have the defaults that the run had without knowing them.
-  return { ...progress, config: parseTrainConfig(progress.config) };
+  const state = Object(stored) as Progress;
+  const { epoch, batch, step, samples, lossSum, bestScore, config } = state;
+  const counts = [epoch, batch, step, samples].every((count) => Number.isInteger(count) && count >= 0);
+  if (!counts || ![lossSum, bestScore ?? 0].every(Number.isFinite) || !config) throw unreadableState(file);
+  try {
+    // Fields that a later version added have the defaults that the run had without knowing them.
+    return { ...state, config: parseTrainConfig(config) };
+  } catch (cause) {
+    throw unreadableState(file, cause);
+  }
 }
 
 /** A resumed run must be the same run: everything that shapes its steps is compared. */
@@ -205,40 +256,62 @@ function checkSameRun(
   if (before.samples !== now.samples) refuse("The number of samples", before.samples, now.samples);
 }
 
-/** metrics.jsonl, cut back to the step that a resumed run goes on from. */
+/** metrics.jsonl, cut back to the place that a resumed run goes on from. */
 class MetricsLog {
   readonly #path: string;
   #pending: string[] = [];
+  /** Bytes of whole lines in the file. */
+  #length = 0;
+  /** Whether a write failed, and may have left part of its lines. */
+  #torn = false;
 
   constructor(path: string) {
     this.#path = path;
   }
 
-  async cutTo(step: number): Promise<void> {
-    const text = await readFile(this.#path, "utf8").catch(() => "");
-    const kept = text.split("\n").filter((line) => {
-      try {
-        return (JSON.parse(line) as { step: number }).step <= step;
-      } catch {
-        return false; // an empty or torn line
-      }
+  /** @throws {SoundspotError} ERR_FILE_WRITE */
+  async cutTo({ step, epoch }: Progress): Promise<void> {
+    await writing(this.#path, async () => {
+      const text = await readFile(this.#path, "utf8").catch((error: NodeJS.ErrnoException) => {
+        if (error.code === "ENOENT") return "";
+        throw error;
+      });
+      const kept = text.split("\n").filter((line) => {
+        try {
+          const entry = JSON.parse(line) as { step: number; epoch: number; evaluation?: unknown };
+          // The last epoch's evaluation is made again if the state is from before it.
+          return entry.step <= step && (entry.evaluation === undefined || entry.epoch <= epoch);
+        } catch {
+          return false; // an empty or torn line
+        }
+      });
+      const content = kept.map((line) => `${line}\n`).join("");
+      await writeFile(`${this.#path}.tmp`, content);
+      await rename(`${this.#path}.tmp`, this.#path);
+      this.#length = Buffer.byteLength(content);
     });
-    await writeFile(`${this.#path}.tmp`, kept.map((line) => `${line}\n`).join(""));
-    await rename(`${this.#path}.tmp`, this.#path);
   }
 
   add(entry: Readonly<Record<string, unknown>>): void {
     this.#pending.push(`${JSON.stringify(entry)}\n`);
   }
 
+  /** Writes what was added; what cannot be written stays for the next time. @throws {SoundspotError} ERR_FILE_WRITE */
   async flush(): Promise<void> {
     const text = this.#pending.join("");
+    if (!text) return;
+    await writing(this.#path, async () => {
+      if (this.#torn) await truncate(this.#path, this.#length);
+      this.#torn = true;
+      await appendFile(this.#path, text);
+      this.#torn = false;
+    });
+    this.#length += Buffer.byteLength(text);
     this.#pending = [];
-    if (text) await appendFile(this.#path, text);
   }
 }
 
-/** Decoded and augmented batches of one epoch, `queue` of them ahead. */
+/** Decoded and augmented batches of one epoch, `queue` of them ahead, a few samples at a time. */
 async function* batches(
   data: Dataset,
   trainer: Trainer,
@@ -249,29 +322,34 @@ async function* batches(
   const { config, model } = trainer;
   const order = permutation(data.length, config.seed, epoch);
   const count = Math.floor(data.length / config.batchSize);
-  const load = (batch: number) =>
-    Promise.all(
-      Array.from({ length: config.batchSize }, async (_, i) => {
-        const index = order[batch * config.batchSize + i] as number;
-        const sample = await data.load(index, { epoch, signal });
-        const augment = config.augment
-          ? { options: config.augment, seed: hash(config.seed, epoch, index) }
-          : undefined;
-        return prepareSample(sample, model.config, augment);
-      }),
-    );
+  const limit = new Limit(SAMPLES_AT_A_TIME);
+  const loadOne = async (index: number) => {
+    const sample = await data.load(index, { epoch, signal });
+    const augment = config.augment
+      ? { options: config.augment, seed: hash(config.seed, epoch, index) }
+      : undefined;
+    return prepareSample(sample, model.config, augment);
+  };
+  const load = (batch: number) => {
+    const indices = order.subarray(batch * config.batchSize, (batch + 1) * config.batchSize);
+    return Promise.all(Array.from(indices, (index) => limit.run(() => loadOne(index), signal)));
+  };
   const queue: Promise<SampleHandle[]>[] = [];
   let next = fromBatch;
-  while (next < count || queue.length > 0) {
-    while (next < count && queue.length < config.queue) {
-      const batch = load(next++);
-      batch.catch(() => undefined); // reported when its turn comes
-      queue.push(batch);
+  try {
+    while (next < count || queue.length > 0) {
+      while (next < count && queue.length < config.queue) {
+        const batch = load(next++);
+        batch.catch(() => undefined); // reported when its turn comes
+        queue.push(batch);
+      }
+      yield await (queue.shift() as Promise<SampleHandle[]>).catch((error: unknown) => {
+        throwIfAborted(signal); // whatever a dataset says when it is interrupted
+        throw error;
+      });
     }
-    yield await (queue.shift() as Promise<SampleHandle[]>).catch((error: unknown) => {
-      throwIfAborted(signal); // whatever a dataset says when it is interrupted
-      throw error;
-    });
+  } finally {
+    limit.close();
   }
 }
 
@@ -284,110 +362,195 @@ function exists(path: string): Promise<boolean> {
 
 /** Removes the half-written checkpoints that a killed run left in the folder. */
 async function removeTorn(folder: string): Promise<void> {
-  for (const name of await readdir(folder)) {
-    if (/^(last|best|epoch-\d+)\.safetensors\.\d+\.tmp$/.test(name))
-      await rm(join(folder, name), { force: true });
-  }
+  await writing(folder, async () => {
+    for (const name of await readdir(folder)) {
+      if (/^(last|best|epoch-\d+)\.safetensors\.\d+\.tmp$/.test(name))
+        await rm(join(folder, name), { force: true });
+    }
+  });
 }
 
+/** Losses that are named go over the recipe's by name; the others stay. */
 function mergeTrain(preset: TrainOptions, options: TrainOptions): TrainOptions {
-  const losses = options.losses ? { losses: { ...preset.losses, ...options.losses } } : {};
+  const recipe = preset.losses ?? parseTrainConfig().losses;
+  const losses = options.losses ? { losses: { ...recipe, ...options.losses } } : {};
   const defined = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   return { ...preset, ...defined, ...losses };
 }
 
-/**
- * Trains a model on a dataset.
- * @example
- * const run = await train({ preset: "scratch", data: datasets.scenes(), output: "runs/a" });
- * @throws {SoundspotError} ERR_CONFIG, ERR_ABORTED (after saving), and those of the dataset.
- */
-export async function train(options: TrainRunOptions): Promise<TrainRun> {
+/** The options of the recipe alone, over the preset's. */
+function trainOptionsOf(options: TrainRunOptions, recipe: Preset): TrainOptions {
   const {
     data,
     evaluation,
-    preset = "paper",
-    model: modelOption,
+    preset,
+    model,
     imageWeights,
     output,
-    resume = false,
-    handleSignals = false,
+    resume,
+    handleSignals,
     signal,
     onStep,
     onEpoch,
     onEvaluationProgress,
-    ...trainOptions
+    ...own
   } = options;
+  return mergeTrain(recipe.train, own);
+}
+
+/** What a run starts from: fresh weights, or its checkpoint. */
+interface Start {
+  readonly model: Model;
+  readonly trainer: Trainer;
+  readonly progress: Progress;
+  readonly resumed: boolean;
+  readonly imageWeights?: ImageWeightsReport;
+}
+
+async function startFresh(options: TrainRunOptions, recipe: Preset, config: TrainConfig): Promise<Start> {
+  const { data, model: wanted, imageWeights: file } = options;
+  const model =
+    wanted instanceof Model
+      ? wanted
+      : await Model.create({ ...recipe.model, ...wanted }, { seed: config.seed });
+  const imageWeights = file === undefined ? undefined : await model.loadImageWeights(file);
+  const trainer = new Trainer(model, config);
+  return {
+    model,
+    trainer,
+    progress: {
+      epoch: 0,
+      batch: 0,
+      step: 0,
+      bestScore: null,
+      lossSum: 0,
+      samples: data.length,
+      config: trainer.config,
+    },
+    resumed: false,
+    ...(imageWeights ? { imageWeights } : {}),
+  };
+}
+
+async function startFrom(
+  last: string,
+  options: TrainRunOptions,
+  recipe: Preset,
+  config: TrainConfig,
+): Promise<Start> {
+  const { data, model: wanted, signal } = options;
+  const model = await Model.load(last, { signal });
+  const progress = readProgress(model.metadata, last);
+  // A run goes on in the precision that it began in, whatever this processor would choose.
+  const same = config.precision === "auto" ? { ...config, precision: progress.config.precision } : config;
+  checkSameRun(
+    { model: model.config, train: progress.config, samples: progress.samples },
+    {
+      model: wanted instanceof Model ? wanted.config : parseModelConfig({ ...recipe.model, ...wanted }),
+      train: same,
+      samples: data.length,
+    },
+    last,
+  );
+  const trainer = new Trainer(model, same);
+  await trainer.restore(last);
+  return { model, trainer, progress, resumed: true };
+}
+
+/**
+ * The epoch from which the total is a sum of the same losses to the end, so that means can be compared; the last
+ * where the schedule goes on changing.
+ */
+function settledEpoch({ epochs, losses, falseNegatives }: TrainConfig): number {
+  const settles = ({ weight, from, ramp, until = Number.POSITIVE_INFINITY }: LossSchedule) => {
+    const never = weight === 0 || from >= epochs || until <= from;
+    if (never) return 0;
+    return until < epochs ? until : from + ramp;
+  };
+  const excludes = falseNegatives.k > 0 && falseNegatives.from < epochs;
+  const last = Math.max(excludes ? falseNegatives.from : 0, ...Object.values(losses).map(settles));
+  return Math.min(Math.ceil(last), epochs - 1);
+}
+
+/** The error that ended a run, with word of the save that failed after it. */
+function withFailedSave(error: unknown, failure: Error): unknown {
+  if (error instanceof SoundspotError) {
+    if (error.message === failure.message) return error;
+    return new SoundspotError(
+      error.code,
+      `${error.message} What was trained since the last checkpoint could not be saved either: ${failure.message}`,
+      { cause: error.cause ?? failure },
+    );
+  }
+  if (error instanceof Error) error.cause ??= failure;
+  return error;
+}
+
+/**
+ * Trains a model on a dataset. Whatever ends the run, what was trained is saved to `output` first.
+ * @example
+ * const run = await train({ preset: "scratch", data: datasets.scenes(), output: "runs/a" });
+ * @throws {SoundspotError} ERR_CONFIG; ERR_BUSY when another run is at work in `output`, ERR_FILE_WRITE when it
+ * cannot be written; ERR_CHECKPOINT_MISMATCH, ERR_CHECKPOINT_CORRUPT when it cannot be resumed; ERR_ABORTED; and
+ * those of the dataset.
+ */
+export async function train(options: TrainRunOptions): Promise<TrainRun> {
+  const { data, output, resume = false, signal } = options;
   throwIfAborted(signal);
-  const recipe = presets[preset];
-  let config = parseTrainConfig(mergeTrain(recipe.train, trainOptions));
-  const anyPrecision = config.precision === "auto";
-  config = withPrecision(config);
-  const batchCount = Math.floor(data.length / config.batchSize);
-  if (batchCount === 0) {
+  const recipe = presetNamed(options.preset ?? "paper");
+  const config = parseTrainConfig(trainOptionsOf(options, recipe));
+  if (data.length < config.batchSize) {
     throw new SoundspotError(
       "ERR_CONFIG",
       `train.batchSize is ${config.batchSize}, but ${data.name} has only ${data.length} samples. Use a smaller batch.`,
     );
   }
-  const totalSteps = config.epochs * batchCount;
-  const folder = output === undefined ? undefined : resolve(output);
-  if (folder) {
-    await mkdir(folder, { recursive: true });
+  if (output === undefined) return runEpochs(await startFresh(options, recipe, config), options);
+  const folder = resolve(output);
+  await writing(folder, () => mkdir(folder, { recursive: true }));
+  const unlock = await lockFolder(folder, "train.lock");
+  try {
     await removeTorn(folder);
+    const last = join(folder, "last.safetensors");
+    const start =
+      resume && (await exists(last))
+        ? await startFrom(last, options, recipe, config)
+        : await startFresh(options, recipe, config);
+    return await runEpochs(start, options, folder);
+  } finally {
+    await unlock();
   }
+}
+
+async function runEpochs(start: Start, options: TrainRunOptions, folder?: string): Promise<TrainRun> {
+  const { model, trainer, progress } = start;
+  const { config } = trainer;
+  const { data, evaluation, handleSignals = false, signal, onStep, onEpoch, onEvaluationProgress } = options;
+  const batchCount = Math.floor(data.length / config.batchSize);
+  const totalSteps = config.epochs * batchCount;
   const last = folder ? join(folder, "last.safetensors") : undefined;
   const best = folder ? join(folder, "best.safetensors") : undefined;
-
-  let progress: Progress = {
-    epoch: 0,
-    batch: 0,
-    step: 0,
-    bestScore: null,
-    lossSum: 0,
-    samples: data.length,
-    config,
-  };
-  let model: Model;
-  let weights: TrainRun["imageWeights"];
-  let trainer: Trainer;
-  if (resume && last && (await exists(last))) {
-    model = await Model.load(last, { signal });
-    progress = readProgress(model.metadata, last);
-    // A run goes on in the precision that it began in, whatever this processor would choose.
-    if (anyPrecision) config = { ...config, precision: progress.config.precision };
-    const wanted =
-      modelOption instanceof Model
-        ? modelOption.config
-        : parseModelConfig({ ...recipe.model, ...modelOption });
-    checkSameRun(
-      { model: model.config, train: progress.config, samples: progress.samples },
-      { model: wanted, train: config, samples: data.length },
-      last,
-    );
-    trainer = new Trainer(model, config);
-    await trainer.restore(last);
-  } else {
-    model =
-      modelOption instanceof Model
-        ? modelOption
-        : await Model.create({ ...recipe.model, ...modelOption }, { seed: config.seed });
-    if (imageWeights !== undefined) weights = await model.loadImageWeights(imageWeights);
-    trainer = new Trainer(model, config);
-  }
-
   const log = folder ? new MetricsLog(join(folder, "metrics.jsonl")) : undefined;
-  await log?.cutTo(progress.step);
+  await log?.cutTo(progress);
   const monitor = new CollapseMonitor(config.batchSize);
   const warnings: CollapseWarning[] = [];
+  const settled = settledEpoch(config);
   let lastEvaluation: Evaluation | undefined;
-  let { step, bestScore, lossSum } = progress;
+  let { epoch, batch, step, bestScore, lossSum } = progress;
+  let saved = start.resumed;
+  let unsaved = false; // steps, or an epoch's end
 
-  const save = async (epoch: number, batch: number) => {
-    await log?.flush();
-    if (!last) return;
-    const state: Progress = { epoch, batch, step, bestScore, lossSum, samples: data.length, config };
-    await trainer.save(last, { [PROGRESS_KEY]: JSON.stringify(state) });
+  const save = async () => {
+    try {
+      await log?.flush();
+    } finally {
+      if (last) {
+        const state: Progress = { epoch, batch, step, bestScore, lossSum, samples: data.length, config };
+        await trainer.save(last, { [PROGRESS_KEY]: JSON.stringify(state) });
+        saved = true;
+      }
+    }
+    unsaved = false;
   };
 
   // A signal of the system and one of the caller end the run alike: what runs is cut short, then saved.
@@ -398,11 +561,11 @@ export async function train(options: TrainRunOptions): Promise<TrainRun> {
     stopping.abort(name);
   };
   const halt = signal ? AbortSignal.any([signal, stopping.signal]) : stopping.signal;
+  setMaxListeners(0, halt); // every sample that is decoded listens
   if (handleSignals) for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, stop);
 
-  let { epoch, batch } = progress;
   try {
-    for (; epoch < config.epochs; epoch++, batch = 0) {
+    while (epoch < config.epochs) {
       if (batch === 0) lossSum = 0;
       for await (const samples of batches(data, trainer, epoch, batch, halt)) {
         throwIfAborted(halt);
@@ -412,6 +575,7 @@ export async function train(options: TrainRunOptions): Promise<TrainRun> {
         step++;
         batch++;
         lossSum += result.losses.total ?? 0;
+        unsaved = true;
         const found = monitor.observe(result);
         warnings.push(...found);
         const event: StepEvent = {
@@ -436,42 +600,57 @@ export async function train(options: TrainRunOptions): Promise<TrainRun> {
         if (step % 20 === 0) await log?.flush();
         onStep?.(event);
         if (config.checkpointSteps > 0 && batch % config.checkpointSteps === 0 && batch < batchCount) {
-          await save(epoch, batch);
+          await save();
         }
       }
       const meanLoss = lossSum / batchCount;
-      const due = evaluation && config.evaluateEvery > 0 && (epoch + 1) % config.evaluateEvery === 0;
+      const done = epoch + 1;
+      const checkpoint = done % config.checkpointEvery === 0 || done === config.epochs;
       let evaluated: Evaluation | undefined;
-      if (evaluation && (due || epoch + 1 === config.epochs) && config.evaluateEvery > 0) {
+      if (
+        evaluation &&
+        config.evaluateEvery > 0 &&
+        (done % config.evaluateEvery === 0 || done === config.epochs)
+      ) {
+        // Evaluation takes long: a run that is killed in it goes on from here.
+        if (checkpoint && unsaved) await save();
         evaluated = await evaluate({
           model,
           data: evaluation,
           signal: halt,
           ...(onEvaluationProgress ? { onProgress: onEvaluationProgress } : {}),
         });
+      }
+      const scored = evaluation !== undefined && config.evaluateEvery > 0;
+      const score = scored ? evaluated?.iqr.ciou : epoch < settled ? undefined : -meanLoss;
+      if (score !== undefined && (bestScore === null || score > bestScore)) {
+        if (best) await model.save(best, { metadata: { "soundspot.epoch": String(done) } });
+        bestScore = score;
+      }
+      if (folder && config.keepEvery > 0 && done % config.keepEvery === 0) {
+        const name = `epoch-${String(done).padStart(4, "0")}.safetensors`;
+        await model.save(join(folder, name), { metadata: { "soundspot.epoch": String(done) } });
+      }
+      if (evaluated) {
         lastEvaluation = evaluated;
         const { audio, image, iqr, retrieval } = evaluated;
-        log?.add({ step, epoch: epoch + 1, evaluation: { audio, image, iqr, retrieval } });
+        log?.add({ step, epoch: done, evaluation: { audio, image, iqr, retrieval } });
       }
-      // With evaluation data the best is the highest cIoU@0.5 after IQR, else the lowest mean loss.
-      const score = evaluation && config.evaluateEvery > 0 ? evaluated?.iqr.ciou : -meanLoss;
-      if (score !== undefined && (bestScore === null || score > bestScore)) {
-        bestScore = score;
-        if (best) await model.save(best, { metadata: { "soundspot.epoch": String(epoch + 1) } });
-      }
-      if (folder && config.keepEvery > 0 && (epoch + 1) % config.keepEvery === 0) {
-        const name = `epoch-${String(epoch + 1).padStart(4, "0")}.safetensors`;
-        await model.save(join(folder, name), { metadata: { "soundspot.epoch": String(epoch + 1) } });
-      }
-      if ((epoch + 1) % config.checkpointEvery === 0 || epoch + 1 === config.epochs) await save(epoch + 1, 0);
-      onEpoch?.({ epoch, meanLoss, ...(evaluated ? { evaluation: evaluated } : {}) });
+      epoch = done;
+      batch = 0;
+      unsaved = true;
+      if (checkpoint) await save();
+      onEpoch?.({ epoch: done - 1, meanLoss, ...(evaluated ? { evaluation: evaluated } : {}) });
     }
-    await log?.flush();
     return finish();
   } catch (error) {
-    if (!halt.aborted || (error as SoundspotError).code !== "ERR_ABORTED") throw error;
-    await save(epoch, batch);
-    if (signal?.aborted) throw error;
+    const stopped = halt.aborted && error instanceof SoundspotError && error.code === "ERR_ABORTED";
+    if (unsaved) {
+      await save().catch((failure: Error) => {
+        throw stopped ? failure : withFailedSave(error, failure);
+      });
+    }
+    if (!stopped || signal?.aborted) throw error;
     return finish(stoppedBy);
   } finally {
     for (const name of ["SIGINT", "SIGTERM"] as const) process.off(name, stop);
@@ -484,9 +663,9 @@ export async function train(options: TrainRunOptions): Promise<TrainRun> {
       warnings,
       ...(lastEvaluation ? { evaluation: lastEvaluation } : {}),
       ...(stopped ? { stoppedBy: stopped } : {}),
-      ...(last ? { last } : {}),
+      ...(last && saved ? { last } : {}),
       ...(best && bestScore !== null ? { best } : {}),
-      ...(weights ? { imageWeights: weights } : {}),
+      ...(start.imageWeights ? { imageWeights: start.imageWeights } : {}),
     };
   }
 }

@@ -19,9 +19,11 @@ import sharp from "sharp";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import {
   type ErrorCode,
+  falseNegatives,
   type LocalizeInput,
   Model,
   type ModelOptions,
+  type NamedTensor,
   parseModelConfig,
   parseTrainConfig,
   SoundspotError,
@@ -30,6 +32,7 @@ import {
 } from "../src/index.js";
 import { findFfmpeg } from "../src/media/ffmpeg.js";
 import { encodeWav } from "../src/media/wav.js";
+import { writeSafetensors } from "./support/safetensors.js";
 import { tiny } from "./support/tiny.js";
 
 const rate = 16_000;
@@ -176,6 +179,20 @@ describe("tensors", () => {
     await expectFailure(() => model.localize({ image, audio: spectrogram }), "ERR_INPUT", /not finite/);
   });
 
+  it("refuses numbers of another type than float32", async () => {
+    const [first] = await model.parameters();
+    const { name, shape } = first as NamedTensor;
+    const count = shape.reduce((a, b) => a * b, 1);
+    for (const data of [new Float64Array(count), new Uint8Array(count), [1, 2]]) {
+      const given = [{ name, shape, data: data as unknown as Float32Array }];
+      await expectFailure(() => model.setParameters(given), "ERR_INPUT", /Float32Array/);
+    }
+    const bytes = { data: new Uint8Array(4) as unknown as Float32Array, shape: [2, 2] };
+    await expectFailure(() => falseNegatives({ image: bytes, audio: bytes }, 1), "ERR_INPUT", /Float32Array/);
+    const huge = { data: new Float32Array(0), shape: [2 ** 32, 2 ** 32] };
+    await expectFailure(() => falseNegatives({ image: huge, audio: huge }, 1), "ERR_SHAPE", /shape/);
+  });
+
   it("refuses parameters of an unknown name or another shape, and changes none", async () => {
     const before = await model.parameters();
     const first = before[0] as (typeof before)[number];
@@ -230,6 +247,39 @@ describe("checkpoints", () => {
       /configuration/,
       mend,
     );
+  });
+
+  it("refuses a configuration whose tensors are not in the file before it takes memory for them", async () => {
+    const path = file("boast.safetensors");
+    const config = parseModelConfig({ ...tiny, dim: 4096, decoderHidden: 16384, decoderLayers: 8 });
+    writeSafetensors(path, [{ name: "x", shape: [1], data: new Float32Array(1) }], {
+      "soundspot.config": JSON.stringify(config),
+    });
+    const before = process.memoryUsage().rss;
+    await expectFailure(() => Model.load(path), "ERR_CHECKPOINT_MISMATCH", literal(path), mend);
+    expect(process.memoryUsage().rss - before).toBeLessThan(2 ** 28);
+  });
+
+  it("refuses the training state of another model, or none, and keeps its own", async () => {
+    const batch = [good, { ...good, audio: { samples: tone.map((v) => -v), sampleRate: rate } }];
+    const run = async (state?: string) => {
+      using fresh = await Model.create(tiny, { seed: 2 });
+      const trainer = new Trainer(fresh, { learningRate: 0.01 });
+      await trainer.step(batch);
+      if (state) {
+        await expectFailure(() => trainer.restore(state), "ERR_CHECKPOINT_MISMATCH", literal(state), mend);
+      }
+      await trainer.step(batch);
+      return (await fresh.parameters()).map(({ data }) => [...data]);
+    };
+    const wide = file("wide.safetensors");
+    using other = await Model.create({ ...tiny, dim: 24 });
+    const trainer = new Trainer(other);
+    await trainer.step(batch);
+    await trainer.save(wide);
+    const plain = await run();
+    expect(await run(wide)).toEqual(plain);
+    expect(await run(file("model.safetensors"))).toEqual(plain);
   });
 
   it("says that a folder is in the way of a checkpoint, and leaves nothing behind", async () => {
@@ -317,9 +367,14 @@ describe("configuration", () => {
     await expectFailure(work, "ERR_CONFIG", literal(path));
   });
 
-  it("names a loss that does not exist", async () => {
-    const trainer = new Trainer(model, { losses: { nothing: { weight: 1 } } });
-    await expectFailure(() => trainer.step([good, good], { update: false }), "ERR_CONFIG", /nothing/);
+  it("names a loss that does not exist, and those that do", async () => {
+    const losses = { matchng: { weight: 0 } };
+    await expectFailure(
+      () => new Trainer(model, { losses }),
+      "ERR_CONFIG",
+      /train\.losses\.matchng/,
+      /matching/,
+    );
   });
 
   it("refuses a batch that is larger than the dataset", async () => {

@@ -51,40 +51,53 @@ bool belongs_to_training(const std::string& name) {
   return name.rfind("optimizer.", 0) == 0 || name.rfind("random.", 0) == 0;
 }
 
-// loadState(model, checkpoint, file): every tensor of the model must be there, none may be unknown; all or nothing
-Napi::Value load_state(const Napi::CallbackInfo& call) {
-  const auto handle = unwrap<ModelHandle>(call[0]);
+/// The error of `work` with the file's name before it.
+template <class Work>
+void naming(const std::string& file, const Work& work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    throw Error(error.code(), file + ": " + error.what());
+  }
+}
+
+/// The tensors of a file that are a model's: every one that it needs must be there, none may be unknown.
+std::vector<std::pair<std::string, Tensor>> model_tensors(const State& state, const model::Parameters& needed,
+                                                          const std::string& file) {
+  std::set<std::string> given;
+  std::vector<std::pair<std::string, Tensor>> tensors;
+  for (const auto& tensor : state.tensors) {
+    if (belongs_to_training(tensor.first)) continue;
+    given.insert(tensor.first);
+    tensors.push_back(tensor);
+  }
+  naming(file, [&] { needed.check(tensors); });
+  for (const model::Parameter& parameter : needed.all()) {
+    const bool counter = parameter.name.find("num_batches_tracked") != std::string::npos;
+    if (counter || given.count(parameter.name) > 0) continue;
+    throw Error("ERR_CHECKPOINT_MISMATCH", file + " has no tensor " + parameter.name +
+                                               ", which this configuration needs. Load it with the configuration "
+                                               "that it was made with.");
+  }
+  return tensors;
+}
+
+// loadModel(config, checkpoint, file) → Promise<handle>
+Napi::Value load_model(const Napi::CallbackInfo& call) {
+  const model::ModelConfig config = model_config(call[0].As<Napi::Object>());
   const auto state = unwrap<State>(call[1]);
   const std::string file = call[2].As<Napi::String>().Utf8Value();
-  return Job<bool>::run(
+  return Job<std::shared_ptr<ModelHandle>>::run(
       call.Env(), {},
       [=] {
-        const std::unique_lock lock(handle->mutex);
-        model::Parameters& target = handle->localizer->parameters();
-        std::set<std::string> given;
-        std::vector<std::pair<std::string, Tensor>> tensors;
-        for (const auto& tensor : state->tensors) {
-          if (belongs_to_training(tensor.first)) continue;
-          given.insert(tensor.first);
-          tensors.push_back(tensor);
-        }
-        try {
-          target.check(tensors);
-        } catch (const Error& error) {
-          throw Error(error.code(), file + ": " + error.what());
-        }
-        for (const model::Parameter& parameter : target.all()) {
-          const bool counter = parameter.name.find("num_batches_tracked") != std::string::npos;
-          if (!counter && given.count(parameter.name) == 0) {
-            throw Error("ERR_CHECKPOINT_MISMATCH", file + " has no tensor " + parameter.name +
-                                                       ", which this configuration needs. Load it with the "
-                                                       "configuration that it was made with.");
-          }
-        }
-        for (const auto& [name, tensor] : tensors) target.assign(name, tensor);
-        return true;
+        // Compared with shapes alone first: a file may claim a configuration that no memory could hold.
+        const model::Localizer expected(config, std::nullopt, at::kMeta);
+        const auto tensors = model_tensors(*state, expected.parameters(), file);
+        auto localizer = std::make_shared<model::Localizer>(config, std::nullopt);
+        for (const auto& [name, tensor] : tensors) localizer->parameters().assign(name, tensor);
+        return std::make_shared<ModelHandle>(std::move(localizer));
       },
-      [](Napi::Env env, bool&) { return env.Undefined(); });
+      [](Napi::Env env, std::shared_ptr<ModelHandle>& handle) { return wrap(env, handle); });
 }
 
 struct PartialLoad {
@@ -113,11 +126,7 @@ Napi::Value load_image_weights(const Napi::CallbackInfo& call) {
           given.insert(own);
           tensors.emplace_back(own, tensor);
         }
-        try {
-          target.check(tensors);
-        } catch (const Error& error) {
-          throw Error(error.code(), file + ": " + error.what());
-        }
+        naming(file, [&] { target.check(tensors); });
         if (tensors.empty()) {
           throw Error("ERR_CHECKPOINT_MISMATCH",
                       file + " has none of the tensors of a ResNet-18. Give torchvision's resnet18 file.");
@@ -171,15 +180,16 @@ Napi::Value save_checkpoint(const Napi::CallbackInfo& call) {
       [](Napi::Env env, bool&) { return env.Undefined(); });
 }
 
-// restoreTrainer(trainer, checkpoint) → Promise<void>
+// restoreTrainer(trainer, checkpoint, file) → Promise<void>; all or nothing
 Napi::Value restore_trainer(const Napi::CallbackInfo& call) {
   const auto trainer = unwrap<TrainerHandle>(call[0]);
   const auto state = unwrap<State>(call[1]);
+  const std::string file = call[2].As<Napi::String>().Utf8Value();
   return Job<bool>::run(
       call.Env(), {},
       [=] {
         const std::unique_lock lock(trainer->model->mutex);
-        trainer->state.restore(state->tensors);
+        naming(file, [&] { trainer->state.restore(state->tensors); });
         return true;
       },
       [](Napi::Env env, bool&) { return env.Undefined(); });
@@ -189,7 +199,7 @@ Napi::Value restore_trainer(const Napi::CallbackInfo& call) {
 
 void register_checkpoint(Napi::Env env, Napi::Object exports) {
   exports.Set("readCheckpoint", Napi::Function::New(env, read_checkpoint, "readCheckpoint"));
-  exports.Set("loadState", Napi::Function::New(env, load_state, "loadState"));
+  exports.Set("loadModel", Napi::Function::New(env, load_model, "loadModel"));
   exports.Set("loadImageWeights", Napi::Function::New(env, load_image_weights, "loadImageWeights"));
   exports.Set("saveCheckpoint", Napi::Function::New(env, save_checkpoint, "saveCheckpoint"));
   exports.Set("restoreTrainer", Napi::Function::New(env, restore_trainer, "restoreTrainer"));

@@ -25,17 +25,38 @@ Napi::Value tensor_to_javascript(Napi::Env env, const Tensor& tensor) {
   return result;
 }
 
+Napi::TypedArray typed_array(const Napi::Object& object, const char* name, napi_typedarray_type type) {
+  const Napi::Value value = object.Get(name);
+  if (value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == type) {
+    return value.As<Napi::TypedArray>();
+  }
+  const std::string wanted = type == napi_float32_array ? "Float32Array" : "Uint8Array";
+  throw to_javascript(object.Env(), "ERR_INPUT", std::string(name) + " must be a " + wanted + ".");
+}
+
 Tensor tensor_from_javascript(const Napi::Value& value) {
+  if (!value.IsObject()) {
+    throw to_javascript(value.Env(), "ERR_INPUT", "A tensor must be { data: Float32Array, shape: number[] }.");
+  }
   const auto object = value.As<Napi::Object>();
-  auto data = object.Get("data").As<Napi::Float32Array>();
+  auto data = typed_array(object, "data", napi_float32_array).As<Napi::Float32Array>();
+  if (!object.Get("shape").IsArray()) {
+    throw to_javascript(value.Env(), "ERR_INPUT", "A tensor's shape must be a list of numbers.");
+  }
   const auto dimensions = object.Get("shape").As<Napi::Array>();
   std::vector<int64_t> shape;
-  int64_t count = 1;
+  auto left = static_cast<int64_t>(data.ElementLength());  // divided down to 1, so that no product overflows
+  bool whole = true, empty = false;
   for (uint32_t i = 0; i < dimensions.Length(); ++i) {
-    shape.push_back(dimensions.Get(i).As<Napi::Number>().Int64Value());
-    count *= shape.back();
+    const Napi::Value size = dimensions.Get(i);
+    shape.push_back(size.IsNumber() ? size.As<Napi::Number>().Int64Value() : -1);
+    if (shape.back() < 0) whole = false;
+    if (shape.back() == 0) empty = true;
+    if (shape.back() <= 0) continue;
+    if (left % shape.back() != 0) whole = false;
+    left /= shape.back();
   }
-  if (count != static_cast<int64_t>(data.ElementLength())) {
+  if (!whole || (empty ? data.ElementLength() != 0 : left != 1)) {
     throw to_javascript(value.Env(), "ERR_SHAPE", "A tensor's data length is not the product of its shape.");
   }
   return at::from_blob(data.Data(), shape, at::kFloat);

@@ -43,7 +43,13 @@ std::shared_ptr<T> unwrap(const Napi::Value& value) {
 Napi::Value tensor_to_javascript(Napi::Env env, const Tensor& tensor);
 
 /// A tensor over the memory of `{ data: Float32Array, shape }`; the caller keeps the object alive.
+/// @throws Napi::Error ERR_INPUT for other data, ERR_SHAPE when the shape is not of its length.
 Tensor tensor_from_javascript(const Napi::Value& value);
+
+/// The typed array under `name`. Node-API casts without a look, and elements of another size would be read past the
+/// end.
+/// @throws Napi::Error ERR_INPUT when it is not a typed array of that type.
+Napi::TypedArray typed_array(const Napi::Object& object, const char* name, napi_typedarray_type type);
 
 /// Numbers read from an object by name; a missing one is an internal error, since TypeScript validated it.
 double number(const Napi::Object& object, const char* name);

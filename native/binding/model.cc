@@ -4,6 +4,7 @@
 #include "losses/false_negatives.h"
 #include "losses/loss.h"
 #include "model/heatmap.h"
+#include "retrieval/nearest.h"
 
 namespace soundspot::binding {
 
@@ -271,6 +272,17 @@ Napi::Value false_negatives(const Napi::CallbackInfo& call) {
       [](Napi::Env env, Tensor& pairs) { return tensor_to_javascript(env, pairs); });
 }
 
+// nearest(queries [N, D], gallery [M, D], depth) → Promise<[N, depth]>, indices, −1 where fewer were found
+Napi::Value nearest(const Napi::CallbackInfo& call) {
+  const Tensor queries = tensor_from_javascript(call[0]), gallery = tensor_from_javascript(call[1]);
+  const int64_t depth = call[2].As<Napi::Number>().Int64Value();
+  return Job<Tensor>::run(
+      call.Env(), {call[0], call[1]},
+      // Every index of a gallery that memory can hold is exact in float32.
+      [=] { return retrieval::nearest(queries, gallery, depth).to(at::kFloat); },
+      [](Napi::Env env, Tensor& indices) { return tensor_to_javascript(env, indices); });
+}
+
 }  // namespace
 
 void register_model(Napi::Env env, Napi::Object exports) {
@@ -282,6 +294,7 @@ void register_model(Napi::Env env, Napi::Object exports) {
   exports.Set("localize", Napi::Function::New(env, localize, "localize"));
   exports.Set("objectness", Napi::Function::New(env, objectness, "objectness"));
   exports.Set("falseNegatives", Napi::Function::New(env, false_negatives, "falseNegatives"));
+  exports.Set("nearest", Napi::Function::New(env, nearest, "nearest"));
 }
 
 }  // namespace soundspot::binding

@@ -11,9 +11,10 @@ namespace soundspot::binding {
 namespace {
 
 Tensor pixels(const Napi::Object& image) {
-  auto data = image.Get("data").As<Napi::Uint8Array>();
+  auto data = typed_array(image, "data", napi_uint8_array).As<Napi::Uint8Array>();
   const int64_t width = integer(image, "width"), height = integer(image, "height");
-  if (static_cast<int64_t>(data.ElementLength()) != width * height * 3 || width < 1 || height < 1) {
+  const auto bytes = static_cast<int64_t>(data.ElementLength());
+  if (width < 1 || height < 1 || width > bytes || bytes % (3 * width) != 0 || bytes / (3 * width) != height) {
     throw to_javascript(image.Env(), "ERR_INPUT", "A raw picture needs width × height × 3 bytes of RGB.");
   }
   return at::from_blob(data.Data(), {height, width, 3}, at::kByte);
@@ -25,7 +26,7 @@ struct Sound {
 };
 
 Sound sound(const Napi::Object& audio) {
-  auto data = audio.Get("samples").As<Napi::Float32Array>();
+  auto data = typed_array(audio, "samples", napi_float32_array).As<Napi::Float32Array>();
   const int64_t channels = integer(audio, "channels");
   const auto length = static_cast<int64_t>(data.ElementLength());
   if (channels < 1 || length % channels != 0) {

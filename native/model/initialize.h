@@ -1,15 +1,18 @@
 // Initial values, as PyTorch and the published model draw them, from one seeded generator.
 #pragma once
 
+#include <optional>
+
 #include "model/parameters.h"
 
 namespace soundspot::model {
 
-/// Adds parameters with fresh values to a store; every draw comes from `generator`, in the order of the calls.
+/// Adds parameters with fresh values to a store; every draw comes from `generator`, in the order of the calls. Without
+/// one what would be drawn is left as memory has it, to be loaded; on the meta device only names and shapes are made.
 class Initializer {
  public:
-  Initializer(Parameters& parameters, at::Generator generator)
-      : parameters_(parameters), generator_(std::move(generator)) {}
+  Initializer(Parameters& parameters, std::optional<at::Generator> generator, at::Device device)
+      : parameters_(parameters), generator_(std::move(generator)), options_(at::device(device).dtype(at::kFloat)) {}
 
   /// Convolution weight [out, in, size, size], Kaiming normal by fan-out; a bias, if any, U(±1/√fan_in).
   void convolution(const std::string& name, int64_t out, int64_t in, int64_t size, bool bias);
@@ -24,10 +27,12 @@ class Initializer {
   void uniform(const std::string& name, at::IntArrayRef shape);  // U(0, 1)
 
  private:
-  Tensor draw_uniform(at::IntArrayRef shape, double bound);
+  Tensor draw_uniform(at::IntArrayRef shape, double low, double high) const;
+  Tensor draw_normal(at::IntArrayRef shape, double deviation) const;
 
   Parameters& parameters_;
-  at::Generator generator_;
+  std::optional<at::Generator> generator_;
+  at::TensorOptions options_;
 };
 
 }  // namespace soundspot::model

@@ -8,7 +8,7 @@
 
 namespace soundspot::model {
 
-Localizer::Localizer(const ModelConfig& config, uint64_t seed)
+Localizer::Localizer(const ModelConfig& config, std::optional<uint64_t> seed, at::Device device)
     : config_(config),
       image_encoder_(Encoder::image(config)),
       audio_encoder_(Encoder::audio(config)),
@@ -16,7 +16,9 @@ Localizer::Localizer(const ModelConfig& config, uint64_t seed)
       image_decoder_(Decoder::image(config)),
       audio_decoder_(Decoder::audio(config)) {
   const at::NoGradGuard no_grad;
-  Initializer initializer(parameters_, at::make_generator<at::CPUGeneratorImpl>(seed));
+  std::optional<at::Generator> generator;
+  if (seed) generator = at::make_generator<at::CPUGeneratorImpl>(*seed);
+  Initializer initializer(parameters_, std::move(generator), device);
   image_encoder_.initialize(initializer);
   audio_encoder_.initialize(initializer);
   slot_attention_.initialize(initializer);

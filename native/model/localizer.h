@@ -24,7 +24,8 @@ struct ForwardOptions {
 
 class Localizer {
  public:
-  Localizer(const ModelConfig& config, uint64_t seed);
+  /// Fresh weights from a seed; without one they are to be loaded, and on the meta device only have names and shapes.
+  explicit Localizer(const ModelConfig& config, std::optional<uint64_t> seed, at::Device device = at::kCPU);
 
   const ModelConfig& config() const { return config_; }
   Parameters& parameters() { return parameters_; }

@@ -1,5 +1,7 @@
 #include "training/optimizer.h"
 
+#include "error.h"
+
 namespace soundspot::training {
 
 void AdamW::step(const model::Parameters& parameters, const AdamWOptions& options) {
@@ -37,17 +39,34 @@ std::vector<std::pair<std::string, Tensor>> AdamW::state() const {
   return tensors;
 }
 
-void AdamW::restore(const std::vector<std::pair<std::string, Tensor>>& tensors) {
-  moments_.clear();
+void AdamW::restore(const model::Parameters& parameters, const std::vector<std::pair<std::string, Tensor>>& tensors) {
+  State state;
   // Convolutions keep their channels-last order, as their parameters do.
   const auto own = [](const Tensor& tensor) {
     return tensor.dim() == 4 ? tensor.clone(at::MemoryFormat::ChannelsLast) : tensor.clone();
   };
   for (const auto& [name, tensor] : tensors) {
     const auto starts = [&](const std::string& prefix) { return name.rfind(prefix, 0) == 0; };
-    if (starts("optimizer.exp_avg.")) moments_[name.substr(18)].mean = own(tensor);
-    if (starts("optimizer.exp_avg_sq.")) moments_[name.substr(21)].square = own(tensor);
-    if (starts("optimizer.step.")) moments_[name.substr(15)].step = own(tensor);
+    if (starts("optimizer.exp_avg.")) state[name.substr(18)].mean = own(tensor);
+    if (starts("optimizer.exp_avg_sq.")) state[name.substr(21)].square = own(tensor);
+    if (starts("optimizer.step.")) state[name.substr(15)].step = own(tensor);
+  }
+  check(parameters, state);
+  moments_ = std::move(state);
+}
+
+void AdamW::check(const model::Parameters& parameters, const State& state) {
+  for (const auto& [name, moments] : state) {
+    // The fused kernel trusts these sizes: it walks all four tensors by the parameter's.
+    const auto fits = [](const Tensor& tensor, at::IntArrayRef sizes) {
+      return tensor.defined() && tensor.scalar_type() == at::kFloat && tensor.sizes() == sizes;
+    };
+    const bool known = parameters.has(name) && parameters[name].requires_grad();
+    const at::IntArrayRef sizes = known ? parameters[name].sizes() : at::IntArrayRef();
+    if (known && fits(moments.mean, sizes) && fits(moments.square, sizes) && fits(moments.step, {})) continue;
+    throw Error("ERR_CHECKPOINT_MISMATCH", "The optimizer's state of " + name +
+                                               " does not fit this model. Resume with the configuration that the file "
+                                               "was made with, or train without resume.");
   }
 }
 

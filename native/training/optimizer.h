@@ -20,14 +20,19 @@ class AdamW {
   /// Moments and step counts as `optimizer.{exp_avg,exp_avg_sq,step}.NAME`.
   std::vector<std::pair<std::string, Tensor>> state() const;
 
-  /// Puts back what state() gave. Names it does not know are ignored.
-  void restore(const std::vector<std::pair<std::string, Tensor>>& tensors);
+  /// Puts back what state() gave; other names are ignored. All or nothing.
+  /// @throws Error ERR_CHECKPOINT_MISMATCH when it is not the state of an optimizer of these parameters.
+  void restore(const model::Parameters& parameters, const std::vector<std::pair<std::string, Tensor>>& tensors);
 
  private:
   struct Moments {
     Tensor mean, square, step;
   };
-  std::map<std::string, Moments> moments_;
+  using State = std::map<std::string, Moments>;
+
+  static void check(const model::Parameters& parameters, const State& state);
+
+  State moments_;
 };
 
 }  // namespace soundspot::training

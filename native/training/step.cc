@@ -1,5 +1,6 @@
 #include "training/step.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "error.h"
@@ -100,7 +101,8 @@ StepResult TrainingState::step(const Tensor& images, const Tensor& spectrograms,
     if (!parameter.value.grad().defined()) continue;
     const Tensor gradient = parameter.value.grad();
     squared += gradient.pow(2).sum(at::kDouble);
-    if (options.keep_gradients) result.gradients.emplace_back(parameter.name, gradient.clone());
+    if (options.keep_gradients)
+      result.gradients.emplace_back(parameter.name, gradient.clone(at::MemoryFormat::Contiguous));
   }
   result.gradient_norm = std::sqrt(squared.item<double>());
   if (!std::isfinite(result.gradient_norm)) {
@@ -131,10 +133,15 @@ std::vector<std::pair<std::string, Tensor>> TrainingState::state() const {
 }
 
 void TrainingState::restore(const std::vector<std::pair<std::string, Tensor>>& tensors) {
-  for (const auto& [name, tensor] : tensors) {
-    if (name == "random.generator") generator_.set_state(tensor.clone());
+  const auto found = std::find_if(tensors.begin(), tensors.end(),
+                                  [](const auto& tensor) { return tensor.first == "random.generator"; });
+  const Tensor expected = generator_.get_state();
+  if (found == tensors.end() || found->second.scalar_type() != at::kByte || found->second.sizes() != expected.sizes()) {
+    throw Error("ERR_CHECKPOINT_MISMATCH",
+                "There is no random state of a training run inside. Give the last.safetensors of one.");
   }
-  optimizer_.restore(tensors);
+  optimizer_.restore(localizer_->parameters(), tensors);
+  generator_.set_state(found->second.clone());
 }
 
 }  // namespace soundspot::training

@@ -49,6 +49,7 @@ class TrainingState {
 
   /// Optimizer moments and the random state, to be saved beside the parameters.
   std::vector<std::pair<std::string, Tensor>> state() const;
+  /// @throws Error ERR_CHECKPOINT_MISMATCH when they are not the state of a run of this model; nothing is changed then.
   void restore(const std::vector<std::pair<std::string, Tensor>>& tensors);
 
   const std::shared_ptr<model::Localizer>& localizer() const { return localizer_; }

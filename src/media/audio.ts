@@ -1,12 +1,23 @@
 /** Sound in: WAV by our own parser, everything else through ffmpeg, as planar float samples. */
-import { mkdtemp, open, rm, writeFile } from "node:fs/promises";
+import { type FileHandle, mkdtemp, open, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import type { RawAudio } from "../types.js";
-import { ffmpegReason, inputArgs, runFfmpeg } from "./ffmpeg.js";
-import { checkMediaFile, readMediaFile } from "./image.js";
-import { checkTimes, frameRange, inSlices, isWav, parseWav, readWavHeader, startPastEnd } from "./wav.js";
+import { type FfmpegResult, ffmpegReason, inputArgs, runFfmpeg, startFfmpeg } from "./ffmpeg.js";
+import { checkMediaFile, kindOf, unreadable } from "./image.js";
+import {
+  type ByteSource,
+  bytesInMemory,
+  checkTimes,
+  findWavHeader,
+  frameRange,
+  inSlices,
+  isWav,
+  parseWav,
+  readWavSamples,
+  startPastEnd,
+} from "./wav.js";
 
 /** A path, an encoded sound or video, or raw samples. */
 export type AudioSource = string | Uint8Array | RawAudio;
@@ -20,6 +31,24 @@ export interface DecodeAudioOptions {
   /** Length wanted, in seconds; less comes when the sound ends before. Default to the end. */
   readonly duration?: number | undefined;
 }
+
+/** Where a sound begins and ends on its file's clock, in seconds. */
+export interface SoundSpan {
+  readonly start: number;
+  readonly end: number;
+  /** In hertz. */
+  readonly sampleRate: number;
+}
+
+/** A sound, or a part of a long one. */
+export interface AudioPart {
+  readonly audio: RawAudio;
+  /** Absent where `audio` is the whole. */
+  readonly of?: SoundSpan;
+}
+
+/** A sound that takes no more than this when it is decoded is decoded whole: 3 minutes at 48 kHz in stereo. */
+const WHOLE_BYTES = 2 ** 26;
 
 /**
  * Decodes a sound, or the first audio stream of a video, at its own rate and with its own channels,
@@ -36,85 +65,242 @@ export interface DecodeAudioOptions {
 export async function decodeAudio(source: AudioSource, options: DecodeAudioOptions = {}): Promise<RawAudio> {
   throwIfAborted(options.signal);
   checkTimes(options);
-  const name =
-    typeof source === "string" ? source : source instanceof Uint8Array ? "The audio buffer" : "Raw audio";
-  const audio = await decodeSource(source, name, options);
-  if (audio.samples.length === 0) {
-    throw new SoundspotError(
-      "ERR_AUDIO_EMPTY",
-      `${name} has no samples: its sound is 0 s long. Give another file.`,
-    );
-  }
-  await checkFinite(audio, name, options.signal);
-  return audio;
+  return withSound(source, options, async (sound) =>
+    checkSamples(await sound.decode(options), sound, options),
+  );
 }
 
-async function decodeSource(
+/**
+ * Decodes a sound of any length: a short one whole, of a long one the frames that `choose` picks, counted from its
+ * start, so that memory never holds all of it. Raw samples are in memory already, and returned as they are.
+ *
+ * @throws {SoundspotError} as {@link decodeAudio}.
+ */
+export async function decodePart(
   source: AudioSource,
-  name: string,
-  options: DecodeAudioOptions,
-): Promise<RawAudio> {
+  choose: (span: SoundSpan) => { readonly first: number; readonly count: number },
+  options: Pick<DecodeAudioOptions, "signal" | "ffmpeg"> = {},
+): Promise<AudioPart> {
+  throwIfAborted(options.signal);
+  return withSound(source, options, async (sound) => {
+    const whole = await sound.decodeShort();
+    if (whole) return { audio: await checkSamples(whole, sound, options) };
+    const of = await sound.measure();
+    const { first, count } = choose(of);
+    const range = { start: of.start + first / of.sampleRate, duration: count / of.sampleRate };
+    return { audio: await checkSamples(await sound.decode(range), sound, options), of };
+  });
+}
+
+/**
+ * Reads, without decoding, where the first audio stream begins and ends.
+ * @throws {SoundspotError} ERR_MEDIA_DECODE when it has no packets; ERR_FFMPEG_MISSING; ERR_ABORTED.
+ */
+export async function measureSound(
+  path: string,
+  options: Pick<DecodeAudioOptions, "signal" | "ffmpeg"> & { readonly name?: string | undefined } = {},
+): Promise<SoundSpan> {
+  // A line a packet: stream, decoding time, time, duration, …
+  const packets = ["-map", "0:a:0", "-c", "copy", "-f", "framecrc", "pipe:1"];
+  const ffmpeg = await startFfmpeg([...inputArgs(path), ...packets], options);
+  const decoder = new TextDecoder("latin1");
+  let head = "";
+  let tail = "";
+  try {
+    for await (const chunk of ffmpeg.stdout as AsyncIterable<Buffer>) {
+      if (head.length < 4096) head += decoder.decode(chunk.subarray(0, 4096));
+      tail = (tail + decoder.decode(chunk.subarray(-4096))).slice(-4096);
+    }
+  } finally {
+    ffmpeg.stop();
+  }
+  const { stderr } = await ffmpeg.finished;
+  throwIfAborted(options.signal);
+  const clock = /^#tb 0: (\d+)\/(\d+)$/m.exec(head);
+  const rate = /^#sample_rate 0: (\d+)$/m.exec(head);
+  const first = /^0, +(-?\d+),/m.exec(head);
+  const last = [...tail.matchAll(/^0, +(-?\d+), +-?\d+, +(\d+),/gm)].at(-1);
+  if (!clock || !rate || !first || !last) {
+    throw new SoundspotError(
+      "ERR_MEDIA_DECODE",
+      `${options.name ?? path} does not tell how long its sound is: ${ffmpegReason(stderr)}. Convert it to WAV.`,
+    );
+  }
+  const tick = Number(clock[1]) / Number(clock[2]);
+  return {
+    // Before 0 there is what the encoder needs to start.
+    start: Math.max(0, Number(first[1]) * tick),
+    end: (Number(last[1]) + Number(last[2])) * tick,
+    sampleRate: Number(rate[1]),
+  };
+}
+
+/** A sound that is open. */
+interface Sound {
+  /** What errors call it. */
+  readonly name: string;
+  decode(range: {
+    readonly start?: number | undefined;
+    readonly duration?: number | undefined;
+  }): Promise<RawAudio>;
+  /** All of it when it is short. */
+  decodeShort(): Promise<RawAudio | undefined>;
+  measure(): Promise<SoundSpan>;
+}
+
+async function withSound<T>(
+  source: AudioSource,
+  options: Pick<DecodeAudioOptions, "signal" | "ffmpeg">,
+  work: (sound: Sound) => Promise<T>,
+): Promise<T> {
   if (typeof source === "string") {
     await checkMediaFile(source);
-    // Only WAV is read into memory: a film stays on the disk.
-    if (!isWav(await firstBytes(source))) return decodeWithFfmpeg(source, name, options);
-    const bytes = await readMediaFile(source, options.signal);
-    return isOwnWav(bytes, name)
-      ? parseWav(bytes, { ...options, name })
-      : decodeWithFfmpeg(source, name, options);
+    // Only what is asked for is read: a film stays on the disk.
+    return withFile(source, async (file) => {
+      const wav = await wavSound(file, source, options);
+      return work(wav ?? encodedSound(source, source, options));
+    });
   }
   if (source instanceof Uint8Array) {
+    const name = "The audio buffer";
     if (source.length === 0) {
       throw new SoundspotError("ERR_FILE_EMPTY", `${name} is empty (0 bytes). Give an encoded sound.`);
     }
-    return isOwnWav(source, name)
-      ? parseWav(source, { ...options, name })
-      : decodeBuffer(source, name, options);
+    const wav = await wavSound(bytesInMemory(source), name, options);
+    return wav ? work(wav) : withCopy(source, (path) => work(encodedSound(path, name, options)));
   }
-  return cutRawAudio(checkRawAudio(source), name, options);
+  return work(rawSound(checkRawAudio(source)));
 }
 
-async function firstBytes(path: string): Promise<Uint8Array> {
-  const file = await open(path);
+function rawSound(audio: Required<RawAudio>): Sound {
+  const name = "Raw audio";
+  const { sampleRate } = audio;
+  return {
+    name,
+    decode: async (range) => cutRawAudio(audio, name, range),
+    decodeShort: async () => audio,
+    measure: async () => ({ start: 0, end: framesOf(audio) / sampleRate, sampleRate }),
+  };
+}
+
+/** Nothing where the bytes are no WAV or one that needs ffmpeg. */
+async function wavSound(
+  bytes: ByteSource,
+  name: string,
+  { signal }: Pick<DecodeAudioOptions, "signal">,
+): Promise<Sound | undefined> {
+  if (!isWav(await bytes.read(0, 12))) return undefined;
+  const header = await findWavHeader(bytes, name);
+  if (header.encoding === "other") return undefined;
+  const { frames, channels, sampleRate } = header;
+  const decode: Sound["decode"] = ({ start, duration }) =>
+    readWavSamples(bytes, header, { name, signal, start, duration });
+  return {
+    name,
+    decode,
+    decodeShort: async () =>
+      frames * channels * Float32Array.BYTES_PER_ELEMENT <= WHOLE_BYTES ? decode({}) : undefined,
+    measure: async () => ({ start: 0, end: frames / sampleRate, sampleRate }),
+  };
+}
+
+function encodedSound(
+  path: string,
+  name: string,
+  options: Pick<DecodeAudioOptions, "signal" | "ffmpeg">,
+): Sound {
+  return {
+    name,
+    decode: async (range) => {
+      const result = await runDecoder(path, range, [], options);
+      return decoded(result, name, range.start ?? 0, options.signal);
+    },
+    decodeShort: async () => {
+      // Stops when it is not short; `-fs` is in bytes.
+      const result = await runDecoder(path, {}, ["-fs", String(WHOLE_BYTES)], options);
+      return result.stdout.length < WHOLE_BYTES ? decoded(result, name, 0, options.signal) : undefined;
+    },
+    measure: () => measureSound(path, { ...options, name }),
+  };
+}
+
+/** Bytes of the beginning that are read at once: headers are asked for in small pieces. */
+const HEAD_BYTES = 4096;
+
+async function withFile<T>(path: string, work: (bytes: ByteSource) => Promise<T>): Promise<T> {
+  const reading = <R>(work: Promise<R>) =>
+    work.catch((cause: unknown) => {
+      throw unreadable(path, cause);
+    });
+  const file = await reading(open(path));
   try {
-    const { buffer, bytesRead } = await file.read(new Uint8Array(12), 0, 12, 0);
-    return buffer.subarray(0, bytesRead);
+    const { size } = await reading(file.stat());
+    const head = await reading(readBytes(file, 0, Math.min(size, HEAD_BYTES)));
+    return await work({
+      size,
+      blockBytes: 2 ** 22,
+      read: async (offset, length) =>
+        offset + length <= head.length || size <= head.length
+          ? head.subarray(offset, offset + length)
+          : reading(readBytes(file, offset, Math.max(0, Math.min(length, size - offset)))),
+    });
   } finally {
     await file.close();
   }
 }
 
-function isOwnWav(bytes: Uint8Array, name: string): boolean {
-  return isWav(bytes) && readWavHeader(bytes, name).encoding !== "other";
+/** Fewer bytes than asked for come where the file has become shorter. */
+async function readBytes(file: FileHandle, offset: number, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  let filled = 0;
+  while (filled < length) {
+    const { bytesRead } = await file.read(bytes, filled, length - filled, offset + filled);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return bytes.subarray(0, filled);
 }
 
-/** Through a file, not a pipe: MP4 keeps its index at the end, which a pipe cannot reach. */
-async function decodeBuffer(bytes: Uint8Array, name: string, options: DecodeAudioOptions): Promise<RawAudio> {
+/** In a file, not a pipe: MP4 keeps its index at the end, which a pipe cannot reach. */
+async function withCopy<T>(bytes: Uint8Array, work: (path: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), "soundspot-"));
   try {
     const path = join(folder, "audio");
     await writeFile(path, bytes);
-    return await decodeWithFfmpeg(path, name, options);
+    return await work(path);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-async function decodeWithFfmpeg(path: string, name: string, options: DecodeAudioOptions): Promise<RawAudio> {
-  const { start = 0, duration, signal } = options;
+function runDecoder(
+  path: string,
+  range: { readonly start?: number | undefined; readonly duration?: number | undefined },
+  limit: readonly string[],
+  options: Pick<DecodeAudioOptions, "signal" | "ffmpeg">,
+): Promise<FfmpegResult> {
+  const { start = 0, duration } = range;
   // Decoders lose the first packet after a seek, so the last second before `start` is decoded and dropped.
   const lead = Math.min(start, 1);
-  const { stdout, stderr, code } = await runFfmpeg(
+  return runFfmpeg(
     [
       ...inputArgs(path, start - lead),
       ...(lead > 0 ? ["-ss", lead.toFixed(6)] : []),
       ...(duration === undefined || duration === Number.POSITIVE_INFINITY ? [] : ["-t", duration.toFixed(6)]),
-      ...["-map", "0:a:0", "-vn", "-sn", "-dn"],
+      ...["-map", "0:a:0", "-vn", "-sn", "-dn", ...limit],
       // A WAV header carries the native rate and channel count, so nothing need be probed.
       ...["-c:a", "pcm_f32le", "-f", "wav", "pipe:1"],
     ],
-    { signal, ffmpeg: options.ffmpeg },
+    { signal: options.signal, ffmpeg: options.ffmpeg },
   );
+}
+
+async function decoded(
+  { stdout, stderr, code }: FfmpegResult,
+  name: string,
+  start: number,
+  signal: AbortSignal | undefined,
+): Promise<RawAudio> {
   if (/matches no streams/.test(stderr) && !isGuess(stderr)) {
     throw new SoundspotError("ERR_NO_AUDIO", `${name} has no audio stream. Give a file with sound.`);
   }
@@ -142,11 +328,21 @@ function durationIn(stderr: string): number | undefined {
   return match ? Number(match[1]) * 3600 + Number(match[2]) * 60 + Number(match[3]) : undefined;
 }
 
-function checkRawAudio(audio: RawAudio): Required<RawAudio> {
-  if (typeof audio !== "object" || audio === null || !(audio.samples instanceof Float32Array)) {
+/**
+ * Raw samples whose length fits their channels; the values are not looked at.
+ * @throws {SoundspotError} ERR_INPUT
+ */
+export function checkRawAudio(audio: RawAudio): Required<RawAudio> {
+  if (typeof audio !== "object" || audio === null) {
     throw new SoundspotError(
       "ERR_INPUT",
-      "A sound must be a path, an encoded buffer or { samples: Float32Array, sampleRate, channels? }.",
+      `A sound must be a path, an encoded buffer or { samples: Float32Array, sampleRate, channels? }, got ${kindOf(audio)}.`,
+    );
+  }
+  if (!(audio.samples instanceof Float32Array)) {
+    throw new SoundspotError(
+      "ERR_INPUT",
+      `Raw audio: samples must be a Float32Array in [−1, 1], got ${kindOf(audio.samples)}.`,
     );
   }
   const { samples, sampleRate, channels = 1 } = audio;
@@ -165,6 +361,11 @@ function checkRawAudio(audio: RawAudio): Required<RawAudio> {
   return { samples, sampleRate, channels };
 }
 
+/** Samples a channel. */
+export function framesOf({ samples, channels = 1 }: RawAudio): number {
+  return samples.length / channels;
+}
+
 function cutRawAudio(audio: Required<RawAudio>, name: string, options: DecodeAudioOptions): RawAudio {
   if (options.start === undefined && options.duration === undefined) return audio;
   const { samples, sampleRate, channels } = audio;
@@ -178,8 +379,18 @@ function cutRawAudio(audio: Required<RawAudio>, name: string, options: DecodeAud
   return { samples: cut, sampleRate, channels };
 }
 
-async function checkFinite(audio: RawAudio, name: string, signal: AbortSignal | undefined): Promise<void> {
+async function checkSamples(
+  audio: RawAudio,
+  { name }: Sound,
+  { signal }: Pick<DecodeAudioOptions, "signal">,
+): Promise<RawAudio> {
   const { samples } = audio;
+  if (samples.length === 0) {
+    throw new SoundspotError(
+      "ERR_AUDIO_EMPTY",
+      `${name} has no samples: its sound is 0 s long. Give another file.`,
+    );
+  }
   let bad = -1;
   await inSlices(samples.length, 65536, signal, (from, to) => {
     for (let i = from; i < to && bad < 0; i++) {
@@ -192,4 +403,5 @@ async function checkFinite(audio: RawAudio, name: string, signal: AbortSignal | 
       `${name}: sample ${bad} is ${samples[bad]}. Samples must be finite; export the sound again.`,
     );
   }
+  return audio;
 }

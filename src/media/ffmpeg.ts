@@ -3,10 +3,12 @@ import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { constants } from "node:fs";
 import { access } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
 import { delimiter, isAbsolute, join, resolve } from "node:path";
 import type { Readable } from "node:stream";
 import { promisify } from "node:util";
 import { SoundspotError, throwIfAborted } from "../errors.js";
+import { Limit } from "../limit.js";
 import { Pacer } from "./wav.js";
 
 export type FfmpegSource = "option" | "FFMPEG_PATH" | "ffmpeg-static" | "@ffmpeg-installer/ffmpeg" | "PATH";
@@ -52,6 +54,9 @@ export interface FfmpegProcess {
 const require = createRequire(import.meta.url);
 const execFileAsync = promisify(execFile);
 const found = new Map<string, Promise<Ffmpeg>>();
+
+/** Programs at a time; each takes threads and memory of its own. */
+const places = new Limit(Math.max(4, 2 * availableParallelism()));
 
 /**
  * Finds ffmpeg: the option, `FFMPEG_PATH`, the package `ffmpeg-static`, the package
@@ -148,7 +153,7 @@ async function versionOf(path: string): Promise<string | undefined> {
 
 /**
  * Starts ffmpeg and gives its output as a stream; who reads slowly slows it down. Ended when the
- * signal fires.
+ * signal fires. Waits while others have all places: who reads one must not wait for a second.
  *
  * @throws {SoundspotError} ERR_FFMPEG_MISSING, ERR_ABORTED
  */
@@ -159,11 +164,19 @@ export async function startFfmpeg(
   const { signal, input } = options;
   throwIfAborted(signal);
   const { path } = await findFfmpeg(options.ffmpeg);
-  throwIfAborted(signal);
-  const child = spawn(path, ["-hide_banner", "-nostats", ...(input ? [] : ["-nostdin"]), ...args], {
-    stdio: [input ? "pipe" : "ignore", "pipe", "pipe"],
-    windowsHide: true,
-  });
+  const giveBack = await places.take(signal);
+  let child: ChildProcess;
+  try {
+    throwIfAborted(signal);
+    child = spawn(path, ["-hide_banner", "-nostats", ...(input ? [] : ["-nostdin"]), ...args], {
+      stdio: [input ? "pipe" : "ignore", "pipe", "pipe"],
+      windowsHide: true,
+    });
+  } catch (error) {
+    giveBack();
+    throw error;
+  }
+  child.once("exit", giveBack).once("error", giveBack);
   const stop = () => {
     child.kill("SIGKILL");
   };

@@ -102,7 +102,7 @@ export function checkRawImage(image: RawImage): RawImage {
   if (typeof image !== "object" || image === null) {
     throw new SoundspotError(
       "ERR_INPUT",
-      `A picture must be a path, an encoded buffer or { data, width, height }, got ${image === null ? "null" : typeof image}.`,
+      `A picture must be a path, an encoded buffer or { data, width, height }, got ${kindOf(image)}.`,
     );
   }
   const { data, width, height } = image;
@@ -113,7 +113,10 @@ export function checkRawImage(image: RawImage): RawImage {
     );
   }
   if (!(data instanceof Uint8Array)) {
-    throw new SoundspotError("ERR_INPUT", "Raw picture: data must be a Uint8Array of interleaved RGB.");
+    throw new SoundspotError(
+      "ERR_INPUT",
+      `Raw picture: data must be a Uint8Array of interleaved RGB, got ${kindOf(data)}.`,
+    );
   }
   if (data.length !== width * height * 3) {
     throw new SoundspotError(
@@ -161,7 +164,14 @@ export async function checkMediaFile(path: string): Promise<void> {
   }
 }
 
-function unreadable(path: string, cause: unknown): SoundspotError {
+/** What a value is, for messages: "null", "string", "Float64Array". */
+export function kindOf(value: unknown): string {
+  if (value === null || typeof value !== "object") return value === null ? "null" : typeof value;
+  return value.constructor?.name ?? "object";
+}
+
+/** Why a file cannot be opened or read. */
+export function unreadable(path: string, cause: unknown): SoundspotError {
   const code = (cause as NodeJS.ErrnoException | undefined)?.code;
   const message =
     code === "ENOENT" || code === "ENOTDIR"

@@ -179,7 +179,14 @@ export async function decodeVideoAudio(
   if (at !== undefined) checkMoment(path, "at", at, info.duration);
   const middle = at ?? info.duration / 2;
   const start = Math.max(0, Math.min(middle - window / 2, info.duration - window));
-  return decodeAudio(path, { signal, ffmpeg, start, duration: window });
+  return decodeAudio(path, { signal, ffmpeg, start, duration: window }).catch((error: unknown) => {
+    if (!(error instanceof SoundspotError && error.code === "ERR_AUDIO_EMPTY")) throw error;
+    throw new SoundspotError(
+      "ERR_AUDIO_EMPTY",
+      `${path} has no sound from ${start} s on, where ${window} s were wanted. Give a moment at which it sounds.`,
+      { cause: error },
+    );
+  });
 }
 
 function checkMoment(path: string, field: string, value: number, duration: number): void {

@@ -29,11 +29,24 @@ export interface ParseWavOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Bytes that can be read in pieces: a file, or memory. */
+export interface ByteSource {
+  readonly size: number;
+  /** How many to ask for at a time. */
+  readonly blockBytes: number;
+  /** Bytes from `offset` on; fewer than `length` at the end. */
+  read(offset: number, length: number): Uint8Array | Promise<Uint8Array>;
+}
+
 const FORMAT_PCM = 1;
 const FORMAT_FLOAT = 3;
 const FORMAT_EXTENSIBLE = 0xfffe;
 /** What streaming writers put for a size they do not know, and RF64 for one that ds64 tells. */
 const UNKNOWN_SIZE = 0xffffffff;
+/** As much of a `fmt ` chunk as any format has. */
+const FORMAT_BYTES = 40;
+/** Decoded at once; they take 4 GiB. */
+const MAX_SAMPLES = 2 ** 30;
 
 /** Whether bytes begin as a RIFF or RF64 WAV file does. */
 export function isWav(bytes: Uint8Array): boolean {
@@ -49,32 +62,63 @@ export function isWav(bytes: Uint8Array): boolean {
  * samples are cut off. A size left open by a streaming writer (0xFFFFFFFF) means "to the end".
  */
 export function readWavHeader(bytes: Uint8Array, name = "The WAV data"): WavHeader {
-  if (!isWav(bytes)) {
+  const search = searchHeader(bytes.length, name);
+  let step = search.next();
+  while (!step.done) {
+    const { offset, length } = step.value;
+    step = search.next(bytes.subarray(offset, offset + length));
+  }
+  return step.value;
+}
+
+/**
+ * The same for bytes that need not be in memory.
+ * @throws {SoundspotError} as {@link readWavHeader}.
+ */
+export async function findWavHeader(source: ByteSource, name: string): Promise<WavHeader> {
+  const search = searchHeader(source.size, name);
+  let step = search.next();
+  while (!step.done) {
+    const { offset, length } = step.value;
+    step = search.next(await source.read(offset, length));
+  }
+  return step.value;
+}
+
+/** Asks for pieces of a file, of which fewer bytes come at its end, until the samples are found. */
+function* searchHeader(
+  size: number,
+  name: string,
+): Generator<{ readonly offset: number; readonly length: number }, WavHeader, Uint8Array> {
+  const riff = yield { offset: 0, length: 12 };
+  if (!isWav(riff)) {
     throw new SoundspotError(
       "ERR_MEDIA_DECODE",
       `${name} is not a WAV file: it does not begin with RIFF … WAVE.`,
     );
   }
-  const view = viewOf(bytes);
+  const riffSize = viewOf(riff).getUint32(4, true);
   let format: Format | undefined;
   let longDataSize: number | undefined;
-  for (let offset = 12; offset + 8 <= bytes.length; ) {
-    const id = fourCC(bytes, offset);
-    const size = view.getUint32(offset + 4, true);
+  for (let offset = 12; offset + 8 <= size; ) {
+    const chunk = yield { offset, length: 8 + FORMAT_BYTES };
+    const view = viewOf(chunk);
+    const id = fourCC(chunk, 0);
+    const stated = view.getUint32(4, true);
     const body = offset + 8;
-    if (id === "ds64" && size >= 16 && body + 16 <= bytes.length) {
-      longDataSize = Number(view.getBigUint64(body + 8, true));
-    } else if (id === "fmt " && size >= 16 && body + size <= bytes.length) {
-      format = readFormat(view, body, size, name);
+    if (id === "ds64" && stated >= 16 && body + 16 <= size) {
+      longDataSize = Number(view.getBigUint64(16, true));
+    } else if (id === "fmt " && stated >= 16 && body + stated <= size) {
+      format = readFormat(view, 8, stated, name);
     } else if (id === "data") {
       if (!format) break;
-      return {
-        ...format,
-        dataOffset: body,
-        frames: countFrames(view, body, size, longDataSize, format, name),
-      };
+      const open = stated === UNKNOWN_SIZE || (stated === 0 && (riffSize === 0 || riffSize === UNKNOWN_SIZE));
+      const present = size - body;
+      const frames = countFrames(open ? (longDataSize ?? present) : stated, present, format, name);
+      return { ...format, dataOffset: body, frames };
     }
-    offset = nextChunk(bytes, body + size);
+    const end = body + stated;
+    offset = end % 2 === 0 ? end : end + padding(yield { offset: end, length: 9 });
   }
   const missing = format ? "data" : "fmt";
   throw new SoundspotError(
@@ -91,11 +135,24 @@ export function readWavHeader(bytes: Uint8Array, name = "The WAV data"): WavHead
  * ERR_INPUT when `start` is past the end; ERR_ABORTED.
  */
 export async function parseWav(bytes: Uint8Array, options: ParseWavOptions = {}): Promise<RawAudio> {
+  return readWavSamples(bytesInMemory(bytes), readWavHeader(bytes, options.name), options);
+}
+
+/**
+ * Decodes the samples that a header found, and reads no others.
+ *
+ * @throws {SoundspotError} ERR_MEDIA_DECODE for compressed formats, for bytes that are not there and
+ * for more samples than fit into memory; ERR_INPUT when `start` is past the end; ERR_ABORTED.
+ */
+export async function readWavSamples(
+  source: ByteSource,
+  header: WavHeader,
+  options: ParseWavOptions = {},
+): Promise<RawAudio> {
   const { name = "The WAV data", signal } = options;
-  const header = readWavHeader(bytes, name);
   const { channels, bytesPerSample, sampleRate, dataOffset } = header;
-  const read = sampleReader(viewOf(bytes), header);
-  if (!read) {
+  const reader = sampleReader(header);
+  if (!reader) {
     throw new SoundspotError(
       "ERR_MEDIA_DECODE",
       `${name} holds WAV format ${header.formatTag} with ${bytesPerSample * 8} bits, which is not plain PCM or float. ` +
@@ -103,17 +160,49 @@ export async function parseWav(bytes: Uint8Array, options: ParseWavOptions = {})
     );
   }
   const { first, count } = frameRange(header.frames, sampleRate, options, name);
+  if (channels * count > MAX_SAMPLES) {
+    throw new SoundspotError(
+      "ERR_MEDIA_DECODE",
+      `${name} has ${channels * count} samples, more than the ${MAX_SAMPLES} that are decoded at once. ` +
+        "Decode a part: give start and duration.",
+    );
+  }
+  throwIfAborted(signal);
   const samples = new Float32Array(channels * count);
-  await inSlices(count, Math.max(1, Math.floor(8192 / channels)), signal, (from, to) => {
+  const frameBytes = channels * bytesPerSample;
+  const slice = Math.max(1, Math.floor(8192 / channels));
+  const block = slice * Math.max(1, Math.floor(source.blockBytes / (slice * frameBytes)));
+  // A function of its own is compiled as a whole.
+  const convert = (from: number, to: number, done: number, read: (offset: number) => number) => {
     for (let frame = from; frame < to; frame++) {
-      let at = dataOffset + (first + frame) * channels * bytesPerSample;
+      let at = (frame - done) * frameBytes;
       for (let channel = 0; channel < channels; channel++) {
         samples[channel * count + frame] = read(at);
         at += bytesPerSample;
       }
     }
-  });
+  };
+  const pacer = new Pacer(signal);
+  for (let done = 0; done < count; done += block) {
+    const end = Math.min(count, done + block);
+    const bytes = await source.read(dataOffset + (first + done) * frameBytes, (end - done) * frameBytes);
+    if (bytes.length < (end - done) * frameBytes) throw cutOff(name, "its end is missing");
+    const read = reader(viewOf(bytes));
+    for (let from = done; from < end; from += slice) {
+      convert(from, Math.min(end, from + slice), done, read);
+      if (pacer.due) await pacer.rest();
+    }
+  }
   return { samples, sampleRate, channels };
+}
+
+/** Bytes that are there already. */
+export function bytesInMemory(bytes: Uint8Array): ByteSource {
+  return {
+    size: bytes.length,
+    blockBytes: Number.POSITIVE_INFINITY,
+    read: (offset, length) => bytes.subarray(offset, offset + length),
+  };
 }
 
 /**
@@ -266,54 +355,41 @@ function readFormat(view: DataView, body: number, size: number, name: string): F
   return { encoding, formatTag, bytesPerSample, channels, sampleRate };
 }
 
-function countFrames(
-  view: DataView,
-  body: number,
-  size: number,
-  longSize: number | undefined,
-  format: Format,
-  name: string,
-): number {
+function countFrames(stated: number, present: number, format: Format, name: string): number {
   if (format.encoding === "other") return 0;
-  const present = view.byteLength - body;
-  const riffSize = view.getUint32(4, true);
-  const open = size === UNKNOWN_SIZE || (size === 0 && (riffSize === 0 || riffSize === UNKNOWN_SIZE));
-  const stated = open ? (longSize ?? present) : size;
   if (stated > present) {
-    throw new SoundspotError(
-      "ERR_MEDIA_DECODE",
-      `${name} is cut off: its header promises ${stated} bytes of samples, ${present} are there. ` +
-        "Copy or download it again.",
-    );
+    throw cutOff(name, `its header promises ${stated} bytes of samples, ${present} are there`);
   }
   return Math.floor(stated / (format.channels * format.bytesPerSample));
 }
 
+function cutOff(name: string, how: string): SoundspotError {
+  return new SoundspotError("ERR_MEDIA_DECODE", `${name} is cut off: ${how}. Copy or download it again.`);
+}
+
 /** Chunks begin at even offsets, but some writers forget the padding byte. */
-function nextChunk(bytes: Uint8Array, end: number): number {
-  if (end % 2 === 0) return end;
-  const unpadded = isChunkId(bytes, end) && !isChunkId(bytes, end + 1);
-  return unpadded ? end : end + 1;
+function padding(next: Uint8Array): 0 | 1 {
+  return isChunkId(next, 0) && !isChunkId(next, 1) ? 0 : 1;
 }
 
 function isChunkId(bytes: Uint8Array, offset: number): boolean {
   return offset + 8 <= bytes.length && /^[A-Za-z0-9 _-]{4}$/.test(fourCC(bytes, offset));
 }
 
-function sampleReader(view: DataView, header: WavHeader): ((offset: number) => number) | undefined {
+function sampleReader(header: WavHeader): ((view: DataView) => (offset: number) => number) | undefined {
   switch (`${header.encoding}${header.bytesPerSample * 8}`) {
     case "pcm8":
-      return (at) => (view.getUint8(at) - 128) / 128;
+      return (view) => (at) => (view.getUint8(at) - 128) / 128;
     case "pcm16":
-      return (at) => view.getInt16(at, true) / 32768;
+      return (view) => (at) => view.getInt16(at, true) / 32768;
     case "pcm24":
-      return (at) => (view.getUint16(at, true) + view.getInt8(at + 2) * 65536) / 8388608;
+      return (view) => (at) => (view.getUint16(at, true) + view.getInt8(at + 2) * 65536) / 8388608;
     case "pcm32":
-      return (at) => view.getInt32(at, true) / 2147483648;
+      return (view) => (at) => view.getInt32(at, true) / 2147483648;
     case "float32":
-      return (at) => view.getFloat32(at, true);
+      return (view) => (at) => view.getFloat32(at, true);
     case "float64":
-      return (at) => view.getFloat64(at, true);
+      return (view) => (at) => view.getFloat64(at, true);
     default:
       return undefined;
   }

@@ -14,33 +14,34 @@ interface Owner {
   readonly started?: string;
 }
 
-/** Folders held by this process. */
+/** Lock files held by this process. */
 const held = new Set<string>();
 
 /**
- * Takes the lock `prepare.lock` of a folder. One whose process has ended is taken over.
- * @returns what gives it back.
- * @throws {SoundspotError} ERR_BUSY when another run holds it.
+ * Takes a lock of a folder, a file of this name. One whose process has ended is taken over.
+ * @returns what gives it back; never rejects.
+ * @throws {SoundspotError} ERR_BUSY when another run holds it; ERR_FILE_WRITE.
  */
-export async function lockFolder(folder: string): Promise<() => Promise<void>> {
-  const place = await realpath(folder);
-  const path = join(place, "prepare.lock");
-  if (held.has(place)) throw busy(path, "another run of this process");
-  held.add(place);
+export async function lockFolder(folder: string, name = "prepare.lock"): Promise<() => Promise<void>> {
+  const place = await writing(folder, () => realpath(folder));
+  const path = join(place, name);
+  if (held.has(path)) throw busy(path, "another run of this process");
+  held.add(path);
   const started = await startOf(process.pid);
   const id = randomUUID();
   const owner = { id, pid: process.pid, host: hostname(), ...(started === undefined ? {} : { started }) };
   try {
     await take(path, owner);
   } catch (error) {
-    held.delete(place);
+    held.delete(path);
     throw error;
   }
-  await removeLeftovers(place).catch(() => undefined); // they do no harm
+  await removeLeftovers(place, name).catch(() => undefined); // they do no harm
   return async () => {
     const now = await readOwner(path).catch(() => undefined);
-    if (now?.id === id) await rm(path, { force: true });
-    held.delete(place);
+    // One that cannot be removed is taken over when this process has ended.
+    if (now?.id === id) await rm(path, { force: true }).catch(() => undefined);
+    held.delete(path);
   };
 }
 
@@ -69,9 +70,9 @@ async function take(path: string, owner: Owner): Promise<void> {
 }
 
 /** What processes left that were ended while they took the lock, which takes milliseconds. */
-async function removeLeftovers(folder: string): Promise<void> {
+async function removeLeftovers(folder: string, lock: string): Promise<void> {
   for (const name of await readdir(folder)) {
-    if (!name.startsWith("prepare.lock.")) continue;
+    if (!name.startsWith(`${lock}.`)) continue;
     const path = join(folder, name);
     const owner = await readOwner(path).catch(() => undefined);
     const left = owner ? !(await isAtWork(owner)) : Date.now() - (await stat(path)).mtimeMs > 60_000;

@@ -7,9 +7,13 @@ export interface Written {
   readonly data: Float32Array;
 }
 
-/** Float32 tensors, one after the other. */
-export function writeSafetensors(path: string, tensors: readonly Written[]): void {
-  const header: Record<string, unknown> = {};
+/** Float32 tensors, one after the other, and text beside them. */
+export function writeSafetensors(
+  path: string,
+  tensors: readonly Written[],
+  metadata?: Readonly<Record<string, string>>,
+): void {
+  const header: Record<string, unknown> = metadata ? { __metadata__: metadata } : {};
   let at = 0;
   for (const { name, shape, data } of tensors) {
     header[name] = { dtype: "F32", shape, data_offsets: [at, at + data.byteLength] };

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { Model, storedConfig } from "../../model.js";
 import { native } from "../../native.js";
+import { storedTraining } from "../../trainer.js";
 
 interface Listed {
   readonly name: string;
@@ -56,9 +57,9 @@ async function run(file: string | undefined, flags: { tensors?: true; json?: tru
     config = storedConfig(metadata, file);
   }
   const parts = countParts(tensors);
-  const training = metadata["soundspot.training"];
   if (flags.json) {
-    const state = training === undefined ? {} : { training: JSON.parse(training) as unknown };
+    const training = file === undefined ? undefined : storedTraining(metadata, file);
+    const state = training === undefined ? {} : { training };
     const list = flags.tensors ? { tensors } : {};
     process.stdout.write(
       `${JSON.stringify({ file, parameters: parts, config, ...state, ...list }, null, 2)}\n`,
@@ -75,7 +76,7 @@ async function run(file: string | undefined, flags: { tensors?: true; json?: tru
     `  image decoder       ${millions(parts.imageDecoder)}`,
     `  audio decoder       ${millions(parts.audioDecoder)}`,
     `tensors               ${tensors.length}`,
-    `training state        ${training === undefined ? "none" : "yes"}`,
+    `training state        ${"soundspot.training" in metadata ? "yes" : "none"}`,
     `configuration         ${JSON.stringify(config)}`,
   ];
   if (flags.tensors) lines.push(...tensors.map(({ name, shape }) => `${name} [${shape.join(", ")}]`));

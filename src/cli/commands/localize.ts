@@ -34,7 +34,7 @@ export function register(program: Command): void {
     .option("--spectrogram <file>", "spectrogram with the audio attention, .png or .jpg", picturePath)
     .option(
       "--at <seconds>",
-      "frame of the video, heard with the sound around it; default the middle with all sound",
+      "frame of the video, heard with the sound around it; default the middle",
       numberFrom(0),
     )
     .addOption(
@@ -63,10 +63,22 @@ async function write(path: string, content: Buffer): Promise<void> {
   });
 }
 
-async function run(picture: string, sound: string | undefined, flags: Flags): Promise<void> {
-  if (sound === undefined && /\.(png|jpe?g|webp|gif|avif|tiff?|bmp)$/i.test(picture)) {
-    throw new SoundspotError("ERR_INPUT", `${picture} is a picture. Give its sound as second argument.`);
+/** @throws {SoundspotError} ERR_CONFIG, before any file is read. */
+function checkUsage(picture: string, sound: string | undefined, { at, refine, objectness }: Flags): void {
+  const wrong = (message: string) => new SoundspotError("ERR_CONFIG", message);
+  if (sound === undefined && /\.(png|jpe?g|webp|gif|avif|tiff?|bmp|svg)$/i.test(picture)) {
+    throw wrong(`${picture} is a picture. Give its sound as second argument.`);
   }
+  if (sound !== undefined && at !== undefined) {
+    throw wrong("--at is a moment of a video. Leave it out beside a picture and its sound.");
+  }
+  if ((refine === "ogl" || refine === "combined") && objectness === undefined) {
+    throw wrong(`--refine ${refine} needs --objectness resnet18.pth.`);
+  }
+}
+
+async function run(picture: string, sound: string | undefined, flags: Flags): Promise<void> {
+  checkUsage(picture, sound, flags);
   const input: LocalizeInput =
     sound === undefined
       ? { video: picture, ...(flags.at === undefined ? {} : { at: flags.at }) }
