@@ -1,5 +1,8 @@
 /** Predicted false negatives by themselves, for analysis and tests (section 1.6). */
+import type { Embedding } from "./embeddings.js";
+import { SoundspotError, throwIfAborted } from "./errors.js";
 import { native } from "./native.js";
+import { permutation } from "./random.js";
 import type { TensorData } from "./types.js";
 
 /**
@@ -16,4 +19,116 @@ export async function falseNegatives(
     data[2 * i] as number,
     data[2 * i + 1] as number,
   ]);
+}
+
+export interface ExclusionOptions {
+  /** Neighbours; default the paper's 20. */
+  readonly k?: number;
+  /** Samples that are compared with each other, as a batch of training is; default the paper's 256. */
+  readonly batchSize?: number;
+}
+
+/** What the contrastive loss would have left out, had these samples been its batches. */
+export interface Exclusions {
+  readonly k: number;
+  readonly batchSize: number;
+  /** Unordered pairs that are predicted false negatives. */
+  readonly pairs: number;
+  /** Share of them whose samples have one class: of these the prediction is right. NaN without pairs. */
+  readonly sameClass: number;
+  /** The same share among all pairs of the batches: what a guess would reach. */
+  readonly sameClassOfAll: number;
+  /** Samples every two of which were excluded, by id; the 50 largest groups. */
+  readonly groups: readonly { readonly ids: readonly string[]; readonly sameClass: number }[];
+}
+
+const GROUPS = 50;
+
+/**
+ * @internal Predicted false negatives among samples in random batches of nearly one size (seed 0); undefined when there
+ * are not more than twice k samples, of which most would be everyone's neighbours.
+ */
+export async function exclusionsAmong(
+  embeddings: readonly Embedding[],
+  { k = 20, batchSize = 256 }: ExclusionOptions,
+  signal: AbortSignal | undefined,
+): Promise<Exclusions | undefined> {
+  for (const [name, value] of Object.entries({ k, batchSize })) {
+    if (Number.isSafeInteger(value) && value >= 1) continue;
+    throw new SoundspotError(
+      "ERR_INPUT",
+      `falseNegatives.${name} must be an integer of at least 1; it was ${value}.`,
+    );
+  }
+  if (embeddings.length <= 2 * k) return undefined;
+  const order = Array.from(permutation(embeddings.length, 0, 0), (place) => embeddings[place] as Embedding);
+  const batches = Math.ceil(order.length / batchSize);
+  let [pairs, same, all, sameOfAll] = [0, 0, 0, 0];
+  const groups: Exclusions["groups"][number][] = [];
+  for (let b = 0; b < batches; b++) {
+    throwIfAborted(signal);
+    const batch = order.slice(
+      Math.round((b * order.length) / batches),
+      Math.round(((b + 1) * order.length) / batches),
+    );
+    const found = await falseNegatives(
+      { image: matrixOf(batch, "image"), audio: matrixOf(batch, "audio") },
+      k,
+    );
+    const once = found.filter(([i, j]) => i < j);
+    pairs += once.length;
+    same += once.filter(([i, j]) => batch[i]?.label === batch[j]?.label).length;
+    all += (batch.length * (batch.length - 1)) / 2;
+    sameOfAll += pairsOfOneClass(batch);
+    for (const members of groupsOf(batch.length, found)) {
+      const some = members.map((i) => batch[i] as Embedding);
+      groups.push({
+        ids: some.map(({ id }) => id),
+        sameClass: pairsOfOneClass(some) / ((some.length * (some.length - 1)) / 2),
+      });
+    }
+  }
+  return {
+    k,
+    batchSize,
+    pairs,
+    sameClass: same / pairs,
+    sameClassOfAll: sameOfAll / all,
+    groups: groups.sort((a, b) => b.ids.length - a.ids.length).slice(0, GROUPS),
+  };
+}
+
+function matrixOf(rows: readonly Embedding[], modality: "image" | "audio"): TensorData {
+  const width = rows[0]?.[modality].length ?? 0;
+  const data = new Float32Array(rows.length * width);
+  for (const [i, row] of rows.entries()) data.set(row[modality], i * width);
+  return { data, shape: [rows.length, width] };
+}
+
+function pairsOfOneClass(samples: readonly { readonly label: string }[]): number {
+  const counts = new Map<string, number>();
+  for (const { label } of samples) counts.set(label, (counts.get(label) ?? 0) + 1);
+  return [...counts.values()].reduce((sum, count) => sum + (count * (count - 1)) / 2, 0);
+}
+
+/** Disjoint groups of two and more, every two of whom are a pair: grown greedily from those with the most pairs. */
+function groupsOf(count: number, pairs: readonly (readonly [number, number])[]): number[][] {
+  const partners = Array.from({ length: count }, () => new Set<number>());
+  for (const [i, j] of pairs) partners[i]?.add(j);
+  const size = (i: number) => partners[i]?.size ?? 0;
+  const byPairs = Array.from({ length: count }, (_, i) => i).sort((a, b) => size(b) - size(a) || a - b);
+  const free = new Set(byPairs);
+  const groups: number[][] = [];
+  for (const first of byPairs) {
+    if (!free.has(first)) continue;
+    const members = [first];
+    for (const other of byPairs) {
+      if (other === first || !free.has(other)) continue;
+      if (members.every((member) => partners[member]?.has(other))) members.push(other);
+    }
+    if (members.length < 2) continue;
+    for (const member of members) free.delete(member);
+    groups.push(members);
+  }
+  return groups;
 }

@@ -14,16 +14,20 @@ export type { Dataset, MissingSample, Sample } from "./datasets/dataset.js";
 export * as datasets from "./datasets/index.js";
 export { type ErrorCode, SoundspotError } from "./errors.js";
 export {
+  type AreaScores,
+  type ClassScores,
   type EvaluateOptions,
   type Evaluation,
   type ExtendedScores,
   evaluate,
+  type GroupScores,
   type MapName,
   type MapScore,
   type MapScores,
   type SampleScore,
+  type SourcesScores,
 } from "./evaluate.js";
-export { falseNegatives } from "./false-negatives.js";
+export { type ExclusionOptions, type Exclusions, falseNegatives } from "./false-negatives.js";
 export { type LocalizeOptions, localize, type OverlayOptions, type Spot, type SpotBox } from "./localize.js";
 export * as metrics from "./metrics/index.js";
 export { type Encoding, type ImageWeightsReport, type LoadOptions, Model } from "./model.js";
@@ -38,7 +42,13 @@ export {
 } from "./preparation/prepare-videos.js";
 export { type LocalizeInput, preprocess } from "./prepare.js";
 export { type Preset, type PresetName, presets } from "./presets.js";
-export { type Retrieval, type RetrievalRun, type RetrieveOptions, retrieve } from "./retrieve.js";
+export {
+  type Retrieval,
+  type RetrievalRun,
+  type RetrieveOptions,
+  retrieve,
+  type SampleRetrieval,
+} from "./retrieve.js";
 export {
   type EpochEvent,
   type StepEvent,

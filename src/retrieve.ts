@@ -1,10 +1,11 @@
 /** Cross-modal retrieval: which pictures go with a sound, and which sounds with a picture (section 1.10). */
 import { loadBatches, type SkippedSample } from "./batches.js";
 import type { Dataset, MissingSample } from "./datasets/dataset.js";
+import { type Embedding, Embeddings } from "./embeddings.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
 import { localizePrepared } from "./localize.js";
 import { type BootstrapOptions, bootstrapInterval } from "./metrics/bootstrap.js";
-import { hitRanks } from "./metrics/retrieval.js";
+import { firstHits, nearestNeighbours } from "./metrics/retrieval.js";
 import type { Model } from "./model.js";
 
 /** R@1, R@5, R@10, each in [0, 1]. */
@@ -40,52 +41,69 @@ export interface RetrieveOptions {
 export interface RetrievalRun extends Retrieval {
   readonly dataset: string;
   readonly samples: number;
+  /** Samples left out because nothing in their picture makes the sound. */
+  readonly silent: number;
   readonly missing: readonly MissingSample[];
   readonly skipped: readonly SkippedSample[];
 }
 
-interface Embedding {
-  readonly image: Float32Array;
-  readonly audio: Float32Array;
-  readonly label: string | undefined;
-  /** What is drawn together in the bootstrap. */
-  readonly clip: string;
+/** What one sample finds, and where the first of its class is among it. */
+export interface SampleRetrieval {
+  /** Ids of the ten nearest pictures of its sound, and of the ten nearest sounds of its picture, nearest first. */
+  readonly pictures: readonly string[];
+  readonly sounds: readonly string[];
+  /** Place, from 1, of the first of its class among them; absent when none of the ten is. */
+  readonly pictureRank?: number;
+  readonly soundRank?: number;
 }
 
-/** @internal Recall among embeddings; undefined where one has no label. */
+/** @internal Recall among embeddings, and what each of them finds, by id. */
 export async function retrievalOf(
   embeddings: readonly Embedding[],
   bootstrap: RetrieveOptions["bootstrap"],
   signal: AbortSignal | undefined,
-): Promise<Retrieval | undefined> {
+): Promise<{ readonly retrieval: Retrieval; readonly found: ReadonlyMap<string, SampleRetrieval> }> {
   const labels = embeddings.map(({ label }) => label);
-  if (embeddings.length === 0 || !labels.every((label): label is string => label !== undefined)) {
-    return undefined;
-  }
+  const groups = embeddings.map(({ group }) => group);
   const images = embeddings.map(({ image }) => image);
   const sounds = embeddings.map(({ audio }) => audio);
-  const groups = embeddings.map(({ clip }) => clip);
   const deepest = Math.max(...recallRanks);
   const direction = async (queries: readonly Float32Array[], gallery: readonly Float32Array[]) => {
-    const ranks = await hitRanks(queries, gallery, labels, deepest, signal);
-    const intervals = [];
+    const neighbours = await nearestNeighbours(queries, gallery, deepest, signal);
+    const ranks = firstHits(neighbours, labels);
+    const recalls: number[] = [];
+    const intervals: (readonly [number, number])[] = [];
     for (const k of recallRanks) {
-      const hits: number[] = Array.from(ranks, (rank) => (rank <= k ? 1 : 0));
-      if (bootstrap === false) intervals.push({ estimate: hits.reduce((a, b) => a + b, 0) / hits.length });
-      else intervals.push(await bootstrapInterval(hits, { ...bootstrap, groups, signal }));
+      const hits: number[] = ranks.map((rank) => (rank <= k ? 1 : 0));
+      recalls.push(hits.reduce((a, b) => a + b, 0) / hits.length);
+      if (bootstrap === false) continue;
+      const { low, high } = await bootstrapInterval(hits, { ...bootstrap, groups, signal });
+      intervals.push([low, high]);
     }
-    return intervals;
+    const ids = neighbours.map((found) => found.map((i) => (embeddings[i] as Embedding).id));
+    return { recalls, intervals, ranks, ids };
   };
   const there = await direction(sounds, images);
   const back = await direction(images, sounds);
-  const ends = (list: typeof there) =>
-    list.map((each) =>
-      "low" in each ? ([each.low, each.high] as const) : ([Number.NaN, Number.NaN] as const),
-    );
+  const found = embeddings.map(({ id }, i) => {
+    const [pictureRank, soundRank] = [there.ranks[i] as number, back.ranks[i] as number];
+    const own: SampleRetrieval = {
+      pictures: there.ids[i] ?? [],
+      sounds: back.ids[i] ?? [],
+      ...(Number.isFinite(pictureRank) ? { pictureRank } : {}),
+      ...(Number.isFinite(soundRank) ? { soundRank } : {}),
+    };
+    return [id, own] as const;
+  });
   return {
-    audioToImage: there.map(({ estimate }) => estimate),
-    imageToAudio: back.map(({ estimate }) => estimate),
-    ...(bootstrap === false ? {} : { intervals: { audioToImage: ends(there), imageToAudio: ends(back) } }),
+    retrieval: {
+      audioToImage: there.recalls,
+      imageToAudio: back.recalls,
+      ...(bootstrap === false
+        ? {}
+        : { intervals: { audioToImage: there.intervals, imageToAudio: back.intervals } }),
+    },
+    found: new Map(found),
   };
 }
 
@@ -99,9 +117,9 @@ export async function retrievalOf(
 export async function retrieve(options: RetrieveOptions): Promise<RetrievalRun> {
   const { model, data, signal } = options;
   const total = Math.min(options.limit ?? data.length, data.length);
-  const targetLength = model.config.targetSlots * model.config.dim;
   const skipped: SkippedSample[] = [];
-  const embeddings: Embedding[] = [];
+  const embeddings = new Embeddings(model.config);
+  let [samples, silent] = [0, 0];
   const batches = loadBatches(
     {
       data,
@@ -122,6 +140,9 @@ export async function retrieve(options: RetrieveOptions): Promise<RetrievalRun> 
         `Sample ${unlabelled.sample.id} of ${data.name} has no label. Retrieval needs the class of every sample.`,
       );
     }
+    silent += batch.length - heard.length;
+    samples += heard.length;
+    if (heard.length === 0) continue;
     const spots = await localizePrepared(
       model,
       heard.map(({ prepared }) => prepared),
@@ -129,24 +150,13 @@ export async function retrieve(options: RetrieveOptions): Promise<RetrievalRun> 
       { precision: options.precision ?? "float32", sizes: heard.map(() => [1, 1] as const) },
     );
     for (const [i, { slots }] of spots.entries()) {
-      const { sample } = heard[i] as (typeof heard)[number];
-      embeddings.push({
-        image: slots.image.data.slice(0, targetLength),
-        audio: slots.audio.data.slice(0, targetLength),
-        label: sample.label,
-        clip: sample.clip ?? sample.id,
-      });
+      embeddings.add((heard[i] as (typeof heard)[number]).sample, slots);
     }
     throwIfAborted(signal);
-    options.onProgress?.(embeddings.length + skipped.length, total);
+    options.onProgress?.(samples + silent + skipped.length, total);
   }
-  const scores = await retrievalOf(embeddings, options.bootstrap, signal);
-  if (!scores) throw new SoundspotError("ERR_DATASET", `${data.name} has no sample that could be used.`);
-  return {
-    dataset: data.name,
-    samples: embeddings.length,
-    ...scores,
-    missing: data.missing ?? [],
-    skipped,
-  };
+  if (!embeddings.rows)
+    throw new SoundspotError("ERR_DATASET", `${data.name} has no sample that could be used.`);
+  const { retrieval } = await retrievalOf(embeddings.rows, options.bootstrap, signal);
+  return { dataset: data.name, samples, silent, ...retrieval, missing: data.missing ?? [], skipped };
 }

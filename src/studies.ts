@@ -1,11 +1,11 @@
 /** Ablations by name: what the paper varies, and the objectives that the method is compared with here. */
-import type { ModelOptions, TrainOptions } from "./config.js";
+import type { ModelOptions, TrainConfig, TrainOptions } from "./config.js";
 
 export interface Variant {
   readonly name: string;
   readonly model?: ModelOptions;
-  /** Over the preset; a loss named here replaces the preset's of that name. */
-  readonly train?: TrainOptions;
+  /** Over the recipe, or made from it; a loss named here replaces the recipe's of that name. */
+  readonly train?: TrainOptions | ((recipe: TrainConfig) => TrainOptions);
 }
 
 export interface Study {
@@ -14,6 +14,9 @@ export interface Study {
 }
 
 type Losses = NonNullable<TrainOptions["losses"]>;
+
+/** The paper's k, for a recipe that excludes nothing. */
+const NEIGHBOURS = 20;
 
 /** Losses switched off by name. */
 const without = (...names: readonly string[]): Losses =>
@@ -36,6 +39,16 @@ const lossSubsets = Array.from({ length: 2 ** optional.length }, (_, bits): Vari
 
 export const studies: Readonly<Record<string, Study>> = {
   losses: { title: "Which losses (table 5)", variants: lossSubsets },
+  exclusion: {
+    title: "False negatives excluded or not",
+    variants: [
+      {
+        name: "with exclusion",
+        train: ({ falseNegatives: { k, from } }) => ({ falseNegatives: { k: k || NEIGHBOURS, from } }),
+      },
+      { name: "without exclusion", train: { falseNegatives: { k: 0 } } },
+    ],
+  },
   "initial-slots": {
     title: "Shared or separate initial slots (table 6)",
     variants: [
@@ -76,6 +89,17 @@ export const studies: Readonly<Record<string, Study>> = {
       model: { targetSlots, offTargetSlots },
     })),
   },
+  stride: {
+    title: "Image stride, with and without matching",
+    variants: ([32, 16] as const).flatMap((imageStride): Variant[] => [
+      { name: `stride ${imageStride}`, model: { imageStride } },
+      {
+        name: `stride ${imageStride}, without matching`,
+        model: { imageStride },
+        train: { losses: without("matching") },
+      },
+    ]),
+  },
   objectives: {
     title: "Objectives",
     variants: [
@@ -95,3 +119,23 @@ export const studies: Readonly<Record<string, Study>> = {
     ],
   },
 };
+
+/** What a variant changes in a recipe. */
+function changesOf({ train = {} }: Variant, recipe: TrainConfig): TrainOptions {
+  return typeof train === "function" ? train(recipe) : train;
+}
+
+/** The recipe of a variant, complete. */
+export function recipeOf(variant: Variant, recipe: TrainConfig): TrainOptions {
+  const changes = changesOf(variant, recipe);
+  return { ...recipe, ...changes, losses: { ...recipe.losses, ...changes.losses } };
+}
+
+/** Of a study that varies losses: those that the recipe has besides, in every variant, whatever it is called. */
+export function keptLosses({ variants }: Study, recipe: TrainConfig): string[] {
+  const varied = new Set(variants.flatMap((variant) => Object.keys(changesOf(variant, recipe).losses ?? {})));
+  if (varied.size === 0) return [];
+  return Object.entries(recipe.losses)
+    .filter(([name, { weight }]) => weight > 0 && name !== "contrastive" && !varied.has(name))
+    .map(([name]) => name);
+}

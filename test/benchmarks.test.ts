@@ -340,11 +340,20 @@ describe("avsbench", () => {
     await putClip("z", [1, 2, 3, 4], black(1, 1));
     const metadata = put("s4.csv", s4);
     const training = await avsbench({ root: folder, metadata, subset: "s4", split: "train" });
+    const scored = await avsbench({
+      root: folder,
+      metadata,
+      subset: "s4",
+      split: "train",
+      frames: "annotated",
+    });
+    expect([scored.length, (await scored.load(0)).id]).toEqual([1, "y_1"]);
     expect(training).toMatchObject({ length: 5, missing: [] });
     expect(sum((await training.load(0)).truth)).toBe(224 * 224);
     expect("truth" in (await training.load(1))).toBe(false);
     const all = await avsbench({ root: folder, metadata, subset: "s4", split: "all" });
-    expect(all.length).toBe(9);
+    expect(all.length).toBe(5); // of y the one frame that has a mask
+    expect("truth" in (await all.load(0))).toBe(true);
     expect(all.missing?.map(({ id }) => id)).toEqual(["x_1_1", "x_1_2", "x_1_3", "x_1_4", "x_1_5", "z_5"]);
     expect(all.missing?.[5]?.files).toEqual([resolve(folder, "gt_masks/z_5.png")]);
     await expect(avsbench({ root: folder, metadata, subset: "s4" })).rejects.toMatchObject({

@@ -9,6 +9,7 @@ import {
   type Dataset,
   datasets,
   evaluate,
+  falseNegatives,
   Model,
   metrics,
   Objectness,
@@ -133,6 +134,107 @@ describe("evaluate", () => {
     expect(scores.audio.ciou).toBe(5 / 6);
   });
 
+  it("leaves out pictures of which a source was not scored, and counts them", async () => {
+    const whole = { data: new Uint8Array(1600).fill(1), width: 40, height: 40 };
+    // Picture 0 has both of its sources, picture 1 lost one, picture 2 does not say how many it has.
+    const data = bars(4, (i) => ({
+      picture: String(i < 2 ? 0 : i - 1),
+      ...(i < 3 ? { sources: 2 } : {}),
+      mask: whole,
+    }));
+    const { interactive } = await evaluate({ model, data, threshold: 0 });
+    expect(interactive?.audio).toMatchObject({ pictures: 2, incomplete: 1, iiou: 1 });
+    expect(interactive?.audio?.intervals?.iiou).toEqual([1, 1]);
+    expect(interactive?.audio?.intervals?.auc[0]).toBeCloseTo(1, 12);
+  });
+
+  it("breaks scores down by class and by area", async () => {
+    const wide = (i: number) => ({ boxes: [{ x: 0, y: 0, width: 4 + 3 * i, height: 40 }] });
+    const scores = await evaluate({ model, data: bars(12, wide), threshold: 0.4, bootstrap: false });
+    const { perClass = [], perArea, perSample } = scores;
+    expect(perClass.map(({ label, samples }) => [label, samples])).toEqual([
+      ["0", 3],
+      ["1", 3],
+      ["2", 3],
+      ["3", 3],
+    ]);
+    const average = (values: readonly (number | undefined)[]) =>
+      values.reduce((sum: number, value) => sum + (value ?? 0), 0) / values.length;
+    const ones = perSample.filter(({ label }) => label === "1");
+    expect(perClass[1]?.maps.audio?.meanIou).toBeCloseTo(average(ones.map(({ audio }) => audio?.iou)), 12);
+    expect(perClass[1]?.audioToImage).toBeCloseTo(
+      average(ones.map(({ retrieval }) => (retrieval?.pictureRank === 1 ? 1 : 0))),
+      12,
+    );
+    expect(perArea.map(({ from, to, samples }) => [from, to, samples])).toEqual([
+      [4 / 40, 10 / 40, 3],
+      [13 / 40, 19 / 40, 3],
+      [22 / 40, 28 / 40, 3],
+      [31 / 40, 37 / 40, 3],
+    ]);
+    const largest = perSample.slice(9).map(({ iqr }) => iqr?.iou);
+    expect(perArea[3]?.maps.iqr?.meanIou).toBeCloseTo(average(largest), 12);
+    // The wrong class that its sounds find first most often.
+    for (const { label, confusedWith } of perClass) {
+      const firsts = perSample
+        .filter((sample) => sample.label === label)
+        .map(({ retrieval }) => String(Number(retrieval?.pictures[0]) % 4))
+        .filter((other) => other !== label);
+      const counts = [...new Set(firsts)].map((other) => firsts.filter((each) => each === other).length);
+      expect(confusedWith?.share).toBe(counts.length ? Math.max(...counts) / 3 : undefined);
+      if (confusedWith) expect(firsts).toContain(confusedWith.label);
+    }
+  });
+
+  it("predicts the false negatives that training would", async () => {
+    const data = bars(30);
+    const { exclusions } = await evaluate({
+      model,
+      data,
+      bootstrap: false,
+      falseNegatives: { k: 4, batchSize: 30 },
+    });
+    const inputs = await Promise.all(Array.from({ length: 30 }, (_, i) => bar(i)));
+    const { imageSlots, audioSlots } = await model.encode(inputs);
+    const targets = ({ data: all, shape }: { data: Float32Array; shape: readonly number[] }) => {
+      const [count = 0, slots = 0, dim = 0] = shape;
+      const rows = Array.from({ length: count }, (_, i) => [
+        ...all.subarray(i * slots * dim, i * slots * dim + dim),
+      ]);
+      return { data: Float32Array.from(rows.flat()), shape: [count, dim] };
+    };
+    const pairs = (
+      await falseNegatives({ image: targets(imageSlots), audio: targets(audioSlots) }, 4)
+    ).filter(([i, j]) => i < j);
+    expect(exclusions?.pairs).toBe(pairs.length);
+    expect(exclusions?.sameClass).toBeCloseTo(
+      pairs.filter(([i, j]) => i % 4 === j % 4).length / pairs.length,
+      12,
+    );
+    const excluded = new Set(pairs.map(([i, j]) => `${i} ${j}`));
+    for (const { ids } of exclusions?.groups ?? []) {
+      expect(ids.length).toBeGreaterThanOrEqual(2);
+      for (const a of ids) {
+        for (const b of ids) if (Number(a) < Number(b)) expect(excluded).toContain(`${a} ${b}`);
+      }
+    }
+    expect((await evaluate({ model, data, bootstrap: false })).exclusions).toBeUndefined(); // 30 are too few for 20
+    await expect(evaluate({ model, data, bootstrap: false, falseNegatives: { k: 0 } })).rejects.toMatchObject(
+      { code: "ERR_INPUT" },
+    );
+  });
+
+  it("gives AVSBench's F an interval over whole clips", async () => {
+    const data = bars(12, (i) => ({ clip: String(Math.floor(i / 4)) }));
+    const { audio, extended } = await evaluate({ model, data });
+    const [low, high] = audio.intervals?.maxF ?? [1, 0];
+    expect(low).toBeLessThanOrEqual(audio.maxF);
+    expect(high).toBeGreaterThanOrEqual(audio.maxF - 0.05);
+    expect(low).toBeLessThan(high);
+    expect(extended).toBeUndefined();
+    expect((await evaluate({ model, data: bars(3) })).audio.intervals?.maxF).toBeUndefined();
+  });
+
   it("blends objectness from an ImageNet ResNet-18", async () => {
     using objectness = await Objectness.load(await resnetFile());
     const scores = await evaluate({ model, data: bars(3), objectness });
@@ -212,6 +314,47 @@ describe("retrieve", () => {
     expect(alone.audioToImage).toEqual([share(0), share(1), share(2)]);
   });
 
+  it("takes the mean cosine over several target slots", async () => {
+    using several = await Model.create({ ...tiny, targetSlots: 2 }, { seed: 4 });
+    // Slots of very different lengths: the long one must not decide alone.
+    const scaled = (await several.parameters()).map((each) =>
+      /slots_mu|init|slot/.test(each.name)
+        ? { ...each, data: each.data.map((v, i) => v * (i % 2 ? 9 : 0.2)) }
+        : each,
+    );
+    await several.setParameters(scaled);
+    const inputs = await Promise.all(Array.from({ length: 12 }, (_, i) => bar(i)));
+    const { imageSlots, audioSlots } = await several.encode(inputs);
+    const [, slots = 0, dim = 0] = imageSlots.shape;
+    const cosine = (i: number, j: number, slot: number) => {
+      const a = audioSlots.data.subarray((i * slots + slot) * dim, (i * slots + slot + 1) * dim);
+      const b = imageSlots.data.subarray((j * slots + slot) * dim, (j * slots + slot + 1) * dim);
+      const dot = (x: Float32Array, y: Float32Array) =>
+        x.reduce((sum, v, d) => sum + v * (y[d] as number), 0);
+      return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
+    };
+    const { perSample } = await evaluate({ model: several, data: bars(12), bootstrap: false });
+    for (const [i, { retrieval }] of perSample.entries()) {
+      const ranked = Array.from({ length: 12 }, (_, j) => ({
+        j,
+        score: (cosine(i, j, 0) + cosine(i, j, 1)) / 2,
+      }))
+        .sort((a, b) => b.score - a.score)
+        .slice(0, 10)
+        .map(({ j }) => String(j));
+      expect(retrieval?.pictures).toEqual(ranked);
+    }
+  });
+
+  it("passes over sounds of nothing in the picture, whole batches of them too", async () => {
+    const data = bars(12, (i) => (i < 8 ? {} : { sounding: false }));
+    const found = await retrieve({ model, data, batchSize: 4, bootstrap: false });
+    expect(found).toMatchObject({ samples: 8, silent: 4 });
+    expect(found.audioToImage).toEqual(
+      (await retrieve({ model, data: bars(8), bootstrap: false })).audioToImage,
+    );
+  });
+
   it("refuses data without labels", async () => {
     const { label, ...rest } = bar(0);
     const data: Dataset = { name: "unlabelled", length: 1, load: async () => rest };
@@ -272,7 +415,21 @@ describe("soundspot evaluate", () => {
     expect(scores.samples).toBe(6);
     expect(readFileSync(join(output, "samples.csv"), "utf8").split("\n")).toHaveLength(8);
     expect(readFileSync(join(output, "classes.csv"), "utf8")).toMatch(/^label,samples,audio_ciou/);
-    expect(readFileSync(join(output, "report.html"), "utf8")).toContain("data:image/png;base64");
+    const html = readFileSync(join(output, "report.html"), "utf8");
+    expect(html).toContain("data:image/png;base64");
+    expect([...html.matchAll(/<h2>(.*?)<\/h2>/g)].map(([, title]) => title)).toEqual(
+      expect.arrayContaining([
+        "Success over thresholds",
+        "By the area of what sounds",
+        "By class",
+        "Best samples",
+        "Median samples",
+        "Worst samples",
+        "Attention of target and off-target slots",
+        "Pictures that sounds find",
+        "Sounds that pictures find",
+      ]),
+    );
 
     const fail = await soundspot("evaluate", checkpoint, "--data", scenes, "--fail-under", "audio.auc=99.9");
     expect(fail.code).toBe(1);

@@ -6,6 +6,8 @@ import {
   bestF1,
   bootstrapInterval,
   bootstrapStatistic,
+  byArea,
+  byLabel,
   ciou,
   type ExtendedScore,
   FCurve,
@@ -17,9 +19,9 @@ import {
   iou,
   localizationAccuracy,
   meanInside,
+  nearestNeighbours,
   operatingPoints,
   recallAt,
-  scoresByClass,
   successCurve,
   successRate,
   successThresholds,
@@ -383,19 +385,28 @@ describe("interactive IoU", () => {
   });
 });
 
-describe("scores by class", () => {
-  it("gives each class its size and means", () => {
-    const records = [
-      { label: "dog", audio: 0.2, image: 1 },
-      { label: "cat", audio: 0.5 },
-      { label: "dog", audio: 0.4 },
-      { audio: 0.9, image: 0.9 },
-    ];
-    expect(scoresByClass(records, ["audio", "image"])).toEqual([
-      { label: "cat", samples: 1, means: { audio: 0.5, image: Number.NaN } },
-      { label: "dog", samples: 2, means: { audio: expect.closeTo(0.3, 12), image: 1 } },
+describe("groups of samples", () => {
+  it("are classes in order, without what has no label", () => {
+    const samples = [{ label: "dog", id: 1 }, { label: "cat", id: 2 }, { id: 3 }, { label: "dog", id: 4 }];
+    expect(byLabel(samples)).toEqual([
+      { label: "cat", samples: [samples[1]] },
+      { label: "dog", samples: [samples[0], samples[3]] },
     ]);
-    expect(scoresByClass([], ["audio"])).toEqual([]);
+    expect(byLabel([])).toEqual([]);
+  });
+
+  it("are quarters by area of nearly one size, the smallest first", () => {
+    const areas = [0.5, 0.1, 0.4, 0.2, 0.3, 0.6].map((area) => ({ area }));
+    const quarters = byArea([...areas, {}]);
+    expect(quarters.map(({ samples }) => samples.length)).toEqual([2, 1, 2, 1]);
+    expect(quarters.map(({ from, to }) => [from, to])).toEqual([
+      [0.1, 0.2],
+      [0.3, 0.3],
+      [0.4, 0.5],
+      [0.6, 0.6],
+    ]);
+    expect(byArea([{ area: 0.2 }])).toHaveLength(1);
+    expect(byArea([{}])).toEqual([]);
   });
 });
 
@@ -438,6 +449,45 @@ describe("recall at K", () => {
       [50, 60],
     ]);
     expect(await recallAt(queries, gallery, ["a", "b"], [1])).toEqual([1]);
+  });
+
+  it("lists the nearest by cosine, over a gallery of many tiles", async () => {
+    const draw = uniform(11);
+    const dim = 5;
+    const gallery = vectors(Array.from({ length: 9000 }, () => numbers(dim, () => draw() - 0.5)));
+    const queries = vectors(Array.from({ length: 7 }, () => numbers(dim, () => draw() - 0.5)));
+    const length = (v: Float32Array) => Math.hypot(...v);
+    const plain = queries.map((query) =>
+      gallery
+        .map((row, j) => ({
+          j,
+          cosine: row.reduce((s, x, d) => s + x * (query[d] as number), 0) / length(row),
+        }))
+        .sort((a, b) => b.cosine - a.cosine)
+        .slice(0, 12)
+        .map(({ j }) => j),
+    );
+    expect(await nearestNeighbours(queries, gallery, 12)).toEqual(plain);
+    expect(plain.flat().some((j) => j >= 4096)).toBe(true);
+  });
+
+  it("gives what there is of a small gallery, and refuses what it cannot rank", async () => {
+    const two = vectors([
+      [0, 1],
+      [1, 0],
+    ]);
+    expect(await nearestNeighbours(two, two, 10)).toEqual([
+      [0, 1],
+      [1, 0],
+    ]);
+    expect(await nearestNeighbours(two, [], 3)).toEqual([[], []]);
+    expect(await nearestNeighbours([], two, 3)).toEqual([]);
+    for (const depth of [0, 1.5, Number.NaN]) {
+      await expect(nearestNeighbours(two, two, depth)).rejects.toMatchObject({ code: "ERR_INPUT" });
+    }
+    await expect(nearestNeighbours(two, vectors([[1, 2, 3]]), 1)).rejects.toMatchObject({
+      code: "ERR_SHAPE",
+    });
   });
 
   it("never finds a vector that holds NaN", async () => {
@@ -483,6 +533,26 @@ describe("recall at K", () => {
     expect(recalls).toEqual(plain);
     expectFalling([...recalls].reverse());
     expect(recalls.at(-1)).toBe(1); // its own pair is among all of them
+  });
+});
+
+describe("F of sets that are put together", () => {
+  it("is F of all their frames", () => {
+    const draw = uniform(5);
+    const all = new FCurve();
+    const together = new FCurve();
+    for (let part = 0; part < 3; part++) {
+      const own = new FCurve();
+      for (let frame = 0; frame < 4; frame++) {
+        const map = numbers(50, draw);
+        const mask = numbers(50, () => (draw() < 0.3 ? 1 : 0));
+        all.add(map, mask);
+        own.add(map, mask);
+      }
+      together.addAll(own);
+    }
+    expect(together.frames).toBe(all.frames);
+    expect(together.max()).toBeCloseTo(all.max(), 12);
   });
 });
 

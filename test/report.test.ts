@@ -106,6 +106,24 @@ describe("panels", () => {
     );
   });
 
+  it("outlines each slot in its colour, and a flat one not at all", async () => {
+    const data = new Float32Array(3 * 4 * 4).fill(0.5);
+    data.fill(0, 0, 16).fill(1, 0, 8); // the first slot: the upper half
+    data.fill(0.2, 16, 32).fill(0.8, 16, 24).fill(0.2, 16, 20); // the second: the second row
+    const out = await renderPanels(greyImage(160, 160), [{ title: "x", data, shape: [3, 4, 4] }], {
+      panelSize: 160,
+      contours: true,
+    });
+    expect(out.width).toBe(12 + 5 * (160 + 12));
+    const [left, top] = [12 + 4 * 172, 12 + 28];
+    const column = (x: number) =>
+      Array.from({ length: 160 }, (_, y) => pixel(out, left + x, top + y).join()).filter(
+        (color) => color !== "128,128,128",
+      );
+    expect(column(80).sort()).toEqual(["255,120,60", "255,120,60", "64,255,140"]);
+    expect(column(1).sort()).toEqual(column(80).sort()); // nothing along the edge
+  });
+
   it("puts low frequencies at the bottom and attention under its time", async () => {
     const spectrogram = { data: new Float32Array(257 * 501).fill(-1), shape: [1, 257, 501] };
     for (let t = 0; t < 501; t++) spectrogram.data[t] = 1;

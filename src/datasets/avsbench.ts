@@ -19,6 +19,11 @@ export interface AvsbenchOptions extends BenchmarkOptions {
   readonly subset: AvsbenchSubset;
   /** Default "test". */
   readonly split?: AvsbenchSplit | "all" | undefined;
+  /**
+   * "annotated": the frames that AVSBench has a mask for, in S4's training split the first of each clip. "all": the
+   * others too, without truth, to train on. Default "all" for the split "train", else "annotated".
+   */
+  readonly frames?: "annotated" | "all" | undefined;
 }
 
 export interface AvsbenchClip {
@@ -44,8 +49,8 @@ const SOUNDS_KEPT = 8;
  * `truth` is the mask on the 224 × 224 grid, 0 or 1: any colour but black is what sounds, so that the
  * sources of MS3, each in a colour of its own, count together. Masks of another size are resized by
  * nearest neighbour: the published code asks for bicubic, but opens them as palette pictures, for which
- * Pillow always takes nearest. Frames of the training split need no mask, and without one have no truth:
- * S4 has one for the first frame alone.
+ * Pillow always takes nearest. S4 has masks for the first frame alone of each clip of its training split; `frames`
+ * says whether the others are taken, without truth.
  *
  * @throws {SoundspotError} ERR_CONFIG for an unknown subset or split; ERR_FILE_NOT_FOUND,
  * ERR_FILE_EMPTY; ERR_DATASET for damaged metadata or when no sample has its files, of which `missing`
@@ -57,17 +62,26 @@ export async function avsbench(options: AvsbenchOptions): Promise<Dataset> {
   const { root, metadata, signal, ffmpeg } = options;
   const subset = oneOf("subset", options.subset, ["s4", "ms3"]);
   const split = oneOf("split", options.split ?? "test", ["train", "val", "test", "all"]);
+  const frames = oneOf("frames", options.frames ?? (split === "train" ? "all" : "annotated"), [
+    "annotated",
+    "all",
+  ]);
   const clips = await readAvsbench(metadata, subset, signal);
   const wanted = clips.filter((clip) => split === "all" || clip.split === split);
   if (wanted.length === 0) {
     throw new SoundspotError("ERR_DATASET", `${metadata} has no clip of the split "${split}".`);
   }
   return datasetOf({
-    name: options.name ?? `avsbench-${subset}`,
+    // The published scores are of the test split, or of all.
+    name: options.name ?? `avsbench-${subset}${split === "train" || split === "val" ? `-${split}` : ""}`,
     root,
     ffmpeg,
     signal,
-    entries: wanted.flatMap((clip) => FRAMES.map((frame) => entryOf(clip, frame))),
+    entries: wanted.flatMap((clip) => {
+      const annotated = subset === "s4" && clip.split === "train" ? FRAMES.slice(0, 1) : FRAMES;
+      const taken = frames === "all" ? FRAMES : annotated;
+      return taken.map((frame) => entryOf(clip, frame, annotated.includes(frame)));
+    }),
     truth: async (_entry, mask, loadSignal) =>
       mask === undefined ? undefined : truthFromMask(await decodeImage(mask, { signal: loadSignal }), 0),
     sound: rememberingSounds(ffmpeg),
@@ -97,7 +111,7 @@ export async function readAvsbench(
   return [...clips.values()];
 }
 
-function entryOf({ name, split, category }: AvsbenchClip, frame: number): Entry {
+function entryOf({ name, split, category }: AvsbenchClip, frame: number, annotated: boolean): Entry {
   const id = `${name}_${frame}`;
   const nested = category === undefined ? split : `${split}/${category}`;
   const nestedImage = category === undefined ? `${name}/${name}.mp4_${frame}` : `${nested}/${name}/${id}`;
@@ -107,7 +121,7 @@ function entryOf({ name, split, category }: AvsbenchClip, frame: number): Entry 
     image: [`visual_frames/${id}.png`, `visual_frames/${nestedImage}.png`],
     audio: [`audio_wav/${name}.wav`, `audio_wav/${nested}/${name}.wav`],
     annotation: [`gt_masks/${id}.png`, `gt_masks/${nested}/${name}/${id}.png`],
-    annotationOptional: split === "train",
+    annotationOptional: !annotated,
     ...(category === undefined ? {} : { label: category }),
   };
 }

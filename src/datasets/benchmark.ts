@@ -24,7 +24,7 @@ export interface BenchmarkOptions {
 export type Place = string | readonly string[];
 
 /** A sample to be: what is known of it, and where its files should be. */
-export interface Entry extends Pick<Sample, "id" | "label" | "picture" | "clip" | "sounding"> {
+export interface Entry extends Pick<Sample, "id" | "label" | "picture" | "sources" | "clip" | "sounding"> {
   readonly image: Place;
   readonly audio: Place;
   /** The file that the truth is in, where each sample has its own. */
@@ -72,7 +72,7 @@ export async function datasetOf<E extends Entry>(source: EntryFiles<E>): Promise
     ...(classes.length > 0 ? { classes } : {}),
     load: async (index, { signal }: LoadOptions = {}) => {
       const { entry, image, audio, annotation } = rowAt(found, index, name);
-      const { id, label, picture, clip, sounding } = entry;
+      const { id, label, picture, sources, clip, sounding } = entry;
       return naming(`${name}, sample ${id}`, async () => {
         const [pixels, samples, truth] = await Promise.all([
           decodeImage(resolve(root, image), { signal }),
@@ -86,6 +86,7 @@ export async function datasetOf<E extends Entry>(source: EntryFiles<E>): Promise
           ...(truth === undefined ? {} : { truth }),
           ...(label === undefined ? {} : { label }),
           ...(picture === undefined ? {} : { picture }),
+          ...(sources === undefined ? {} : { sources }),
           ...(clip === undefined ? {} : { clip }),
           ...(sounding === undefined ? {} : { sounding }),
         };

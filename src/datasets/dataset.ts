@@ -23,6 +23,8 @@ export interface Sample {
   readonly clip?: string;
   /** Shared by the samples of one picture that has several sources, each a sample of its own. */
   readonly picture?: string;
+  /** How many sources that picture has, those counted whose files are not there. */
+  readonly sources?: number;
 }
 
 /** A sample that a list names and the disk does not hold. */

@@ -80,6 +80,8 @@ export async function is3(options: Is3Options): Promise<Dataset> {
   const { root, annotations = join(root, "IS3_annotation.json"), signal, ffmpeg } = options;
   const truthFrom = oneOf("truthFrom", options.truthFrom ?? "mask", ["mask", "box"]);
   const sources = await readIs3(annotations, signal);
+  const count = new Map<string, number>();
+  for (const { picture } of sources) count.set(picture, (count.get(picture) ?? 0) + 1);
   return datasetOf<SourceEntry>({
     name: options.name ?? "is3",
     root,
@@ -87,6 +89,7 @@ export async function is3(options: Is3Options): Promise<Dataset> {
     signal,
     entries: sources.map((source) => ({
       ...entryOf(source),
+      sources: count.get(source.picture) as number,
       ...(truthFrom === "mask"
         ? { annotation: [`gt_segmentation/${source.id}.png`, `gt_segmentation/${source.id}.jpg`] }
         : { boxes: boxesOf(source, annotations) }),

@@ -100,6 +100,7 @@ const kinds: Readonly<Record<string, Kind>> = {
       metadata: text,
       subset: z.enum(["s4", "ms3"]),
       split: z.enum(["train", "val", "test", "all"]).optional(),
+      frames: z.enum(["annotated", "all"]).optional(),
     }),
     (fields, signal) => avsbench({ ...fields, signal }),
   ),

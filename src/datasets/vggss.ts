@@ -1,4 +1,5 @@
 /** VGG-SS: clips of the VGG-Sound test set with boxes around what sounds. */
+import { basename, extname } from "node:path";
 import { z } from "zod";
 import { SoundspotError } from "../errors.js";
 import { type BenchmarkOptions, datasetOf, type Entry } from "./benchmark.js";
@@ -43,6 +44,9 @@ const clipSchema = z
  * boxes on the 224 × 224 grid, 0 or 1: clipped to [0, 1], × 224, truncated, right and bottom outside.
  * The boxes of two clips, M1P1xla8rg0_000000 and MKC9LvRivTM_000030, are empty, and so is their truth.
  *
+ * It is called "vgg-ss" when it has all annotated clips, else "vgg-ss, LIST" after the list's file name, such as
+ * "vgg-ss, vggss_heard_test".
+ *
  * Silent pairs have the id `VIDEO+AUDIO`, `sounding: false`, no label and no truth. In the published
  * list 4,779 pairs join a picture of VGG-SS with the sound of another of its clips; in 379 both ids are
  * the same, a clip outside VGG-SS whose own sound has no source in view. Its files are in the same
@@ -56,16 +60,24 @@ const clipSchema = z
  */
 export async function vggss(options: VggssOptions): Promise<Dataset> {
   const { root, annotations, list, silent, signal, ffmpeg } = options;
-  const clips = await clipsListed(await readVggss(annotations, signal), annotations, list, signal);
+  const annotated = await readVggss(annotations, signal);
+  const clips = await clipsListed(annotated, annotations, list, signal);
   const boxed = clips.map(({ id, label, boxes }): BoxedEntry => ({ ...inFrames(id), label, boxes }));
   return datasetOf<BoxedEntry>({
-    name: options.name ?? "vgg-ss",
+    name: options.name ?? nameOf(list, clips.length, annotated.size),
     root,
     ffmpeg,
     signal,
     entries: silent === undefined ? boxed : [...boxed, ...(await readSilent(silent, signal))],
     truth: async ({ boxes }) => boxes && truthFromBoxes(boxes.map(onGrid), 1),
   });
+}
+
+/** A part of the clips is not the benchmark, and not called so. */
+function nameOf(list: IdList | undefined, listed: number, annotated: number): string {
+  if (list === undefined || listed === annotated) return "vgg-ss";
+  const part = typeof list === "string" ? basename(list, extname(list)) : `${listed} of ${annotated} clips`;
+  return `vgg-ss, ${part}`;
 }
 
 /** The annotated clips that a list names, in its order. */

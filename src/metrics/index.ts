@@ -1,7 +1,7 @@
 /** The measures of the field, pure functions. */
 export * from "./bootstrap.js";
-export * from "./classes.js";
 export * from "./extended.js";
+export * from "./grouping.js";
 export * from "./interactive.js";
 export * from "./localization.js";
 export * from "./retrieval.js";

@@ -1,24 +1,79 @@
 /** Retrieval measures: recall at K by cosine of target slots, a hit when one of the top K has the query's class. */
-import { throwIfAborted } from "../errors.js";
+import { SoundspotError, throwIfAborted } from "../errors.js";
+import { native } from "../native.js";
+import type { TensorData } from "../types.js";
 
-const WORK_A_TURN = 2e6; // multiplications between two turns of the event loop, about 2 ms
+/** Products of one call: a second or so, between which an abort is heard. */
+const WORK_A_CALL = 2e10;
 
-/** Length of a vector; 1 for a zero vector, whose cosines are 0. */
-function lengthOf(vector: Float32Array): number {
-  let squares = 0;
-  for (let d = 0; d < vector.length; d++) squares += (vector[d] as number) ** 2;
-  return Math.sqrt(squares) || 1;
+/** Vectors of one length as the rows of a matrix. */
+function matrixOf(vectors: readonly Float32Array[], width: number): TensorData {
+  const data = new Float32Array(vectors.length * width);
+  for (const [i, vector] of vectors.entries()) {
+    if (vector.length !== width) {
+      throw new SoundspotError(
+        "ERR_SHAPE",
+        `All vectors must have one length; number ${i} has ${vector.length} values, the first ${width}.`,
+      );
+    }
+    data.set(vector, i * width);
+  }
+  return { data, shape: [vectors.length, width] };
 }
 
 /**
- * For each query the place, from 1, of the first neighbour that has its class, by descending cosine; Infinity when none
- * of the first `depth` has it. The query's own pair is in the gallery. Equal cosines rank in the gallery's order, so
- * that slots which are all alike earn nothing for their own pair; a vector that holds NaN is never found. Yields to the
- * event loop as it goes.
+ * For each query the gallery's first `depth` vectors by descending cosine, as indices. Equal cosines (in float32) rank
+ * in the gallery's order, so that slots which are all alike earn nothing for their own pair; a vector that holds NaN is
+ * never found.
+ * @param queries N vectors of one length
+ * @param gallery M vectors of that length
+ * @returns N lists of at most `depth` indices
+ * @throws {SoundspotError} ERR_SHAPE when lengths differ, ERR_INPUT when `depth` is not an integer from 1, ERR_ABORTED.
+ */
+export async function nearestNeighbours(
+  queries: readonly Float32Array[],
+  gallery: readonly Float32Array[],
+  depth: number,
+  signal?: AbortSignal,
+): Promise<number[][]> {
+  if (!Number.isSafeInteger(depth) || depth < 1) {
+    throw new SoundspotError("ERR_INPUT", `depth must be an integer of at least 1; it was ${depth}.`);
+  }
+  const width = queries[0]?.length ?? 0;
+  if (width === 0 || gallery.length === 0) return queries.map(() => []);
+  const deepest = Math.min(depth, gallery.length);
+  const all = matrixOf(gallery, width);
+  const rows = Math.max(1, Math.floor(WORK_A_CALL / all.data.length));
+  const found: number[][] = [];
+  for (let from = 0; from < queries.length; from += rows) {
+    throwIfAborted(signal);
+    const some = matrixOf(queries.slice(from, from + rows), width);
+    const { data } = await native().nearest(some, all, deepest);
+    for (let at = 0; at < data.length; at += deepest) {
+      found.push([...data.subarray(at, at + deepest)].filter((index) => index >= 0));
+    }
+  }
+  return found;
+}
+
+/**
+ * The place, from 1, of each query's first neighbour that has its class; Infinity when none has.
+ * @param neighbours indices by query, nearest first
+ * @param labels class of each sample
+ */
+export const firstHits = (neighbours: readonly (readonly number[])[], labels: readonly string[]): number[] =>
+  neighbours.map((found, i) => {
+    const place = found.findIndex((index) => labels[index] === labels[i]);
+    return place < 0 ? Number.POSITIVE_INFINITY : place + 1;
+  });
+
+/**
+ * For each query the place, from 1, of the first neighbour that has its class, as {@link nearestNeighbours} ranks them;
+ * Infinity when none of the first `depth` has it. The query's own pair is in the gallery.
  * @param queries one vector a sample
  * @param gallery the other modality's vectors, same order
  * @param labels class of each sample
- * @throws {SoundspotError} ERR_ABORTED.
+ * @throws {SoundspotError} ERR_SHAPE, ERR_INPUT, ERR_ABORTED.
  */
 export async function hitRanks(
   queries: readonly Float32Array[],
@@ -26,34 +81,8 @@ export async function hitRanks(
   labels: readonly string[],
   depth: number,
   signal?: AbortSignal,
-): Promise<Float64Array> {
-  // The query's own length scales all its cosines alike, and ranks none of them.
-  const lengths = gallery.map(lengthOf);
-  const ranks = new Float64Array(queries.length);
-  let work = 0;
-  for (const [i, row] of queries.entries()) {
-    const best: { score: number; label: string }[] = [];
-    for (const [j, column] of gallery.entries()) {
-      let score = 0;
-      for (let d = 0; d < row.length; d++) score += (row[d] as number) * (column[d] as number);
-      score /= lengths[j] as number;
-      if (Number.isNaN(score)) continue; // it would bar the way of all that come after it
-      const last = best[depth - 1];
-      if (last && score <= last.score) continue;
-      let place = best.length;
-      while (place > 0 && score > (best[place - 1] as { score: number }).score) place--;
-      best.splice(place, 0, { score, label: labels[j] as string });
-      if (best.length > depth) best.pop();
-    }
-    const first = best.findIndex((found) => found.label === labels[i]);
-    ranks[i] = first < 0 ? Number.POSITIVE_INFINITY : first + 1;
-    work += gallery.length * row.length;
-    if (work < WORK_A_TURN) continue;
-    work = 0;
-    await new Promise<void>((resolve) => setImmediate(resolve));
-    throwIfAborted(signal);
-  }
-  return ranks;
+): Promise<number[]> {
+  return firstHits(await nearestNeighbours(queries, gallery, depth, signal), labels);
 }
 
 /**

@@ -174,6 +174,12 @@ export class FCurve {
     return curve;
   }
 
+  /** Takes in all frames of another set. */
+  addAll(other: FCurve): void {
+    for (let i = 0; i < STEPS; i++) this.#sums[i] = (this.#sums[i] as number) + (other.#sums[i] as number);
+    this.#frames += other.#frames;
+  }
+
   /** Mean over the frames at each of `fThresholds`. NaN without frames. */
   curve(): number[] {
     return Array.from(this.#sums, (sum) => sum / this.#frames);

@@ -15,7 +15,7 @@ function csv(header: readonly string[], rows: readonly (readonly Cell[])[]): str
 const mapsIn = ({ perSample }: Evaluation) =>
   mapNames.filter((map) => perSample.some((sample) => sample[map] !== undefined));
 
-/** A row a sample: id, label, confidence, and cIoU, IoU and F of every map, shares in [0, 1]. */
+/** A row a sample: id, label, confidence, area, cIoU, IoU and F of every map, shares in [0, 1], and retrieval ranks. */
 export function samplesCsv(scores: Evaluation): string {
   const maps = mapsIn(scores);
   const header = [
@@ -23,29 +23,51 @@ export function samplesCsv(scores: Evaluation): string {
     "label",
     "sounding",
     "confidence",
+    "area",
     ...maps.flatMap((map) => [`${map}_ciou`, `${map}_iou`, `${map}_f`]),
     "inside_heard",
     "inside_silent",
+    "picture_rank",
+    "sound_rank",
   ];
   const row = (sample: SampleScore): Cell[] => [
     sample.id,
     sample.label,
     sample.sounding,
     sample.confidence,
+    sample.area,
     ...maps.flatMap((map) => [sample[map]?.ciou, sample[map]?.iou, sample[map]?.f]),
     sample.insideHeard,
     sample.insideSilent,
+    sample.retrieval?.pictureRank,
+    sample.retrieval?.soundRank,
   ];
   return csv(header, scores.perSample.map(row));
 }
 
-/** A row a class: how many samples, and the share of them with cIoU ≥ 0.5 by every map. */
+/** A row a class: how many samples, every map's scores of them, R@1 both ways, and what its sounds are taken for. */
 export function classesCsv(scores: Evaluation): string {
   const maps = mapsIn(scores);
-  const rows = (scores.perClass ?? []).map(({ label, samples, means }) => [
-    label,
-    samples,
-    ...maps.map((map) => means[map]),
+  const header = [
+    "label",
+    "samples",
+    ...maps.flatMap((map) => [`${map}_ciou`, `${map}_auc`, `${map}_iou`, `${map}_f`]),
+    "audio_to_image_r1",
+    "image_to_audio_r1",
+    "confused_with",
+    "confused_share",
+  ];
+  const rows = (scores.perClass ?? []).map((each): Cell[] => [
+    each.label,
+    each.samples,
+    ...maps.flatMap((map) => {
+      const own = each.maps[map];
+      return [own?.ciou, own?.auc, own?.meanIou, own?.f];
+    }),
+    each.audioToImage,
+    each.imageToAudio,
+    each.confusedWith?.label,
+    each.confusedWith?.share,
   ]);
-  return csv(["label", "samples", ...maps.map((map) => `${map}_ciou`)], rows);
+  return csv(header, rows);
 }

@@ -26,7 +26,7 @@ export function figuresOf(scores: Evaluation, map: MapName): Figure[] {
   add("auc", "AUC", own?.auc, own?.intervals?.auc);
   add("miou", "mean IoU", own?.meanIou, own?.intervals?.meanIou);
   add("f", "F at the threshold", own?.f, own?.intervals?.f);
-  add("maxf", "max F", own?.maxF);
+  add("maxf", "max F", own?.maxF, own?.intervals?.maxF);
   const { retrieval, extended, interactive } = scores;
   for (const [i, k] of recallRanks.entries()) {
     add(
@@ -45,11 +45,11 @@ export function figuresOf(scores: Evaluation, map: MapName): Figure[] {
   add("heard", "heard over silent", scores.heardOverSilent, scores.heardOverSilentInterval);
   const knows = extended?.[map];
   add("ap", "average precision", knows?.averagePrecision, knows?.intervals?.averagePrecision);
-  add("bestf1", "best F1", knows?.bestF1);
-  add("locacc", "localization accuracy", knows?.localizationAccuracy);
+  add("bestf1", "best F1", knows?.bestF1, knows?.intervals?.bestF1);
+  add("locacc", "localization accuracy", knows?.localizationAccuracy, knows?.intervals?.localizationAccuracy);
   const every = interactive?.[map];
-  add("iiou", "IIoU", every?.iiou, every?.interval);
-  add("iiou-auc", "IIoU AUC", every?.auc);
+  add("iiou", "IIoU", every?.iiou, every?.intervals?.iiou);
+  add("iiou-auc", "IIoU AUC", every?.auc, every?.intervals?.auc);
   return figures;
 }
 

@@ -36,12 +36,37 @@ export interface SuccessCurve {
 
 export interface ReportSample {
   readonly id: string;
-  /** An encoded PNG, as `encodeImage` gives it. */
+  /** An encoded PNG or JPEG, as `encodeImage` gives it. */
   readonly overlay: Uint8Array;
   readonly label?: string | undefined;
   /** In [0, 1]. */
   readonly ciou?: number | undefined;
   readonly note?: string | undefined;
+}
+
+/** Samples under a heading of their own. */
+export interface ReportGallery {
+  readonly title: string;
+  readonly note?: string | undefined;
+  readonly samples: readonly ReportSample[];
+  /** Pictures over the whole width, one below the other. Default false. */
+  readonly wide?: boolean | undefined;
+}
+
+/** A small picture in a grid. */
+export interface ReportThumbnail {
+  /** An encoded PNG or JPEG. */
+  readonly picture: Uint8Array;
+  readonly caption: string;
+  /** Framed as right or as wrong; undefined is neither. */
+  readonly right?: boolean | undefined;
+}
+
+/** Rows of small pictures, each under a line of text: what was asked for and what was found. */
+export interface ReportGrid {
+  readonly title: string;
+  readonly note?: string | undefined;
+  readonly rows: readonly { readonly heading: string; readonly cells: readonly ReportThumbnail[] }[];
 }
 
 /** A table of numbers; the first cell of each row names it. */
@@ -60,7 +85,11 @@ export interface ReportData {
   readonly tables?: readonly ReportTable[] | undefined;
   readonly curves?: readonly ReportSeries[] | undefined;
   readonly success?: readonly SuccessCurve[] | undefined;
+  /** Tables that break the figures down, below the charts. */
+  readonly breakdowns?: readonly ReportTable[] | undefined;
   readonly gallery?: readonly ReportSample[] | undefined;
+  readonly galleries?: readonly ReportGallery[] | undefined;
+  readonly grids?: readonly ReportGrid[] | undefined;
   /** Anything JSON can hold. */
   readonly config?: unknown;
 }
@@ -78,7 +107,10 @@ export async function renderHtmlReport(data: ReportData): Promise<string> {
     ...(data.tables ?? []).map(plainTable),
     chartSection("Training", data.curves ?? []),
     chartSection("Success over thresholds", (data.success ?? []).map(successSeries), { yRange: [0, 1] }),
-    await gallerySection(data.gallery ?? []),
+    ...(data.breakdowns ?? []).map(plainTable),
+    await gallerySection({ title: "Samples", samples: data.gallery ?? [] }),
+    ...(await inTurn(data.galleries ?? [], gallerySection)),
+    ...(await inTurn(data.grids ?? [], gridSection)),
     configSection(data.config),
   ];
   return `<!doctype html>
@@ -120,8 +152,7 @@ function plainTable({ title, columns, rows, note }: ReportTable): string {
 ${body.join("\n")}
 </tbody>
 </table></div>
-${note ? `<p class="faint">${escapeHtml(note)}</p>` : ""}
-</section>`;
+${aside(note)}</section>`;
 }
 
 /** Text made safe for element content and quoted attributes. */
@@ -272,26 +303,68 @@ function thin(points: readonly Point[]): readonly Point[] {
   return kept;
 }
 
-async function gallerySection(samples: readonly ReportSample[]): Promise<string> {
+async function inTurn<T>(
+  items: readonly T[],
+  render: (item: T) => Promise<string>,
+): Promise<readonly string[]> {
+  const rendered: string[] = [];
+  for (const item of items) rendered.push(await render(item));
+  return rendered;
+}
+
+/** Encoded pictures inside the page, in pieces, so that nobody waits for a long gallery. */
+class Pictures {
+  readonly #pacer = new Pacer();
+
+  async tag(picture: Uint8Array, description: string): Promise<string> {
+    if (this.#pacer.due) await this.#pacer.rest();
+    const type = picture[0] === 0xff && picture[1] === 0xd8 ? "jpeg" : "png";
+    const source = Buffer.from(picture.buffer, picture.byteOffset, picture.byteLength).toString("base64");
+    return `<img src="data:image/${type};base64,${source}" alt="${escapeHtml(description)}" loading="lazy">`;
+  }
+}
+
+const aside = (note: string | undefined) => (note ? `<p class="faint">${escapeHtml(note)}</p>\n` : "");
+
+async function gallerySection({ title, note, samples, wide = false }: ReportGallery): Promise<string> {
   if (samples.length === 0) return "";
-  const pacer = new Pacer();
+  const pictures = new Pictures();
   const figures: string[] = [];
-  for (const { id, overlay, label, ciou, note } of samples) {
-    const source = Buffer.from(overlay.buffer, overlay.byteOffset, overlay.byteLength).toString("base64");
-    const facts = [label, ciou === undefined ? undefined : `cIoU ${ciou.toFixed(3)}`, note]
+  for (const { id, overlay, label, ciou, note: own } of samples) {
+    const facts = [label, ciou === undefined ? undefined : `cIoU ${ciou.toFixed(3)}`, own]
       .filter(Boolean)
       .join(" · ");
     figures.push(`<figure>
-<img src="data:image/png;base64,${source}" alt="Where the model hears the sound in ${escapeHtml(id)}" loading="lazy">
+${await pictures.tag(overlay, `Where the model hears the sound in ${id}`)}
 <figcaption><b>${escapeHtml(id)}</b>${facts ? `<br>${escapeHtml(facts)}` : ""}</figcaption>
 </figure>`);
-    if (pacer.due) await pacer.rest();
   }
   return `<section>
-<h2>Samples</h2>
-<div class="gallery">
+<h2>${escapeHtml(title)}</h2>
+${aside(note)}<div class="${wide ? "wide" : "gallery"}">
 ${figures.join("\n")}
 </div>
+</section>`;
+}
+
+async function gridSection({ title, note, rows }: ReportGrid): Promise<string> {
+  if (rows.length === 0) return "";
+  const pictures = new Pictures();
+  const parts: string[] = [];
+  for (const { heading, cells } of rows) {
+    parts.push(`<h3>${escapeHtml(heading)}</h3>`, `<div class="grid">`);
+    for (const { picture, caption, right } of cells) {
+      const verdict = right === undefined ? "" : right ? "right" : "wrong";
+      const mark = verdict ? `<b class="${verdict}">${right ? "✓" : "✗"}</b> ` : "";
+      parts.push(
+        `<figure class="${verdict}">${await pictures.tag(picture, caption)}<figcaption>${mark}${escapeHtml(caption)}</figcaption></figure>`,
+      );
+    }
+    parts.push("</div>");
+  }
+  return `<section>
+<h2>${escapeHtml(title)}</h2>
+${aside(note)}${parts.join("\n")}
 </section>`;
 }
 
@@ -340,21 +413,24 @@ function fixed(value: number): string {
 }
 
 const STYLE = `
-:root{color-scheme:light dark;--page:#fcfcfb;--ink:#0b0b0b;--faint:#52514e;--grid:#e1e0d9;--axis:#898781;--c0:#2a78d6;--c1:#eb6834;--c2:#1baf7a;--c3:#4a3aa7;--c4:#e34948;--c5:#b98000}
-@media(prefers-color-scheme:dark){:root{--page:#1a1a19;--ink:#fff;--faint:#c3c2b7;--grid:#2c2c2a;--axis:#898781;--c0:#3987e5;--c1:#d95926;--c2:#199e70;--c3:#9085e9;--c4:#e66767;--c5:#c98500}}
+:root{color-scheme:light dark;--page:#fcfcfb;--ink:#0b0b0b;--faint:#52514e;--grid:#e1e0d9;--axis:#898781;--c0:#2a78d6;--c1:#eb6834;--c2:#1baf7a;--c3:#4a3aa7;--c4:#e34948;--c5:#b98000;--good:#1a7f37;--bad:#c4362b}
+@media(prefers-color-scheme:dark){:root{--page:#1a1a19;--ink:#fff;--faint:#c3c2b7;--grid:#2c2c2a;--axis:#898781;--c0:#3987e5;--c1:#d95926;--c2:#199e70;--c3:#9085e9;--c4:#e66767;--c5:#c98500;--good:#3fb950;--bad:#ff7b72}}
 *{box-sizing:border-box}
 body{margin:0 auto;padding:1rem;max-width:70rem;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
-h1{font-size:1.6rem;line-height:1.2;overflow-wrap:anywhere}h2{font-size:1.15rem;margin:2rem 0 .5rem}
+h1{font-size:1.6rem;line-height:1.2;overflow-wrap:anywhere}h2{font-size:1.15rem;margin:2rem 0 .5rem}h3{font-size:.95rem;font-weight:600;margin:1rem 0 .3rem}
 header p,.faint{color:var(--faint)}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}
 th,td{padding:.4rem .75rem .4rem 0;text-align:left;border-bottom:1px solid var(--grid);vertical-align:top}
 tbody th{font-weight:500}.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .charts{display:grid;gap:1rem 2rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,20rem),1fr))}
 .gallery{display:grid;gap:1rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,13rem),1fr))}
+.wide{display:grid;gap:1rem}.wide figure{max-width:none}
+div.grid{display:grid;gap:.6rem;grid-template-columns:repeat(auto-fill,minmax(6.5rem,1fr))}div.grid figcaption{font-size:.8rem}
+.right{color:var(--good)}.wrong{color:var(--bad)}figure.right,figure.wrong{color:inherit}figure.right img{outline:3px solid var(--good)}figure.wrong img{outline:3px solid var(--bad)}
 figure{margin:0;max-width:34rem}figcaption{font-size:.9rem;overflow-wrap:anywhere}
 img{display:block;width:100%;height:auto}
 svg{display:block;width:100%;height:auto}svg text{font-size:11px;fill:var(--faint)}
-.grid{stroke:var(--grid)}.axis{stroke:var(--axis)}
+line.grid{stroke:var(--grid)}.axis{stroke:var(--axis)}
 svg g path{fill:none;stroke:var(--c);stroke-width:2;stroke-linejoin:round;stroke-linecap:round}svg g circle{fill:var(--c)}
 .legend{display:flex;flex-wrap:wrap;gap:.2rem 1rem;margin:.2rem 0;font-size:.85rem}
 .legend i{display:inline-block;width:.8rem;height:.8rem;margin-right:.35rem;border-radius:2px;background:var(--c);vertical-align:-.05rem}

@@ -19,10 +19,13 @@ export interface OverlayOptions {
   readonly boxes?: readonly Box[] | undefined;
   /** Its contour is drawn in white; of the picture's size. */
   readonly mask?: Mask | undefined;
+  /** Contours of more masks of that size, each in its colour, open where they reach the edge of the picture. */
+  readonly contours?: readonly { readonly mask: Mask; readonly color: Color }[] | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-type Color = readonly [number, number, number];
+/** Red, green, blue, 0 … 255. */
+export type Color = readonly [number, number, number];
 const BOX_COLOR: Color = [64, 255, 140];
 const CONTOUR_COLOR: Color = [255, 255, 255];
 const EDGE_COLOR: Color = [0, 0, 0];
@@ -42,10 +45,14 @@ export async function renderOverlay(
   heatmap: Heatmap,
   options: OverlayOptions = {},
 ): Promise<RawImage> {
-  const { opacity = 0.55, boxes = [], mask, signal } = options;
+  const { opacity = 0.55, boxes = [], mask, contours = [], signal } = options;
   checkRawImage(image);
   checkSize("The heatmap", heatmap, image);
-  if (mask) checkSize("The mask", mask, image);
+  const outlined: Outline[] = [
+    ...(mask ? [{ mask, color: CONTOUR_COLOR, closed: true }] : []),
+    ...contours.map((each) => ({ ...each, closed: false })),
+  ];
+  for (const each of outlined) checkSize("The mask", each.mask, image);
   if (!(opacity >= 0 && opacity <= 1)) {
     throw new SoundspotError("ERR_INPUT", `opacity must be in [0, 1], got ${opacity}.`);
   }
@@ -57,9 +64,9 @@ export async function renderOverlay(
   );
   const canvas = { data, width, height };
   const line = Math.max(1, Math.round(Math.min(width, height) / 160));
-  if (mask) {
-    const rows = Math.max(1, Math.floor(SLICE_PIXELS / 4 / width));
-    await inSlices(height, rows, signal, (from, to) => drawContour(canvas, mask, line, from, to));
+  const rows = Math.max(1, Math.floor(SLICE_PIXELS / 4 / width));
+  for (const each of outlined) {
+    await inSlices(height, rows, signal, (from, to) => drawContour(canvas, each, line, from, to));
   }
   await inSlices(boxes.length, 1, signal, (from, to) => {
     for (const box of boxes.slice(from, to)) drawBox(canvas, box, line);
@@ -107,24 +114,28 @@ function blendHeat(
   }
 }
 
+interface Outline {
+  readonly mask: Mask;
+  readonly color: Color;
+  /** Whether a mask that reaches the picture's edge is closed along it. */
+  readonly closed: boolean;
+}
+
 /** Mask pixels with something outside the mask `line` pixels away, above, below or beside. */
-function drawContour(canvas: RawImage, mask: Mask, line: number, from: number, to: number): void {
+function drawContour(canvas: RawImage, outline: Outline, line: number, from: number, to: number): void {
+  const { mask, color, closed } = outline;
   const { data, width, height } = mask;
   for (let y = from; y < to; y++) {
-    const inRows = y >= line && y < height - line;
+    const [above, below] = [y >= line, y < height - line];
     for (let x = 0; x < width; x++) {
       const at = y * width + x;
       if (data[at] === 0) continue;
-      const inside =
-        inRows &&
-        x >= line &&
-        x < width - line &&
-        data[at - line] !== 0 &&
-        data[at + line] !== 0 &&
-        data[at - line * width] !== 0 &&
-        data[at + line * width] !== 0;
-      if (inside) continue;
-      fillRect(canvas, x, y, 1, 1, CONTOUR_COLOR);
+      const edge =
+        (x >= line ? data[at - line] === 0 : closed) ||
+        (x < width - line ? data[at + line] === 0 : closed) ||
+        (above ? data[at - line * width] === 0 : closed) ||
+        (below ? data[at + line * width] === 0 : closed);
+      if (edge) fillRect(canvas, x, y, 1, 1, color);
     }
   }
 }

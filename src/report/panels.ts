@@ -5,7 +5,7 @@ import { checkRawImage } from "../media/image.js";
 import { inSlices } from "../media/wav.js";
 import type { RawImage, TensorData } from "../types.js";
 import { colorIndex, inferno, infernoColor } from "./colormap.js";
-import { fillRect, renderOverlay } from "./overlay.js";
+import { type Color, fillRect, renderOverlay } from "./overlay.js";
 
 /** Attention over the tokens of a picture, `[slots, h, w]`, slot 0 the target, and what to call it. */
 export interface AttentionMap extends TensorData {
@@ -17,6 +17,8 @@ export interface PanelsOptions {
   readonly panelSize?: number | undefined;
   /** Slots from the front that are targets. Default 1. */
   readonly targets?: number | undefined;
+  /** A last panel with the contour of every slot where its attention is halfway from least to most. Default false. */
+  readonly contours?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -35,10 +37,19 @@ const BACKGROUND = 24;
 const INK = [235, 235, 235] as const;
 const FAINT = [150, 150, 155] as const;
 const CURVE_COLOR = [252, 165, 60] as const;
+/** Slots by turns; the first, a target, in the green of the boxes. */
+const SLOT_COLORS: readonly Color[] = [
+  [64, 255, 140],
+  [255, 120, 60],
+  [90, 170, 255],
+  [255, 90, 200],
+  [255, 225, 80],
+];
 
 /**
  * One row a map: the picture, then a panel a slot, its attention upsampled smoothly over the picture.
  * All slots of a map share one colour scale, from its smallest to its greatest value, so they compare.
+ * With `contours` a last panel has the slots' contours: green the first, then orange, blue, pink, yellow.
  *
  * @throws {SoundspotError} ERR_SHAPE when a map is not `[slots, h, w]`; ERR_INPUT; ERR_ABORTED.
  * @example
@@ -49,7 +60,7 @@ export async function renderPanels(
   maps: readonly AttentionMap[],
   options: PanelsOptions = {},
 ): Promise<RawImage> {
-  const { panelSize = 280, targets = 1, signal } = options;
+  const { panelSize = 280, targets = 1, contours = false, signal } = options;
   checkRawImage(image);
   if (maps.length === 0)
     throw new SoundspotError("ERR_INPUT", "renderPanels needs at least one attention map.");
@@ -58,7 +69,7 @@ export async function renderPanels(
   }
   const slotCounts = maps.map((map) => checkMap(map)[0]);
   const panel = await fitPicture(image, panelSize);
-  const columns = 1 + Math.max(...slotCounts);
+  const columns = 1 + Math.max(...slotCounts) + (contours ? 1 : 0);
   const canvas = blankCanvas(
     MARGIN + columns * (panel.width + MARGIN),
     maps.length * (TITLE_HEIGHT + panel.height + MARGIN) + MARGIN,
@@ -66,12 +77,22 @@ export async function renderPanels(
   for (const [row, map] of maps.entries()) {
     const top = MARGIN + row * (TITLE_HEIGHT + panel.height + MARGIN);
     await drawPanel(canvas, panel, MARGIN, top, map.title, signal);
-    for (const [slot, heat] of (await slotHeats(map, panel, signal)).entries()) {
+    const heats = await slotHeats(map, panel, signal);
+    for (const [slot, heat] of heats.entries()) {
       const left = MARGIN + (slot + 1) * (panel.width + MARGIN);
       const picture = await renderOverlay(panel, { ...panel, data: heat }, { opacity: 0.75, signal });
       const role = slot < targets ? "target" : "off-target";
       await drawPanel(canvas, picture, left, top, `slot ${slot} (${role})`, signal);
     }
+    if (!contours) continue;
+    const outlined = heats.map((heat, slot) => ({
+      mask: { ...panel, data: aboveHalf(heat) },
+      color: SLOT_COLORS[slot % SLOT_COLORS.length] as Color,
+    }));
+    const nothing = { ...panel, data: new Float32Array(panel.width * panel.height) };
+    const picture = await renderOverlay(panel, nothing, { contours: outlined, signal });
+    const left = MARGIN + (heats.length + 1) * (panel.width + MARGIN);
+    await drawPanel(canvas, picture, left, top, "contours", signal);
   }
   return canvas;
 }
@@ -180,6 +201,20 @@ async function fitPicture(image: RawImage, size: number): Promise<RawImage> {
     .raw()
     .toBuffer();
   return { data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength), width, height };
+}
+
+/** Of a map's whole range; a slot that varies less is flat, and has no contour worth a line. */
+const FLAT = 0.02;
+
+/** 1 where the heat is above the middle between its least and its most; nowhere when it is flat. */
+function aboveHalf(heat: Float32Array): Uint8Array {
+  let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const value of heat) {
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  }
+  const level = high - low < FLAT ? Number.POSITIVE_INFINITY : (low + high) / 2;
+  return Uint8Array.from(heat, (value) => (value > level ? 1 : 0));
 }
 
 /** Every slot's attention at the panel's size, `[height, width]`, in [0, 1] of the map's range. */

@@ -1,15 +1,29 @@
 /** `soundspot ablate`: trains every variant of a study alike, scores each, and prints one table. */
+import { createHash } from "node:crypto";
+import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { type Command, Option } from "commander";
-import type { TrainOptions } from "../../config.js";
+import { z } from "zod";
+import {
+  type ModelOptions,
+  parseModelConfig,
+  parseTrainConfig,
+  type TrainConfig,
+  type TrainOptions,
+} from "../../config.js";
+import type { Dataset } from "../../datasets/dataset.js";
 import { openDataset } from "../../datasets/registry.js";
+import { SoundspotError } from "../../errors.js";
 import { type Evaluation, evaluate, type MapName, mapNames } from "../../evaluate.js";
+import { Queue } from "../../preparation/whole-files.js";
 import { type PresetName, presets } from "../../presets.js";
-import { figuresOf, percentText } from "../../report/figures.js";
-import { renderHtmlReport } from "../../report/html.js";
-import { ablations, type FigureName } from "../../report/published.js";
-import { type Study, studies, type Variant } from "../../studies.js";
-import { train } from "../../trainer.js";
+import { type Figure, figuresOf, percentText } from "../../report/figures.js";
+import { type ReportTable, renderHtmlReport } from "../../report/html.js";
+import { ablations, type FigureName, type PublishedTable } from "../../report/published.js";
+import { recallRanks } from "../../retrieve.js";
+import { keptLosses, recipeOf, type Study, studies, type Variant } from "../../studies.js";
+import { type TrainRun, train } from "../../trainer.js";
 import { wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
 import { leftOut, writeFiles } from "../scoring.js";
@@ -25,7 +39,7 @@ interface Flags {
   seed?: number;
   only?: string[];
   map: MapName;
-  output: string;
+  output?: string;
   imageWeights?: string;
   json?: true;
 }
@@ -41,19 +55,33 @@ export function register(program: Command): void {
     .option("--config <file>", "YAML with preset, model and train")
     .option("--epochs <n>", "epochs of every variant", wholeFrom(1))
     .option("--seed <n>", "seed", wholeFrom(0))
-    .option("--only <variants...>", "only these variants, by name")
-    .addOption(new Option("--map <name>", "map of the table").choices(mapNames.slice(0, 3)).default("iqr"))
-    .option("--output <folder>", "a folder a variant, the table and the report", "runs/ablation")
+    .option("--only <variants...>", "only these variants, by name; the rows of others stay in the table")
+    .addOption(
+      new Option("--map <name>", "map of AUC and mean IoU; cIoU is of the audio map and IQR always")
+        .choices(mapNames.slice(0, 3))
+        .default("iqr"),
+    )
+    .option("--output <folder>", "a folder a variant, the table and the report; default runs/ablation/STUDY")
     .option("--image-weights <file>", "torchvision's ResNet-18 .pth for the image encoder")
-    .option("--json", "print the table as JSON")
+    .option("--json", "print the rows as JSON")
     .addHelpText("after", "\nA study goes on where it was left: finished variants are only scored again.")
     .action(run);
 }
 
+/** A variant's line of ablation.json. */
 interface Row {
   readonly variant: string;
-  readonly minutes: number;
-  readonly scores: Evaluation;
+  /** Of training, all invocations together; null where an earlier one did not count them. */
+  readonly minutes: number | null;
+  readonly scores: Omit<Evaluation, "perSample">;
+}
+
+/** A variant as it is to be trained. */
+interface Plan {
+  readonly variant: string;
+  readonly folder: string;
+  readonly model: ModelOptions;
+  readonly train: TrainOptions;
 }
 
 async function run(name: string, flags: Flags, command: Command): Promise<void> {
@@ -66,120 +94,472 @@ async function run(name: string, flags: Flags, command: Command): Promise<void> 
     );
   }
   const settings = await readSettings(flags.config);
-  const progress = new Progress(!flags.json);
+  const preset = flags.preset ?? settings.preset ?? "paper";
+  const recipe = completed(preset, {
+    ...settings.train,
+    ...(flags.epochs === undefined ? {} : { epochs: flags.epochs }),
+    ...(flags.seed === undefined ? {} : { seed: flags.seed }),
+  });
+  const output = flags.output ?? join("runs", "ablation", name);
+  const model = { ...presets[preset].model, ...settings.model };
+  const plans = study.variants
+    .filter((variant) => flags.only?.includes(variant.name) ?? true)
+    .map((variant) => planOf(variant, recipe, model, output));
+  const source: Source = { data: flags.data, ...(await weightsOf(flags.imageWeights)) };
+  const conditions = conditionsOf({ ...source, evaluation: flags.evaluation, preset, model }, recipe);
+  const rows = await keptRows(join(output, "ablation.json"), name, conditions, flags.only !== undefined);
+  const records = new Map<Plan, RunRecord | undefined>();
+  for (const plan of plans) records.set(plan, await recordOf(plan.folder, source));
+
+  const notes = keptNotes(study, recipe);
   const data = await openDataset(flags.data);
   const evaluation = await openDataset(flags.evaluation);
-  const rows: Row[] = [];
+  for (const [kind, { missing = [] }] of [["training", data] as const, ["evaluation", evaluation] as const]) {
+    notes.push(...leftOut(missing, []).map((text) => `${kind} data: ${text}`));
+  }
+  for (const note of notes) process.stderr.write(`${note}\n`);
+
+  const progress = new Progress(!flags.json);
   try {
-    for (const variant of study.variants) {
-      if (flags.only && !flags.only.includes(variant.name)) continue;
-      const started = performance.now();
-      progress.restart();
-      const given: TrainOptions = {
-        ...settings.train,
-        ...(flags.epochs === undefined ? {} : { epochs: flags.epochs }),
-        ...(flags.seed === undefined ? {} : { seed: flags.seed }),
-      };
-      const result = await train({
-        ...merged(given, variant),
-        preset: flags.preset ?? settings.preset ?? "paper",
-        model: { ...settings.model, ...variant.model },
-        data,
-        output: join(flags.output, variant.name.replace(/[^\w]+/g, "-")),
-        resume: true,
-        handleSignals: true,
-        ...(flags.imageWeights === undefined ? {} : { imageWeights: flags.imageWeights }),
-        onStep: ({ step, totalSteps, result: { losses } }) =>
-          progress.update(
-            step,
-            totalSteps,
-            `${variant.name}  loss ${(losses.total ?? Number.NaN).toFixed(3)}`,
-          ),
-      });
+    for (const plan of plans) {
+      const { variant } = plan;
+      const { result, minutes } = await trained(plan, records.get(plan), { preset, data, flags, progress });
       if (result.stoppedBy) {
         progress.clear();
         process.stderr.write(`stopped by ${result.stoppedBy}; the same command goes on\n`);
         process.exitCode = 1;
         return;
       }
-      const minutes = (performance.now() - started) / 60_000;
       progress.restart();
-      const scores = await evaluate({
+      const { perSample, ...scores } = await evaluate({
         model: result.model,
         data: evaluation,
-        onProgress: (done, total) => progress.update(done, total, `${variant.name}: scoring`),
+        onProgress: (done, total) => progress.update(done, total, `${variant}: scoring`),
       });
       result.model.dispose();
-      rows.push({ variant: variant.name, minutes, scores });
+      rows.set(variant, { variant, minutes, scores });
+      await writeFiles(output, { "ablation.json": tableFile(name, conditions, inOrder(study, rows)) });
       progress.clear();
-      if (!flags.json) process.stdout.write(`${variant.name}: ${line(scores, flags.map)}\n`);
+      if (!flags.json) process.stdout.write(`${variant}: ${line(rows.get(variant) as Row, flags.map)}\n`);
     }
   } finally {
     progress.clear();
     await data.close?.();
     await evaluation.close?.();
   }
-  await report(name, study, rows, flags);
+  await report(name, inOrder(study, rows), { flags, output, notes, conditions });
 }
 
-/** Losses of the variant go before those of the settings, which go before the preset's. */
-function merged(given: TrainOptions, { train: own = {} }: Variant): TrainOptions {
-  const losses = given.losses || own.losses ? { losses: { ...given.losses, ...own.losses } } : {};
-  return { ...given, ...own, ...losses };
+/** The preset with the settings over it; a loss that the settings name replaces the preset's of that name. */
+function completed(preset: PresetName, given: TrainOptions): TrainConfig {
+  const base: TrainOptions = presets[preset].train;
+  const losses = { ...(base.losses ?? parseTrainConfig().losses), ...given.losses };
+  return parseTrainConfig({ ...base, ...given, losses });
 }
 
-function line(scores: Evaluation, map: MapName): string {
-  const shown = figuresOf(scores, map).filter(({ name }) =>
-    ["ciou", "auc", "a2i-r1", "i2a-r1"].includes(name),
-  );
-  return shown.map(({ title, value }) => `${title} ${percentText(value)}`).join(", ");
+/** A variant's configuration, refused before any variant is trained. */
+function planOf(variant: Variant, recipe: TrainConfig, base: ModelOptions, output: string): Plan {
+  const model = { ...base, ...variant.model };
+  const options = recipeOf(variant, recipe);
+  try {
+    parseModelConfig(model);
+    parseTrainConfig(options);
+  } catch (error) {
+    if (!(error instanceof SoundspotError)) throw error;
+    throw new SoundspotError(error.code, `${variant.name}: ${error.message}`, { cause: error });
+  }
+  const folder = join(output, variant.name.replace(/[^\w]+/g, "-"));
+  return { variant: variant.name, folder, model, train: options };
 }
 
-async function report(name: string, study: Study, rows: readonly Row[], flags: Flags): Promise<void> {
-  const published = ablations[name] ?? {};
-  const shown: readonly FigureName[] = ["ciou", "auc", "miou", "maxf", "a2i-r1", "i2a-r1"];
-  const titles = new Map(
-    rows.flatMap(({ scores }) => figuresOf(scores, flags.map).map((each) => [each.name, each.title])),
-  );
-  const figures = shown.filter((figure) => titles.has(figure));
-  const has = (figure: FigureName) => Object.values(published).some((row) => row[figure] !== undefined);
-  const columns = [
-    study.title,
-    ...figures.map((figure) => titles.get(figure) as string),
-    ...figures.filter(has).map((figure) => `${titles.get(figure)}, published`),
-  ];
-  const cells = rows.map(({ variant, scores }) => {
-    const own = new Map(figuresOf(scores, flags.map).map((figure) => [figure.name, figure]));
-    return [
-      variant,
-      ...figures.map((figure) => {
-        const found = own.get(figure);
-        const ends = found?.interval ? ` [${found.interval.map(percentText).join(", ")}]` : "";
-        return percentText(found?.value) + ends;
-      }),
-      ...figures.filter(has).map((figure) => percentText(published[variant]?.[figure])),
-    ];
+/** Trains a variant, or goes on with it, and counts the minutes. */
+async function trained(
+  { variant, folder, model, train: options }: Plan,
+  record: RunRecord | undefined,
+  {
+    preset,
+    data,
+    flags,
+    progress,
+  }: {
+    readonly preset: PresetName;
+    readonly data: Dataset;
+    readonly flags: Flags;
+    readonly progress: Progress;
+  },
+): Promise<{ readonly result: TrainRun; readonly minutes: number | null }> {
+  const stopwatch = new Stopwatch(folder, record);
+  await stopwatch.note();
+  progress.restart();
+  const result = await train({
+    ...options,
+    preset,
+    model,
+    data,
+    output: folder,
+    resume: true,
+    handleSignals: true,
+    ...(flags.imageWeights === undefined ? {} : { imageWeights: flags.imageWeights }),
+    onStep: ({ step, totalSteps, result: { losses } }) => {
+      progress.update(step, totalSteps, `${variant}  loss ${(losses.total ?? Number.NaN).toFixed(3)}`);
+      stopwatch.tick();
+    },
   });
-  const table = rows.map(({ variant, minutes, scores: { perSample, ...scores } }) => ({
-    variant,
-    minutes,
-    scores,
-  }));
-  await writeFiles(flags.output, {
-    "ablation.json": `${JSON.stringify({ study: name, rows: table }, null, 2)}\n`,
+  await stopwatch.note();
+  return { result, minutes: stopwatch.minutes };
+}
+
+/** What a study on losses does not vary, where the variants' names do not tell. */
+function keptNotes(study: Study, recipe: TrainConfig): string[] {
+  const kept = keptLosses(study, recipe);
+  if (kept.length === 0) return [];
+  const list = new Intl.ListFormat("en-GB", { type: "conjunction" }).format(kept);
+  return [`every variant keeps the recipe's ${list}`];
+}
+
+/** What a variant is trained on. */
+interface Source {
+  readonly data: string;
+  readonly imageWeights?: { readonly file: string; readonly sha256: string } | undefined;
+}
+
+async function weightsOf(file: string | undefined): Promise<Pick<Source, "imageWeights">> {
+  if (file === undefined) return {};
+  const content = await readFile(file).catch((cause: unknown) => {
+    throw new SoundspotError(
+      "ERR_FILE_NOT_FOUND",
+      `${file} cannot be read. Check the path of --image-weights.`,
+      { cause },
+    );
+  });
+  return { imageWeights: { file, sha256: createHash("sha256").update(content).digest("hex") } };
+}
+
+function described({ data, imageWeights }: Source): string {
+  if (!imageWeights) return `${data} without image weights`;
+  return `${data} with the image weights ${imageWeights.file} (SHA-256 ${imageWeights.sha256.slice(0, 12)}…)`;
+}
+
+/** What a variant's checkpoints were made of, and in how many minutes; it stands beside them. */
+interface RunRecord extends Source {
+  readonly minutes: number;
+}
+
+const RECORD = "ablation-run.json";
+const recordSchema = z.object({
+  data: z.string(),
+  imageWeights: z.object({ file: z.string(), sha256: z.string() }).optional(),
+  minutes: z.number().min(0),
+});
+
+/**
+ * A variant's record: a new one where there is no checkpoint yet, none beside checkpoints that never had one.
+ * @throws {SoundspotError} ERR_CONFIG when the checkpoints were made of other data or from other image weights.
+ */
+async function recordOf(folder: string, source: Source): Promise<RunRecord | undefined> {
+  const trained = await access(join(folder, "last.safetensors")).then(
+    () => true,
+    () => false,
+  );
+  if (!trained) return { ...source, minutes: 0 };
+  const before = await readOwn(
+    join(folder, RECORD),
+    recordSchema,
+    "Remove the folder to train the variant anew.",
+  );
+  if (!before) return undefined;
+  if (before.data !== source.data || before.imageWeights?.sha256 !== source.imageWeights?.sha256) {
+    throw new SoundspotError(
+      "ERR_CONFIG",
+      `${folder} was trained on ${described(before)}, not on ${described(source)}. Give the same --data and --image-weights, or another --output.`,
+    );
+  }
+  return { ...source, minutes: before.minutes };
+}
+
+/** Counts the minutes of training in the record, from where it stood. */
+class Stopwatch {
+  readonly #folder: string;
+  readonly #record: RunRecord | undefined;
+  readonly #started = performance.now();
+  readonly #writes = new Queue();
+  #noted = this.#started;
+
+  constructor(folder: string, record: RunRecord | undefined) {
+    this.#folder = folder;
+    this.#record = record;
+  }
+
+  /** null without a record. */
+  get minutes(): number | null {
+    if (!this.#record) return null;
+    return this.#record.minutes + (performance.now() - this.#started) / 60_000;
+  }
+
+  /** Writes the record once a minute: a run that is killed loses no more. */
+  tick(): void {
+    if (performance.now() - this.#noted < 60_000) return;
+    this.note().catch(() => undefined); // the note at the end says what is wrong
+  }
+
+  async note(): Promise<void> {
+    this.#noted = performance.now();
+    if (!this.#record) return;
+    const content = `${JSON.stringify({ ...this.#record, minutes: this.minutes }, null, 2)}\n`;
+    await this.#writes.run(() => writeFiles(this.#folder, { [RECORD]: content }));
+  }
+}
+
+/** What all rows of a table have in common, by name. */
+type Conditions = Readonly<Record<string, unknown>>;
+
+/** The recipe counts as far as it shapes the result. */
+function conditionsOf(
+  {
+    model,
+    ...common
+  }: Source & {
+    readonly evaluation: string;
+    readonly preset: string;
+    readonly model: ModelOptions;
+  },
+  { queue, evaluateEvery, keepEvery, checkpointEvery, checkpointSteps, ...recipe }: TrainConfig,
+): Conditions {
+  const named = (part: string, fields: object) =>
+    Object.fromEntries(Object.entries(fields).map(([field, value]) => [`${part}.${field}`, value]));
+  const imageWeights = common.imageWeights?.sha256; // whatever the file is called
+  const all = { ...common, imageWeights, ...named("model", model), ...named("train", recipe) };
+  return JSON.parse(JSON.stringify(all)) as Conditions;
+}
+
+/** As far as the tables need it; what else the scores hold is kept. */
+const tableSchema = z.object({
+  study: z.string(),
+  conditions: z.record(z.string(), z.unknown()).optional(),
+  rows: z.array(
+    z.object({
+      variant: z.string(),
+      minutes: z.number().nullable(),
+      scores: z.looseObject({
+        audio: z.looseObject({ ciou: z.number(), auc: z.number() }),
+        iqr: z.looseObject({ ciou: z.number(), auc: z.number() }),
+        missing: z.array(z.unknown()),
+        skipped: z.array(z.unknown()),
+      }),
+    }),
+  ),
+});
+
+/**
+ * Rows of an earlier invocation that may stand beside those of this one, by variant.
+ * @throws {SoundspotError} ERR_CONFIG for a file of something else, and for other conditions when others' rows are
+ * wanted beside those of some variants.
+ */
+async function keptRows(
+  file: string,
+  study: string,
+  conditions: Conditions,
+  beside: boolean,
+): Promise<Map<string, Row>> {
+  const table = await readOwn(file, tableSchema, "Move it away, or give another --output.");
+  if (!table) return new Map();
+  if (table.study !== study) {
+    throw new SoundspotError(
+      "ERR_CONFIG",
+      `${file} is the table of the study ${table.study}, not of ${study}. Give another --output.`,
+    );
+  }
+  const before = table.conditions ?? {};
+  const differing = [...new Set([...Object.keys(conditions), ...Object.keys(before)])].find(
+    (name) => !isDeepStrictEqual(before[name], conditions[name]),
+  );
+  if (differing === undefined)
+    return new Map((table.rows as unknown as Row[]).map((row) => [row.variant, row]));
+  if (!beside) return new Map();
+  const words = (value: unknown) => (value === undefined ? "not given" : JSON.stringify(value));
+  throw new SoundspotError(
+    "ERR_CONFIG",
+    `Rows in ${file} were made under other conditions: ${differing} was ${words(before[differing])}, now ${words(conditions[differing])}. Run without --only, or give another --output.`,
+  );
+}
+
+/**
+ * A JSON file that an earlier invocation wrote; undefined when it is not there.
+ * @throws {SoundspotError} ERR_CONFIG with the mend when it is something else.
+ */
+async function readOwn<T>(file: string, schema: z.ZodType<T>, mend: string): Promise<T | undefined> {
+  const text = await readFile(file, "utf8").catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === "ENOENT") return undefined;
+    throw new SoundspotError("ERR_FILE_NOT_FOUND", `${file} cannot be read: ${cause.message}.`, { cause });
+  });
+  if (text === undefined) return undefined;
+  try {
+    return schema.parse(JSON.parse(text, notANumber));
+  } catch (cause) {
+    throw new SoundspotError("ERR_CONFIG", `${file} is damaged, or not from soundspot ablate. ${mend}`, {
+      cause,
+    });
+  }
+}
+
+/** JSON writes a figure that cannot be computed as null. */
+function notANumber(key: string, value: unknown): unknown {
+  return value === null && key !== "minutes" ? Number.NaN : value;
+}
+
+function inOrder(study: Study, rows: ReadonlyMap<string, Row>): Row[] {
+  return study.variants.flatMap(({ name }) => rows.get(name) ?? []);
+}
+
+function tableFile(study: string, conditions: Conditions, rows: readonly Row[]): string {
+  return `${JSON.stringify({ study, conditions, rows }, null, 2)}\n`;
+}
+
+interface Column {
+  readonly name: FigureName;
+  readonly title: string;
+  /** On a terminal, which shows no others. */
+  readonly brief?: string | undefined;
+  readonly of: (row: Row) => Figure | undefined;
+}
+
+const mapTitles: Readonly<Record<MapName, string>> = {
+  audio: "audio map",
+  image: "image map",
+  iqr: "IQR",
+  ogl: "OGL",
+  combined: "combined",
+};
+
+function column(name: FigureName, map: MapName, title: string, brief?: string): Column {
+  const of = ({ scores }: Row) =>
+    figuresOf({ ...scores, perSample: [] }, map).find((figure) => figure.name === name);
+  return { name, title, brief, of };
+}
+
+/** cIoU of the audio map and of IQR, the other measures of one map, and retrieval where the rows have it. */
+function columnsOf(rows: readonly Row[], map: MapName): Column[] {
+  const recalls = (["a2i", "i2a"] as const).flatMap((way) =>
+    recallRanks.map((k) => {
+      const [long, short] = way === "a2i" ? ["sound → picture", "s→p"] : ["picture → sound", "p→s"];
+      return column(
+        `${way}-r${k}` as FigureName,
+        map,
+        `R@${k} ${long}`,
+        k === recallRanks[0] ? `R@${k} ${short}` : undefined,
+      );
+    }),
+  );
+  return [
+    ...[...new Set<MapName>(["audio", "iqr", map])].map((each) =>
+      column("ciou", each, `cIoU@0.5 ${mapTitles[each]}`, `cIoU ${mapTitles[each]}`),
+    ),
+    column("auc", map, `AUC ${mapTitles[map]}`, "AUC"),
+    column("miou", map, `mean IoU ${mapTitles[map]}`, "mean IoU"),
+    column("maxf", map, `max F ${mapTitles[map]}`),
+    ...recalls,
+  ].filter(({ of }) => rows.some(of));
+}
+
+function withInterval(figure: Figure | undefined): string {
+  const ends = figure?.interval ? ` [${figure.interval.map(percentText).join(", ")}]` : "";
+  return percentText(figure?.value) + ends;
+}
+
+const minutesText = ({ minutes }: Row) => (minutes === null ? "–" : minutes.toFixed(1));
+
+/** The figures of the terminal in one line. */
+function line(row: Row, map: MapName): string {
+  return columnsOf([row], map)
+    .filter(({ brief }) => brief !== undefined)
+    .map(({ brief, of }) => `${brief} ${percentText(of(row)?.value)}`)
+    .join(", ");
+}
+
+/** Published figures in a table of their own: they are of other data than most studies. */
+function publishedTable({ title, rows, note }: PublishedTable): ReportTable {
+  const titles = new Map<FigureName, string>([
+    ["ciou", "cIoU@0.5 IQR"],
+    ["auc", "AUC IQR"],
+    ...recallRanks.map((k) => [`a2i-r${k}`, `R@${k} sound → picture`] as [FigureName, string]),
+    ...recallRanks.map((k) => [`i2a-r${k}`, `R@${k} picture → sound`] as [FigureName, string]),
+  ]);
+  const shown = [...titles].filter(([name]) => rows.some(({ figures }) => figures[name] !== undefined));
+  return {
+    title: `Published: ${title}`,
+    columns: ["", ...shown.map(([, text]) => text)],
+    rows: rows.map(({ method, figures }) => [method, ...shown.map(([name]) => percentText(figures[name]))]),
+    note: [
+      "VGG-SS after VGG-Sound 144k unless the row says otherwise, each figure the best over epochs on the test set.",
+      ...(note === undefined ? [] : [note]),
+    ].join(" "),
+  };
+}
+
+async function report(
+  name: string,
+  rows: readonly Row[],
+  {
+    flags,
+    output,
+    notes,
+    conditions,
+  }: {
+    readonly flags: Flags;
+    readonly output: string;
+    readonly notes: readonly string[];
+    readonly conditions: Conditions;
+  },
+): Promise<void> {
+  const { title } = studies[name] as Study;
+  const columns = columnsOf(rows, flags.map);
+  const published = ablations[name] && publishedTable(ablations[name]);
+  const skipped = leftOut([], rows[0]?.scores.skipped ?? []);
+  const full: ReportTable = {
+    title: "Variants",
+    columns: [title, ...columns.map((each) => each.title), "minutes of training"],
+    rows: rows.map((row) => [
+      row.variant,
+      ...columns.map(({ of }) => withInterval(of(row))),
+      minutesText(row),
+    ]),
+  };
+  await writeFiles(output, {
     "report.html": await renderHtmlReport({
-      title: study.title,
-      summary: `Map ${flags.map}; trained on ${flags.data}, scored on ${flags.evaluation}. In percent, with 95 % bootstrap intervals; the last checkpoint of every run. Published figures are of VGG-SS after VGG-Sound 144k.`,
+      title,
+      summary: [
+        `Trained on ${flags.data}, scored on ${flags.evaluation}.`,
+        "In percent, with 95 % bootstrap intervals; the last checkpoint of every run.",
+        ...[...notes, ...skipped].map((note) => `${note[0]?.toUpperCase()}${note.slice(1)}.`),
+      ].join(" "),
       figures: [],
-      tables: [{ title: "Variants", columns, rows: cells }],
-      config: { preset: flags.preset, epochs: flags.epochs, seed: flags.seed },
+      tables: published ? [full, published] : [full],
+      config: conditions,
     }),
   });
   if (flags.json) {
-    process.stdout.write(`${JSON.stringify(table)}\n`);
+    process.stdout.write(`${JSON.stringify(rows)}\n`);
     return;
   }
-  process.stdout.write(`\n${textTable(columns, cells)}\nreport: ${join(flags.output, "report.html")}\n`);
-  const first = rows[0]?.scores;
-  for (const text of leftOut(first?.missing ?? [], first?.skipped ?? [])) process.stderr.write(`${text}\n`);
+  const shown = columns.filter(({ brief }) => brief !== undefined);
+  const brief = textTable(
+    [title, ...shown.map((each) => each.brief as string), "minutes"],
+    rows.map((row) => [
+      row.variant,
+      ...shown.map((each) =>
+        each.name === "ciou" ? withInterval(each.of(row)) : percentText(each.of(row)?.value),
+      ),
+      minutesText(row),
+    ]),
+  );
+  process.stdout.write(
+    `\npercent, cIoU@0.5 with 95 % intervals; AUC and mean IoU of map ${flags.map}; all figures in the report\n\n${brief}`,
+  );
+  if (published) {
+    process.stdout.write(
+      `\n${published.title}\n${textTable(published.columns, published.rows)}${published.note}\n`,
+    );
+  }
+  process.stdout.write(`\nreport: ${join(output, "report.html")}\n`);
+  for (const text of skipped) process.stderr.write(`${text}\n`);
 }

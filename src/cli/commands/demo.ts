@@ -9,6 +9,7 @@ import { auc, ciou, successRate, successThresholds } from "../../metrics/localiz
 import { Model } from "../../model.js";
 import { presets } from "../../presets.js";
 import { type ReportSample, renderHtmlReport } from "../../report/html.js";
+import { runCurves } from "../../report/run-curves.js";
 import { train } from "../../trainer.js";
 import { Progress } from "../progress.js";
 
@@ -65,7 +66,6 @@ async function run(flags: Flags): Promise<void> {
     progress.restart();
     return (done: number, total: number) => progress.update(done, total, name);
   };
-  const curves: { step: number; losses: Readonly<Record<string, number>>; entropy?: number }[] = [];
 
   const data = scenes({ ...scene, length: counts.train, seed: Number(flags.seed) });
   const held = scenes({ ...scene, split: "test", length: counts.test });
@@ -80,15 +80,13 @@ async function run(flags: Flags): Promise<void> {
       seed: Number(flags.seed),
       output: flags.output,
       handleSignals: true,
-      onStep: ({ epoch, step, totalSteps, result: { losses, attention }, samplesPerSecond, warnings }) => {
+      onStep: ({ epoch, step, totalSteps, result: { losses }, samplesPerSecond, warnings }) => {
         const total = losses.total ?? Number.NaN;
         progress.update(
           step,
           totalSteps,
           `epoch ${epoch + 1}  loss ${total.toFixed(3)}  ${samplesPerSecond.toFixed(0)} pairs/s`,
         );
-        if (step % 10 === 0)
-          curves.push({ step, losses, ...(attention ? { entropy: attention.image.entropy } : {}) });
         for (const { kind, message } of warnings) {
           progress.clear();
           process.stderr.write(`warning: ${kind}: ${message}\n`);
@@ -171,23 +169,13 @@ async function run(flags: Flags): Promise<void> {
       { name: "cIoU@0.5 untrained, IQR", value: percent(untrained.iqr.ciou) },
       { name: "cIoU@0.5 centred disc", value: percent(disc.ciou) },
     ];
-    const lossNames = [...new Set(curves.flatMap(({ losses }) => Object.keys(losses)))];
     await writeFile(
       report,
       await renderHtmlReport({
         title: "soundspot demo",
         summary: `${counts.test} held-out scenes after ${model.config.imageSize} px training from random weights in ${(trained / 60).toFixed(1)} minutes${flags.quick ? " (quick run: the scores mean nothing)" : ""}.`,
         figures,
-        curves: [
-          ...lossNames.map((name) => ({
-            name,
-            points: curves.map(({ step, losses }) => ({ x: step, y: losses[name] ?? Number.NaN })),
-          })),
-          {
-            name: "entropy of the image target attention",
-            points: curves.map(({ step, entropy }) => ({ x: step, y: entropy ?? Number.NaN })),
-          },
-        ],
+        curves: await runCurves(flags.output),
         success: [
           { name: "audio map", thresholds: successThresholds, success: scores.audio.curve },
           { name: "IQR", thresholds: successThresholds, success: scores.iqr.curve },

@@ -1,16 +1,22 @@
 /** `soundspot evaluate`: scores one checkpoint or several side by side, for people and for CI. */
 import { basename, relative } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import type { Dataset } from "../../datasets/dataset.js";
 import { openDataset } from "../../datasets/registry.js";
 import { SoundspotError } from "../../errors.js";
-import { type Evaluation, evaluate, type MapName, mapNames, mapsOf } from "../../evaluate.js";
-import { successThresholds } from "../../metrics/localization.js";
+import { type Evaluation, evaluate, type MapName, mapNames } from "../../evaluate.js";
 import { Model } from "../../model.js";
 import { Objectness } from "../../objectness.js";
 import { classesCsv, samplesCsv } from "../../report/csv.js";
+import {
+  type ChosenGroup,
+  chooseSamples,
+  pictureSamples,
+  reportParts,
+  type ScoredCheckpoint,
+} from "../../report/evaluation-report.js";
 import { type Figure, figureNames, figuresOf, percentText } from "../../report/figures.js";
-import { renderScored } from "../../report/gallery.js";
-import { type ReportSample, renderHtmlReport } from "../../report/html.js";
+import { renderHtmlReport } from "../../report/html.js";
 import { benchmarks, type PublishedTable } from "../../report/published.js";
 import { numberFrom, wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
@@ -34,6 +40,7 @@ interface Flags extends ScoringFlags {
   published?: string;
   select: "last" | "best-on-test";
   gallery: number;
+  neighbours?: number;
   failUnder?: Floor[];
 }
 
@@ -69,7 +76,7 @@ export function register(program: Command): void {
     .option("--alpha <x>", "the audio map's share of a refinement; default 0.4", numberFrom(0, 1))
     .option("--objectness <file>", "ImageNet ResNet-18 (.pth): scores the maps ogl and combined too")
     .addOption(
-      new Option("--published <name>", "published figures beside; default by the dataset").choices([
+      new Option("--published <name>", "published figures beside; default those of the benchmark").choices([
         ...Object.keys(benchmarks),
         "none",
       ]),
@@ -82,19 +89,14 @@ export function register(program: Command): void {
         .choices(["last", "best-on-test"])
         .default("last"),
     )
-    .option("--gallery <n>", "samples with overlays in the report", wholeFrom(0), 12)
+    .option("--gallery <n>", "samples with overlays in the report: best, median and worst", wholeFrom(0), 12)
+    .option("--neighbours <k>", "of the false negatives that the report predicts; default 20", wholeFrom(1))
     .option(
       "--fail-under <figure=percent>",
       "exit 1 when it is lower, such as ciou=38; again for more",
       floor,
     )
     .action(run);
-}
-
-interface Scored {
-  readonly name: string;
-  readonly scores: Evaluation;
-  readonly gallery: readonly ReportSample[];
 }
 
 /** Checkpoints by the shortest names that tell them apart. */
@@ -117,13 +119,15 @@ async function run(paths: readonly string[], flags: Flags): Promise<void> {
   }
   const progress = new Progress(!flags.json);
   const data = await openDataset(flags.data);
-  const results: Scored[] = [];
+  const results: ScoredCheckpoint[] = [];
+  const pictured = flags.output !== undefined;
+  let groups: ChosenGroup[] = [];
+  let report: Awaited<ReturnType<typeof reportParts>> = {};
   try {
     using objectness = flags.objectness === undefined ? undefined : await Objectness.load(flags.objectness);
     for (const [i, checkpoint] of checkpoints.entries()) {
       const name = names[i] as string;
       using model = await Model.load(checkpoint);
-      const gallery: ReportSample[] = [];
       progress.restart();
       const scores = await evaluate({
         model,
@@ -134,33 +138,32 @@ async function run(paths: readonly string[], flags: Flags): Promise<void> {
         ...(flags.sharpening === undefined ? {} : { sharpening: flags.sharpening }),
         ...(flags.alpha === undefined ? {} : { alpha: flags.alpha }),
         onProgress: (done, total) => progress.update(done, total, name),
-        onSample: async (sample, spot, score) => {
-          if (flags.output === undefined || gallery.length >= flags.gallery) return;
-          gallery.push({
-            id: sample.id,
-            overlay: await renderScored(sample, mapsOf(spot)[flags.map] ?? spot.audioMap),
-            label: sample.label,
-            ciou: score[flags.map]?.ciou,
-            note: names.length > 1 ? name : undefined,
-          });
-        },
+        ...(flags.neighbours === undefined ? {} : { falseNegatives: { k: flags.neighbours } }),
       });
-      results.push({ name, scores, gallery });
+      if (i === 0 && pictured) groups = chooseSamples(scores, flags.map, flags.gallery);
+      const pictures = await pictureSamples(model, data, groups, {
+        map: flags.map,
+        settings: scores.settings,
+        objectness,
+        note: names.length > 1 ? name : undefined,
+      });
+      results.push({ name, checkpoint, scores, pictures });
     }
+    if (pictured) report = await reportParts(results, groups, data, flags.map);
   } finally {
     progress.clear();
     await data.close?.();
   }
-  const published = publishedFor(flags.published, data.name);
+  const published = publishedFor(flags, data);
   const table = comparison(results, flags, published);
   if (flags.output !== undefined)
-    await writeFiles(flags.output, await files(results, flags, table, published));
+    await writeFiles(flags.output, await files(results, report, flags, table, published));
   if (flags.json) {
     process.stdout.write(
       `${JSON.stringify(results.map(({ name, scores }) => ({ checkpoint: name, ...withoutSamples(scores) })))}\n`,
     );
   } else {
-    const { scores } = results[0] as Scored;
+    const { scores } = results[0] as ScoredCheckpoint;
     process.stdout.write(
       `${data.name}: ${scores.samples} samples, map ${flags.map}, threshold ${scores.settings.threshold}, percent with 95 % intervals\n\n`,
     );
@@ -174,21 +177,26 @@ async function run(paths: readonly string[], flags: Flags): Promise<void> {
 
 const withoutSamples = ({ perSample, ...rest }: Evaluation) => rest;
 
-/** Benchmarks by the names that their datasets have. */
-function publishedFor(wanted: string | undefined, dataset: string): PublishedTable | undefined {
-  if (wanted === "none") return undefined;
+/** The published table that was asked for, or that of the benchmark, by its dataset's name, when all of it is scored. */
+function publishedFor({ published, limit }: Flags, data: Dataset): PublishedTable | undefined {
   const byDataset: Readonly<Record<string, string>> = {
     "vgg-ss": "vggss",
+    "vgg-ss, vggss_heard_test": "vggss-heard",
+    "vgg-ss, vggss_unheard_test": "vggss-unheard",
     "flickr-soundnet": "flickr",
     "avsbench-s4": "avsbench-s4",
     "avsbench-ms3": "avsbench-ms3",
   };
-  const name = wanted ?? byDataset[dataset];
-  return name === undefined ? undefined : benchmarks[name];
+  const name = published ?? (limit === undefined ? byDataset[data.name] : undefined);
+  return name === undefined || name === "none" ? undefined : benchmarks[name];
 }
 
 /** A column a checkpoint, a row a figure; then published methods, and each figure's best where it is asked for. */
-function comparison(results: readonly Scored[], flags: Flags, published: PublishedTable | undefined) {
+function comparison(
+  results: readonly ScoredCheckpoint[],
+  flags: Flags,
+  published: PublishedTable | undefined,
+) {
   const figures = results.map(({ scores }) => figuresOf(scores, flags.map));
   const shown = (figures[0] ?? []).map(({ name, title }) => ({ name, title }));
   const withInterval = ({ value, interval }: Figure) =>
@@ -217,12 +225,13 @@ function comparison(results: readonly Scored[], flags: Flags, published: Publish
 }
 
 async function files(
-  results: readonly Scored[],
+  results: readonly ScoredCheckpoint[],
+  report: Awaited<ReturnType<typeof reportParts>>,
   flags: Flags,
   table: { readonly columns: readonly string[]; readonly rows: readonly (readonly string[])[] },
   published: PublishedTable | undefined,
 ): Promise<Record<string, string>> {
-  const first = results[0] as Scored;
+  const first = results[0] as ScoredCheckpoint;
   const several = results.length > 1;
   const written: Record<string, string> = {};
   for (const { name, scores } of results) {
@@ -231,8 +240,6 @@ async function files(
     written[`${prefix}samples.csv`] = samplesCsv(scores);
     if (scores.perClass) written[`${prefix}classes.csv`] = classesCsv(scores);
   }
-  // The same sample of every checkpoint side by side.
-  const gallery = first.gallery.flatMap((_, i) => results.flatMap((result) => result.gallery[i] ?? []));
   written["report.html"] = await renderHtmlReport({
     title: several
       ? `${results.length} checkpoints on ${first.scores.dataset}`
@@ -261,18 +268,14 @@ async function files(
             },
           ]
         : [],
-    success: results.flatMap(({ name, scores }) => {
-      const own = scores[flags.map];
-      return own ? [{ name, thresholds: successThresholds, success: own.curve }] : [];
-    }),
-    gallery,
+    ...report,
     config: first.scores.settings,
   });
   return written;
 }
 
 /** Every floor holds for every checkpoint, or the exit code is 1. */
-function checkFloors(results: readonly Scored[], flags: Flags): void {
+function checkFloors(results: readonly ScoredCheckpoint[], flags: Flags): void {
   for (const { map = flags.map, figure, least } of flags.failUnder ?? []) {
     for (const { name, scores } of results) {
       const found = figuresOf(scores, map).find((each) => each.name === figure);

@@ -43,7 +43,8 @@ async function run(checkpoint: string, flags: ScoringFlags): Promise<void> {
         const interval = ends ? ` [${ends.map((end) => percentText(100 * end)).join(", ")}]` : "";
         return percentText(100 * share) + interval;
       });
-    const published = data.name === "vgg-ss" ? (benchmarks["vggss-retrieval"]?.rows ?? []) : [];
+    const whole = data.name === "vgg-ss" && flags.limit === undefined;
+    const published = whole ? (benchmarks["vggss-retrieval"]?.rows ?? []) : [];
     const columns = ["sound → picture", "picture → sound"].flatMap((way) =>
       recallRanks.map((k) => `R@${k} ${way}`),
     );

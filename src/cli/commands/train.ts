@@ -6,6 +6,7 @@ import { type PresetName, presets } from "../../presets.js";
 import { train } from "../../trainer.js";
 import { numberFrom, wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
+import { leftOut } from "../scoring.js";
 import { readSettings } from "../settings.js";
 
 interface Flags {
@@ -64,6 +65,10 @@ async function run(flags: Flags): Promise<void> {
       ? undefined
       : await openDataset(heldOut[flags.evaluation] ?? flags.evaluation);
 
+  const missing = { data: data.missing ?? [], evaluation: evaluation?.missing ?? [] };
+  for (const text of leftOut(missing.data, [])) process.stderr.write(`training data: ${text}\n`);
+  for (const text of leftOut(missing.evaluation, [])) process.stderr.write(`evaluation data: ${text}\n`);
+
   const progress = new Progress(!flags.json);
   const say = (text: string) => {
     progress.clear();
@@ -76,9 +81,7 @@ async function run(flags: Flags): Promise<void> {
       preset,
       model: settings.model ?? {},
       data,
-      ...(evaluation
-        ? { evaluation, evaluateEvery: given.evaluateEvery ?? settings.train?.evaluateEvery ?? 1 }
-        : {}),
+      ...(evaluation ? { evaluation } : {}),
       output: flags.output,
       resume: flags.resume ?? false,
       handleSignals: true,
@@ -109,7 +112,7 @@ async function run(flags: Flags): Promise<void> {
     });
     if (flags.json) {
       const { steps, stoppedBy, last, best, imageWeights } = result;
-      say(JSON.stringify({ steps, stoppedBy, last, best, imageWeights }));
+      say(JSON.stringify({ steps, stoppedBy, last, best, imageWeights, missing }));
     } else {
       if (result.imageWeights) {
         const { loaded, ignored, missing } = result.imageWeights;
@@ -118,7 +121,7 @@ async function run(flags: Flags): Promise<void> {
         );
       }
       if (result.stoppedBy) say(`stopped by ${result.stoppedBy}; go on with --resume`);
-      say(`${result.steps} steps; ${result.last}`);
+      say(`${result.steps} steps; ${result.last ?? "nothing to save"}`);
     }
     if (result.stoppedBy) process.exitCode = 1;
   } finally {

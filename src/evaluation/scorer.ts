@@ -1,0 +1,188 @@
+/** Scores samples one by one: each map of a sample against its truth. */
+import type { Sample } from "../datasets/dataset.js";
+import { SoundspotError } from "../errors.js";
+import type { Spot } from "../localize.js";
+import { ciou, meanInside } from "../metrics/localization.js";
+import { FCurve, FrameHistogram, fMeasure, iou } from "../metrics/segmentation.js";
+import type { SampleRetrieval } from "../retrieve.js";
+import type { Mask, TruthMap } from "../types.js";
+
+/** The maps that are scored: the audio and image queries', and what the audio map is blended into (section 1.7). */
+export const mapNames = ["audio", "image", "iqr", "ogl", "combined"] as const;
+export type MapName = (typeof mapNames)[number];
+
+/** One map against the truth, at the threshold; each in [0, 1]. */
+export interface MapScore {
+  readonly ciou: number;
+  readonly iou: number;
+  /** F with β² = 0.3; NaN where the truth is empty. */
+  readonly f: number;
+}
+
+export interface SampleScore extends Partial<Readonly<Record<MapName, MapScore>>> {
+  /** Of the sample in its dataset. */
+  readonly index: number;
+  readonly id: string;
+  readonly label?: string;
+  /** Shared by the sources of one picture. */
+  readonly picture?: string;
+  /** How many sources the picture has, where the dataset knows. */
+  readonly sources?: number;
+  /** Shared by the frames of one clip. */
+  readonly clip?: string;
+  /** false: nothing in the picture makes the sound, and there is no map to score. */
+  readonly sounding: boolean;
+  /** Cosine of the target slots, in [−1, 1]. */
+  readonly confidence: number;
+  /** Share of the grid that the truth covers, in [0, 1]. */
+  readonly area?: number;
+  /** Mean of the audio map inside what is heard and inside the first silent object, where both masks are known. */
+  readonly insideHeard?: number;
+  readonly insideSilent?: number;
+  /** What its sound and its picture find among the others; known when all samples are scored and have labels. */
+  readonly retrieval?: SampleRetrieval;
+}
+
+/**
+ * What a sample is scored against: the benchmark's own grid, or the mask or the union of the boxes at the picture's size.
+ * @throws {SoundspotError} ERR_DATASET when it has none of them.
+ */
+export function truthOf(sample: Sample): TruthMap | Mask {
+  if (sample.truth) return sample.truth;
+  if (sample.mask) return sample.mask;
+  if (!sample.boxes?.length) {
+    throw new SoundspotError(
+      "ERR_DATASET",
+      `Sample ${sample.id} has neither mask nor boxes. Evaluation needs one of them.`,
+    );
+  }
+  const { width, height } = sample.image;
+  const data = new Uint8Array(width * height);
+  for (const box of sample.boxes) {
+    const bottom = Math.min(height, Math.trunc(box.y + box.height));
+    const right = Math.min(width, Math.trunc(box.x + box.width));
+    for (let y = Math.max(0, Math.trunc(box.y)); y < bottom; y++) {
+      data.fill(1, y * width + Math.max(0, Math.trunc(box.x)), y * width + Math.max(0, right));
+    }
+  }
+  return { data, width, height };
+}
+
+/** The maps of a spot that evaluation scores. */
+export const mapsOf = (spot: Spot): Partial<Record<MapName, Float32Array>> => ({
+  audio: spot.audioMap,
+  image: spot.imageMap,
+  ...spot.refined,
+});
+
+/** 1 where the map reaches the threshold. A loop: `Uint8Array.from` takes 20 times as long. */
+function reaching(map: Float32Array, threshold: number): Uint8Array {
+  const mask = new Uint8Array(map.length);
+  for (let i = 0; i < map.length; i++) mask[i] = (map[i] as number) >= threshold ? 1 : 0;
+  return mask;
+}
+
+function mean(values: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i] as number;
+  return sum / values.length;
+}
+
+/** Pixels of a map that are counted between two turns of the event loop: some 3 ms. */
+const PIXELS_A_TURN = 2 ** 17;
+
+export const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+/** Collects scores sample by sample; of a map it keeps three numbers, and of the frames of a clip the sum of their F. */
+export class Scorer {
+  readonly samples: SampleScore[] = [];
+  readonly #curves = new Map<MapName, FCurve>();
+  readonly #clips = new Map<MapName, Map<string, FCurve>>();
+  readonly #threshold: number;
+
+  constructor(threshold: number) {
+    this.#threshold = threshold;
+  }
+
+  /** Lets the event loop turn between maps: one of a large picture takes milliseconds. */
+  async add(
+    index: number,
+    sample: Sample,
+    truth: TruthMap | Mask | undefined,
+    spot: Spot,
+  ): Promise<SampleScore> {
+    const maps: Partial<Record<MapName, MapScore>> = {};
+    for (const [name, map] of Object.entries(truth ? mapsOf(spot) : {}) as [MapName, Float32Array][]) {
+      maps[name] = await this.#scoreMap(name, map, (truth as TruthMap | Mask).data, sample.clip);
+    }
+    const silent = sample.silentMasks?.[0];
+    const sameSize = truth?.width === silent?.width && truth?.height === silent?.height;
+    const { id, label, picture, sources, clip } = sample;
+    const score: SampleScore = {
+      index,
+      id,
+      ...(label === undefined ? {} : { label }),
+      ...(picture === undefined ? {} : { picture }),
+      ...(sources === undefined ? {} : { sources }),
+      ...(clip === undefined ? {} : { clip }),
+      sounding: sample.sounding !== false,
+      ...maps,
+      confidence: spot.confidence,
+      ...(truth ? { area: mean(truth.data) } : {}),
+      ...(truth && silent && sameSize
+        ? {
+            insideHeard: meanInside(spot.audioMap, truth.data),
+            insideSilent: meanInside(spot.audioMap, silent.data),
+          }
+        : {}),
+    };
+    this.samples.push(score);
+    return score;
+  }
+
+  async #scoreMap(
+    name: MapName,
+    map: Float32Array,
+    truth: ArrayLike<number>,
+    clip: string | undefined,
+  ): Promise<MapScore> {
+    const large = map.length > PIXELS_A_TURN;
+    const frame = new FrameHistogram();
+    for (let from = 0; from < map.length; from += PIXELS_A_TURN) {
+      await nextTurn();
+      frame.take(map, truth, from, Math.min(map.length, from + PIXELS_A_TURN));
+    }
+    const curve = frame.curve();
+    curveOf(this.#curves, name).addCurve(curve);
+    if (clip !== undefined) {
+      const clips = this.#clips.get(name) ?? new Map<string, FCurve>();
+      this.#clips.set(name, clips);
+      curveOf(clips, clip).addCurve(curve);
+    }
+    const prediction = reaching(map, this.#threshold);
+    const pause = () => (large ? nextTurn() : undefined);
+    await pause();
+    const first = ciou(prediction, truth);
+    await pause();
+    const second = iou(prediction, truth);
+    await pause();
+    return { ciou: first, iou: second, f: curve ? fMeasure(prediction, truth) : Number.NaN };
+  }
+
+  /** AVSBench's F of a map. */
+  maxF(name: MapName): number {
+    return this.#curves.get(name)?.max() ?? Number.NaN;
+  }
+
+  /** The summed curves of each clip's frames, of which AVSBench's F of some clips is made. Empty without clips. */
+  clipCurves(name: MapName): readonly FCurve[] {
+    return [...(this.#clips.get(name)?.values() ?? [])];
+  }
+}
+
+/** The curve under a key, a new one where there is none. */
+function curveOf<Key>(curves: Map<Key, FCurve>, key: Key): FCurve {
+  const curve = curves.get(key) ?? new FCurve();
+  curves.set(key, curve);
+  return curve;
+}

@@ -1,0 +1,310 @@
+/** What is said of all samples together: headline figures with intervals, groups of samples, special benchmarks. */
+import { type BootstrapOptions, bootstrapInterval, bootstrapStatistic } from "../metrics/bootstrap.js";
+import { averagePrecision, bestF1, type ExtendedScore, localizationAccuracy } from "../metrics/extended.js";
+import { byArea, byLabel } from "../metrics/grouping.js";
+import { type InteractiveScores, iiou, worstByPicture } from "../metrics/interactive.js";
+import { auc, successCurve, successRate } from "../metrics/localization.js";
+import { FCurve } from "../metrics/segmentation.js";
+import type { MapName, MapScore, SampleScore, Scorer } from "./scorer.js";
+
+/** Ends of a confidence interval. */
+export type Ends = readonly [low: number, high: number];
+
+export interface MapScores {
+  /** Share of samples with cIoU ≥ 0.5. */
+  readonly ciou: number;
+  readonly auc: number;
+  /** Success rate at thresholds 0, 0.05, …, 1. */
+  readonly curve: readonly number[];
+  readonly meanIou: number;
+  /** Mean F at the threshold, β² = 0.3, over samples whose truth is not empty. */
+  readonly f: number;
+  /** F as AVSBench has it: the maximum over 255 thresholds of the mean over samples. */
+  readonly maxF: number;
+  readonly intervals?: {
+    readonly ciou: Ends;
+    readonly auc: Ends;
+    readonly meanIou: Ends;
+    readonly f: Ends;
+    /** Where samples are frames of clips, as AVSBench's are. */
+    readonly maxF?: Ends;
+  };
+}
+
+/** With sounds of nothing in the picture among the samples: does the model know? By one map. */
+export interface ExtendedScores {
+  readonly averagePrecision: number;
+  readonly bestF1: number;
+  /** The confidence that gives it. */
+  readonly threshold: number;
+  readonly localizationAccuracy: number;
+  readonly intervals?: {
+    readonly averagePrecision: Ends;
+    readonly bestF1: Ends;
+    readonly localizationAccuracy: Ends;
+  };
+}
+
+/** Pictures whose every source has to be found, by one map. */
+export interface SourcesScores extends InteractiveScores {
+  /** Pictures left out because a source of theirs was not scored. */
+  readonly incomplete: number;
+  readonly intervals?: { readonly iiou: Ends; readonly auc: Ends };
+}
+
+/** One map on some of the samples, each in [0, 1]. */
+export interface GroupScores {
+  /** Share of samples with cIoU ≥ 0.5. */
+  readonly ciou: number;
+  readonly auc: number;
+  readonly meanIou: number;
+  /** NaN where every truth is empty. */
+  readonly f: number;
+}
+
+export interface ClassScores {
+  readonly label: string;
+  /** Sounding samples of the class. */
+  readonly samples: number;
+  readonly maps: Readonly<Partial<Record<MapName, GroupScores>>>;
+  /** R@1 from its sounds to pictures, and from its pictures to sounds. */
+  readonly audioToImage?: number;
+  readonly imageToAudio?: number;
+  /** The other class that its sounds find first most often, and the share of its samples that do; absent when none. */
+  readonly confusedWith?: { readonly label: string; readonly share: number };
+}
+
+/** Samples of a quarter of all, by how much of the picture sounds. */
+export interface AreaScores {
+  /** The smallest and the greatest share of the picture. */
+  readonly from: number;
+  readonly to: number;
+  readonly samples: number;
+  readonly maps: Readonly<Partial<Record<MapName, GroupScores>>>;
+}
+
+const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+const found = (ciou: number): number => (ciou >= 0.5 ? 1 : 0);
+/** What is not independent is drawn together: the frames of a clip, the sources of a picture. */
+const groupOf = ({ clip, picture, id }: SampleScore) => clip ?? picture ?? id;
+
+/** Intervals under one set of options, or none. */
+export class Intervals {
+  readonly #options: BootstrapOptions | undefined;
+
+  constructor(
+    bootstrap: Pick<BootstrapOptions, "resamples" | "level" | "seed"> | false | undefined,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#options = bootstrap === false ? undefined : { ...bootstrap, signal };
+  }
+
+  get wanted(): boolean {
+    return this.#options !== undefined;
+  }
+
+  async ofMean(values: readonly number[], groups: readonly string[]): Promise<Ends> {
+    const { low, high } = await bootstrapInterval(values, { ...this.#options, groups });
+    return [low, high];
+  }
+
+  async of(
+    count: number,
+    statistic: (indices: Uint32Array) => number,
+    groups?: readonly string[],
+  ): Promise<Ends> {
+    const { low, high } = await bootstrapStatistic(count, statistic, {
+      ...this.#options,
+      ...(groups ? { groups } : {}),
+    });
+    return [low, high];
+  }
+}
+
+/** Headline figures of one map. */
+export async function mapScores(name: MapName, scorer: Scorer, intervals: Intervals): Promise<MapScores> {
+  const scored = scorer.samples.filter((sample) => sample[name] !== undefined);
+  const scores = scored.map((sample) => sample[name] as MapScore);
+  const cious = scores.map(({ ciou }) => ciou);
+  const ious = scores.map(({ iou }) => iou);
+  const counted = scored.filter((_, i) => !Number.isNaN(scores[i]?.f));
+  const fs = counted.map((sample) => (sample[name] as MapScore).f);
+  const figures = {
+    ciou: successRate(cious),
+    auc: auc(cious),
+    curve: successCurve(cious),
+    meanIou: mean(ious),
+    f: mean(fs),
+    maxF: scorer.maxF(name),
+  };
+  if (!intervals.wanted) return figures;
+  const groups = scored.map(groupOf);
+  const maxF = await maxFInterval(scorer.clipCurves(name), intervals);
+  return {
+    ...figures,
+    intervals: {
+      ciou: await intervals.ofMean(cious.map(found), groups),
+      auc: await intervals.ofMean(
+        cious.map((value) => auc([value])),
+        groups,
+      ),
+      meanIou: await intervals.ofMean(ious, groups),
+      f: await intervals.ofMean(fs, counted.map(groupOf)),
+      ...(maxF ? { maxF } : {}),
+    },
+  };
+}
+
+/** Of the maximum over thresholds, whole clips drawn; undefined without clips. */
+async function maxFInterval(clips: readonly FCurve[], intervals: Intervals): Promise<Ends | undefined> {
+  if (clips.length === 0) return undefined;
+  return intervals.of(clips.length, (indices) => {
+    const drawn = new FCurve();
+    for (const i of indices) drawn.addAll(clips[i] as FCurve);
+    return drawn.max();
+  });
+}
+
+/** Every map's measure of samples that have it. */
+export async function byMap<T>(
+  names: readonly MapName[],
+  measure: (name: MapName) => Promise<T>,
+): Promise<Partial<Record<MapName, T>>> {
+  const result: Partial<Record<MapName, T>> = {};
+  for (const name of names) result[name] = await measure(name);
+  return result;
+}
+
+export async function extendedScores(
+  samples: readonly SampleScore[],
+  name: MapName,
+  intervals: Intervals,
+): Promise<ExtendedScores> {
+  const descending = samples.toSorted((a, b) => b.confidence - a.confidence);
+  const scores = descending.map(
+    ({ confidence, sounding, [name]: score }): ExtendedScore => ({
+      confidence,
+      sounding,
+      ciou: score?.ciou ?? 0,
+    }),
+  );
+  const { f1, threshold } = bestF1(scores);
+  const groups = descending.map(groupOf);
+  const ends = (measure: (scores: readonly ExtendedScore[]) => number) =>
+    intervals.of(
+      scores.length,
+      (indices) => measure(Array.from(indices, (i) => scores[i] as ExtendedScore)),
+      groups,
+    );
+  return {
+    averagePrecision: averagePrecision(scores),
+    bestF1: f1,
+    threshold,
+    localizationAccuracy: localizationAccuracy(scores),
+    ...(intervals.wanted
+      ? {
+          intervals: {
+            averagePrecision: await ends(averagePrecision),
+            bestF1: await ends((some) => bestF1(some).f1),
+            localizationAccuracy: await ends(localizationAccuracy),
+          },
+        }
+      : {}),
+  };
+}
+
+/** Pictures of which a source is missing say nothing about finding every source, and are counted instead. */
+export async function sourcesScores(
+  samples: readonly SampleScore[],
+  name: MapName,
+  intervals: Intervals,
+): Promise<SourcesScores> {
+  const sources = samples.flatMap(({ picture, sources: all, [name]: score }) =>
+    picture === undefined || !score ? [] : [{ picture, all, ciou: score.ciou }],
+  );
+  const scored = new Map<string, number>();
+  for (const { picture } of sources) scored.set(picture, (scored.get(picture) ?? 0) + 1);
+  const whole = sources.filter(({ picture, all }) => all === undefined || scored.get(picture) === all);
+  const worst = worstByPicture(whole);
+  const lowest = [...worst.values()];
+  const pictures = [...worst.keys()];
+  return {
+    ...iiou(whole),
+    incomplete: scored.size - worst.size,
+    ...(intervals.wanted
+      ? {
+          intervals: {
+            iiou: await intervals.ofMean(lowest.map(found), pictures),
+            auc: await intervals.ofMean(
+              lowest.map((value) => auc([value])),
+              pictures,
+            ),
+          },
+        }
+      : {}),
+  };
+}
+
+/** Share of samples where the audio map is hotter inside what is heard; undefined where no silent object is known. */
+export async function heardOverSilent(samples: readonly SampleScore[], intervals: Intervals) {
+  const both = samples.filter(
+    ({ insideHeard, insideSilent }) => insideHeard !== undefined && insideSilent !== undefined,
+  );
+  if (both.length === 0) return {};
+  const hotter = both.map(({ insideHeard = 0, insideSilent = 0 }) => (insideHeard > insideSilent ? 1 : 0));
+  return {
+    heardOverSilent: mean(hotter),
+    ...(intervals.wanted
+      ? { heardOverSilentInterval: await intervals.ofMean(hotter, both.map(groupOf)) }
+      : {}),
+  };
+}
+
+function groupScores(samples: readonly SampleScore[], names: readonly MapName[]): ClassScores["maps"] {
+  const result: Partial<Record<MapName, GroupScores>> = {};
+  for (const name of names) {
+    const scores = samples.flatMap(({ [name]: score }) => score ?? []);
+    const cious = scores.map(({ ciou }) => ciou);
+    result[name] = {
+      ciou: successRate(cious),
+      auc: auc(cious),
+      meanIou: mean(scores.map(({ iou }) => iou)),
+      f: mean(scores.map(({ f }) => f).filter((f) => !Number.isNaN(f))),
+    };
+  }
+  return result;
+}
+
+/** The classes of the sounding samples, each by itself. */
+export function classScores(samples: readonly SampleScore[], names: readonly MapName[]): ClassScores[] {
+  const labels = new Map(samples.map(({ id, label }) => [id, label]));
+  const sounding = samples.filter((sample) => sample.sounding);
+  return byLabel(sounding).map(({ label, samples: members }) => {
+    const found = members.flatMap(({ retrieval }) => retrieval ?? []);
+    const first = (rank: "pictureRank" | "soundRank") =>
+      mean(found.map(({ [rank]: place }) => (place === 1 ? 1 : 0)));
+    const wrong = found
+      .map(({ pictures: [nearest = ""] }) => labels.get(nearest))
+      .filter((other) => other !== undefined && other !== label) as string[];
+    const [most] = byLabel(wrong.map((other) => ({ label: other }))).sort(
+      (a, b) => b.samples.length - a.samples.length,
+    );
+    return {
+      label,
+      samples: members.length,
+      maps: groupScores(members, names),
+      ...(found.length > 0 ? { audioToImage: first("pictureRank"), imageToAudio: first("soundRank") } : {}),
+      ...(most ? { confusedWith: { label: most.label, share: most.samples.length / members.length } } : {}),
+    };
+  });
+}
+
+/** Quarters of the samples by the area of what sounds. */
+export function areaScores(samples: readonly SampleScore[], names: readonly MapName[]): AreaScores[] {
+  return byArea(samples.filter((sample) => sample.sounding)).map(({ from, to, samples: members }) => ({
+    from,
+    to,
+    samples: members.length,
+    maps: groupScores(members, names),
+  }));
+}

@@ -1,0 +1,364 @@
+/** The report of an evaluation: figures, curves, and what the model saw and took for what. */
+import { dirname } from "node:path";
+import sharp from "sharp";
+import type { Dataset, Sample } from "../datasets/dataset.js";
+import { type Evaluation, type MapName, mapsOf, type SampleScore, truthOf } from "../evaluate.js";
+import { localizePrepared, type Spot } from "../localize.js";
+import { encodeImage } from "../media/image.js";
+import { successThresholds } from "../metrics/localization.js";
+import type { Model } from "../model.js";
+import type { Objectness } from "../objectness.js";
+import { prepareSample } from "../prepare.js";
+import { percentText } from "./figures.js";
+import { renderScored } from "./gallery.js";
+import type {
+  ReportData,
+  ReportGallery,
+  ReportGrid,
+  ReportSample,
+  ReportTable,
+  ReportThumbnail,
+} from "./html.js";
+import { renderPanels } from "./panels.js";
+import { runCurves } from "./run-curves.js";
+
+/** One checkpoint, its scores, and its pictures of the chosen samples, group by group. */
+export interface ScoredCheckpoint {
+  readonly name: string;
+  /** Path; a metrics.jsonl beside it gives the curves of its run. */
+  readonly checkpoint: string;
+  readonly scores: Evaluation;
+  readonly pictures: readonly ChosenPictures[];
+}
+
+/** Samples to show: the best, those around the median, and the worst by cIoU. */
+export interface ChosenGroup {
+  readonly title: string;
+  readonly samples: readonly SampleScore[];
+}
+
+/** What one checkpoint shows of a group. */
+export interface ChosenPictures {
+  readonly overlays: readonly ReportSample[];
+  /** Attention of all slots on the group's first sample. */
+  readonly attention?: ReportSample;
+}
+
+const RETRIEVED = 5; // neighbours of a query that are shown
+const QUERIES = 3; // queries of each kind: answered rightly, and not
+const EXCLUDED = { groups: 6, members: 8 };
+
+/**
+ * Best, median and worst samples by the cIoU of a map, `count` in all; fewer groups where there are few samples. None is
+ * in two groups.
+ */
+export function chooseSamples(scores: Evaluation, map: MapName, count: number): ChosenGroup[] {
+  const ranked = scores.perSample
+    .filter((sample) => sample[map] !== undefined)
+    .toSorted((a, b) => (b[map]?.ciou ?? 0) - (a[map]?.ciou ?? 0));
+  const each = Math.min(Math.ceil(count / 3), Math.floor(ranked.length / 3) || ranked.length);
+  const middle = Math.floor((ranked.length - each) / 2);
+  const groups = [
+    { title: "Best samples", samples: ranked.slice(0, each) },
+    { title: "Median samples", samples: ranked.slice(middle, middle + each) },
+    { title: "Worst samples", samples: ranked.slice(ranked.length - each) },
+  ];
+  return (ranked.length < 3 ? groups.slice(0, 1) : groups).filter(({ samples }) => samples.length > 0);
+}
+
+/** The chosen samples once more through the model, as pictures. */
+export async function pictureSamples(
+  model: Model,
+  data: Dataset,
+  groups: readonly ChosenGroup[],
+  options: {
+    readonly map: MapName;
+    readonly settings: Evaluation["settings"];
+    readonly objectness?: Objectness | undefined;
+    /** Said of every overlay. */
+    readonly note?: string | undefined;
+  },
+): Promise<ChosenPictures[]> {
+  const pictured: ChosenPictures[] = [];
+  for (const { samples } of groups) {
+    const overlays: ReportSample[] = [];
+    let attention: ReportSample | undefined;
+    for (const { index } of samples) {
+      const sample = await data.load(index);
+      const spot = await localizeOnGrid(model, sample, options);
+      const own = mapsOf(spot)[options.map] ?? spot.audioMap;
+      const { id, label } = sample;
+      overlays.push({
+        id,
+        overlay: await renderScored(sample, own),
+        label,
+        ciou: undefined,
+        note: options.note,
+      });
+      attention ??= { id, overlay: await attentionOf(model, sample, spot), label, note: options.note };
+    }
+    pictured.push({ overlays, ...(attention ? { attention } : {}) });
+  }
+  return pictured;
+}
+
+async function localizeOnGrid(
+  model: Model,
+  sample: Sample,
+  { settings, objectness }: Pick<Parameters<typeof pictureSamples>[3], "settings" | "objectness">,
+): Promise<Spot> {
+  const { height, width } = sample.sounding === false ? sample.image : truthOf(sample);
+  const handle = await prepareSample(sample, model.config);
+  const [spot] = await localizePrepared(model, [{ handle, image: sample.image }], {
+    ...settings,
+    ...(objectness ? { objectness } : {}),
+    allMaps: true,
+    sizes: [[height, width]],
+  });
+  return spot as Spot;
+}
+
+async function attentionOf(model: Model, sample: Sample, spot: Spot): Promise<Buffer> {
+  const rendered = await renderPanels(
+    sample.image,
+    [
+      { title: "audio queries", ...spot.attention.audioOnImage },
+      { title: "image queries", ...spot.attention.imageOnImage },
+    ],
+    { targets: model.config.targetSlots, contours: true, panelSize: 280 },
+  );
+  return encodeImage(rendered, { format: "jpeg" });
+}
+
+/**
+ * All parts of the report below its tables of figures. The first checkpoint's are the samples, the retrieval and the
+ * false negatives that are shown; every checkpoint has its curves and overlays.
+ */
+export async function reportParts(
+  results: readonly ScoredCheckpoint[],
+  groups: readonly ChosenGroup[],
+  data: Dataset,
+  map: MapName,
+): Promise<Pick<ReportData, "curves" | "success" | "breakdowns" | "galleries" | "grids">> {
+  const [first] = results;
+  if (!first) return {};
+  const several = results.length > 1;
+  const thumbnails = new Thumbnails(data, first.scores);
+  return {
+    curves: await curvesOf(results),
+    success: results.flatMap(({ name, scores }) => {
+      const own = scores[map];
+      return own ? [{ name, thresholds: successThresholds, success: own.curve }] : [];
+    }),
+    breakdowns: [...results.flatMap((each) => areaTable(each, map, several)), ...classTable(results, map)],
+    galleries: [...overlayGalleries(results, groups, map), ...attentionGallery(results)],
+    grids: [
+      ...(await retrievalGrids(first.scores, thumbnails)),
+      ...(await exclusionGrid(first.scores, thumbnails)),
+    ],
+  };
+}
+
+/** Of each run once, however many of its checkpoints are scored. */
+async function curvesOf(results: readonly ScoredCheckpoint[]): Promise<ReportData["curves"]> {
+  const folders = new Map(results.map(({ name, checkpoint }) => [dirname(checkpoint), name] as const));
+  const curves: NonNullable<ReportData["curves"]>[number][] = [];
+  for (const [folder, name] of folders) {
+    curves.push(...(await runCurves(folder, folders.size > 1 ? name : undefined)));
+  }
+  return curves;
+}
+
+/** The same sample of every checkpoint side by side. */
+function overlayGalleries(
+  results: readonly ScoredCheckpoint[],
+  groups: readonly ChosenGroup[],
+  map: MapName,
+): ReportGallery[] {
+  return groups.map(({ title, samples }, group) => ({
+    title,
+    note: `By the cIoU of map ${map}${results.length > 1 ? ` of ${results[0]?.name}` : ""}. White is the contour of the truth.`,
+    samples: samples.flatMap(({ id }, i) =>
+      results.flatMap(({ scores, pictures }) => {
+        const overlay = pictures[group]?.overlays[i];
+        const own = scores.perSample.find((sample) => sample.id === id)?.[map];
+        return overlay ? [{ ...overlay, ciou: own?.ciou }] : [];
+      }),
+    ),
+  }));
+}
+
+function attentionGallery(results: readonly ScoredCheckpoint[]): ReportGallery[] {
+  const samples = results.flatMap(({ pictures }) => pictures.flatMap(({ attention }) => attention ?? []));
+  if (samples.length === 0) return [];
+  const title = "Attention of target and off-target slots";
+  const note =
+    "The first sample of each group. A row of panels shares one colour scale; contours are where a slot's attention is halfway from its least to its most, the target's green; a flat one has none.";
+  return [{ title, note, samples, wide: true }];
+}
+
+const MEASURES = [
+  ["ciou", "cIoU@0.5"],
+  ["auc", "AUC"],
+  ["meanIou", "mean IoU"],
+  ["f", "F"],
+] as const;
+const share = (value: number | undefined) => percentText(value === undefined ? undefined : 100 * value);
+
+function areaTable({ name, scores }: ScoredCheckpoint, map: MapName, several: boolean): ReportTable[] {
+  if (scores.perArea.length < 2) return [];
+  return [
+    {
+      title: `By the area of what sounds${several ? `, ${name}` : ""}`,
+      columns: ["share of the picture", "samples", ...MEASURES.map(([, title]) => title)],
+      rows: scores.perArea.map(({ from, to, samples, maps }) => [
+        `${share(from)} – ${share(to)} %`,
+        String(samples),
+        ...MEASURES.map(([measure]) => share(maps[map]?.[measure])),
+      ]),
+      note: `Quarters of the samples, map ${map}, percent.`,
+    },
+  ];
+}
+
+function classTable(results: readonly ScoredCheckpoint[], map: MapName): ReportTable[] {
+  const [first] = results;
+  if (!first?.scores.perClass?.length) return [];
+  if (results.length > 1) {
+    return [
+      {
+        title: "By class",
+        columns: ["class", "samples", ...results.map(({ name }) => name)],
+        rows: first.scores.perClass.map(({ label, samples }) => [
+          label,
+          String(samples),
+          ...results.map(({ scores }) =>
+            share(scores.perClass?.find((each) => each.label === label)?.maps[map]?.ciou),
+          ),
+        ]),
+        note: `cIoU@0.5 of map ${map}, percent.`,
+      },
+    ];
+  }
+  return [
+    {
+      title: "By class",
+      columns: [
+        "class",
+        "samples",
+        ...MEASURES.map(([, title]) => title),
+        "R@1 of pictures",
+        "R@1 of sounds",
+        "confused with",
+      ],
+      rows: first.scores.perClass.map(
+        ({ label, samples, maps, audioToImage, imageToAudio, confusedWith }) => [
+          label,
+          String(samples),
+          ...MEASURES.map(([measure]) => share(maps[map]?.[measure])),
+          share(audioToImage),
+          share(imageToAudio),
+          confusedWith ? `${confusedWith.label}, ${share(confusedWith.share)}` : "–",
+        ],
+      ),
+      note: `Map ${map}, percent. R@1 of the pictures that its sounds find and of the sounds that its pictures find. Confused with: the other class whose picture its sounds find first most often, and how often.`,
+    },
+  ];
+}
+
+/** Small pictures of samples by id, each made once. */
+class Thumbnails {
+  readonly #data: Dataset;
+  readonly #samples: ReadonlyMap<string, SampleScore>;
+  readonly #made = new Map<string, Promise<Buffer>>();
+
+  constructor(data: Dataset, scores: Evaluation) {
+    this.#data = data;
+    this.#samples = new Map(scores.perSample.map((sample) => [sample.id, sample]));
+  }
+
+  label(id: string): string {
+    return this.#samples.get(id)?.label ?? id;
+  }
+
+  of(id: string): Promise<Buffer> {
+    const known = this.#made.get(id);
+    if (known) return known;
+    const made = this.#make(this.#samples.get(id)?.index ?? 0);
+    this.#made.set(id, made);
+    return made;
+  }
+
+  async #make(index: number): Promise<Buffer> {
+    const { data, width, height } = (await this.#data.load(index)).image;
+    return sharp(data, { raw: { width, height, channels: 3 } })
+      .resize(144, 144, { fit: "inside" })
+      .jpeg({ quality: 80 })
+      .toBuffer();
+  }
+}
+
+/** As many as asked for, evenly spread. */
+function spread<T>(items: readonly T[], count: number): T[] {
+  const taken = Math.min(count, items.length);
+  return Array.from({ length: taken }, (_, i) => items[Math.floor((i * items.length) / taken)] as T);
+}
+
+/** Some queries that find their class first and some that do not, with what they find, both ways. */
+async function retrievalGrids(scores: Evaluation, thumbnails: Thumbnails): Promise<ReportGrid[]> {
+  const ways = [
+    { title: "Pictures that sounds find", found: "pictures", rank: "pictureRank", query: "Sound of" },
+    { title: "Sounds that pictures find", found: "sounds", rank: "soundRank", query: "Picture of" },
+  ] as const;
+  const asked = scores.perSample.filter((sample) => sample.retrieval);
+  if (asked.length === 0) return [];
+  const grids: ReportGrid[] = [];
+  for (const { title, found, rank, query } of ways) {
+    const right = asked.filter(({ retrieval }) => retrieval?.[rank] === 1);
+    const wrong = asked.filter(({ retrieval }) => retrieval?.[rank] !== 1);
+    const rows: ReportGrid["rows"][number][] = [];
+    for (const { id, label, retrieval } of [...spread(right, QUERIES), ...spread(wrong, QUERIES)]) {
+      const cells: ReportThumbnail[] = [{ picture: await thumbnails.of(id), caption: "its own picture" }];
+      for (const other of retrieval?.[found].slice(0, RETRIEVED) ?? []) {
+        const caption = thumbnails.label(other) + (other === id ? " (its own pair)" : "");
+        cells.push({
+          picture: await thumbnails.of(other),
+          caption,
+          right: thumbnails.label(other) === label,
+        });
+      }
+      rows.push({ heading: `${query} ${id}: ${label}`, cells });
+    }
+    grids.push({
+      title,
+      note: `By cosine of the target slots, the nearest first; right is one of the query's class. A sound is shown as its picture. ${right.length} of ${asked.length} find their class first; half of the queries shown are of those.`,
+      rows,
+    });
+  }
+  return grids;
+}
+
+/** Pairs that the contrastive loss would leave out as predicted false negatives, in groups. */
+async function exclusionGrid({ exclusions }: Evaluation, thumbnails: Thumbnails): Promise<ReportGrid[]> {
+  if (!exclusions || exclusions.pairs === 0) return [];
+  const { k, batchSize, pairs, sameClass, sameClassOfAll, groups } = exclusions;
+  const rows: ReportGrid["rows"][number][] = [];
+  for (const group of groups.slice(0, EXCLUDED.groups)) {
+    const cells: ReportThumbnail[] = [];
+    for (const id of group.ids.slice(0, EXCLUDED.members)) {
+      cells.push({ picture: await thumbnails.of(id), caption: thumbnails.label(id) });
+    }
+    const more = group.ids.length > cells.length ? `, ${cells.length} of them shown` : "";
+    rows.push({
+      heading: `${group.ids.length} pairs${more}: ${share(group.sameClass)} % of their combinations are of one class`,
+      cells,
+    });
+  }
+  return [
+    {
+      title: "Predicted false negatives",
+      note: `With k = ${k} in batches of at most ${batchSize}, ${pairs} combinations of two pairs would be left out of the contrastive loss; ${share(sameClass)} % of them are of one class, of all combinations ${share(sameClassOfAll)} %. The largest groups in which every two are left out:`,
+      rows,
+    },
+  ];
+}
