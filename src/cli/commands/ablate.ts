@@ -1,10 +1,6 @@
 /** `soundspot ablate`: trains every variant of a study alike, scores each, and prints one table. */
-import { createHash } from "node:crypto";
-import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { isDeepStrictEqual } from "node:util";
 import { type Command, Option } from "commander";
-import { z } from "zod";
 import {
   type ModelOptions,
   parseModelConfig,
@@ -15,8 +11,7 @@ import {
 import type { Dataset } from "../../datasets/dataset.js";
 import { openDataset } from "../../datasets/registry.js";
 import { SoundspotError } from "../../errors.js";
-import { type Evaluation, evaluate, type MapName, mapNames } from "../../evaluate.js";
-import { Queue } from "../../preparation/whole-files.js";
+import { evaluate, type MapName, mapNames } from "../../evaluate.js";
 import { type PresetName, presets } from "../../presets.js";
 import { type Figure, figuresOf, percentText } from "../../report/figures.js";
 import { type ReportTable, renderHtmlReport } from "../../report/html.js";
@@ -24,6 +19,19 @@ import { ablations, type FigureName, type PublishedTable } from "../../report/pu
 import { recallRanks } from "../../retrieve.js";
 import { keptLosses, recipeOf, type Study, studies, type Variant } from "../../studies.js";
 import { type TrainRun, train } from "../../trainer.js";
+import {
+  type Conditions,
+  conditionsOf,
+  inOrder,
+  keptRows,
+  type Row,
+  type RunRecord,
+  recordOf,
+  type Source,
+  Stopwatch,
+  tableFile,
+  weightsOf,
+} from "../ablation-files.js";
 import { wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
 import { leftOut, writeFiles } from "../scoring.js";
@@ -66,14 +74,6 @@ export function register(program: Command): void {
     .option("--json", "print the rows as JSON")
     .addHelpText("after", "\nA study goes on where it was left: finished variants are only scored again.")
     .action(run);
-}
-
-/** A variant's line of ablation.json. */
-interface Row {
-  readonly variant: string;
-  /** Of training, all invocations together; null where an earlier one did not count them. */
-  readonly minutes: number | null;
-  readonly scores: Omit<Evaluation, "perSample">;
 }
 
 /** A variant as it is to be trained. */
@@ -215,204 +215,6 @@ function keptNotes(study: Study, recipe: TrainConfig): string[] {
   if (kept.length === 0) return [];
   const list = new Intl.ListFormat("en-GB", { type: "conjunction" }).format(kept);
   return [`every variant keeps the recipe's ${list}`];
-}
-
-/** What a variant is trained on. */
-interface Source {
-  readonly data: string;
-  readonly imageWeights?: { readonly file: string; readonly sha256: string } | undefined;
-}
-
-async function weightsOf(file: string | undefined): Promise<Pick<Source, "imageWeights">> {
-  if (file === undefined) return {};
-  const content = await readFile(file).catch((cause: unknown) => {
-    throw new SoundspotError(
-      "ERR_FILE_NOT_FOUND",
-      `${file} cannot be read. Check the path of --image-weights.`,
-      { cause },
-    );
-  });
-  return { imageWeights: { file, sha256: createHash("sha256").update(content).digest("hex") } };
-}
-
-function described({ data, imageWeights }: Source): string {
-  if (!imageWeights) return `${data} without image weights`;
-  return `${data} with the image weights ${imageWeights.file} (SHA-256 ${imageWeights.sha256.slice(0, 12)}…)`;
-}
-
-/** What a variant's checkpoints were made of, and in how many minutes; it stands beside them. */
-interface RunRecord extends Source {
-  readonly minutes: number;
-}
-
-const RECORD = "ablation-run.json";
-const recordSchema = z.object({
-  data: z.string(),
-  imageWeights: z.object({ file: z.string(), sha256: z.string() }).optional(),
-  minutes: z.number().min(0),
-});
-
-/**
- * A variant's record: a new one where there is no checkpoint yet, none beside checkpoints that never had one.
- * @throws {SoundspotError} ERR_CONFIG when the checkpoints were made of other data or from other image weights.
- */
-async function recordOf(folder: string, source: Source): Promise<RunRecord | undefined> {
-  const trained = await access(join(folder, "last.safetensors")).then(
-    () => true,
-    () => false,
-  );
-  if (!trained) return { ...source, minutes: 0 };
-  const before = await readOwn(
-    join(folder, RECORD),
-    recordSchema,
-    "Remove the folder to train the variant anew.",
-  );
-  if (!before) return undefined;
-  if (before.data !== source.data || before.imageWeights?.sha256 !== source.imageWeights?.sha256) {
-    throw new SoundspotError(
-      "ERR_CONFIG",
-      `${folder} was trained on ${described(before)}, not on ${described(source)}. Give the same --data and --image-weights, or another --output.`,
-    );
-  }
-  return { ...source, minutes: before.minutes };
-}
-
-/** Counts the minutes of training in the record, from where it stood. */
-class Stopwatch {
-  readonly #folder: string;
-  readonly #record: RunRecord | undefined;
-  readonly #started = performance.now();
-  readonly #writes = new Queue();
-  #noted = this.#started;
-
-  constructor(folder: string, record: RunRecord | undefined) {
-    this.#folder = folder;
-    this.#record = record;
-  }
-
-  /** null without a record. */
-  get minutes(): number | null {
-    if (!this.#record) return null;
-    return this.#record.minutes + (performance.now() - this.#started) / 60_000;
-  }
-
-  /** Writes the record once a minute: a run that is killed loses no more. */
-  tick(): void {
-    if (performance.now() - this.#noted < 60_000) return;
-    this.note().catch(() => undefined); // the note at the end says what is wrong
-  }
-
-  async note(): Promise<void> {
-    this.#noted = performance.now();
-    if (!this.#record) return;
-    const content = `${JSON.stringify({ ...this.#record, minutes: this.minutes }, null, 2)}\n`;
-    await this.#writes.run(() => writeFiles(this.#folder, { [RECORD]: content }));
-  }
-}
-
-/** What all rows of a table have in common, by name. */
-type Conditions = Readonly<Record<string, unknown>>;
-
-/** The recipe counts as far as it shapes the result. */
-function conditionsOf(
-  {
-    model,
-    ...common
-  }: Source & {
-    readonly evaluation: string;
-    readonly preset: string;
-    readonly model: ModelOptions;
-  },
-  { queue, evaluateEvery, keepEvery, checkpointEvery, checkpointSteps, ...recipe }: TrainConfig,
-): Conditions {
-  const named = (part: string, fields: object) =>
-    Object.fromEntries(Object.entries(fields).map(([field, value]) => [`${part}.${field}`, value]));
-  const imageWeights = common.imageWeights?.sha256; // whatever the file is called
-  const all = { ...common, imageWeights, ...named("model", model), ...named("train", recipe) };
-  return JSON.parse(JSON.stringify(all)) as Conditions;
-}
-
-/** As far as the tables need it; what else the scores hold is kept. */
-const tableSchema = z.object({
-  study: z.string(),
-  conditions: z.record(z.string(), z.unknown()).optional(),
-  rows: z.array(
-    z.object({
-      variant: z.string(),
-      minutes: z.number().nullable(),
-      scores: z.looseObject({
-        audio: z.looseObject({ ciou: z.number(), auc: z.number() }),
-        iqr: z.looseObject({ ciou: z.number(), auc: z.number() }),
-        missing: z.array(z.unknown()),
-        skipped: z.array(z.unknown()),
-      }),
-    }),
-  ),
-});
-
-/**
- * Rows of an earlier invocation that may stand beside those of this one, by variant.
- * @throws {SoundspotError} ERR_CONFIG for a file of something else, and for other conditions when others' rows are
- * wanted beside those of some variants.
- */
-async function keptRows(
-  file: string,
-  study: string,
-  conditions: Conditions,
-  beside: boolean,
-): Promise<Map<string, Row>> {
-  const table = await readOwn(file, tableSchema, "Move it away, or give another --output.");
-  if (!table) return new Map();
-  if (table.study !== study) {
-    throw new SoundspotError(
-      "ERR_CONFIG",
-      `${file} is the table of the study ${table.study}, not of ${study}. Give another --output.`,
-    );
-  }
-  const before = table.conditions ?? {};
-  const differing = [...new Set([...Object.keys(conditions), ...Object.keys(before)])].find(
-    (name) => !isDeepStrictEqual(before[name], conditions[name]),
-  );
-  if (differing === undefined)
-    return new Map((table.rows as unknown as Row[]).map((row) => [row.variant, row]));
-  if (!beside) return new Map();
-  const words = (value: unknown) => (value === undefined ? "not given" : JSON.stringify(value));
-  throw new SoundspotError(
-    "ERR_CONFIG",
-    `Rows in ${file} were made under other conditions: ${differing} was ${words(before[differing])}, now ${words(conditions[differing])}. Run without --only, or give another --output.`,
-  );
-}
-
-/**
- * A JSON file that an earlier invocation wrote; undefined when it is not there.
- * @throws {SoundspotError} ERR_CONFIG with the mend when it is something else.
- */
-async function readOwn<T>(file: string, schema: z.ZodType<T>, mend: string): Promise<T | undefined> {
-  const text = await readFile(file, "utf8").catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === "ENOENT") return undefined;
-    throw new SoundspotError("ERR_FILE_NOT_FOUND", `${file} cannot be read: ${cause.message}.`, { cause });
-  });
-  if (text === undefined) return undefined;
-  try {
-    return schema.parse(JSON.parse(text, notANumber));
-  } catch (cause) {
-    throw new SoundspotError("ERR_CONFIG", `${file} is damaged, or not from soundspot ablate. ${mend}`, {
-      cause,
-    });
-  }
-}
-
-/** JSON writes a figure that cannot be computed as null. */
-function notANumber(key: string, value: unknown): unknown {
-  return value === null && key !== "minutes" ? Number.NaN : value;
-}
-
-function inOrder(study: Study, rows: ReadonlyMap<string, Row>): Row[] {
-  return study.variants.flatMap(({ name }) => rows.get(name) ?? []);
-}
-
-function tableFile(study: string, conditions: Conditions, rows: readonly Row[]): string {
-  return `${JSON.stringify({ study, conditions, rows }, null, 2)}\n`;
 }
 
 interface Column {
