@@ -1,6 +1,7 @@
 /** Predicted false negatives by themselves, for analysis and tests (section 1.6). */
 import type { Embedding } from "./embeddings.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
+import { matrixOf } from "./matrix.js";
 import { native } from "./native.js";
 import { permutation } from "./random.js";
 import type { TensorData } from "./types.js";
@@ -71,10 +72,12 @@ export async function exclusionsAmong(
       Math.round((b * order.length) / batches),
       Math.round(((b + 1) * order.length) / batches),
     );
-    const found = await falseNegatives(
-      { image: matrixOf(batch, "image"), audio: matrixOf(batch, "audio") },
-      k,
-    );
+    const slotsOf = (modality: "image" | "audio") =>
+      matrixOf(
+        batch.map(({ [modality]: slots }) => slots),
+        batch[0]?.[modality].length ?? 0,
+      );
+    const found = await falseNegatives({ image: slotsOf("image"), audio: slotsOf("audio") }, k);
     const once = found.filter(([i, j]) => i < j);
     pairs += once.length;
     same += once.filter(([i, j]) => batch[i]?.label === batch[j]?.label).length;
@@ -96,13 +99,6 @@ export async function exclusionsAmong(
     sameClassOfAll: sameOfAll / all,
     groups: groups.sort((a, b) => b.ids.length - a.ids.length).slice(0, GROUPS),
   };
-}
-
-function matrixOf(rows: readonly Embedding[], modality: "image" | "audio"): TensorData {
-  const width = rows[0]?.[modality].length ?? 0;
-  const data = new Float32Array(rows.length * width);
-  for (const [i, row] of rows.entries()) data.set(row[modality], i * width);
-  return { data, shape: [rows.length, width] };
 }
 
 function pairsOfOneClass(samples: readonly { readonly label: string }[]): number {

@@ -370,8 +370,8 @@ async function removeTorn(folder: string): Promise<void> {
   });
 }
 
-/** Losses that are named go over the recipe's by name; the others stay. */
-function mergeTrain(preset: TrainOptions, options: TrainOptions): TrainOptions {
+/** @internal Options over a recipe's. Losses that are named go over the recipe's by name; the others stay. */
+export function mergeTrain(preset: TrainOptions, options: TrainOptions): TrainOptions {
   const recipe = preset.losses ?? parseTrainConfig().losses;
   const losses = options.losses ? { losses: { ...recipe, ...options.losses } } : {};
   const defined = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));

@@ -82,7 +82,8 @@ function reaching(map: Float32Array, threshold: number): Uint8Array {
   return mask;
 }
 
-function mean(values: ArrayLike<number>): number {
+/** NaN without values. */
+export function mean(values: ArrayLike<number>): number {
   let sum = 0;
   for (let i = 0; i < values.length; i++) sum += values[i] as number;
   return sum / values.length;

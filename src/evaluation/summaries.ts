@@ -5,7 +5,7 @@ import { byArea, byLabel } from "../metrics/grouping.js";
 import { type InteractiveScores, iiou, worstByPicture } from "../metrics/interactive.js";
 import { auc, successCurve, successRate } from "../metrics/localization.js";
 import { FCurve } from "../metrics/segmentation.js";
-import type { MapName, MapScore, SampleScore, Scorer } from "./scorer.js";
+import { type MapName, type MapScore, mean, type SampleScore, type Scorer } from "./scorer.js";
 
 /** Ends of a confidence interval. */
 export type Ends = readonly [low: number, high: number];
@@ -83,7 +83,6 @@ export interface AreaScores {
   readonly maps: Readonly<Partial<Record<MapName, GroupScores>>>;
 }
 
-const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 const found = (ciou: number): number => (ciou >= 0.5 ? 1 : 0);
 /** What is not independent is drawn together: the frames of a clip, the sources of a picture. */
 const groupOf = ({ clip, picture, id }: SampleScore) => clip ?? picture ?? id;

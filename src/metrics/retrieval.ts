@@ -1,25 +1,10 @@
 /** Retrieval measures: recall at K by cosine of target slots, a hit when one of the top K has the query's class. */
 import { SoundspotError, throwIfAborted } from "../errors.js";
+import { matrixOf } from "../matrix.js";
 import { native } from "../native.js";
-import type { TensorData } from "../types.js";
 
 /** Products of one call: a second or so, between which an abort is heard. */
 const WORK_A_CALL = 2e10;
-
-/** Vectors of one length as the rows of a matrix. */
-function matrixOf(vectors: readonly Float32Array[], width: number): TensorData {
-  const data = new Float32Array(vectors.length * width);
-  for (const [i, vector] of vectors.entries()) {
-    if (vector.length !== width) {
-      throw new SoundspotError(
-        "ERR_SHAPE",
-        `All vectors must have one length; number ${i} has ${vector.length} values, the first ${width}.`,
-      );
-    }
-    data.set(vector, i * width);
-  }
-  return { data, shape: [vectors.length, width] };
-}
 
 /**
  * For each query the gallery's first `depth` vectors by descending cosine, as indices. Equal cosines (in float32) rank

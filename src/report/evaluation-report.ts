@@ -73,12 +73,15 @@ export async function pictureSamples(
   groups: readonly ChosenGroup[],
   options: {
     readonly map: MapName;
-    readonly settings: Evaluation["settings"];
+    /** The checkpoint's own, for the settings and what its overlays reached. */
+    readonly scores: Evaluation;
     readonly objectness?: Objectness | undefined;
     /** Said of every overlay. */
     readonly note?: string | undefined;
   },
 ): Promise<ChosenPictures[]> {
+  const { map, scores, note } = options;
+  const cious = new Map(scores.perSample.map(({ id, [map]: own }) => [id, own?.ciou]));
   const pictured: ChosenPictures[] = [];
   for (const { samples } of groups) {
     const overlays: ReportSample[] = [];
@@ -86,16 +89,16 @@ export async function pictureSamples(
     for (const { index } of samples) {
       const sample = await data.load(index);
       const spot = await localizeOnGrid(model, sample, options);
-      const own = mapsOf(spot)[options.map] ?? spot.audioMap;
+      const own = mapsOf(spot)[map] ?? spot.audioMap;
       const { id, label } = sample;
       overlays.push({
         id,
         overlay: await renderScored(sample, own),
         label,
-        ciou: undefined,
-        note: options.note,
+        ciou: cious.get(id),
+        note,
       });
-      attention ??= { id, overlay: await attentionOf(model, sample, spot), label, note: options.note };
+      attention ??= { id, overlay: await attentionOf(model, sample, spot), label, note };
     }
     pictured.push({ overlays, ...(attention ? { attention } : {}) });
   }
@@ -105,12 +108,12 @@ export async function pictureSamples(
 async function localizeOnGrid(
   model: Model,
   sample: Sample,
-  { settings, objectness }: Pick<Parameters<typeof pictureSamples>[3], "settings" | "objectness">,
+  { scores, objectness }: Pick<Parameters<typeof pictureSamples>[3], "scores" | "objectness">,
 ): Promise<Spot> {
   const { height, width } = sample.sounding === false ? sample.image : truthOf(sample);
   const handle = await prepareSample(sample, model.config);
   const [spot] = await localizePrepared(model, [{ handle, image: sample.image }], {
-    ...settings,
+    ...scores.settings,
     ...(objectness ? { objectness } : {}),
     allMaps: true,
     sizes: [[height, width]],
@@ -130,6 +133,8 @@ async function attentionOf(model: Model, sample: Sample, spot: Spot): Promise<Bu
   return encodeImage(rendered, { format: "jpeg" });
 }
 
+export type ReportParts = Pick<ReportData, "curves" | "success" | "breakdowns" | "galleries" | "grids">;
+
 /**
  * All parts of the report below its tables of figures. The first checkpoint's are the samples, the retrieval and the
  * false negatives that are shown; every checkpoint has its curves and overlays.
@@ -139,7 +144,7 @@ export async function reportParts(
   groups: readonly ChosenGroup[],
   data: Dataset,
   map: MapName,
-): Promise<Pick<ReportData, "curves" | "success" | "breakdowns" | "galleries" | "grids">> {
+): Promise<ReportParts> {
   const [first] = results;
   if (!first) return {};
   const several = results.length > 1;
@@ -178,13 +183,7 @@ function overlayGalleries(
   return groups.map(({ title, samples }, group) => ({
     title,
     note: `By the cIoU of map ${map}${results.length > 1 ? ` of ${results[0]?.name}` : ""}. White is the contour of the truth.`,
-    samples: samples.flatMap(({ id }, i) =>
-      results.flatMap(({ scores, pictures }) => {
-        const overlay = pictures[group]?.overlays[i];
-        const own = scores.perSample.find((sample) => sample.id === id)?.[map];
-        return overlay ? [{ ...overlay, ciou: own?.ciou }] : [];
-      }),
-    ),
+    samples: samples.flatMap((_, i) => results.flatMap(({ pictures }) => pictures[group]?.overlays[i] ?? [])),
   }));
 }
 

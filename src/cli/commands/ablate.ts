@@ -18,7 +18,7 @@ import { type ReportTable, renderHtmlReport } from "../../report/html.js";
 import { ablations, type FigureName, type PublishedTable } from "../../report/published.js";
 import { recallRanks } from "../../retrieve.js";
 import { keptLosses, recipeOf, type Study, studies, type Variant } from "../../studies.js";
-import { type TrainRun, train } from "../../trainer.js";
+import { mergeTrain, type TrainRun, train } from "../../trainer.js";
 import {
   type Conditions,
   conditionsOf,
@@ -95,11 +95,12 @@ async function run(name: string, flags: Flags, command: Command): Promise<void> 
   }
   const settings = await readSettings(flags.config);
   const preset = flags.preset ?? settings.preset ?? "paper";
-  const recipe = completed(preset, {
+  const given: TrainOptions = {
     ...settings.train,
     ...(flags.epochs === undefined ? {} : { epochs: flags.epochs }),
     ...(flags.seed === undefined ? {} : { seed: flags.seed }),
-  });
+  };
+  const recipe = parseTrainConfig(mergeTrain(presets[preset].train, given));
   const output = flags.output ?? join("runs", "ablation", name);
   const model = { ...presets[preset].model, ...settings.model };
   const plans = study.variants
@@ -148,13 +149,6 @@ async function run(name: string, flags: Flags, command: Command): Promise<void> 
     await evaluation.close?.();
   }
   await report(name, inOrder(study, rows), { flags, output, notes, conditions });
-}
-
-/** The preset with the settings over it; a loss that the settings name replaces the preset's of that name. */
-function completed(preset: PresetName, given: TrainOptions): TrainConfig {
-  const base: TrainOptions = presets[preset].train;
-  const losses = { ...(base.losses ?? parseTrainConfig().losses), ...given.losses };
-  return parseTrainConfig({ ...base, ...given, losses });
 }
 
 /** A variant's configuration, refused before any variant is trained. */

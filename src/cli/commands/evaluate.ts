@@ -12,6 +12,7 @@ import {
   type ChosenGroup,
   chooseSamples,
   pictureSamples,
+  type ReportParts,
   reportParts,
   type ScoredCheckpoint,
 } from "../../report/evaluation-report.js";
@@ -122,7 +123,7 @@ async function run(paths: readonly string[], flags: Flags): Promise<void> {
   const results: ScoredCheckpoint[] = [];
   const pictured = flags.output !== undefined;
   let groups: ChosenGroup[] = [];
-  let report: Awaited<ReturnType<typeof reportParts>> = {};
+  let report: ReportParts = {};
   try {
     using objectness = flags.objectness === undefined ? undefined : await Objectness.load(flags.objectness);
     for (const [i, checkpoint] of checkpoints.entries()) {
@@ -143,7 +144,7 @@ async function run(paths: readonly string[], flags: Flags): Promise<void> {
       if (i === 0 && pictured) groups = chooseSamples(scores, flags.map, flags.gallery);
       const pictures = await pictureSamples(model, data, groups, {
         map: flags.map,
-        settings: scores.settings,
+        scores,
         objectness,
         note: names.length > 1 ? name : undefined,
       });
@@ -226,7 +227,7 @@ function comparison(
 
 async function files(
   results: readonly ScoredCheckpoint[],
-  report: Awaited<ReturnType<typeof reportParts>>,
+  report: ReportParts,
   flags: Flags,
   table: { readonly columns: readonly string[]; readonly rows: readonly (readonly string[])[] },
   published: PublishedTable | undefined,
