@@ -30,7 +30,7 @@ export {
 export { type ExclusionOptions, type Exclusions, falseNegatives } from "./false-negatives.js";
 export { type LocalizeOptions, localize, type OverlayOptions, type Spot, type SpotBox } from "./localize.js";
 export * as metrics from "./metrics/index.js";
-export { type Encoding, type ImageWeightsReport, type LoadOptions, Model } from "./model.js";
+export { type Encoding, type LoadOptions, Model, type WeightsReport } from "./model.js";
 export { type Collapse, CollapseMonitor, type CollapseWarning } from "./monitor.js";
 export type { NamedTensor, Refinement, StepResult } from "./native.js";
 export { Objectness } from "./objectness.js";

@@ -21,11 +21,12 @@ export interface LoadOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What was taken from an ImageNet file and what was not. */
-export interface ImageWeightsReport {
+/** What was taken from a file of weights and what was not. */
+export interface WeightsReport {
   readonly loaded: readonly string[];
+  /** In the file, but not taken. */
   readonly ignored: readonly string[];
-  /** Parameters of the image encoder that keep their initial values. */
+  /** Parameters that were to be filled and keep their values. */
   readonly missing: readonly string[];
 }
 
@@ -127,10 +128,36 @@ export class Model implements Disposable {
    * Fills the image encoder from torchvision's ResNet-18 file; `fc.*` is ignored.
    * @throws {SoundspotError} ERR_CHECKPOINT_MISMATCH when shapes differ or nothing fits.
    */
-  async loadImageWeights(path: string): Promise<ImageWeightsReport> {
+  async loadImageWeights(path: string): Promise<WeightsReport> {
     const file = resolve(path);
     const { handle } = await native().readCheckpoint(file);
     return native().loadImageWeights(this.handle, handle, file);
+  }
+
+  /**
+   * Takes from another model's checkpoint every tensor that fits by name and shape: to go on at a finer stride, say,
+   * or with other heads.
+   * @throws {SoundspotError} ERR_CHECKPOINT_MISMATCH when nothing fits, and those of `load`.
+   */
+  async loadWeights(path: string, options: LoadOptions = {}): Promise<WeightsReport> {
+    const shapes = new Map((await this.parameters()).map(({ name, shape }) => [name, String(shape)]));
+    const source = await Model.load(path, options);
+    const given = await source.parameters().finally(() => source.dispose());
+    const fits = ({ name, shape }: NamedTensor) => shapes.get(name) === String(shape);
+    const loaded = given.filter(fits);
+    if (!loaded.some(({ trainable }) => trainable)) {
+      throw new SoundspotError(
+        "ERR_CHECKPOINT_MISMATCH",
+        `${resolve(path)} has no parameter of this model's names and shapes. Check the configuration of both.`,
+      );
+    }
+    await this.setParameters(loaded);
+    const taken = new Set(loaded.map(({ name }) => name));
+    return {
+      loaded: [...taken],
+      ignored: given.filter((tensor) => !fits(tensor)).map(({ name }) => name),
+      missing: [...shapes.keys()].filter((name) => !taken.has(name)),
+    };
   }
 
   /**

@@ -109,12 +109,13 @@ export const studies: Readonly<Record<string, Study>> = {
       {
         name: "max-pooled contrast",
         model: { localization: "similarity" },
-        train: {
+        // In the style of EZ-VSL, after the same warm-up.
+        train: ({ losses: { pooled } }) => ({
           losses: {
-            ...without("pooled", "contrastive", "crossAttention", "matching", "divergence", "reconstruction"),
-            maxSimilarity: { weight: 1, temperature: 0.07 },
+            ...without("contrastive", "crossAttention", "matching", "divergence", "reconstruction"),
+            maxSimilarity: { weight: 1, from: pooled?.until ?? 0, temperature: 0.07 },
           },
-        },
+        }),
       },
     ],
   },

@@ -25,7 +25,7 @@ import type { Dataset } from "./datasets/dataset.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
 import { type Evaluation, evaluate } from "./evaluate.js";
 import { Limit, SAMPLES_AT_A_TIME } from "./limit.js";
-import { type ImageWeightsReport, Model } from "./model.js";
+import { Model, type WeightsReport } from "./model.js";
 import { CollapseMonitor, type CollapseWarning } from "./monitor.js";
 import { native, type SampleHandle, type StepResult, type TrainerHandle } from "./native.js";
 import { lockFolder } from "./preparation/folder-lock.js";
@@ -143,6 +143,8 @@ export interface TrainRunOptions extends TrainOptions {
   readonly preset?: PresetName;
   /** Configuration of a new model, over the preset's, or a model to go on with. */
   readonly model?: ModelOptions | Model;
+  /** A checkpoint of another model: what fits by name and shape is where this one starts, see `Model.loadWeights`. */
+  readonly weights?: string;
   /** torchvision's ResNet-18 file for the image encoder. */
   readonly imageWeights?: string;
   /**
@@ -172,7 +174,8 @@ export interface TrainRun {
   /** Absent when the run ended before there was anything to save. */
   readonly last?: string;
   readonly best?: string;
-  readonly imageWeights?: ImageWeightsReport;
+  readonly weights?: WeightsReport;
+  readonly imageWeights?: WeightsReport;
 }
 
 /** Where a run stands, in a checkpoint's metadata. */
@@ -385,6 +388,7 @@ function trainOptionsOf(options: TrainRunOptions, recipe: Preset): TrainOptions 
     evaluation,
     preset,
     model,
+    weights,
     imageWeights,
     output,
     resume,
@@ -404,16 +408,20 @@ interface Start {
   readonly trainer: Trainer;
   readonly progress: Progress;
   readonly resumed: boolean;
-  readonly imageWeights?: ImageWeightsReport;
+  readonly weights?: WeightsReport;
+  readonly imageWeights?: WeightsReport;
 }
 
 async function startFresh(options: TrainRunOptions, recipe: Preset, config: TrainConfig): Promise<Start> {
-  const { data, model: wanted, imageWeights: file } = options;
+  const { data, model: wanted, signal } = options;
   const model =
     wanted instanceof Model
       ? wanted
       : await Model.create({ ...recipe.model, ...wanted }, { seed: config.seed });
-  const imageWeights = file === undefined ? undefined : await model.loadImageWeights(file);
+  const weights =
+    options.weights === undefined ? undefined : await model.loadWeights(options.weights, { signal });
+  const imageWeights =
+    options.imageWeights === undefined ? undefined : await model.loadImageWeights(options.imageWeights);
   const trainer = new Trainer(model, config);
   return {
     model,
@@ -428,6 +436,7 @@ async function startFresh(options: TrainRunOptions, recipe: Preset, config: Trai
       config: trainer.config,
     },
     resumed: false,
+    ...(weights ? { weights } : {}),
     ...(imageWeights ? { imageWeights } : {}),
   };
 }
@@ -665,6 +674,7 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
       ...(stopped ? { stoppedBy: stopped } : {}),
       ...(last && saved ? { last } : {}),
       ...(best && bestScore !== null ? { best } : {}),
+      ...(start.weights ? { weights: start.weights } : {}),
       ...(start.imageWeights ? { imageWeights: start.imageWeights } : {}),
     };
   }

@@ -387,6 +387,63 @@ describe("image weights", () => {
   });
 });
 
+describe("weights of another model", () => {
+  const position = "img_decoder.pos_emb";
+
+  it("start a finer model, but for what its grid is part of", async () => {
+    const path = join(newFolder(), "coarse.safetensors");
+    const coarse = await Model.create(tiny, { seed: 9 });
+    await coarse.save(path);
+    const model = await Model.create({ ...tiny, imageStride: 4 }, { seed: 1 });
+    const before = await values(model);
+    const { loaded, ignored, missing } = await model.loadWeights(path);
+    const [after, source] = [await values(model), await values(coarse)];
+    expect(ignored.length).toBeGreaterThan(0);
+    expect(ignored.every((name) => name.startsWith(position))).toBe(true);
+    expect(missing).toEqual(ignored);
+    expect([...loaded, ...missing].sort()).toEqual([...before.keys()].sort());
+    for (const name of loaded) expect(after.get(name), name).toEqual(source.get(name));
+    for (const name of missing) expect(after.get(name), name).toEqual(before.get(name));
+  });
+
+  it("are where a run starts, and are not taken again when it is resumed", async () => {
+    const folder = newFolder();
+    const path = join(folder, "coarse.safetensors");
+    const source = await Model.create(tiny, { seed: 9 });
+    await source.save(path);
+    const options = {
+      weights: path,
+      learningRate: 1e-12,
+      weightDecay: 0,
+      epochs: 1,
+      output: join(folder, "run"),
+    };
+    const { weights, model } = await run(options);
+    expect(weights?.missing).toEqual([]);
+    const trained = await values(model);
+    for (const [name, data] of await values(source)) {
+      if (!name.includes("running") && !name.includes("tracked")) {
+        expect(trained.get(name)?.[0], name).toBeCloseTo(data[0] as number, 6);
+      }
+    }
+    const resumed = await run({ ...options, resume: true });
+    expect(resumed.weights).toBeUndefined();
+    expect(differences(trained, await values(resumed.model))).toEqual([]);
+  });
+
+  it("are refused when none fits", async () => {
+    const path = join(newFolder(), "other.safetensors");
+    await (await Model.create(tiny)).save(path);
+    const model = await Model.create({ ...tiny, dim: 32, imageWidth: 6, audioWidth: 6 });
+    const before = await values(model);
+    await expect(model.loadWeights(path)).rejects.toMatchObject({
+      code: "ERR_CHECKPOINT_MISMATCH",
+      message: expect.stringContaining(path),
+    });
+    expect(differences(before, await values(model))).toEqual([]);
+  });
+});
+
 describe("losses", () => {
   it.each(["pooled", "contrastive", "matching", "divergence", "reconstruction"])(
     "trains with %s alone, and not at all before its time",

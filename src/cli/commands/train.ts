@@ -2,6 +2,7 @@
 import { type Command, Option } from "commander";
 import type { TrainOptions } from "../../config.js";
 import { openDataset } from "../../datasets/registry.js";
+import type { WeightsReport } from "../../model.js";
 import { type PresetName, presets } from "../../presets.js";
 import { train } from "../../trainer.js";
 import { numberFrom, wholeFrom } from "../options.js";
@@ -20,6 +21,7 @@ interface Flags {
   learningRate?: number;
   seed?: number;
   keepEvery?: number;
+  weights?: string;
   imageWeights?: string;
   resume?: true;
   json?: true;
@@ -38,6 +40,7 @@ export function register(program: Command): void {
     .option("--batch-size <n>", "pairs a step", wholeFrom(2))
     .option("--learning-rate <x>", "learning rate", numberFrom(0))
     .option("--seed <n>", "seed", wholeFrom(0))
+    .option("--weights <file>", "checkpoint to start from: what fits by name and shape")
     .option("--image-weights <file>", "torchvision's ResNet-18 .pth for the image encoder")
     .option("--keep-every <n>", "keep the parameters of every nth epoch in files of their own", wholeFrom(1))
     .option("--resume", "go on from the output folder's last.safetensors")
@@ -50,6 +53,11 @@ const heldOut: Readonly<Record<string, string>> = {
   scenes: "scenes:split=test,length=1000",
   stamps: "stamps:split=test,length=400",
 };
+
+function taken({ loaded, ignored, missing }: WeightsReport): string {
+  const named = (names: readonly string[]) => names.join(", ") || "none";
+  return `${loaded.length} taken, not taken: ${named(ignored)}, not filled: ${named(missing)}`;
+}
 
 async function run(flags: Flags): Promise<void> {
   const settings = await readSettings(flags.config);
@@ -85,6 +93,7 @@ async function run(flags: Flags): Promise<void> {
       output: flags.output,
       resume: flags.resume ?? false,
       handleSignals: true,
+      ...(flags.weights === undefined ? {} : { weights: flags.weights }),
       ...(flags.imageWeights === undefined ? {} : { imageWeights: flags.imageWeights }),
       onStep: ({ epoch, step, totalSteps, result: { losses }, samplesPerSecond, warnings }) => {
         const total = losses.total ?? Number.NaN;
@@ -111,15 +120,11 @@ async function run(flags: Flags): Promise<void> {
       },
     });
     if (flags.json) {
-      const { steps, stoppedBy, last, best, imageWeights } = result;
-      say(JSON.stringify({ steps, stoppedBy, last, best, imageWeights, missing }));
+      const { steps, stoppedBy, last, best, weights, imageWeights } = result;
+      say(JSON.stringify({ steps, stoppedBy, last, best, weights, imageWeights, missing }));
     } else {
-      if (result.imageWeights) {
-        const { loaded, ignored, missing } = result.imageWeights;
-        say(
-          `image weights: ${loaded.length} loaded, ${ignored.length} ignored (${ignored.join(", ")}), not in the file: ${missing.join(", ") || "none"}`,
-        );
-      }
+      if (result.weights) say(`weights: ${taken(result.weights)}`);
+      if (result.imageWeights) say(`image weights: ${taken(result.imageWeights)}`);
       if (result.stoppedBy) say(`stopped by ${result.stoppedBy}; go on with --resume`);
       say(`${result.steps} steps; ${result.last ?? "nothing to save"}`);
     }
