@@ -107,7 +107,7 @@ export class Model implements Disposable {
     return native().encode(
       this.handle,
       samples.map((sample) => sample.handle),
-      { sharpening: options.sharpening ?? this.config.inferenceSharpening, bfloat16: false },
+      { sharpening: options.sharpening ?? this.config.inferenceSharpening, bfloat16: false, plain: false },
     );
   }
 

@@ -118,7 +118,7 @@ export interface Native {
   encode(
     model: ModelHandle,
     samples: readonly SampleHandle[],
-    options: { sharpening: number; bfloat16: boolean },
+    options: { sharpening: number; bfloat16: boolean; plain: boolean },
   ): Promise<NativeEncoding>;
   localize(
     model: ModelHandle,

@@ -135,6 +135,7 @@ Napi::Value load_image_weights(const Napi::CallbackInfo& call) {
           target.assign(name, tensor);
           result.loaded.push_back(name);
         }
+        handle->weights_changed();
         for (const model::Parameter& parameter : target.all()) {
           if (parameter.name.rfind("imgnet.", 0) == 0 && given.count(parameter.name) == 0) {
             result.missing.push_back(parameter.name);

@@ -2,6 +2,18 @@
 
 namespace soundspot::binding {
 
+std::shared_ptr<const inference::Engine> ModelHandle::engine(bool bfloat16) {
+  const std::lock_guard lock(engines_mutex_);
+  auto& engine = engines_[bfloat16 ? 1 : 0];
+  if (!engine) engine = std::make_shared<const inference::Engine>(*localizer, bfloat16);
+  return engine;
+}
+
+void ModelHandle::weights_changed() {
+  const std::lock_guard lock(engines_mutex_);
+  engines_ = {};
+}
+
 Napi::Value tensor_to_javascript(Napi::Env env, const Tensor& tensor) {
   const at::NoGradGuard no_grad;
   auto* held = new Tensor(tensor.detach().to(at::kFloat).contiguous());

@@ -3,9 +3,12 @@
 
 #include <napi.h>
 
+#include <array>
+#include <mutex>
 #include <shared_mutex>
 
 #include "binding/job.h"
+#include "inference/engine.h"
 #include "model/localizer.h"
 
 namespace soundspot::binding {
@@ -15,6 +18,15 @@ struct ModelHandle {
   explicit ModelHandle(std::shared_ptr<model::Localizer> value) : localizer(std::move(value)) {}
   std::shared_ptr<model::Localizer> localizer;
   std::shared_mutex mutex;
+
+  /// The model frozen for inference, made when it is first asked for. The caller holds the lock, shared or not.
+  std::shared_ptr<const inference::Engine> engine(bool bfloat16);
+  /// To be called by whoever changed a weight, before the lock is released.
+  void weights_changed();
+
+ private:
+  std::mutex engines_mutex_;
+  std::array<std::shared_ptr<const inference::Engine>, 2> engines_;  // float32, bfloat16
 };
 
 /// A picture and a sound, ready for the model.

@@ -70,6 +70,7 @@ Napi::Value set_parameters(const Napi::CallbackInfo& call) {
         model::Parameters& target = handle->localizer->parameters();
         target.check(tensors);
         for (const auto& [name, tensor] : tensors) target.assign(name, tensor);
+        handle->weights_changed();
         return true;
       },
       [](Napi::Env env, bool&) { return env.Undefined(); });
@@ -86,19 +87,21 @@ void set_attention(Napi::Env env, Napi::Object& result, const model::JointAttent
   result.Set("imageOnAudio", tensor_to_javascript(env, attention.image_on_audio));
 }
 
-// encode(handle, samples, { sharpening, bfloat16 }) → Promise<outputs>, batch first
+// encode(handle, samples, { sharpening, bfloat16, plain }) → Promise<outputs>, batch first; `plain` takes the
+// composition that the engine is compared with
 Napi::Value encode(const Napi::CallbackInfo& call) {
   const auto handle = unwrap<ModelHandle>(call[0]);
   const auto batch = samples(call[1]);
   const auto options = call[2].As<Napi::Object>();
   const double sharpening = number(options, "sharpening");
-  const bool bfloat16 = boolean(options, "bfloat16");
+  const bool bfloat16 = boolean(options, "bfloat16"), plain = boolean(options, "plain");
   return Job<Outputs>::run(
       call.Env(), {},
       [=] {
         const auto [images, spectrograms] = stack(batch);
         const std::shared_lock lock(handle->mutex);
-        return handle->localizer->infer(images, spectrograms, sharpening, bfloat16);
+        if (plain) return handle->localizer->infer(images, spectrograms, sharpening, bfloat16);
+        return handle->engine(bfloat16)->infer(images, spectrograms, sharpening);
       },
       [](Napi::Env env, Outputs& outputs) {
         Napi::Object result = Napi::Object::New(env);
@@ -140,11 +143,11 @@ struct LocalizeOptions {
   std::vector<std::pair<int64_t, int64_t>> sizes;  // height and width of each map
 };
 
-std::vector<Spot> localize_batch(const model::Localizer& localizer, const Tensor& images, const Tensor& spectrograms,
+std::vector<Spot> localize_batch(ModelHandle& handle, const Tensor& images, const Tensor& spectrograms,
                                  const LocalizeOptions& options) {
   const at::NoGradGuard no_grad;
-  const model::ModelConfig& config = localizer.config();
-  const Outputs outputs = localizer.infer(images, spectrograms, options.sharpening, options.bfloat16);
+  const model::ModelConfig& config = handle.localizer->config();
+  const Outputs outputs = handle.engine(options.bfloat16)->infer(images, spectrograms, options.sharpening);
   const Tensor similarity =
       losses::target_similarity(outputs.attention.image_slots, outputs.attention.audio_slots, config.target_slots);
   const int64_t side = config.image_tokens_per_side();
@@ -232,7 +235,7 @@ Napi::Value localize(const Napi::CallbackInfo& call) {
       [=] {
         const auto [images, spectrograms] = stack(batch);
         const std::shared_lock lock(handle->mutex);
-        return localize_batch(*handle->localizer, images, spectrograms, options);
+        return localize_batch(*handle, images, spectrograms, options);
       },
       [](Napi::Env env, std::vector<Spot>& spots) {
         Napi::Array list = Napi::Array::New(env, spots.size());

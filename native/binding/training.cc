@@ -53,6 +53,7 @@ Napi::Value step(const Napi::CallbackInfo& call) {
       [=] {
         const auto [images, spectrograms] = stack(batch);
         const std::unique_lock lock(trainer->model->mutex);
+        trainer->model->weights_changed();
         return trainer->state.step(images, spectrograms, options);
       },
       [](Napi::Env env, training::StepResult& result) {

@@ -5,9 +5,7 @@ namespace soundspot::model {
 namespace {
 
 constexpr double kBatchNormMomentum = 0.1;
-constexpr double kBatchNormEpsilon = 1e-5;
 constexpr int64_t kStemStride = 4;  // the 7×7 convolution and the pooling halve once each
-constexpr int64_t kBlocks = 2;      // basic blocks a stage, as in ResNet-18
 
 Tensor convolve(const Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
                 int64_t padding) {
@@ -24,43 +22,37 @@ Tensor batch_norm(const Parameters& parameters, const std::string& name, const T
 }  // namespace
 
 Encoder Encoder::image(const ModelConfig& config) {
-  Encoder encoder;
-  encoder.name_ = "imgnet";
-  encoder.stem_ = "conv1";
-  encoder.projection_ = "proj";
-  encoder.channels_ = 3;
-  encoder.width_ = config.image_width;
-  encoder.dim_ = config.dim;
+  EncoderLayout layout{
+      .name = "imgnet", .stem = "conv1", .projection = "proj", .width = config.image_width, .dim = config.dim};
   int64_t total = kStemStride;
   for (int64_t stage = 0; stage < config.image_stages; ++stage) {
     const int64_t stride = stage > 0 && total * 2 <= config.image_stride ? 2 : 1;
     total *= stride;
-    encoder.strides_.push_back(stride);
+    layout.strides.push_back(stride);
   }
-  return encoder;
+  return Encoder(std::move(layout));
 }
 
 Encoder Encoder::audio(const ModelConfig& config) {
-  Encoder encoder;
-  encoder.name_ = "audnet";
-  encoder.stem_ = "conv1_1";
-  encoder.projection_ = "proj.0";
-  encoder.channels_ = 1;
-  encoder.width_ = config.audio_width;
-  encoder.dim_ = config.dim;
-  for (int64_t stage = 0; stage < config.audio_stages; ++stage) encoder.strides_.push_back(stage > 0 ? 2 : 1);
-  encoder.pool_frequency_ = true;
-  return encoder;
+  EncoderLayout layout{.name = "audnet",
+                       .stem = "conv1_1",
+                       .projection = "proj.0",
+                       .channels = 1,
+                       .width = config.audio_width,
+                       .dim = config.dim,
+                       .pool_frequency = true};
+  for (int64_t stage = 0; stage < config.audio_stages; ++stage) layout.strides.push_back(stage > 0 ? 2 : 1);
+  return Encoder(std::move(layout));
 }
 
 void Encoder::initialize(Initializer& initializer) const {
-  initializer.convolution(name_ + "." + stem_, width_, channels_, 7, /*bias=*/false);
-  initializer.batch_norm(name_ + ".bn1", width_);
-  int64_t in = width_;
-  for (size_t stage = 0; stage < strides_.size(); ++stage) {
-    const int64_t out = width_ << stage;
+  initializer.convolution(layout_.name + "." + layout_.stem, layout_.width, layout_.channels, 7, /*bias=*/false);
+  initializer.batch_norm(layout_.name + ".bn1", layout_.width);
+  int64_t in = layout_.width;
+  for (size_t stage = 0; stage < layout_.strides.size(); ++stage) {
+    const int64_t out = layout_.width << stage;
     for (int64_t index = 0; index < kBlocks; ++index) {
-      const std::string block = name_ + ".layer" + std::to_string(stage + 1) + "." + std::to_string(index);
+      const std::string block = layout_.name + ".layer" + std::to_string(stage + 1) + "." + std::to_string(index);
       initializer.convolution(block + ".conv1", out, in, 3, false);
       initializer.batch_norm(block + ".bn1", out);
       initializer.convolution(block + ".conv2", out, out, 3, false);
@@ -72,7 +64,7 @@ void Encoder::initialize(Initializer& initializer) const {
       in = out;
     }
   }
-  initializer.convolution(name_ + "." + projection_, dim_, in, 1, /*bias=*/true);
+  initializer.convolution(layout_.name + "." + layout_.projection, layout_.dim, in, 1, /*bias=*/true);
 }
 
 Tensor Encoder::block(const Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
@@ -91,12 +83,12 @@ Tensor Encoder::block(const Parameters& parameters, const std::string& name, con
 
 Tensor Encoder::trunk(const Parameters& parameters, const Tensor& input, bool training) const {
   Tensor x = input.contiguous(at::MemoryFormat::ChannelsLast);
-  x = convolve(parameters, name_ + "." + stem_, x, 2, 3);
-  x = batch_norm(parameters, name_ + ".bn1", x, training).relu_();
+  x = convolve(parameters, layout_.name + "." + layout_.stem, x, 2, 3);
+  x = batch_norm(parameters, layout_.name + ".bn1", x, training).relu_();
   x = at::max_pool2d(x, 3, 2, 1);
-  for (size_t stage = 0; stage < strides_.size(); ++stage) {
-    const std::string name = name_ + ".layer" + std::to_string(stage + 1);
-    x = block(parameters, name + ".0", x, strides_[stage], training);
+  for (size_t stage = 0; stage < layout_.strides.size(); ++stage) {
+    const std::string name = layout_.name + ".layer" + std::to_string(stage + 1);
+    x = block(parameters, name + ".0", x, layout_.strides[stage], training);
     x = block(parameters, name + ".1", x, 1, training);
   }
   return x;
@@ -104,11 +96,11 @@ Tensor Encoder::trunk(const Parameters& parameters, const Tensor& input, bool tr
 
 Tensor Encoder::forward(const Parameters& parameters, const Tensor& input, bool training) const {
   Tensor x = trunk(parameters, input, training);
-  const std::string projection = name_ + "." + projection_;
+  const std::string projection = layout_.name + "." + layout_.projection;
   x = at::conv2d(x, parameters[projection + ".weight"], parameters[projection + ".bias"]);  // [B, D, h, w]
   x = x.to(at::kFloat);
-  if (pool_frequency_) return at::amax(x, 2).transpose(1, 2);  // [B, D, t] → [B, t, D]
-  return x.flatten(2).transpose(1, 2);                         // [B, h·w, D]
+  if (layout_.pool_frequency) return at::amax(x, 2).transpose(1, 2);  // [B, D, t] → [B, t, D]
+  return x.flatten(2).transpose(1, 2);                                // [B, h·w, D]
 }
 
 }  // namespace soundspot::model

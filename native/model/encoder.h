@@ -6,6 +6,21 @@
 
 namespace soundspot::model {
 
+constexpr double kBatchNormEpsilon = 1e-5;
+constexpr int64_t kBlocks = 2;  // basic blocks a stage, as in ResNet-18
+
+/// Names and sizes of an encoder.
+struct EncoderLayout {
+  std::string name;        // imgnet or audnet
+  std::string stem;        // conv1 or conv1_1
+  std::string projection;  // proj or proj.0
+  int64_t channels = 3;
+  int64_t width = 64;
+  int64_t dim = 512;
+  std::vector<int64_t> strides;  // of each stage
+  bool pool_frequency = false;
+};
+
 /// A ResNet of basic blocks without global pooling and classifier, then a 1×1 projection to D.
 class Encoder {
  public:
@@ -13,6 +28,8 @@ class Encoder {
   static Encoder image(const ModelConfig& config);
   /// `audnet`: 1 input channel, maximum over frequency, tokens over time.
   static Encoder audio(const ModelConfig& config);
+
+  const EncoderLayout& layout() const { return layout_; }
 
   void initialize(Initializer& initializer) const;
 
@@ -24,19 +41,12 @@ class Encoder {
   Tensor trunk(const Parameters& parameters, const Tensor& input, bool training) const;
 
  private:
-  Encoder() = default;
+  explicit Encoder(EncoderLayout layout) : layout_(std::move(layout)) {}
 
   Tensor block(const Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
                bool training) const;
 
-  std::string name_;        // imgnet or audnet
-  std::string stem_;        // conv1 or conv1_1
-  std::string projection_;  // proj or proj.0
-  int64_t channels_ = 3;
-  int64_t width_ = 64;
-  int64_t dim_ = 512;
-  std::vector<int64_t> strides_;  // of each stage
-  bool pool_frequency_ = false;
+  EncoderLayout layout_;
 };
 
 }  // namespace soundspot::model

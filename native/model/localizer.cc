@@ -26,21 +26,21 @@ Localizer::Localizer(const ModelConfig& config, std::optional<uint64_t> seed, at
   audio_decoder_.initialize(initializer);
 }
 
-void Localizer::check_shapes(const Tensor& images, const Tensor& spectrograms) const {
-  const int64_t size = config_.image_size;
+void check_shapes(const ModelConfig& config, const Tensor& images, const Tensor& spectrograms) {
+  const int64_t size = config.image_size;
   const bool image_ok = images.dim() == 4 && images.size(1) == 3 && images.size(2) == size && images.size(3) == size;
   const bool audio_ok = spectrograms.dim() == 4 && spectrograms.size(1) == 1 &&
-                        spectrograms.size(2) == config_.frequency_bins() && spectrograms.size(3) == config_.frames();
+                        spectrograms.size(2) == config.frequency_bins() && spectrograms.size(3) == config.frames();
   if (image_ok && audio_ok && images.size(0) == spectrograms.size(0) && images.size(0) > 0) return;
   std::ostringstream message;
   message << "This model takes pictures [B, 3, " << size << ", " << size << "] and spectrograms [B, 1, "
-          << config_.frequency_bins() << ", " << config_.frames() << "] of one batch size; it was given "
+          << config.frequency_bins() << ", " << config.frames() << "] of one batch size; it was given "
           << images.sizes() << " and " << spectrograms.sizes() << ".";
   throw Error("ERR_SHAPE", message.str());
 }
 
 Outputs Localizer::infer(const Tensor& images, const Tensor& spectrograms, double sharpening, bool bfloat16) const {
-  check_shapes(images, spectrograms);
+  check_shapes(config_, images, spectrograms);
   const at::NoGradGuard no_grad;
   Outputs outputs;
   {
@@ -62,7 +62,7 @@ Tensor Localizer::objectness(const Tensor& images) const {
 
 Outputs Localizer::train(const Tensor& images, const Tensor& spectrograms, const ForwardOptions& options,
                          at::Generator generator) const {
-  check_shapes(images, spectrograms);
+  check_shapes(config_, images, spectrograms);
   Outputs outputs;
   {
     const Autocast autocast(options.bfloat16);

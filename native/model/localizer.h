@@ -22,6 +22,9 @@ struct ForwardOptions {
   bool bfloat16 = false;  // encoders and decoders in bfloat16 autocast; slot attention stays float32
 };
 
+/// @throws Error ERR_SHAPE when pictures and spectrograms are not a batch for this configuration.
+void check_shapes(const ModelConfig& config, const Tensor& images, const Tensor& spectrograms);
+
 class Localizer {
  public:
   /// Fresh weights from a seed; without one they are to be loaded, and on the meta device only have names and shapes.
@@ -30,6 +33,8 @@ class Localizer {
   const ModelConfig& config() const { return config_; }
   Parameters& parameters() { return parameters_; }
   const Parameters& parameters() const { return parameters_; }
+  const Encoder& image_encoder() const { return image_encoder_; }
+  const Encoder& audio_encoder() const { return audio_encoder_; }
 
   /// Evaluation: no gradients, running statistics, no masking. Pictures [B, 3, size, size], spectrograms [B, 1, F, T].
   Outputs infer(const Tensor& images, const Tensor& spectrograms, double sharpening, bool bfloat16) const;
@@ -43,8 +48,6 @@ class Localizer {
                 at::Generator generator) const;
 
  private:
-  void check_shapes(const Tensor& images, const Tensor& spectrograms) const;
-
   const ModelConfig config_;
   const Encoder image_encoder_, audio_encoder_;
   const JointSlotAttention slot_attention_;

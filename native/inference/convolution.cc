@@ -1,0 +1,69 @@
+#include "inference/convolution.h"
+
+#include <ATen/core/dispatch/Dispatcher.h>
+
+#include <string_view>
+
+namespace soundspot::inference {
+
+namespace {
+
+using at::IntArrayRef;
+using Scalars = c10::List<std::optional<at::Scalar>>;
+using Name = std::optional<std::string_view>;
+
+template <class Signature>
+auto oneDnn(const char* name, const char* overload = "") {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, overload).typed<Signature>();
+}
+
+constexpr std::array<int64_t, 2> kDilation{1, 1};
+
+}  // namespace
+
+Convolution::Convolution(const Tensor& weight, const Tensor& bias, int64_t stride, int64_t padding, IntArrayRef input,
+                         at::ScalarType type)
+    : weight_(weight.to(type).contiguous(at::MemoryFormat::ChannelsLast)),
+      bias_(bias.to(type)),
+      size_(weight.size(2)),
+      out_(weight.size(0)),
+      stride_(stride),
+      padding_(padding),
+      packed_(at::globalContext().userEnabledMkldnn() && at::hasMKLDNN()) {
+  if (!packed_) return;
+  static const auto reorder =
+      oneDnn<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, int64_t, at::OptionalIntArrayRef)>(
+          "mkldnn::_reorder_convolution_weight");
+  const std::array<int64_t, 2> paddings{padding, padding}, strides{stride, stride};
+  weight_ = reorder.call(weight.to(type).contiguous(), paddings, strides, kDilation, 1, input);
+}
+
+Tensor Convolution::operator()(const Tensor& x, bool relu) const {
+  const std::array<int64_t, 2> paddings{padding_, padding_}, strides{stride_, stride_};
+  if (!packed_) {
+    const Tensor y = at::conv2d(x, weight_, bias_, strides, paddings);
+    return relu ? at::relu_(Tensor(y)) : y;
+  }
+  static const auto convolve =
+      oneDnn<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, IntArrayRef, IntArrayRef, IntArrayRef,
+                    int64_t, std::string_view, Scalars, Name)>("mkldnn::_convolution_pointwise");
+  return convolve.call(x, weight_, bias_, paddings, strides, kDilation, 1, relu ? "relu" : "none", Scalars(), "");
+}
+
+Tensor Convolution::add_to(Tensor sum, const Tensor& x) const {
+  if (!packed_) return sum.add_((*this)(x, false)).relu_();
+  const std::array<int64_t, 2> paddings{padding_, padding_}, strides{stride_, stride_};
+  static const auto convolve =
+      oneDnn<Tensor&(Tensor&, const Tensor&, const Tensor&, const std::optional<Tensor>&, IntArrayRef, IntArrayRef,
+                     IntArrayRef, int64_t, std::string_view, std::optional<at::Scalar>, Name, Scalars, Name)>(
+          "mkldnn::_convolution_pointwise_", "binary");
+  return convolve.call(sum, x, weight_, bias_, paddings, strides, kDilation, 1, "add", at::Scalar(1.0), "relu",
+                       Scalars(), "");
+}
+
+std::vector<int64_t> Convolution::output(IntArrayRef input) const {
+  const auto side = [&](int64_t length) { return (length + 2 * padding_ - size_) / stride_ + 1; };
+  return {input[0], out_, side(input[2]), side(input[3])};
+}
+
+}  // namespace soundspot::inference

@@ -1,0 +1,30 @@
+// A convolution of an evaluation pass: batch norm folded in, weights in oneDNN's own order, ReLU and sum fused.
+#pragma once
+
+#include "torch.h"
+
+namespace soundspot::inference {
+
+class Convolution {
+ public:
+  /// `weight` [out, in, k, k] and `bias` [out]. `input` are the sizes [B, in, h, w] that the order of the weights is
+  /// chosen for; any others are computed as well.
+  Convolution(const Tensor& weight, const Tensor& bias, int64_t stride, int64_t padding, at::IntArrayRef input,
+              at::ScalarType type);
+
+  /// `x` [B, in, h, w], channels-last, of the type above.
+  Tensor operator()(const Tensor& x, bool relu) const;
+
+  /// relu(sum + convolution), into `sum`.
+  Tensor add_to(Tensor sum, const Tensor& x) const;
+
+  /// Sizes of the result for an input of these.
+  std::vector<int64_t> output(at::IntArrayRef input) const;
+
+ private:
+  Tensor weight_, bias_;
+  int64_t size_, out_, stride_, padding_;
+  bool packed_;
+};
+
+}  // namespace soundspot::inference

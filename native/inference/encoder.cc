@@ -1,0 +1,91 @@
+#include "inference/encoder.h"
+
+#include <algorithm>
+
+#include "kernels/cpu/kernels.h"
+
+namespace soundspot::inference {
+
+namespace {
+
+/// Weight and bias of a convolution with the batch norm behind it.
+std::pair<Tensor, Tensor> folded(const model::Parameters& parameters, const std::string& convolution,
+                                 const std::string& norm) {
+  const auto of = [&](const std::string& name) { return parameters[name].detach().to(at::kDouble); };
+  const Tensor scale = of(norm + ".weight") / at::sqrt(of(norm + ".running_var") + model::kBatchNormEpsilon);
+  const Tensor weight = of(convolution + ".weight") * scale.view({-1, 1, 1, 1});
+  return {weight.to(at::kFloat), (of(norm + ".bias") - of(norm + ".running_mean") * scale).to(at::kFloat)};
+}
+
+}  // namespace
+
+FrozenEncoder::FrozenEncoder(const model::Parameters& parameters, const model::EncoderLayout& layout,
+                             at::IntArrayRef input, at::ScalarType type)
+    : type_(type), pool_frequency_(layout.pool_frequency) {
+  const at::NoGradGuard no_grad;
+  const auto convolution = [&](const std::string& name, const std::string& norm, int64_t stride, int64_t padding,
+                               at::IntArrayRef sizes) {
+    const auto [weight, bias] = folded(parameters, name, norm);
+    return Convolution(weight, bias, stride, padding, sizes, type);
+  };
+  stem_ = convolution(layout.name + "." + layout.stem, layout.name + ".bn1", 2, 3, input);
+  std::vector<int64_t> sizes = stem_->output(input);
+  sizes = {sizes[0], sizes[1], (sizes[2] + 1) / 2, (sizes[3] + 1) / 2};  // the pooling
+  for (size_t stage = 0; stage < layout.strides.size(); ++stage) {
+    for (int64_t index = 0; index < model::kBlocks; ++index) {
+      const std::string name = layout.name + ".layer" + std::to_string(stage + 1) + "." + std::to_string(index);
+      const int64_t stride = index == 0 ? layout.strides[stage] : 1;
+      Convolution first = convolution(name + ".conv1", name + ".bn1", stride, 1, sizes);
+      const std::vector<int64_t> inner = first.output(sizes);
+      Convolution second = convolution(name + ".conv2", name + ".bn2", 1, 1, inner);
+      std::optional<Convolution> shortcut;
+      if (parameters.has(name + ".downsample.0.weight")) {
+        shortcut = convolution(name + ".downsample.0", name + ".downsample.1", stride, 0, sizes);
+      }
+      blocks_.push_back({std::move(first), std::move(second), std::move(shortcut)});
+      sizes = inner;
+    }
+  }
+  const std::string projection = layout.name + "." + layout.projection;
+  projection_ = Convolution(parameters[projection + ".weight"].detach(), parameters[projection + ".bias"].detach(), 1,
+                            0, sizes, type);
+}
+
+Tensor FrozenEncoder::forward(const Tensor& input) const {
+  Tensor x = at::empty(input.sizes(), input.options().dtype(type_), at::MemoryFormat::ChannelsLast).copy_(input);
+  x = max_pool((*stem_)(x, /*relu=*/true));
+  for (const Block& block : blocks_) {
+    const Tensor inner = block.first(x, /*relu=*/true);
+    x = block.second.add_to(block.shortcut ? (*block.shortcut)(x, /*relu=*/false) : x, inner);
+  }
+  x = (*projection_)(x, /*relu=*/false).to(at::kFloat);  // [B, D, h, w]
+  if (pool_frequency_) return at::amax(x, 2).transpose(1, 2);
+  return x.flatten(2).transpose(1, 2);
+}
+
+Tensor max_pool(const Tensor& input) {
+  const Tensor x = input.contiguous(at::MemoryFormat::ChannelsLast);
+  const int64_t batch = x.size(0), channels = x.size(1), height = x.size(2), width = x.size(3);
+  const int64_t rows = (height + 1) / 2, columns = (width + 1) / 2;
+  const Tensor out = at::empty({batch, channels, rows, columns}, x.options(), at::MemoryFormat::ChannelsLast);
+  const auto pool = [&](const auto* from, auto* to, const auto& kernel) {
+    at::parallel_for(0, batch * rows, 1, [&](int64_t begin, int64_t end) {
+      while (begin < end) {
+        const int64_t sample = begin / rows, row = begin % rows, until = std::min(rows, row + end - begin);
+        kernel(from + sample * height * width * channels, height, width, channels,
+               to + sample * rows * columns * channels, row, until);
+        begin += until - row;
+      }
+    });
+  };
+  if (x.scalar_type() == at::kBFloat16) {
+    using Bits = kernels::bfloat16_bits;
+    pool(reinterpret_cast<const Bits*>(x.const_data_ptr<at::BFloat16>()),
+         reinterpret_cast<Bits*>(out.mutable_data_ptr<at::BFloat16>()), kernels::kernels().max_pool_bfloat16);
+  } else {
+    pool(x.const_data_ptr<float>(), out.mutable_data_ptr<float>(), kernels::kernels().max_pool_float);
+  }
+  return out;
+}
+
+}  // namespace soundspot::inference

@@ -1,0 +1,33 @@
+// The encoders of an evaluation pass, frozen.
+#pragma once
+
+#include "inference/convolution.h"
+#include "model/encoder.h"
+
+namespace soundspot::inference {
+
+class FrozenEncoder {
+ public:
+  /// `input` are the sizes [1, C, h, w] that it is made for.
+  FrozenEncoder(const model::Parameters& parameters, const model::EncoderLayout& layout, at::IntArrayRef input,
+                at::ScalarType type);
+
+  /// As model::Encoder::forward: [B, 3, size, size] or [B, 1, F, T] to tokens [B, N, D], float32.
+  Tensor forward(const Tensor& input) const;
+
+ private:
+  struct Block {
+    Convolution first, second;
+    std::optional<Convolution> shortcut;
+  };
+
+  at::ScalarType type_;
+  bool pool_frequency_;
+  std::optional<Convolution> stem_, projection_;
+  std::vector<Block> blocks_;
+};
+
+/// Maximum over 3 × 3 with stride 2 and padding 1, of a channels-last tensor [B, C, h, w] without negative numbers.
+Tensor max_pool(const Tensor& x);
+
+}  // namespace soundspot::inference

@@ -1,0 +1,229 @@
+// What localization runs besides its convolutions: products with few rows, slot attention, pooling.
+#include <ATen/cpu/vec/functional.h>
+#include <ATen/cpu/vec/vec.h>
+
+#include <algorithm>
+
+#include "kernels/cpu/kernels.h"
+#include "kernels/cpu/tables.h"
+
+namespace soundspot::kernels {
+inline namespace CPU_CAPABILITY {
+
+namespace {
+
+using Vec = at::vec::Vectorized<float>;
+constexpr int64_t kLanes = Vec::size();
+constexpr int64_t kVectors = kPanel / kLanes;    // of a panel's row
+constexpr int64_t kRows = kLanes >= 16 ? 8 : 2;  // that fit into the registers beside it
+static_assert(kPanel % kLanes == 0);
+
+constexpr float kLayerNormEpsilon = 1e-5f;
+constexpr float kAttentionEpsilon = 1e-8f;
+
+void load_row(const float* from, Vec (&row)[kVectors]) {
+  for (int64_t v = 0; v < kVectors; ++v) row[v] = Vec::loadu(from + v * kLanes);
+}
+
+void load_row(const bfloat16_bits* from, Vec (&row)[kVectors]) {
+  using Half = at::vec::Vectorized<c10::BFloat16>;
+  for (int64_t v = 0; v < kVectors; v += 2) {
+    std::tie(row[v], row[v + 1]) = at::vec::convert_bfloat16_float(Half::loadu(from + v * kLanes));
+  }
+}
+
+template <int64_t Rows, class Weight>
+void multiply_rows(const Weight* weight, const float* bias, int64_t in, const float* x, int64_t x_stride, float* out,
+                   int64_t out_stride, bool relu) {
+  Vec sums[Rows][kVectors];
+  for (int64_t v = 0; v < kVectors; ++v) {
+    const Vec start = bias ? Vec::loadu(bias + v * kLanes) : Vec(0.0f);
+    for (int64_t r = 0; r < Rows; ++r) sums[r][v] = start;
+  }
+  for (int64_t i = 0; i < in; ++i) {
+    Vec row[kVectors];
+    load_row(weight + i * kPanel, row);
+    for (int64_t r = 0; r < Rows; ++r) {
+      const Vec factor(x[r * x_stride + i]);
+      for (int64_t v = 0; v < kVectors; ++v) sums[r][v] = at::vec::fmadd(factor, row[v], sums[r][v]);
+    }
+  }
+  for (int64_t r = 0; r < Rows; ++r) {
+    for (int64_t v = 0; v < kVectors; ++v) {
+      float* to = out + r * out_stride + v * kLanes;
+      (relu ? at::vec::maximum(sums[r][v], Vec(0.0f)) : sums[r][v]).store(to);
+    }
+  }
+}
+
+template <class Weight>
+void multiply_panels(const Weight* weight, const float* bias, int64_t in, const float* x, int64_t x_stride,
+                     int64_t rows, float* out, int64_t out_stride, int64_t begin, int64_t end, bool relu) {
+  for (int64_t panel = begin; panel < end; ++panel) {
+    const Weight* from = weight + panel * in * kPanel;
+    const float* start = bias ? bias + panel * kPanel : nullptr;
+    float* to = out + panel * kPanel;
+    int64_t r = 0;
+    const auto block = [&]<int64_t Rows>() {
+      for (; r + Rows <= rows; r += Rows) {
+        multiply_rows<Rows>(from, start, in, x + r * x_stride, x_stride, to + r * out_stride, out_stride, relu);
+      }
+    };
+    block.template operator()<kRows>();
+    if constexpr (kRows > 4) block.template operator()<4>();
+    if constexpr (kRows > 2) block.template operator()<2>();
+    block.template operator()<1>();
+  }
+}
+
+void multiply(const Panels& weight, const float* x, int64_t x_stride, int64_t rows, float* out, int64_t out_stride,
+              int64_t begin, int64_t end, bool relu) {
+  if (weight.half) {
+    multiply_panels(weight.half, weight.bias, weight.in, x, x_stride, rows, out, out_stride, begin, end, relu);
+  } else {
+    multiply_panels(weight.full, weight.bias, weight.in, x, x_stride, rows, out, out_stride, begin, end, relu);
+  }
+}
+
+/// Σ of f over the indices of a row, by vectors and what is left of them.
+template <class Vector, class Scalar>
+float sum_over(int64_t count, const Vector& vector, const Scalar& scalar) {
+  Vec sums(0.0f);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) sums = sums + vector(i);
+  float total = at::vec::vec_reduce_all<float>([](const Vec& a, const Vec& b) { return a + b; }, sums);
+  for (; i < count; ++i) total += scalar(i);
+  return total;
+}
+
+void layer_norm(const float* x, const float* weight, const float* bias, int64_t dim, float* out) {
+  const float mean = sum_over(
+                         dim, [&](int64_t i) { return Vec::loadu(x + i); }, [&](int64_t i) { return x[i]; }) /
+                     static_cast<float>(dim);
+  const float variance = sum_over(
+                             dim,
+                             [&](int64_t i) {
+                               const Vec apart = Vec::loadu(x + i) - Vec(mean);
+                               return apart * apart;
+                             },
+                             [&](int64_t i) { return (x[i] - mean) * (x[i] - mean); }) /
+                         static_cast<float>(dim);
+  const float scale = 1.0f / std::sqrt(variance + kLayerNormEpsilon);
+  int64_t i = 0;
+  for (; i + kLanes <= dim; i += kLanes) {
+    Vec value = (Vec::loadu(x + i) - Vec(mean)) * Vec(scale);
+    if (weight) value = at::vec::fmadd(value, Vec::loadu(weight + i), Vec::loadu(bias + i));
+    value.store(out + i);
+  }
+  for (; i < dim; ++i) {
+    const float value = (x[i] - mean) * scale;
+    out[i] = weight ? value * weight[i] + bias[i] : value;
+  }
+}
+
+void logits(const float* queries, int64_t query_stride, const float* x, int64_t slots, int64_t tokens, int64_t dim,
+            float scale, const float* offset, float* out) {
+  for (int64_t n = 0; n < tokens; ++n) {
+    const float* token = x + n * dim;
+    for (int64_t s = 0; s < slots; ++s) {
+      const float* query = queries + s * query_stride;
+      const float product = sum_over(
+          dim, [&](int64_t i) { return Vec::loadu(token + i) * Vec::loadu(query + i); },
+          [&](int64_t i) { return token[i] * query[i]; });
+      out[s * tokens + n] = scale * (product + offset[s]);
+    }
+  }
+}
+
+void attention(const float* logits, int64_t slots, int64_t tokens, float sharpening, float* out) {
+  for (int64_t n = 0; n < tokens; ++n) {
+    float most = logits[n] * sharpening;
+    for (int64_t s = 1; s < slots; ++s) most = std::max(most, logits[s * tokens + n] * sharpening);
+    float total = 0;
+    for (int64_t s = 0; s < slots; ++s) {
+      const float share = std::exp(logits[s * tokens + n] * sharpening - most);
+      out[s * tokens + n] = share;
+      total += share;
+    }
+    for (int64_t s = 0; s < slots; ++s) out[s * tokens + n] = out[s * tokens + n] / total + kAttentionEpsilon;
+  }
+  for (int64_t s = 0; s < slots; ++s) {
+    float* row = out + s * tokens;
+    float total = 0;
+    for (int64_t n = 0; n < tokens; ++n) total += row[n];
+    for (int64_t n = 0; n < tokens; ++n) row[n] /= total;
+  }
+}
+
+void gather(const float* attention, const float* x, int64_t slots, int64_t tokens, int64_t dim, float* out,
+            int64_t out_stride) {
+  for (int64_t s = 0; s < slots; ++s) {
+    const float* share = attention + s * tokens;
+    float* to = out + s * out_stride;
+    int64_t i = 0;
+    for (; i + 4 * kLanes <= dim; i += 4 * kLanes) {
+      Vec sums[4] = {Vec(0.0f), Vec(0.0f), Vec(0.0f), Vec(0.0f)};
+      for (int64_t n = 0; n < tokens; ++n) {
+        const Vec factor(share[n]);
+        const float* from = x + n * dim + i;
+        for (int64_t v = 0; v < 4; ++v) sums[v] = at::vec::fmadd(factor, Vec::loadu(from + v * kLanes), sums[v]);
+      }
+      for (int64_t v = 0; v < 4; ++v) sums[v].store(to + i + v * kLanes);
+    }
+    for (; i < dim; ++i) {
+      float sum = 0;
+      for (int64_t n = 0; n < tokens; ++n) sum += share[n] * x[n * dim + i];
+      to[i] = sum;
+    }
+  }
+}
+
+Vec sigmoid(const Vec& x) { return Vec(1.0f) / (Vec(1.0f) + x.neg().exp()); }
+
+void gru(const float* input_gates, const float* hidden_gates, const float* hidden, int64_t dim, float* out) {
+  for (int64_t i = 0; i < dim; i += kLanes) {
+    const int64_t count = std::min(kLanes, dim - i);
+    const auto load = [&](const float* from) { return Vec::loadu(from + i, count); };
+    const Vec reset = sigmoid(load(input_gates) + load(hidden_gates));
+    const Vec update = sigmoid(load(input_gates + dim) + load(hidden_gates + dim));
+    const Vec fresh = (load(input_gates + 2 * dim) + reset * load(hidden_gates + 2 * dim)).tanh();
+    (fresh + update * (load(hidden) - fresh)).store(out + i, count);
+  }
+}
+
+/// The maximum of numbers without sign: bits of bfloat16 order as the numbers do.
+template <class Number>
+void max_pool(const Number* in, int64_t height, int64_t width, int64_t channels, Number* out, int64_t begin,
+              int64_t end) {
+  const int64_t out_width = (width + 1) / 2;
+  for (int64_t y = begin; y < end; ++y) {
+    const int64_t top = std::max<int64_t>(2 * y - 1, 0), bottom = std::min(2 * y + 1, height - 1);
+    for (int64_t x = 0; x < out_width; ++x) {
+      const int64_t left = std::max<int64_t>(2 * x - 1, 0), right = std::min(2 * x + 1, width - 1);
+      Number* to = out + (y * out_width + x) * channels;
+      std::copy_n(in + (top * width + left) * channels, channels, to);
+      for (int64_t row = top; row <= bottom; ++row) {
+        for (int64_t column = left; column <= right; ++column) {
+          const Number* from = in + (row * width + column) * channels;
+          for (int64_t c = 0; c < channels; ++c) to[c] = from[c] > to[c] ? from[c] : to[c];
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void fill_inference(Kernels& table) {
+  table.multiply = multiply;
+  table.layer_norm = layer_norm;
+  table.logits = logits;
+  table.attention = attention;
+  table.gather = gather;
+  table.gru = gru;
+  table.max_pool_float = max_pool<float>;
+  table.max_pool_bfloat16 = max_pool<bfloat16_bits>;
+}
+
+}  // namespace CPU_CAPABILITY
+}  // namespace soundspot::kernels

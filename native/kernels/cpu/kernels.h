@@ -1,0 +1,62 @@
+// The CPU kernels over raw pointers. Every source of this folder is compiled once for each instruction set, and
+// kernels() gives those of the best one that the processor has. Nothing here allocates, throws or starts a thread.
+#pragma once
+
+#include <cstdint>
+
+namespace soundspot::kernels {
+
+/// Columns of a panel.
+constexpr int64_t kPanel = 32;
+
+/// A bfloat16 number by its bits.
+using bfloat16_bits = uint16_t;
+
+/// The transpose of a weight [out, in] in panels of 32 outputs: [panels][in][32], the last one filled with zeros.
+/// Exactly one of `full` and `half` is set.
+struct Panels {
+  const float* full = nullptr;
+  const bfloat16_bits* half = nullptr;
+  const float* bias = nullptr;  // [panels · 32] or null
+  int64_t in = 0;
+  int64_t panels = 0;
+};
+
+/// The functions of one instruction set.
+struct Kernels {
+  const char* name;
+
+  /// out[r, 32 p + c] = Σ_i x[r, i] · W[p][i][c] + bias, for panels from `begin` to `end`; negative results become 0
+  /// with `relu`.
+  void (*multiply)(const Panels& weight, const float* x, int64_t x_stride, int64_t rows, float* out, int64_t out_stride,
+                   int64_t begin, int64_t end, bool relu);
+
+  /// (x − mean) / sqrt(variance + 1e-5) of a row, then · weight + bias where they are given.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, int64_t dim, float* out);
+
+  /// out[s, n] = scale · x_n · queries_s + offset[s]; x is [tokens, dim].
+  void (*logits)(const float* queries, int64_t query_stride, const float* x, int64_t slots, int64_t tokens, int64_t dim,
+                 float scale, const float* offset, float* out);
+
+  /// Eq. 3 and the normalisation of Eq. 4 on logits [slots, tokens] times `sharpening`, into `out`.
+  void (*attention)(const float* logits, int64_t slots, int64_t tokens, float sharpening, float* out);
+
+  /// out[s] = Σ_n attention[s, n] · x_n.
+  void (*gather)(const float* attention, const float* x, int64_t slots, int64_t tokens, int64_t dim, float* out,
+                 int64_t out_stride);
+
+  /// The cell of a GRU for one row: gates of the input and of the hidden state, [3 · dim] each, and the state.
+  void (*gru)(const float* input_gates, const float* hidden_gates, const float* hidden, int64_t dim, float* out);
+
+  /// 3 × 3 maximum with stride 2 and padding 1 of one picture in channels-last order that holds no negative number,
+  /// for output rows from `begin` to `end`.
+  void (*max_pool_float)(const float* in, int64_t height, int64_t width, int64_t channels, float* out, int64_t begin,
+                         int64_t end);
+  void (*max_pool_bfloat16)(const bfloat16_bits* in, int64_t height, int64_t width, int64_t channels,
+                            bfloat16_bits* out, int64_t begin, int64_t end);
+};
+
+/// The kernels of this processor.
+const Kernels& kernels();
+
+}  // namespace soundspot::kernels

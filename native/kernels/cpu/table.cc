@@ -1,0 +1,23 @@
+// The table of one instruction set.
+#include "kernels/cpu/tables.h"
+
+#define SOUNDSPOT_TEXT(name) #name
+#define SOUNDSPOT_NAME(name) SOUNDSPOT_TEXT(name)
+
+namespace soundspot::kernels {
+inline namespace CPU_CAPABILITY {
+
+const Kernels& table();
+
+const Kernels& table() {
+  static const Kernels filled = [] {
+    Kernels kernels{};
+    kernels.name = SOUNDSPOT_NAME(CPU_CAPABILITY);
+    fill_inference(kernels);
+    return kernels;
+  }();
+  return filled;
+}
+
+}  // namespace CPU_CAPABILITY
+}  // namespace soundspot::kernels

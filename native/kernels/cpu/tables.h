@@ -1,0 +1,12 @@
+// The parts of a table of kernels, one function a source, in the namespace of the instruction set.
+#pragma once
+
+#include "kernels/cpu/kernels.h"
+
+namespace soundspot::kernels {
+inline namespace CPU_CAPABILITY {
+
+void fill_inference(Kernels& table);
+
+}  // namespace CPU_CAPABILITY
+}  // namespace soundspot::kernels

@@ -1,0 +1,91 @@
+/** The engine that localizes (folded, fused, packed) against the plain composition of the model. */
+import { describe, expect, it } from "vitest";
+import { Model, type ModelOptions } from "../src/index.js";
+import { native } from "../src/native.js";
+import { prepareInput } from "../src/prepare.js";
+import { bar } from "./support/scored.js";
+import { tiny } from "./support/tiny.js";
+
+const configurations: [string, ModelOptions][] = [
+  ["the smallest model", tiny],
+  ["features that fill no panel", { ...tiny, dim: 50, mlpHidden: 70 }],
+  ["several target and off-target slots", { ...tiny, targetSlots: 3, offTargetSlots: 2 }],
+  ["separate initial slots", { ...tiny, sharedSlots: false }],
+  ["one iteration", { ...tiny, iterations: 1 }],
+  ["one slot", { ...tiny, offTargetSlots: 0 }],
+  ["many stages", { ...tiny, imageStages: 4, imageStride: 32, audioStages: 3, iterations: 5 }],
+  ["similarity instead of slots", { ...tiny, localization: "similarity" }],
+];
+
+/** Weights as after some training: running statistics, norms and biases away from where they start. */
+async function used(config: ModelOptions): Promise<Model> {
+  const model = await Model.create(config, { seed: 3 });
+  const tensors = await model.parameters();
+  let state = 1;
+  const draw = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+  const changed = tensors
+    .filter(({ shape, name }) => shape.length === 1 && !name.includes("tracked"))
+    .map(({ name, shape, data }) => ({ name, shape, data: data.map((value) => value + 0.5 * draw()) }));
+  await model.setParameters(changed);
+  return model;
+}
+
+async function outputs(model: Model, batch: number, options: { bfloat16: boolean; plain: boolean }) {
+  const inputs = Array.from({ length: batch }, (_, i) => bar(i));
+  const samples = await Promise.all(inputs.map((input) => prepareInput(input, model.config)));
+  return native().encode(
+    model.handle,
+    samples.map(({ handle }) => handle),
+    { sharpening: 0.7, ...options },
+  );
+}
+
+type Outputs = Awaited<ReturnType<typeof outputs>>;
+
+/** Greatest difference of two outputs over the greatest value of the first. */
+function apart(one: Outputs, other: Outputs, name: keyof Outputs): number {
+  const [a, b] = [one[name], other[name]];
+  expect(b.shape, name).toEqual(a.shape);
+  const most = a.data.reduce((high, value) => Math.max(high, Math.abs(value)), 1e-6);
+  return a.data.reduce((high, value, i) => Math.max(high, Math.abs(value - (b.data[i] as number))), 0) / most;
+}
+
+describe("the engine", () => {
+  it.each(configurations)("gives in float32 what the plain composition gives: %s", async (_, config) => {
+    const model = await used(config);
+    for (const batch of [1, 2, 5]) {
+      const plain = await outputs(model, batch, { bfloat16: false, plain: true });
+      const engine = await outputs(model, batch, { bfloat16: false, plain: false });
+      for (const name of Object.keys(plain) as (keyof Outputs)[]) {
+        expect(apart(plain, engine, name), `${name} of ${batch}`).toBeLessThan(2e-5);
+      }
+    }
+  });
+
+  it.each(configurations)("comes near it in bfloat16: %s", async (_, config) => {
+    const model = await used(config);
+    const plain = await outputs(model, 3, { bfloat16: false, plain: true });
+    const engine = await outputs(model, 3, { bfloat16: true, plain: false });
+    for (const name of Object.keys(plain) as (keyof Outputs)[]) {
+      expect(apart(plain, engine, name), name).toBeLessThan(0.05);
+    }
+  });
+
+  it("sees weights that were put after it was made", async () => {
+    const model = await used(tiny);
+    const before = await outputs(model, 2, { bfloat16: false, plain: false });
+    const tensors = await model.parameters();
+    await model.setParameters(
+      tensors
+        .filter(({ trainable }) => trainable)
+        .map((each) => ({ ...each, data: each.data.map((x) => 0.9 * x) })),
+    );
+    const after = await outputs(model, 2, { bfloat16: false, plain: false });
+    const plain = await outputs(model, 2, { bfloat16: false, plain: true });
+    expect(apart(before, after, "imageFeatures")).toBeGreaterThan(1e-3);
+    expect(apart(plain, after, "imageFeatures")).toBeLessThan(2e-5);
+  });
+});
