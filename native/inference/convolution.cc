@@ -42,7 +42,7 @@ Tensor Convolution::operator()(const Tensor& x, bool relu) const {
   const std::array<int64_t, 2> paddings{padding_, padding_}, strides{stride_, stride_};
   if (!packed_) {
     const Tensor y = at::conv2d(x, weight_, bias_, strides, paddings);
-    return relu ? at::relu_(Tensor(y)) : y;
+    return relu ? y.relu_() : y;
   }
   static const auto convolve =
       oneDnn<Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, IntArrayRef, IntArrayRef, IntArrayRef,

@@ -1,0 +1,57 @@
+// The rivals that are installed: PyTorch in a Python of the user's, onnxruntime-node in a folder of the user's.
+import { spawn } from "node:child_process";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+const worker = fileURLToPath(new URL("../rivals/worker.py", import.meta.url));
+
+/** rivals/worker.py in a process of its own, or undefined where there is no Python with torch. */
+export async function python(threads) {
+  const child = spawn(process.env.BENCH_PYTHON ?? "python3", [worker, String(threads)], {
+    stdio: ["pipe", "pipe", process.env.BENCH_VERBOSE ? "inherit" : "ignore"],
+  });
+  child.on("error", () => undefined);
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const hello = await lines.next();
+  if (hello.done) return undefined;
+  return {
+    version: JSON.parse(hello.value).torch,
+    async ask(request) {
+      child.stdin.write(`${JSON.stringify(request)}\n`);
+      const { value, done } = await lines.next();
+      if (done) throw new Error("The Python rival ended. BENCH_VERBOSE=1 shows what it wrote.");
+      const answer = JSON.parse(value);
+      if (answer.error) throw new Error(`The Python rival: ${answer.error}`);
+      return answer;
+    },
+    /** A competitor for inTurns. */
+    async competitor(name, request) {
+      await this.ask({ make: name, ...request });
+      const entry = {
+        name,
+        peak: 0,
+        run: async (times) => {
+          const { ms, peak } = await this.ask({ run: name, times });
+          entry.peak = peak;
+          return ms;
+        },
+      };
+      return entry;
+    },
+    close() {
+      child.stdin.end();
+    },
+  };
+}
+
+/** onnxruntime-node, or undefined. */
+export function onnxruntime() {
+  const from = process.env.BENCH_RIVALS ?? process.cwd();
+  try {
+    return createRequire(join(from, "package.json"))("onnxruntime-node");
+  } catch {
+    return undefined;
+  }
+}

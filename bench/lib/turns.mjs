@@ -1,0 +1,40 @@
+// Competitors measured in turns, so that a machine that changes its pace changes it for all of them.
+
+export const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+
+/**
+ * @param competitors `{ name, unit?, run(times) → Promise<ms[]>, close?() }`
+ * @param rounds turns of each
+ * @param times measurements a turn; one more comes first and is not counted
+ * @returns name → { median, all } in milliseconds
+ */
+export async function inTurns(competitors, { rounds, times, onRound }) {
+  const all = new Map(competitors.map(({ name }) => [name, []]));
+  for (let round = 0; round < rounds; round++) {
+    for (const { name, run } of competitors) all.get(name).push(...(await run(times + 1)).slice(1));
+    onRound?.(round + 1, rounds);
+  }
+  return new Map([...all].map(([name, values]) => [name, { median: median(values), all: values }]));
+}
+
+/** `work` timed one call after another. */
+export function timed(work) {
+  return async (times) => {
+    const values = [];
+    for (let i = 0; i < times; i++) {
+      const started = performance.now();
+      await work();
+      values.push(performance.now() - started);
+    }
+    return values;
+  };
+}
+
+/** A table for a terminal and for Markdown. */
+export function table(columns, rows) {
+  const all = [columns, ...rows].map((row) => row.map(String));
+  const widths = columns.map((_, i) => Math.max(...all.map((row) => row[i].length)));
+  const line = (row) => `| ${row.map((cell, i) => (i ? cell.padStart(widths[i]) : cell.padEnd(widths[i]))).join(" | ")} |`;
+  const rule = `|${widths.map((width, i) => (i ? `${"-".repeat(width + 1)}:` : "-".repeat(width + 2))).join("|")}|`;
+  return [line(all[0]), rule, ...all.slice(1).map(line)].join("\n");
+}

@@ -1,0 +1,91 @@
+// localize(): from a prepared picture and spectrogram to the map, against PyTorch and ONNX Runtime with the same
+// weights. Rivals end at the attention; ours goes on to the heatmap, its regions and a Spot in JavaScript.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Model } from "../dist/index.js";
+import { onnxruntime, python } from "./lib/rivals.mjs";
+import { inTurns, timed } from "./lib/turns.mjs";
+
+const shapes = { image: [3, 224, 224], audio: [1, 257, 501] };
+
+/** Numbers that look normal, the same in every run. */
+function numbers(shape, seed) {
+  let state = seed;
+  const draw = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32 - 0.5;
+  };
+  return Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => draw() + draw() + draw() + draw());
+}
+
+function pair(seed) {
+  return {
+    image: { tensor: numbers(shapes.image, seed), shape: shapes.image },
+    audio: { spectrogram: numbers(shapes.audio, seed + 1000), shape: shapes.audio },
+  };
+}
+
+export async function localize({ batches = [1, 16], rounds = 5, threads = 2, progress }) {
+  const folder = mkdtempSync(join(tmpdir(), "soundspot-bench-"));
+  const weights = join(folder, "model.safetensors");
+  const model = await Model.create();
+  await model.save(weights);
+  const torch = await python(threads);
+  const ort = onnxruntime();
+  const results = [];
+  try {
+    for (const batch of batches) {
+      const inputs = Array.from({ length: batch }, (_, i) => pair(i + 1));
+      const one = batch === 1 ? inputs[0] : inputs;
+      const competitors = ["float32", "bfloat16"].map((precision) => ({
+        name: `soundspot ${precision}`,
+        run: timed(() => model.localize(one, { precision })),
+      }));
+      if (torch) {
+        for (const [mode, type] of [
+          ["eager", "float32"],
+          ["channels-last", "float32"],
+          ["compiled", "float32"],
+          ["channels-last", "bfloat16"],
+          ["compiled", "bfloat16"],
+        ]) {
+          competitors.push(
+            await torch.competitor(`PyTorch ${mode} ${type}`, { kind: "localize", mode, type, batch, weights }),
+          );
+        }
+      }
+      let session;
+      if (torch && ort) {
+        const path = join(folder, `model-${batch}.onnx`);
+        await torch.ask({ export: true, batch, weights, path });
+        session = await ort.InferenceSession.create(path, { intraOpNumThreads: threads });
+        const [image, audio] = ["image", "audio"].map((name) => {
+          const data = new Float32Array(batch * shapes[name].reduce((a, b) => a * b, 1));
+          inputs.forEach((each, i) => {
+            const values = name === "image" ? each.image.tensor : each.audio.spectrogram;
+            data.set(values, i * values.length);
+          });
+          return new ort.Tensor("float32", data, [batch, ...shapes[name]]);
+        });
+        const [first, second] = session.inputNames;
+        competitors.push({
+          name: "onnxruntime-node float32",
+          run: timed(() => session.run({ [first]: image, [second]: audio })),
+        });
+      }
+      const times = batch === 1 ? 8 : 2;
+      const measured = await inTurns(competitors, { rounds, times, onRound: progress });
+      for (const { name } of competitors) {
+        results.push({ work: `batch ${batch}`, name, ms: measured.get(name).median / batch });
+        if (torch && name.startsWith("PyTorch")) await torch.ask({ drop: name });
+      }
+      await session?.release();
+    }
+  } finally {
+    torch?.close();
+    model.dispose();
+    rmSync(folder, { recursive: true, force: true });
+  }
+  return { title: "localize, ms a pair", unit: "ms", results };
+}

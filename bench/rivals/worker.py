@@ -1,0 +1,125 @@
+"""Runs the PyTorch rivals for bench/run.mjs: one JSON request a line, one JSON answer a line.
+
+{"make": "name", "kind": "localize", "mode": "eager|channels-last|compiled", "type": "float32|bfloat16", "batch": 1}
+{"run": "name", "times": 5}  →  {"ms": [...]}
+"""
+
+import json
+import resource
+import sys
+import time
+
+import torch
+
+import reference
+
+made = {}
+
+
+def inputs(batch):
+    generator = torch.Generator().manual_seed(7)
+    image = torch.randn(batch, 3, 224, 224, generator=generator)
+    audio = torch.randn(batch, 1, 257, 501, generator=generator)
+    return image, audio
+
+
+def channels_last(model):
+    return model.to(memory_format=torch.channels_last)
+
+
+def autocast(kind):
+    return torch.autocast("cpu", torch.bfloat16, enabled=kind == "bfloat16")
+
+
+def localize(request):
+    model = reference.Localizer().load(request["weights"]).eval()
+    image, audio = inputs(request["batch"])
+    if request["mode"] != "eager":
+        model = channels_last(model)
+        image = image.to(memory_format=torch.channels_last)
+    if request["mode"] == "compiled":
+        import torch._inductor.config as config
+
+        config.freezing = True
+        model = torch.compile(model)
+
+    def run():
+        with torch.no_grad(), autocast(request["type"]):
+            return model(image, audio)
+
+    return run
+
+
+def train(request):
+    torch.manual_seed(0)
+    model = reference.Localizer().load(request["weights"]).train()
+    image, audio = inputs(request["batch"])
+    if request["mode"] != "eager":
+        model = channels_last(model)
+        image = image.to(memory_format=torch.channels_last)
+    fused = request["mode"] != "eager"
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.01, fused=fused)
+    compute = torch.compile(reference.loss_of) if request["mode"] == "compiled" else reference.loss_of
+
+    def run():
+        optimizer.zero_grad(set_to_none=True)
+        with autocast(request["type"]):
+            loss = compute(model, image, audio)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return run
+
+
+def slots(request):
+    model = reference.JointSlotAttention()
+    batch = request["batch"]
+    image, audio = torch.randn(batch, 49, 512), torch.randn(batch, 16, 512)
+    if request["backward"]:
+        image.requires_grad_(), audio.requires_grad_()
+
+    def run():
+        if not request["backward"]:
+            with torch.no_grad(), autocast(request["type"]):
+                return model(image, audio)
+        with autocast(request["type"]):
+            out = model(image, audio)
+        return sum(value.float().sum() for value in out.values()).backward()
+
+    return run
+
+
+def export(request):
+    model = reference.Localizer().load(request["weights"]).eval()
+    torch.onnx.export(model, inputs(request["batch"]), request["path"], dynamo=True, verbose=False)
+
+
+def answer(request):
+    if "export" in request:
+        export(request)
+        return {}
+    if "make" in request:
+        made[request["make"]] = {"localize": localize, "train": train, "slots": slots}[request["kind"]](request)
+        return {}
+    if "maps" in request:
+        audio, image = made[request["maps"]]()
+        return {"audio": audio[:, 0].flatten().tolist(), "image": image[:, 0].flatten().tolist()}
+    if "drop" in request:
+        del made[request["drop"]]
+        return {}
+    times = []
+    for _ in range(request["times"]):
+        started = time.perf_counter()
+        made[request["run"]]()
+        times.append(1000 * (time.perf_counter() - started))
+    return {"ms": times, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+torch.set_num_threads(int(sys.argv[1]))
+print(json.dumps({"torch": torch.__version__}), flush=True)
+for line in sys.stdin:
+    try:
+        print(json.dumps(answer(json.loads(line))), flush=True)
+    except Exception as error:  # told to whoever asked
+        print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)

@@ -1,0 +1,41 @@
+// npm run bench -- localize|train|kernels|data|startup [--rounds N] [--threads N] [--json FILE]
+//
+// Runs soundspot and every rival that is installed in turns and prints medians and ratios. README.md says how to
+// install the rivals.
+import { writeFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { parseArgs } from "node:util";
+import { table } from "./lib/turns.mjs";
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { rounds: { type: "string" }, threads: { type: "string" }, json: { type: "string" } },
+});
+const names = ["localize", "train", "kernels", "data", "startup"];
+const [name] = positionals;
+if (!names.includes(name)) {
+  process.stderr.write(`usage: npm run bench -- ${names.join("|")} [--rounds N] [--threads N] [--json FILE]\n`);
+  process.exit(2);
+}
+const threads = Number(values.threads ?? cpus().length);
+const bench = (await import(`./${name}.mjs`))[name];
+const { title, results } = await bench({
+  ...(values.rounds ? { rounds: Number(values.rounds) } : {}),
+  threads,
+  progress: (done, total) => process.stderr.isTTY && process.stderr.write(`\rround ${done} of ${total} `),
+});
+const own = (result) => results.filter((each) => each.work === result.work && each.name.startsWith("soundspot"));
+const columns = ["work", "who", "ms", ...new Set(results.filter((r) => r.name.startsWith("soundspot")).map((r) => `× ${r.name}`))];
+const rows = results.map((result) => [
+  result.work,
+  result.name,
+  result.ms.toFixed(result.ms < 10 ? 2 : 1),
+  ...columns.slice(3).map((column) => {
+    const ours = own(result).find((each) => `× ${each.name}` === column);
+    return ours ? (result.ms / ours.ms).toFixed(2) : "";
+  }),
+]);
+process.stdout.write(`\n${title}; ${cpus()[0].model}, ${threads} threads\n\n${table(columns, rows)}\n`);
+if (values.json) {
+  writeFileSync(values.json, `${JSON.stringify({ title, threads, cpu: cpus()[0].model, results }, null, 2)}\n`);
+}
