@@ -16,7 +16,10 @@ function numbers(shape, seed) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return state / 2 ** 32 - 0.5;
   };
-  return Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => draw() + draw() + draw() + draw());
+  return Float32Array.from(
+    { length: shape.reduce((a, b) => a * b, 1) },
+    () => draw() + draw() + draw() + draw(),
+  );
 }
 
 function pair(seed) {
@@ -51,7 +54,13 @@ export async function localize({ batches = [1, 16], rounds = 5, threads = 2, pro
           ["compiled", "bfloat16"],
         ]) {
           competitors.push(
-            await torch.competitor(`PyTorch ${mode} ${type}`, { kind: "localize", mode, type, batch, weights }),
+            await torch.competitor(`PyTorch ${mode} ${type}`, {
+              kind: "localize",
+              mode,
+              type,
+              batch,
+              weights,
+            }),
           );
         }
       }

@@ -14,7 +14,9 @@ const { values, positionals } = parseArgs({
 const names = ["localize", "train", "kernels", "data", "startup"];
 const [name] = positionals;
 if (!names.includes(name)) {
-  process.stderr.write(`usage: npm run bench -- ${names.join("|")} [--rounds N] [--threads N] [--json FILE]\n`);
+  process.stderr.write(
+    `usage: npm run bench -- ${names.join("|")} [--rounds N] [--threads N] [--json FILE]\n`,
+  );
   process.exit(2);
 }
 const threads = Number(values.threads ?? cpus().length);
@@ -24,8 +26,14 @@ const { title, results } = await bench({
   threads,
   progress: (done, total) => process.stderr.isTTY && process.stderr.write(`\rround ${done} of ${total} `),
 });
-const own = (result) => results.filter((each) => each.work === result.work && each.name.startsWith("soundspot"));
-const columns = ["work", "who", "ms", ...new Set(results.filter((r) => r.name.startsWith("soundspot")).map((r) => `× ${r.name}`))];
+const own = (result) =>
+  results.filter((each) => each.work === result.work && each.name.startsWith("soundspot"));
+const columns = [
+  "work",
+  "who",
+  "ms",
+  ...new Set(results.filter((r) => r.name.startsWith("soundspot")).map((r) => `× ${r.name}`)),
+];
 const rows = results.map((result) => [
   result.work,
   result.name,
@@ -37,5 +45,8 @@ const rows = results.map((result) => [
 ]);
 process.stdout.write(`\n${title}; ${cpus()[0].model}, ${threads} threads\n\n${table(columns, rows)}\n`);
 if (values.json) {
-  writeFileSync(values.json, `${JSON.stringify({ title, threads, cpu: cpus()[0].model, results }, null, 2)}\n`);
+  writeFileSync(
+    values.json,
+    `${JSON.stringify({ title, threads, cpu: cpus()[0].model, results }, null, 2)}\n`,
+  );
 }

@@ -28,7 +28,14 @@ export {
   type SourcesScores,
 } from "./evaluate.js";
 export { type ExclusionOptions, type Exclusions, falseNegatives } from "./false-negatives.js";
-export { type LocalizeOptions, localize, type OverlayOptions, type Spot, type SpotBox } from "./localize.js";
+export {
+  type LocalizeOptions,
+  localize,
+  type OverlayOptions,
+  type Precision,
+  type Spot,
+  type SpotBox,
+} from "./localize.js";
 export * as metrics from "./metrics/index.js";
 export { type Encoding, type LoadOptions, Model, type WeightsReport } from "./model.js";
 export { type Collapse, CollapseMonitor, type CollapseWarning } from "./monitor.js";

@@ -1,9 +1,10 @@
 /** Localization: from inputs to heatmaps, masks, boxes and overlays at the picture's own size. */
+import { Batcher } from "./batcher.js";
 import type { ModelConfig } from "./config.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
 import { encodeImage } from "./media/image.js";
 import type { Model } from "./model.js";
-import { type NativeSpot, native, type Refinement } from "./native.js";
+import { type NativeSpot, native, type Refinement, type SampleHandle } from "./native.js";
 import type { Objectness } from "./objectness.js";
 import { type LocalizeInput, type PreparedSample, prepareInput } from "./prepare.js";
 import { renderOverlay } from "./report/overlay.js";
@@ -24,9 +25,21 @@ export interface LocalizeOptions {
   readonly threshold?: number;
   /** Factor on the logits of the output attention. Default the checkpoint's. */
   readonly sharpening?: number;
-  /** Encoders in bfloat16. Default "float32". */
-  readonly precision?: "float32" | "bfloat16";
+  /** Of the encoders. Default "auto": bfloat16 where the processor multiplies it itself, else float32. */
+  readonly precision?: Precision;
   readonly signal?: AbortSignal;
+}
+
+/** What the encoders compute in. "auto" is bfloat16 where the processor multiplies it itself, else float32. */
+export type Precision = "auto" | "float32" | "bfloat16";
+
+function inBfloat16(precision: Precision): boolean {
+  if (precision === "auto") return native().info().bfloat16;
+  if (precision === "float32" || precision === "bfloat16") return precision === "bfloat16";
+  throw new SoundspotError(
+    "ERR_INPUT",
+    `precision must be auto, float32 or bfloat16, got ${String(precision)}.`,
+  );
 }
 
 /** A connected region of the mask in pixels, with the mean of the heatmap inside it. */
@@ -215,6 +228,40 @@ export interface PreparedOptions extends LocalizeOptions {
   readonly allMaps?: boolean;
 }
 
+type Size = readonly [height: number, width: number];
+type Settings = Omit<Parameters<ReturnType<typeof native>["localize"]>[2], "sizes">;
+
+interface Item {
+  readonly handle: SampleHandle;
+  readonly size: Size;
+}
+
+function run(model: Model, items: readonly Item[], settings: Settings): Promise<NativeSpot[]> {
+  return native().localize(
+    model.handle,
+    items.map(({ handle }) => handle),
+    { ...settings, sizes: items.map(({ size }) => size) },
+  );
+}
+
+/** Concurrent callers of one model share batches of up to this many pairs. */
+const MOST_TOGETHER = 16;
+
+const batchers = new WeakMap<Model, Batcher<Item, Settings, NativeSpot>>();
+
+function batcherOf(model: Model): Batcher<Item, Settings, NativeSpot> {
+  let batcher = batchers.get(model);
+  if (!batcher) {
+    const own = new WeakRef(model);
+    batcher = new Batcher(
+      async (items, settings) => run(own.deref() as Model, items, settings),
+      MOST_TOGETHER,
+    );
+    batchers.set(model, batcher);
+  }
+  return batcher;
+}
+
 /** @internal Localizes already prepared samples. */
 export async function localizePrepared(
   model: Model,
@@ -226,20 +273,19 @@ export async function localizePrepared(
     options.sizes ?? samples.map(({ image }) => [image?.height ?? size, image?.width ?? size] as const);
   const alpha = inRange(options.alpha ?? 0.4, 0, 1, "alpha");
   const objectness = await objectnessOf(samples, options);
-  const spots = await native().localize(
-    model.handle,
-    samples.map((sample) => sample.handle),
-    {
-      sharpening: inRange(options.sharpening ?? model.config.inferenceSharpening, 1e-6, 1e6, "sharpening"),
-      threshold: inRange(options.threshold ?? 0.6, 0, 1, "threshold"),
-      alpha,
-      refine: options.refine ?? "none",
-      allMaps: options.allMaps ?? false,
-      ...(objectness ? { objectness } : {}),
-      bfloat16: options.precision === "bfloat16",
-      sizes,
-    },
-  );
+  const settings: Settings = {
+    sharpening: inRange(options.sharpening ?? model.config.inferenceSharpening, 1e-6, 1e6, "sharpening"),
+    threshold: inRange(options.threshold ?? 0.6, 0, 1, "threshold"),
+    alpha,
+    refine: options.refine ?? "none",
+    allMaps: options.allMaps ?? false,
+    bfloat16: inBfloat16(options.precision ?? "auto"),
+  };
+  const items = samples.map(({ handle }, i) => ({ handle, size: sizes[i] as Size }));
+  void model.handle;
+  const spots = objectness
+    ? await run(model, items, { ...settings, objectness })
+    : await batcherOf(model).submit(items, settings, JSON.stringify(settings));
   return spots.map((spot, i) => {
     const [height, width] = sizes[i] as readonly [number, number];
     return new Spot(spot, samples[i] as PreparedSample, model.config, width, height);

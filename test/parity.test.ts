@@ -77,8 +77,9 @@ describe("the published model", () => {
 
   it.each(["0.1", "1.0"] as const)("gives the published maps at sharpening %s", async (text) => {
     const sharpening = Number(text);
-    const audio = await model.localize(batch(2), { sharpening });
-    const iqr = await model.localize(batch(2), { sharpening, refine: "iqr" });
+    const precision = "float32";
+    const audio = await model.localize(batch(2), { sharpening, precision });
+    const iqr = await model.localize(batch(2), { sharpening, precision, refine: "iqr" });
     const pixels = reference[`eval.pixels_over_0.6.${text}`];
     for (const [i, spot] of audio.entries()) {
       const grid = (name: string) => value(`eval.${name}.${text}`).subarray(i * 49, (i + 1) * 49);
@@ -102,6 +103,25 @@ describe("the published model", () => {
       expect(Math.abs(over(refined.mask) - (pixels.iqr[i] as number))).toBeLessThan(0.005 * 224 * 224);
     }
   });
+
+  it.each([0.1, 1])(
+    "gives maps in bfloat16 that stay near those of float32 at sharpening %s",
+    async (sharpening) => {
+      for (const refine of ["none", "iqr"] as const) {
+        const [full, half] = await Promise.all(
+          (["float32", "bfloat16"] as const).map((precision) =>
+            model.localize(batch(2), { sharpening, precision, refine }),
+          ),
+        );
+        for (const [i, spot] of (full ?? []).entries()) {
+          const other = half?.[i] as typeof spot;
+          const apart = largestDifference(spot.heatmap, other.heatmap);
+          expect(apart).toBeGreaterThan(0);
+          expect(apart).toBeLessThan(0.02);
+        }
+      }
+    },
+  );
 });
 
 describe("one published training step", () => {

@@ -34,7 +34,8 @@ export function timed(work) {
 export function table(columns, rows) {
   const all = [columns, ...rows].map((row) => row.map(String));
   const widths = columns.map((_, i) => Math.max(...all.map((row) => row[i].length)));
-  const line = (row) => `| ${row.map((cell, i) => (i ? cell.padStart(widths[i]) : cell.padEnd(widths[i]))).join(" | ")} |`;
+  const line = (row) =>
+    `| ${row.map((cell, i) => (i ? cell.padStart(widths[i]) : cell.padEnd(widths[i]))).join(" | ")} |`;
   const rule = `|${widths.map((width, i) => (i ? `${"-".repeat(width + 1)}:` : "-".repeat(width + 2))).join("|")}|`;
   return [line(all[0]), rule, ...all.slice(1).map(line)].join("\n");
 }

@@ -151,10 +151,11 @@ std::vector<Spot> localize_batch(ModelHandle& handle, const Tensor& images, cons
   const Tensor similarity =
       losses::target_similarity(outputs.attention.image_slots, outputs.attention.audio_slots, config.target_slots);
   const int64_t side = config.image_tokens_per_side();
-  std::vector<Spot> spots;
-  for (int64_t i = 0; i < images.size(0); ++i) {
+  std::vector<Spot> spots(static_cast<size_t>(images.size(0)));
+  const auto fill = [&](int64_t i) {
+    const at::NoGradGuard on_this_thread;
     const auto [height, width] = options.sizes[static_cast<size_t>(i)];
-    Spot spot;
+    Spot& spot = spots[static_cast<size_t>(i)];
     spot.attention = select(outputs.attention, i);
     const auto map_of = [&](const Tensor& rows) {
       return model::heatmap(rows.narrow(0, 0, config.target_slots).unsqueeze(0), side, height, width);
@@ -178,8 +179,10 @@ std::vector<Spot> localize_batch(ModelHandle& handle, const Tensor& images, cons
     spot.mask = (spot.heatmap >= options.threshold).to(at::kByte).contiguous();
     spot.regions = model::regions(spot.heatmap, options.threshold);
     spot.confidence = similarity[i][i].item<double>();
-    spots.push_back(std::move(spot));
-  }
+  };
+  at::parallel_for(0, images.size(0), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) fill(i);
+  });
   return spots;
 }
 

@@ -20,6 +20,15 @@ Tensor pixels(const Napi::Object& image) {
   return at::from_blob(data.Data(), {height, width, 3}, at::kByte);
 }
 
+/// A copy in the shape of a sample's part.
+/// @throws Error ERR_INPUT when a value is not finite.
+Tensor finite_copy(const Tensor& values, at::IntArrayRef shape, const char* what) {
+  if (!at::isfinite(values).all().item<bool>()) {
+    throw Error("ERR_INPUT", std::string(what) + " has values that are not finite. Look where they come from.");
+  }
+  return values.clone().reshape(shape);
+}
+
 struct Sound {
   Tensor samples;  // [C, n]
   int64_t rate;
@@ -85,14 +94,15 @@ Napi::Value prepare(const Napi::CallbackInfo& call) {
         const at::NoGradGuard no_grad;
         auto sample = std::make_shared<Sample>();
         if (!raw_image) {
-          sample->image = image.clone().reshape({3, config.image_size, config.image_size});
+          sample->image = finite_copy(image, {3, config.image_size, config.image_size}, "The image tensor");
         } else if (augmented) {
           sample->image = signal::normalize_image(signal::augment_image(image, image_options, seed));
         } else {
           sample->image = signal::normalize_image(signal::resize_bicubic(image, config.image_size, config.image_size));
         }
         if (!raw_audio) {
-          sample->spectrogram = heard.samples.clone().reshape({1, config.frequency_bins(), config.frames()});
+          sample->spectrogram =
+              finite_copy(heard.samples, {1, config.frequency_bins(), config.frames()}, "The spectrogram");
         } else {
           sample->spectrogram = signal::log_spectrogram(heard.samples, heard.rate, config.audio);
         }

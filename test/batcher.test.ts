@@ -1,0 +1,44 @@
+/** Calls that wait for one another share batches, and nobody gets another's results or errors. */
+import { describe, expect, it } from "vitest";
+import { Batcher } from "../src/batcher.js";
+
+function recording(most: number, fail: (items: readonly number[]) => boolean = () => false) {
+  const batches: { items: readonly number[]; settings: string }[] = [];
+  const batcher = new Batcher(async (items: readonly number[], settings: string) => {
+    batches.push({ items, settings });
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    if (fail(items)) throw new Error(`failed: ${items.join(", ")}`);
+    return items.map((item) => `${settings}${item}`);
+  }, most);
+  return { batches, submit: (items: number[], settings = "a") => batcher.submit(items, settings, settings) };
+}
+
+describe("a batcher", () => {
+  it("runs the first call at once and the others together", async () => {
+    const { batches, submit } = recording(4);
+    const results = await Promise.all([submit([1]), submit([2]), submit([3, 4]), submit([5])]);
+    expect(results).toEqual([["a1"], ["a2"], ["a3", "a4"], ["a5"]]);
+    expect(batches.map(({ items }) => items)).toEqual([[1], [2, 3, 4, 5]]);
+  });
+
+  it("keeps to its size, but for a call that is larger alone", async () => {
+    const { batches, submit } = recording(2);
+    await Promise.all([submit([1]), submit([2]), submit([3, 4, 5]), submit([6]), submit([7])]);
+    expect(batches.map(({ items }) => items)).toEqual([[1], [2, 6], [3, 4, 5], [7]]);
+  });
+
+  it("joins no calls of different settings", async () => {
+    const { batches, submit } = recording(9);
+    const results = await Promise.all([submit([1]), submit([2], "b"), submit([3]), submit([4], "b")]);
+    expect(results).toEqual([["a1"], ["b2"], ["a3"], ["b4"]]);
+    expect(batches.map(({ settings }) => settings)).toEqual(["a", "b", "a"]);
+  });
+
+  it("gives a failure to the call that has it alone", async () => {
+    const { submit } = recording(9, (items) => items.includes(3));
+    const results = await Promise.allSettled([submit([1]), submit([2]), submit([3]), submit([4])]);
+    expect(results.map(({ status }) => status)).toEqual(["fulfilled", "fulfilled", "rejected", "fulfilled"]);
+    expect((results[2] as PromiseRejectedResult).reason).toMatchObject({ message: "failed: 3" });
+    await expect(submit([5])).resolves.toEqual(["a5"]);
+  });
+});
