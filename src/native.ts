@@ -61,6 +61,7 @@ export interface StepOptions {
   readonly clip: number;
   readonly bfloat16: boolean;
   readonly masking: boolean;
+  readonly plain: boolean;
   readonly gradients: boolean;
   readonly update: boolean;
   readonly losses: readonly {

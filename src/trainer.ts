@@ -48,6 +48,8 @@ export interface TrainerStepOptions {
   readonly update?: boolean;
   /** Replace tokens by mask tokens. Default true. */
   readonly masking?: boolean;
+  /** @internal Without the fused kernels, to compare with. */
+  readonly plain?: boolean;
   /** Position in the run, for schedules. Default 0 of 1 step, epoch 0. */
   readonly at?: { readonly step: number; readonly total: number; readonly epoch: number };
 }
@@ -99,6 +101,7 @@ export class Trainer {
       clip: config.clip,
       bfloat16: config.precision === "bfloat16",
       masking: options.masking ?? true,
+      plain: options.plain ?? false,
       gradients: options.gradients ?? false,
       update: options.update ?? true,
       losses,

@@ -25,6 +25,7 @@ training::StepOptions step_options(const Napi::Object& object) {
   options.clip = number(object, "clip");
   options.bfloat16 = boolean(object, "bfloat16");
   options.masking = boolean(object, "masking");
+  options.plain = boolean(object, "plain");
   options.keep_gradients = boolean(object, "gradients");
   options.update = boolean(object, "update");
   const auto losses = object.Get("losses").As<Napi::Array>();

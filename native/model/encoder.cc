@@ -1,5 +1,7 @@
 #include "model/encoder.h"
 
+#include "kernels/normalization.h"
+
 namespace soundspot::model {
 
 namespace {
@@ -12,11 +14,21 @@ Tensor convolve(const Parameters& parameters, const std::string& name, const Ten
   return at::conv2d(input, parameters[name + ".weight"], /*bias=*/{}, stride, padding);
 }
 
-Tensor batch_norm(const Parameters& parameters, const std::string& name, const Tensor& input, bool training) {
+/// Batch norm, plus `residual` where it is defined, then ReLU where it is wanted.
+Tensor batch_norm(const Parameters& parameters, const std::string& name, const Tensor& input, Pass pass, bool relu,
+                  const Tensor& residual = {}) {
+  const bool training = pass != Pass::kEvaluation;
   if (training) parameters[name + ".num_batches_tracked"].add_(1);
-  return at::batch_norm(input, parameters[name + ".weight"], parameters[name + ".bias"],
-                        parameters[name + ".running_mean"], parameters[name + ".running_var"], training,
-                        kBatchNormMomentum, kBatchNormEpsilon, /*cudnn_enabled=*/true);
+  const Tensor &weight = parameters[name + ".weight"], &bias = parameters[name + ".bias"],
+               &mean = parameters[name + ".running_mean"], &variance = parameters[name + ".running_var"];
+  if (pass == Pass::kTraining) {
+    return kernels::batch_norm(input, {weight, bias, mean, variance, kBatchNormMomentum, kBatchNormEpsilon}, residual,
+                               relu);
+  }
+  Tensor x = at::batch_norm(input, weight, bias, mean, variance, training, kBatchNormMomentum, kBatchNormEpsilon,
+                            /*cudnn_enabled=*/true);
+  if (residual.defined()) x = x + residual;
+  return relu ? x.relu_() : x;
 }
 
 }  // namespace
@@ -68,34 +80,33 @@ void Encoder::initialize(Initializer& initializer) const {
 }
 
 Tensor Encoder::block(const Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
-                      bool training) const {
+                      Pass pass) const {
   Tensor x = convolve(parameters, name + ".conv1", input, stride, 1);
-  x = batch_norm(parameters, name + ".bn1", x, training).relu_();
+  x = batch_norm(parameters, name + ".bn1", x, pass, /*relu=*/true);
   x = convolve(parameters, name + ".conv2", x, 1, 1);
-  x = batch_norm(parameters, name + ".bn2", x, training);
   Tensor shortcut = input;
   if (parameters.has(name + ".downsample.0.weight")) {
     shortcut = convolve(parameters, name + ".downsample.0", input, stride, 0);
-    shortcut = batch_norm(parameters, name + ".downsample.1", shortcut, training);
+    shortcut = batch_norm(parameters, name + ".downsample.1", shortcut, pass, /*relu=*/false);
   }
-  return (x + shortcut).relu_();
+  return batch_norm(parameters, name + ".bn2", x, pass, /*relu=*/true, shortcut);
 }
 
-Tensor Encoder::trunk(const Parameters& parameters, const Tensor& input, bool training) const {
+Tensor Encoder::trunk(const Parameters& parameters, const Tensor& input, Pass pass) const {
   Tensor x = input.contiguous(at::MemoryFormat::ChannelsLast);
   x = convolve(parameters, layout_.name + "." + layout_.stem, x, 2, 3);
-  x = batch_norm(parameters, layout_.name + ".bn1", x, training).relu_();
-  x = at::max_pool2d(x, 3, 2, 1);
+  x = batch_norm(parameters, layout_.name + ".bn1", x, pass, /*relu=*/true);
+  x = pass == Pass::kTraining ? kernels::max_pool(x) : at::max_pool2d(x, 3, 2, 1);
   for (size_t stage = 0; stage < layout_.strides.size(); ++stage) {
     const std::string name = layout_.name + ".layer" + std::to_string(stage + 1);
-    x = block(parameters, name + ".0", x, layout_.strides[stage], training);
-    x = block(parameters, name + ".1", x, 1, training);
+    x = block(parameters, name + ".0", x, layout_.strides[stage], pass);
+    x = block(parameters, name + ".1", x, 1, pass);
   }
   return x;
 }
 
-Tensor Encoder::forward(const Parameters& parameters, const Tensor& input, bool training) const {
-  Tensor x = trunk(parameters, input, training);
+Tensor Encoder::forward(const Parameters& parameters, const Tensor& input, Pass pass) const {
+  Tensor x = trunk(parameters, input, pass);
   const std::string projection = layout_.name + "." + layout_.projection;
   x = at::conv2d(x, parameters[projection + ".weight"], parameters[projection + ".bias"]);  // [B, D, h, w]
   x = x.to(at::kFloat);

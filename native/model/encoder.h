@@ -9,6 +9,13 @@ namespace soundspot::model {
 constexpr double kBatchNormEpsilon = 1e-5;
 constexpr int64_t kBlocks = 2;  // basic blocks a stage, as in ResNet-18
 
+/// How a forward pass is computed.
+enum class Pass {
+  kEvaluation,     // running statistics
+  kTraining,       // statistics of the batch, the running ones updated, by fused kernels
+  kPlainTraining,  // the same by LibTorch's own operators, to compare with
+};
+
 /// Names and sizes of an encoder.
 struct EncoderLayout {
   std::string name;        // imgnet or audnet
@@ -34,17 +41,17 @@ class Encoder {
   void initialize(Initializer& initializer) const;
 
   /// `input` is [B, 3, size, size] or [B, 1, F, T], float32.
-  /// @return tokens [B, N, D]. In training, batch statistics are used and the running ones updated.
-  Tensor forward(const Parameters& parameters, const Tensor& input, bool training) const;
+  /// @return tokens [B, N, D].
+  Tensor forward(const Parameters& parameters, const Tensor& input, Pass pass) const;
 
   /// Features of the last stage, before the projection: [B, C, h, w].
-  Tensor trunk(const Parameters& parameters, const Tensor& input, bool training) const;
+  Tensor trunk(const Parameters& parameters, const Tensor& input, Pass pass) const;
 
  private:
   explicit Encoder(EncoderLayout layout) : layout_(std::move(layout)) {}
 
   Tensor block(const Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
-               bool training) const;
+               Pass pass) const;
 
   EncoderLayout layout_;
 };

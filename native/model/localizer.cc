@@ -45,8 +45,8 @@ Outputs Localizer::infer(const Tensor& images, const Tensor& spectrograms, doubl
   Outputs outputs;
   {
     const Autocast autocast(bfloat16);
-    outputs.image_features = image_encoder_.forward(parameters_, images, false);
-    outputs.audio_features = audio_encoder_.forward(parameters_, spectrograms, false);
+    outputs.image_features = image_encoder_.forward(parameters_, images, Pass::kEvaluation);
+    outputs.audio_features = audio_encoder_.forward(parameters_, spectrograms, Pass::kEvaluation);
   }
   outputs.attention =
       config_.by_similarity
@@ -57,17 +57,18 @@ Outputs Localizer::infer(const Tensor& images, const Tensor& spectrograms, doubl
 
 Tensor Localizer::objectness(const Tensor& images) const {
   const at::NoGradGuard no_grad;
-  return image_encoder_.trunk(parameters_, images, false).abs().mean(1).contiguous();
+  return image_encoder_.trunk(parameters_, images, Pass::kEvaluation).abs().mean(1).contiguous();
 }
 
 Outputs Localizer::train(const Tensor& images, const Tensor& spectrograms, const ForwardOptions& options,
                          at::Generator generator) const {
   check_shapes(config_, images, spectrograms);
+  const Pass pass = options.plain ? Pass::kPlainTraining : Pass::kTraining;
   Outputs outputs;
   {
     const Autocast autocast(options.bfloat16);
-    outputs.image_features = image_encoder_.forward(parameters_, images, true);
-    outputs.audio_features = audio_encoder_.forward(parameters_, spectrograms, true);
+    outputs.image_features = image_encoder_.forward(parameters_, images, pass);
+    outputs.audio_features = audio_encoder_.forward(parameters_, spectrograms, pass);
   }
   if (options.attention || options.reconstruction) {
     const double probability = options.masking ? config_.mask_probability : 0.0;

@@ -20,6 +20,7 @@ struct ForwardOptions {
   bool reconstruction = true;
   bool masking = true;
   bool bfloat16 = false;  // encoders and decoders in bfloat16 autocast; slot attention stays float32
+  bool plain = false;     // LibTorch's own operators in place of the fused kernels
 };
 
 /// @throws Error ERR_SHAPE when pictures and spectrograms are not a batch for this configuration.

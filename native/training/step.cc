@@ -58,8 +58,11 @@ StepResult TrainingState::step(const Tensor& images, const Tensor& spectrograms,
   const model::Parameters& parameters = localizer_->parameters();
   const model::ModelConfig& config = localizer_->config();
 
-  model::ForwardOptions forward{
-      .attention = false, .reconstruction = false, .masking = options.masking, .bfloat16 = options.bfloat16};
+  model::ForwardOptions forward{.attention = false,
+                                .reconstruction = false,
+                                .masking = options.masking,
+                                .bfloat16 = options.bfloat16,
+                                .plain = options.plain};
   for (const WeightedLoss& loss : options.losses) {
     const losses::LossNeeds& needs = losses::find_loss(loss.name).needs;
     forward.attention |= needs.attention;

@@ -19,6 +19,7 @@ struct StepOptions {
   double clip = 0;                   // greatest L2 norm of the whole gradient; 0: no clipping
   bool bfloat16 = false;
   bool masking = true;
+  bool plain = false;  // LibTorch's own operators in place of the fused kernels, to compare with
   bool keep_gradients = false;
   bool update = true;  // false: losses and gradients only, no optimizer step
 };

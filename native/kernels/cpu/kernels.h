@@ -22,6 +22,35 @@ struct Panels {
   int64_t panels = 0;
 };
 
+/// Batch norm with what follows it, and pooling, in training. Tensors are channels-last, seen as [rows, channels];
+/// arithmetic is float32.
+template <class Number>
+struct TrainingKernels {
+  /// Of each channel over `rows`: the mean and the sum of squares around it.
+  void (*moments)(const Number* x, int64_t rows, int64_t channels, float* mean, float* squares);
+
+  /// y = x · scale + shift, plus `residual` where it is given, negative results 0 with `relu`.
+  void (*normalize)(const Number* x, const float* scale, const float* shift, const Number* residual, bool relu,
+                    int64_t rows, int64_t channels, Number* y);
+
+  /// Of each channel: Σ g and Σ g · (x − mean), where g is `gradient`, and 0 where `y` is not positive if it is given.
+  void (*gradient_sums)(const Number* x, const Number* gradient, const Number* y, const float* mean, int64_t rows,
+                        int64_t channels, float* sums, float* products);
+
+  /// dx = scale · (g − offset − (x − mean) · slope), into `dx`, and g itself into `passed` where it is given.
+  void (*denormalize)(const Number* x, const Number* gradient, const Number* y, const float* mean, const float* scale,
+                      const float* offset, const float* slope, int64_t rows, int64_t channels, Number* dx,
+                      Number* passed);
+
+  /// 3 × 3 maximum, stride 2, padding 1, of one picture, for output rows from `begin` to `end`; `index` holds which of
+  /// the nine it was.
+  void (*max_pool)(const Number* in, int64_t height, int64_t width, int64_t channels, Number* out, uint8_t* index,
+                   int64_t begin, int64_t end);
+  /// The gradient of its input, for input rows from `begin` to `end`.
+  void (*max_pool_gradient)(const Number* gradient, const uint8_t* index, int64_t height, int64_t width,
+                            int64_t channels, Number* out, int64_t begin, int64_t end);
+};
+
 /// The functions of one instruction set.
 struct Kernels {
   const char* name;
@@ -54,6 +83,9 @@ struct Kernels {
                          int64_t end);
   void (*max_pool_bfloat16)(const bfloat16_bits* in, int64_t height, int64_t width, int64_t channels,
                             bfloat16_bits* out, int64_t begin, int64_t end);
+
+  TrainingKernels<float> full;
+  TrainingKernels<bfloat16_bits> half;
 };
 
 /// The kernels of this processor.

@@ -14,6 +14,7 @@ const Kernels& table() {
     Kernels kernels{};
     kernels.name = SOUNDSPOT_NAME(CPU_CAPABILITY);
     fill_inference(kernels);
+    fill_training(kernels);
     return kernels;
   }();
   return filled;

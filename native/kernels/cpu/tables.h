@@ -7,6 +7,7 @@ namespace soundspot::kernels {
 inline namespace CPU_CAPABILITY {
 
 void fill_inference(Kernels& table);
+void fill_training(Kernels& table);
 
 }  // namespace CPU_CAPABILITY
 }  // namespace soundspot::kernels

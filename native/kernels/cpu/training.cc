@@ -1,0 +1,210 @@
+// Batch norm with ReLU and residual, and max pooling, forward and backward, over channels-last memory. The loops over
+// channels are written for the compiler to vectorise.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "kernels/cpu/kernels.h"
+#include "kernels/cpu/tables.h"
+
+namespace soundspot::kernels {
+inline namespace CPU_CAPABILITY {
+
+namespace {
+
+constexpr int64_t kBlock = 64;  // channels at a time, whose sums stay in registers or the nearest cache
+
+inline float widened(float value) { return value; }
+inline float widened(bfloat16_bits value) { return std::bit_cast<float>(static_cast<uint32_t>(value) << 16); }
+
+inline void put(float value, float& to) { to = value; }
+/// To the nearest bfloat16, ties to even.
+inline void put(float value, bfloat16_bits& to) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  const auto rounded = static_cast<bfloat16_bits>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+  to = value == value ? rounded : bfloat16_bits{0x7fc0};
+}
+
+template <class Number>
+void moments(const Number* x, int64_t rows, int64_t channels, float* mean, float* squares) {
+  for (int64_t from = 0; from < channels; from += kBlock) {
+    const int64_t count = std::min(kBlock, channels - from);
+    // Around the first row, so that a mean far from 0 takes nothing from the variance.
+    float shift[kBlock], sums[kBlock] = {}, powers[kBlock] = {};
+    for (int64_t c = 0; c < count; ++c) shift[c] = widened(x[from + c]);
+    for (int64_t row = 1; row < rows; ++row) {
+      const Number* values = x + row * channels + from;
+      for (int64_t c = 0; c < count; ++c) {
+        const float apart = widened(values[c]) - shift[c];
+        sums[c] += apart;
+        powers[c] += apart * apart;
+      }
+    }
+    const auto total = static_cast<float>(rows);
+    for (int64_t c = 0; c < count; ++c) {
+      mean[from + c] = shift[c] + sums[c] / total;
+      squares[from + c] = std::max(powers[c] - sums[c] * sums[c] / total, 0.0f);
+    }
+  }
+}
+
+template <class Number, bool Residual, bool Relu>
+void normalize_rows(const Number* __restrict x, const float* __restrict scale, const float* __restrict shift,
+                    const Number* __restrict residual, int64_t rows, int64_t channels, Number* __restrict y) {
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t at = row * channels;
+    for (int64_t c = 0; c < channels; ++c) {
+      float value = widened(x[at + c]) * scale[c] + shift[c];
+      if constexpr (Residual) value += widened(residual[at + c]);
+      // Not a number stays what it is: a loss that is not finite must be seen.
+      if constexpr (Relu) value = value < 0 ? 0.0f : value;
+      put(value, y[at + c]);
+    }
+  }
+}
+
+template <class Number>
+void normalize(const Number* x, const float* scale, const float* shift, const Number* residual, bool relu, int64_t rows,
+               int64_t channels, Number* y) {
+  if (residual && relu) return normalize_rows<Number, true, true>(x, scale, shift, residual, rows, channels, y);
+  if (residual) return normalize_rows<Number, true, false>(x, scale, shift, residual, rows, channels, y);
+  if (relu) return normalize_rows<Number, false, true>(x, scale, shift, residual, rows, channels, y);
+  normalize_rows<Number, false, false>(x, scale, shift, residual, rows, channels, y);
+}
+
+template <class Number, bool Relu>
+inline float passed_gradient(const Number* gradient, const Number* y, int64_t at) {
+  const float value = widened(gradient[at]);
+  if constexpr (Relu) return widened(y[at]) <= 0 ? 0.0f : value;
+  return value;
+}
+
+template <class Number, bool Relu>
+void gradient_sum_rows(const Number* __restrict x, const Number* __restrict gradient, const Number* __restrict y,
+                       const float* __restrict mean, int64_t rows, int64_t channels, float* __restrict sums,
+                       float* __restrict products) {
+  for (int64_t from = 0; from < channels; from += kBlock) {
+    const int64_t count = std::min(kBlock, channels - from);
+    float sum[kBlock] = {}, product[kBlock] = {};
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t at = row * channels + from;
+      for (int64_t c = 0; c < count; ++c) {
+        const float passed = passed_gradient<Number, Relu>(gradient, y, at + c);
+        sum[c] += passed;
+        product[c] += passed * (widened(x[at + c]) - mean[from + c]);
+      }
+    }
+    std::copy_n(sum, count, sums + from);
+    std::copy_n(product, count, products + from);
+  }
+}
+
+template <class Number>
+void gradient_sums(const Number* x, const Number* gradient, const Number* y, const float* mean, int64_t rows,
+                   int64_t channels, float* sums, float* products) {
+  if (y) return gradient_sum_rows<Number, true>(x, gradient, y, mean, rows, channels, sums, products);
+  gradient_sum_rows<Number, false>(x, gradient, y, mean, rows, channels, sums, products);
+}
+
+template <class Number, bool Relu, bool Passed>
+void denormalize_rows(const Number* __restrict x, const Number* __restrict gradient, const Number* __restrict y,
+                      const float* __restrict mean, const float* __restrict scale, const float* __restrict offset,
+                      const float* __restrict slope, int64_t rows, int64_t channels, Number* __restrict dx,
+                      Number* __restrict passed) {
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t at = row * channels;
+    for (int64_t c = 0; c < channels; ++c) {
+      const float value = passed_gradient<Number, Relu>(gradient, y, at + c);
+      if constexpr (Passed) put(value, passed[at + c]);
+      put(scale[c] * (value - offset[c] - (widened(x[at + c]) - mean[c]) * slope[c]), dx[at + c]);
+    }
+  }
+}
+
+template <class Number>
+void denormalize(const Number* x, const Number* gradient, const Number* y, const float* mean, const float* scale,
+                 const float* offset, const float* slope, int64_t rows, int64_t channels, Number* dx, Number* passed) {
+  const auto run = [&]<bool Relu, bool Passed>() {
+    denormalize_rows<Number, Relu, Passed>(x, gradient, y, mean, scale, offset, slope, rows, channels, dx, passed);
+  };
+  if (y && passed) return run.template operator()<true, true>();
+  if (y) return run.template operator()<true, false>();
+  if (passed) return run.template operator()<false, true>();
+  run.template operator()<false, false>();
+}
+
+template <class Number>
+void max_pool(const Number* in, int64_t height, int64_t width, int64_t channels, Number* out, uint8_t* index,
+              int64_t begin, int64_t end) {
+  const int64_t out_width = (width + 1) / 2;
+  for (int64_t y = begin; y < end; ++y) {
+    for (int64_t x = 0; x < out_width; ++x) {
+      Number* __restrict to = out + (y * out_width + x) * channels;
+      uint8_t* __restrict which = index + (y * out_width + x) * channels;
+      bool first = true;
+      for (int64_t place = 0; place < 9; ++place) {
+        const int64_t row = 2 * y - 1 + place / 3, column = 2 * x - 1 + place % 3;
+        if (row < 0 || row >= height || column < 0 || column >= width) continue;
+        const Number* __restrict from = in + (row * width + column) * channels;
+        if (first) {
+          std::copy_n(from, channels, to);
+          std::fill_n(which, channels, static_cast<uint8_t>(place));
+          first = false;
+          continue;
+        }
+        for (int64_t c = 0; c < channels; ++c) {
+          const float value = widened(from[c]);
+          const bool more = !(value <= widened(to[c]));  // not a number wins, as in LibTorch
+          to[c] = more ? from[c] : to[c];
+          which[c] = more ? static_cast<uint8_t>(place) : which[c];
+        }
+      }
+    }
+  }
+}
+
+template <class Number>
+void max_pool_gradient(const Number* gradient, const uint8_t* index, int64_t height, int64_t width, int64_t channels,
+                       Number* out, int64_t begin, int64_t end) {
+  const int64_t out_height = (height + 1) / 2, out_width = (width + 1) / 2;
+  for (int64_t row = begin; row < end; ++row) {
+    for (int64_t column = 0; column < width; ++column) {
+      // The windows that hold this pixel: those around row / 2 and column / 2.
+      Number* __restrict to = out + (row * width + column) * channels;
+      for (int64_t from = 0; from < channels; from += kBlock) {
+        const int64_t count = std::min(kBlock, channels - from);
+        float sums[kBlock] = {};
+        for (int64_t y = row / 2; y <= std::min((row + 1) / 2, out_height - 1); ++y) {
+          for (int64_t x = column / 2; x <= std::min((column + 1) / 2, out_width - 1); ++x) {
+            const auto place = static_cast<uint8_t>(3 * (row - 2 * y + 1) + column - 2 * x + 1);
+            const int64_t at = (y * out_width + x) * channels + from;
+            for (int64_t c = 0; c < count; ++c) {
+              sums[c] += index[at + c] == place ? widened(gradient[at + c]) : 0.0f;
+            }
+          }
+        }
+        for (int64_t c = 0; c < count; ++c) put(sums[c], to[from + c]);
+      }
+    }
+  }
+}
+
+template <class Number>
+TrainingKernels<Number> filled() {
+  return {.moments = moments<Number>,
+          .normalize = normalize<Number>,
+          .gradient_sums = gradient_sums<Number>,
+          .denormalize = denormalize<Number>,
+          .max_pool = max_pool<Number>,
+          .max_pool_gradient = max_pool_gradient<Number>};
+}
+
+}  // namespace
+
+void fill_training(Kernels& table) {
+  table.full = filled<float>();
+  table.half = filled<bfloat16_bits>();
+}
+
+}  // namespace CPU_CAPABILITY
+}  // namespace soundspot::kernels

@@ -1,0 +1,109 @@
+/** The fused kernels of a training step against LibTorch's own operators, from the losses to every gradient. */
+import { describe, expect, it } from "vitest";
+import { Model, type ModelOptions, Trainer, type TrainOptions } from "../src/index.js";
+import { tiny } from "./support/tiny.js";
+
+const configurations: [string, ModelOptions][] = [
+  ["the smallest model", tiny],
+  ["widths that fill no register", { ...tiny, imageWidth: 6, audioWidth: 10, dim: 50, mlpHidden: 70 }],
+  ["wide stages", { ...tiny, imageWidth: 40, audioWidth: 70 }],
+  ["odd pictures", { ...tiny, imageSize: 45, imageStages: 3, imageStride: 16 }],
+  ["several target and off-target slots", { ...tiny, targetSlots: 3, offTargetSlots: 2 }],
+  ["separate initial slots", { ...tiny, sharedSlots: false }],
+  ["one iteration", { ...tiny, iterations: 1 }],
+];
+
+const everyLoss: TrainOptions = {
+  falseNegatives: { k: 2 },
+  losses: {
+    contrastive: { weight: 1, temperature: 1 },
+    matching: { weight: 100 },
+    divergence: { weight: 0.1 },
+    reconstruction: { weight: 0.1 },
+    crossAttention: { weight: 1, temperature: 1 },
+    pooled: { weight: 1, temperature: 1 },
+  },
+};
+
+/** Noise: where neighbours are equal, rounding decides which of them is the maximum. */
+function noise(shape: readonly number[], seed: number): Float32Array {
+  let state = seed;
+  const draw = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32 - 0.5;
+  };
+  return Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => 2 * (draw() + draw()));
+}
+
+function pair(model: Model, seed: number) {
+  const { imageSize, audio } = model.config;
+  const image = [3, imageSize, imageSize];
+  const frames = Math.floor((audio.seconds * audio.sampleRate) / audio.hop) + 1;
+  const sound = [1, audio.window / 2 + 1, frames];
+  return {
+    image: { tensor: noise(image, seed), shape: image },
+    audio: { spectrogram: noise(sound, seed + 1000), shape: sound },
+  };
+}
+
+interface Step {
+  readonly losses: Readonly<Record<string, number>>;
+  readonly tensors: ReadonlyMap<string, Float32Array>;
+}
+
+async function step(config: ModelOptions, plain: boolean, precision: "float32" | "bfloat16"): Promise<Step> {
+  const model = await Model.create(config, { seed: 5 });
+  const trainer = new Trainer(model, { ...everyLoss, precision });
+  const batch = Array.from({ length: 6 }, (_, i) => pair(model, i));
+  const { losses, gradients } = await trainer.step(batch, { gradients: true, plain, update: false });
+  const statistics = (await model.parameters()).filter(({ trainable }) => !trainable);
+  return {
+    losses,
+    tensors: new Map([...(gradients ?? []), ...statistics].map((each) => [each.name, each.data])),
+  };
+}
+
+/** What is common to all slots cancels in the softmax over slots: these gradients are rounding alone. */
+const structuralZero = /_to_q\.bias$|_norm_slots\.bias$/;
+
+/** Length of the difference over the length of the first, over all tensors or one. */
+function apart(one: Step, other: Step, only?: string): number {
+  let [difference, length] = [0, 0];
+  for (const [name, values] of one.tensors) {
+    if (structuralZero.test(name) || name !== (only ?? name)) continue;
+    const others = other.tensors.get(name) as Float32Array;
+    expect(others.length, name).toBe(values.length);
+    for (const [i, value] of values.entries()) {
+      difference += (value - (others[i] as number)) ** 2;
+      length += value ** 2;
+    }
+  }
+  return Math.sqrt(difference / Math.max(length, 1e-12));
+}
+
+describe("a fused step", () => {
+  it.each(configurations)("is that of the plain operators: %s", async (_, config) => {
+    const plain = await step(config, true, "float32");
+    const fused = await step(config, false, "float32");
+    expect(Object.keys(fused.losses)).toEqual(Object.keys(plain.losses));
+    for (const [name, value] of Object.entries(plain.losses)) {
+      expect(Math.abs((fused.losses[name] as number) - value), name).toBeLessThan(
+        1e-4 * (Math.abs(value) + 0.1),
+      );
+    }
+    expect([...fused.tensors.keys()].sort()).toEqual([...plain.tensors.keys()].sort());
+    for (const name of plain.tensors.keys()) expect(apart(plain, fused, name), name).toBeLessThan(0.01);
+    expect(apart(plain, fused)).toBeLessThan(2e-3);
+  });
+
+  it.each(configurations)(
+    "in bfloat16 is as near to float32 as the plain operators: %s",
+    async (_, config) => {
+      const exact = await step(config, true, "float32");
+      const plain = await step(config, true, "bfloat16");
+      const fused = await step(config, false, "bfloat16");
+      expect(apart(exact, fused)).toBeGreaterThan(0);
+      expect(apart(exact, fused)).toBeLessThan(1.5 * apart(exact, plain));
+    },
+  );
+});
