@@ -34,10 +34,10 @@ def autocast(kind):
 def localize(request):
     model = reference.Localizer().load(request["weights"]).eval()
     image, audio = inputs(request["batch"])
-    if request["mode"] != "eager":
+    if request["mode"] == "channels-last":
         model = channels_last(model)
         image = image.to(memory_format=torch.channels_last)
-    if request["mode"] == "compiled":
+    if request["mode"] == "compiled":  # freezing orders memory by itself, and fails on a stem that is ordered already
         import torch._inductor.config as config
 
         config.freezing = True

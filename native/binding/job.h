@@ -7,6 +7,7 @@
 #include <functional>
 #include <new>
 
+#include "binding/compute_thread.h"
 #include "error.h"
 #include "torch.h"
 
@@ -50,19 +51,26 @@ class Job final : public Napi::AsyncWorker {
 
   /// `inputs` stay alive until the job is done, so that `work` may read their memory.
   static Napi::Value run(Napi::Env env, const std::vector<Napi::Value>& inputs, Work work, Convert convert) {
-    auto* job = new Job(env, std::move(work), std::move(convert));
-    Napi::Array kept = Napi::Array::New(env, inputs.size());
-    for (size_t i = 0; i < inputs.size(); ++i) kept.Set(static_cast<uint32_t>(i), inputs[i]);
-    job->inputs_ = Napi::Persistent(kept.As<Napi::Object>());
-    const Napi::Promise promise = job->deferred_.Promise();
-    job->Queue();
-    return promise;
+    return start(new Job(env, std::move(work), std::move(convert), false), env, inputs);
+  }
+
+  /// The same for what keeps all cores busy: one such job at a time, on the compute thread.
+  static Napi::Value compute(Napi::Env env, const std::vector<Napi::Value>& inputs, Work work, Convert convert) {
+    return start(new Job(env, std::move(work), std::move(convert), true), env, inputs);
   }
 
  protected:
   void Execute() override {
     std::string message;
-    if (!guarded([&] { result_ = work_(); }, code_, message)) SetError(message);
+    const auto work = [&] {
+      if (!guarded([&] { result_ = work_(); }, code_, message)) SetError(message);
+    };
+    stay_on_this_thread();
+    if (compute_) {
+      on_compute_thread(work);
+    } else {
+      work();
+    }
   }
 
   void OnOK() override {
@@ -74,8 +82,21 @@ class Job final : public Napi::AsyncWorker {
   }
 
  private:
-  Job(Napi::Env env, Work work, Convert convert)
-      : Napi::AsyncWorker(env), deferred_(env), work_(std::move(work)), convert_(std::move(convert)) {}
+  Job(Napi::Env env, Work work, Convert convert, bool compute)
+      : Napi::AsyncWorker(env),
+        deferred_(env),
+        work_(std::move(work)),
+        convert_(std::move(convert)),
+        compute_(compute) {}
+
+  static Napi::Value start(Job* job, Napi::Env env, const std::vector<Napi::Value>& inputs) {
+    Napi::Array kept = Napi::Array::New(env, inputs.size());
+    for (size_t i = 0; i < inputs.size(); ++i) kept.Set(static_cast<uint32_t>(i), inputs[i]);
+    job->inputs_ = Napi::Persistent(kept.As<Napi::Object>());
+    const Napi::Promise promise = job->deferred_.Promise();
+    job->Queue();
+    return promise;
+  }
 
   /// Nothing may leave these callbacks: a worker thread that is being terminated refuses every call into JavaScript,
   /// and there is nobody left to tell.
@@ -96,6 +117,7 @@ class Job final : public Napi::AsyncWorker {
   Work work_;
   Convert convert_;
   Result result_{};
+  const bool compute_;
   std::string code_ = "ERR_INTERNAL";
   Napi::ObjectReference inputs_;
 };

@@ -95,7 +95,7 @@ Napi::Value encode(const Napi::CallbackInfo& call) {
   const auto options = call[2].As<Napi::Object>();
   const double sharpening = number(options, "sharpening");
   const bool bfloat16 = boolean(options, "bfloat16"), plain = boolean(options, "plain");
-  return Job<Outputs>::run(
+  return Job<Outputs>::compute(
       call.Env(), {},
       [=] {
         const auto [images, spectrograms] = stack(batch);
@@ -233,7 +233,7 @@ Napi::Value localize(const Napi::CallbackInfo& call) {
     options.sizes.emplace_back(size.Get(0u).As<Napi::Number>().Int64Value(),
                                size.Get(1u).As<Napi::Number>().Int64Value());
   }
-  return Job<std::vector<Spot>>::run(
+  return Job<std::vector<Spot>>::compute(
       call.Env(), {object},
       [=] {
         const auto [images, spectrograms] = stack(batch);
@@ -253,7 +253,7 @@ Napi::Value localize(const Napi::CallbackInfo& call) {
 Napi::Value objectness(const Napi::CallbackInfo& call) {
   const auto handle = unwrap<ModelHandle>(call[0]);
   const auto batch = samples(call[1]);
-  return Job<Tensor>::run(
+  return Job<Tensor>::compute(
       call.Env(), {},
       [=] {
         const std::shared_lock lock(handle->mutex);
@@ -266,7 +266,7 @@ Napi::Value objectness(const Napi::CallbackInfo& call) {
 Napi::Value false_negatives(const Napi::CallbackInfo& call) {
   const Tensor images = tensor_from_javascript(call[0]), sounds = tensor_from_javascript(call[1]);
   const int64_t k = call[2].As<Napi::Number>().Int64Value();
-  return Job<Tensor>::run(
+  return Job<Tensor>::compute(
       call.Env(), {call[0], call[1]},
       [=] {
         const Tensor image = images.unsqueeze(1), sound = sounds.unsqueeze(1);
@@ -282,7 +282,7 @@ Napi::Value false_negatives(const Napi::CallbackInfo& call) {
 Napi::Value nearest(const Napi::CallbackInfo& call) {
   const Tensor queries = tensor_from_javascript(call[0]), gallery = tensor_from_javascript(call[1]);
   const int64_t depth = call[2].As<Napi::Number>().Int64Value();
-  return Job<Tensor>::run(
+  return Job<Tensor>::compute(
       call.Env(), {call[0], call[1]},
       // Every index of a gallery that memory can hold is exact in float32.
       [=] { return retrieval::nearest(queries, gallery, depth).to(at::kFloat); },

@@ -49,7 +49,7 @@ Napi::Value step(const Napi::CallbackInfo& call) {
   const auto trainer = unwrap<TrainerHandle>(call[0]);
   const auto batch = samples(call[1]);
   const training::StepOptions options = step_options(call[2].As<Napi::Object>());
-  return Job<training::StepResult>::run(
+  return Job<training::StepResult>::compute(
       call.Env(), {},
       [=] {
         const auto [images, spectrograms] = stack(batch);
