@@ -43,7 +43,7 @@ async function overhead() {
   const samples = await Promise.all(Array.from({ length: data.length }, (_, i) => data.load(i)));
   const forward = async () => {
     for (let from = 0; from < samples.length; from += 16)
-      await model.localize(samples.slice(from, from + 16));
+      await model.localize(samples.slice(from, from + 16), { precision: "float32" });
   };
   const scored = () => evaluate({ model, data });
   await forward();

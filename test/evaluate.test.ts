@@ -366,7 +366,7 @@ describe("localization by similarity", () => {
   it("is hottest where a token's cosine with the sound is highest", async () => {
     using similar = await Model.create({ ...tiny, localization: "similarity" }, { seed: 5 });
     const input = { image: bar(1).image, audio: bar(1).audio };
-    const spot = await similar.localize(input);
+    const spot = await similar.localize(input, { precision: "float32" });
     const { imageFeatures, audioFeatures } = await similar.encode([input]);
     const [, tokens = 0, dim = 0] = imageFeatures.shape;
     const row = (data: Float32Array, i: number) => data.subarray(i * dim, (i + 1) * dim);
@@ -383,7 +383,7 @@ describe("localization by similarity", () => {
     const sum = cosines.reduce((total, value) => total + 1 + value, 0);
     for (const [n, value] of cosines.entries()) expect(target[n]).toBeCloseTo((1 + value) / sum, 5);
     // There is no image map: the refinement is the audio map.
-    const refined = await similar.localize(input, { refine: "iqr" });
+    const refined = await similar.localize(input, { precision: "float32", refine: "iqr" });
     for (const [i, value] of refined.heatmap.entries())
       expect(value).toBeCloseTo(spot.heatmap[i] as number, 4);
   });
