@@ -216,7 +216,7 @@ model::JointAttention FrozenSlotAttention::forward(const Tensor& image_tokens, c
         const int64_t row = sample * slot_count;
         float* logits = Pass::at(pass.logits, row);
         pass.score(sample, Pass::at(queries, first ? 0 : row), queries.size(-1), logits);
-        run.attention(logits, slot_count, pass.tokens, 1, Pass::at(pass.attention, row));  // Eq. 3
+        run.attention(logits, slot_count, pass.tokens, 1, Pass::at(pass.attention, row), nullptr, nullptr);  // Eq. 3
         run.gather(Pass::at(pass.attention, row), Pass::at(pass.x, sample * pass.tokens), slot_count, pass.tokens, dim,
                    Pass::at(pass.gathered, row), dim);  // Eq. 4, before W_v
       }
@@ -239,7 +239,7 @@ model::JointAttention FrozenSlotAttention::forward(const Tensor& image_tokens, c
         const float* hidden_gates =
             first ? Pass::at(pass.branch.initial_hidden_gates, row % slot_count) : Pass::at(pass.hidden_gates, row);
         float* slots = Pass::at(pass.slots, row);
-        run.gru(Pass::at(pass.input_gates, row), hidden_gates, slots, dim, slots);  // Eq. 5
+        run.gru(Pass::at(pass.input_gates, row), hidden_gates, slots, dim, slots, nullptr);  // Eq. 5
       }
       pass.normalise(begin, end);
     });
@@ -255,7 +255,7 @@ model::JointAttention FrozenSlotAttention::forward(const Tensor& image_tokens, c
     const Tensor attention = at::empty_like(logits);
     for (int64_t sample = 0; sample < batch; ++sample) {
       run.attention(Pass::at(logits, sample * slot_count), slot_count, pass.tokens, static_cast<float>(sharpening),
-                    Pass::at(attention, sample * slot_count));
+                    Pass::at(attention, sample * slot_count), nullptr, nullptr);
     }
     return attention;
   };

@@ -33,7 +33,7 @@ Tensor cross_attention(const LossInputs& inputs) {
   return symmetric_cross_entropy(answers, inputs.temperature, inputs.excluded) + level * kLevelWeight;
 }
 
-const Register registered{"crossAttention", {}, cross_attention};
+const Register registered{"crossAttention", {.keys = true}, cross_attention};
 
 }  // namespace
 }  // namespace soundspot::losses

@@ -21,6 +21,7 @@ struct LossInputs {
 struct LossNeeds {
   bool attention = true;
   bool reconstruction = false;
+  bool keys = false;  // of the attention, which are not made otherwise
 };
 
 struct Loss {

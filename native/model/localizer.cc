@@ -72,9 +72,10 @@ Outputs Localizer::train(const Tensor& images, const Tensor& spectrograms, const
   }
   if (options.attention || options.reconstruction) {
     const double probability = options.masking ? config_.mask_probability : 0.0;
-    outputs.attention = slot_attention_.forward(
-        parameters_, slot_attention_.mask(parameters_, "img", outputs.image_features, probability, generator),
-        slot_attention_.mask(parameters_, "aud", outputs.audio_features, probability, generator), 1.0);
+    const Tensor image = slot_attention_.mask(parameters_, "img", outputs.image_features, probability, generator),
+                 audio = slot_attention_.mask(parameters_, "aud", outputs.audio_features, probability, generator);
+    outputs.attention = options.plain ? slot_attention_.forward(parameters_, image, audio, 1.0)
+                                      : slot_attention_.fused(parameters_, image, audio, options.keys);
   }
   if (options.reconstruction) {
     const Autocast autocast(options.bfloat16);

@@ -18,6 +18,7 @@ struct Outputs {
 struct ForwardOptions {
   bool attention = true;
   bool reconstruction = true;
+  bool keys = false;  // those of the attention too
   bool masking = true;
   bool bfloat16 = false;  // encoders and decoders in bfloat16 autocast; slot attention stays float32
   bool plain = false;     // LibTorch's own operators in place of the fused kernels

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "kernels/slot_attention.h"
+
 namespace soundspot::model {
 
 namespace {
@@ -18,12 +20,16 @@ Tensor layer_norm(const Parameters& parameters, const std::string& name, const T
   return at::layer_norm(input, weight.sizes(), weight, parameters[name + ".bias"], kLayerNormEpsilon);
 }
 
-// Eq. 3 and the normalisation of Eq. 4: queries [B, S, D], keys [B, N, D] → [B, S, N].
-Tensor attend(const Tensor& queries, const Tensor& keys, double sharpening) {
-  const double scale = sharpening / std::sqrt(static_cast<double>(queries.size(2)));
-  const Tensor logits = at::matmul(queries, keys.transpose(1, 2)) * scale;
+// Eq. 3 and the normalisation of Eq. 4 on logits [B, S, N].
+Tensor normalised(const Tensor& logits) {
   const Tensor attention = at::softmax(logits, 1) + kAttentionEpsilon;  // slots compete for each token
   return attention / attention.sum(2, /*keepdim=*/true);
+}
+
+// Queries [B, S, D], keys [B, N, D] → [B, S, N].
+Tensor attend(const Tensor& queries, const Tensor& keys, double sharpening) {
+  const double scale = sharpening / std::sqrt(static_cast<double>(queries.size(2)));
+  return normalised(at::matmul(queries, keys.transpose(1, 2)) * scale);
 }
 
 }  // namespace
@@ -95,6 +101,56 @@ JointAttention JointSlotAttention::forward(const Parameters& parameters, const T
   result.audio_on_image = attend(audio.queries, image.keys, sharpening);
   result.audio_on_audio = attend(audio.queries, audio.keys, sharpening);
   result.image_on_audio = attend(image.queries, audio.keys, sharpening);
+  return result;
+}
+
+JointAttention JointSlotAttention::fused(const Parameters& parameters, const Tensor& image_tokens,
+                                         const Tensor& audio_tokens, bool keys, bool bfloat16) const {
+  const auto pass = [&](const std::string& modality, const Tensor& tokens) {
+    const std::string prefix = "slot_attn." + modality + "_";
+    const auto of = [&](const char* name) {
+      return kernels::Linear{parameters[prefix + name + ".weight"], parameters[prefix + name + ".bias"]};
+    };
+    const auto gates = [&](const char* end) {
+      return kernels::Linear{parameters[prefix + "gru.weight_" + end], parameters[prefix + "gru.bias_" + end]};
+    };
+    const Tensor& initial =
+        parameters[config_.shared_slots ? std::string("slot_attn.slots") : "slot_attn." + modality + "_slots"];
+    return kernels::slot_attention(tokens, initial.squeeze(0),
+                                   {.query = of("to_q"),
+                                    .key = of("to_k"),
+                                    .value = of("to_v"),
+                                    .input_gates = gates("ih"),
+                                    .hidden_gates = gates("hh"),
+                                    .first = of("mlp.0"),
+                                    .second = of("mlp.2"),
+                                    .slot_norm = of("norm_slots"),
+                                    .mlp_norm = of("norm_pre_ff")},
+                                   config_.iterations, bfloat16);
+  };
+  // q·k of the other modality's queries, without the keys.
+  const auto across = [&](const Tensor& queries, const std::string& modality, const Tensor& tokens) {
+    const std::string key = "slot_attn." + modality + "_to_k";
+    const Tensor products = at::matmul(at::matmul(queries, parameters[key + ".weight"]), tokens.transpose(1, 2));
+    const Tensor offsets = at::matmul(queries, parameters[key + ".bias"]).unsqueeze(2);
+    return normalised((products + offsets) / std::sqrt(static_cast<double>(config_.dim)));
+  };
+  const Tensor image = layer_norm(parameters, "slot_attn.img_norm_input", image_tokens),
+               audio = layer_norm(parameters, "slot_attn.aud_norm_input", audio_tokens);
+  const kernels::SlotAttentionResult of_image = pass("img", image), of_audio = pass("aud", audio);
+  JointAttention result;
+  result.image_slots = of_image.slots;
+  result.audio_slots = of_audio.slots;
+  result.image_queries = of_image.queries;
+  result.audio_queries = of_audio.queries;
+  if (keys) {
+    result.image_keys = linear(parameters, "slot_attn.img_to_k", image);
+    result.audio_keys = linear(parameters, "slot_attn.aud_to_k", audio);
+  }
+  result.image_on_image = of_image.attention;
+  result.audio_on_image = across(of_audio.queries, "img", image);
+  result.audio_on_audio = of_audio.attention;
+  result.image_on_audio = across(of_image.queries, "aud", audio);
   return result;
 }
 

@@ -33,6 +33,10 @@ class JointSlotAttention {
   JointAttention forward(const Parameters& parameters, const Tensor& image_tokens, const Tensor& audio_tokens,
                          double sharpening) const;
 
+  /// The same for training, at sharpening 1, by the fused kernels. Without `keys` these stay undefined.
+  JointAttention fused(const Parameters& parameters, const Tensor& image_tokens, const Tensor& audio_tokens, bool keys,
+                       bool bfloat16 = false) const;
+
  private:
   struct Branch {
     Tensor slots, queries, keys;

@@ -67,6 +67,7 @@ StepResult TrainingState::step(const Tensor& images, const Tensor& spectrograms,
     const losses::LossNeeds& needs = losses::find_loss(loss.name).needs;
     forward.attention |= needs.attention;
     forward.reconstruction |= needs.reconstruction;
+    forward.keys |= needs.keys;
   }
   Restorer restorer(parameters, generator_);
   const model::Outputs outputs = localizer_->train(images, spectrograms, forward, generator_);

@@ -63,19 +63,40 @@ struct Kernels {
   /// (x − mean) / sqrt(variance + 1e-5) of a row, then · weight + bias where they are given.
   void (*layer_norm)(const float* x, const float* weight, const float* bias, int64_t dim, float* out);
 
+  /// Layer norm without weight and bias, 1 / sqrt(variance + 1e-5) returned; and the gradient of its input added to
+  /// `out`, from that of its result times `weight`.
+  float (*standardize)(const float* x, int64_t dim, float* out);
+  void (*standardize_gradient)(const float* gradient, const float* weight, const float* normed, float inverse,
+                               int64_t dim, float* out);
+
+  /// out = x · weight + bias.
+  void (*affine)(const float* x, const float* weight, const float* bias, int64_t dim, float* out);
+
   /// out[s, n] = scale · x_n · queries_s + offset[s]; x is [tokens, dim].
   void (*logits)(const float* queries, int64_t query_stride, const float* x, int64_t slots, int64_t tokens, int64_t dim,
                  float scale, const float* offset, float* out);
 
-  /// Eq. 3 and the normalisation of Eq. 4 on logits [slots, tokens] times `sharpening`, into `out`.
-  void (*attention)(const float* logits, int64_t slots, int64_t tokens, float sharpening, float* out);
+  /// Eq. 3 and the normalisation of Eq. 4 on logits [slots, tokens] times `sharpening`, into `out`. Where they are
+  /// given, `shares` takes the softmax over slots, and `totals` what each slot's row was divided by.
+  void (*attention)(const float* logits, int64_t slots, int64_t tokens, float sharpening, float* out, float* shares,
+                    float* totals);
+
+  /// The gradient of the logits, times `scale`, from that of `attention`'s result, and its sum for each slot.
+  void (*attention_gradient)(const float* gradient, const float* attention, const float* shares, const float* totals,
+                             int64_t slots, int64_t tokens, float scale, float* out, float* sums);
 
   /// out[s] = Σ_n attention[s, n] · x_n.
   void (*gather)(const float* attention, const float* x, int64_t slots, int64_t tokens, int64_t dim, float* out,
                  int64_t out_stride);
 
   /// The cell of a GRU for one row: gates of the input and of the hidden state, [3 · dim] each, and the state.
-  void (*gru)(const float* input_gates, const float* hidden_gates, const float* hidden, int64_t dim, float* out);
+  /// `kept` takes reset, update and new gate [3 · dim] where it is given.
+  void (*gru)(const float* input_gates, const float* hidden_gates, const float* hidden, int64_t dim, float* out,
+              float* kept);
+  /// Its gradients: of both gates' inputs [3 · dim] and of the state. `gates` is what was kept, `hidden_new` the hidden
+  /// state's part of the new gate [dim].
+  void (*gru_gradient)(const float* gradient, const float* gates, const float* hidden_new, const float* hidden,
+                       int64_t dim, float* input_gates, float* hidden_gates, float* out);
 
   /// 3 × 3 maximum with stride 2 and padding 1 of one picture in channels-last order that holds no negative number,
   /// for output rows from `begin` to `end`.

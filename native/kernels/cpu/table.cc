@@ -13,8 +13,8 @@ const Kernels& table() {
   static const Kernels filled = [] {
     Kernels kernels{};
     kernels.name = SOUNDSPOT_NAME(CPU_CAPABILITY);
-    fill_inference(kernels);
-    fill_training(kernels);
+    fill_slots(kernels);
+    fill_normalization(kernels);
     return kernels;
   }();
   return filled;

@@ -6,8 +6,8 @@
 namespace soundspot::kernels {
 inline namespace CPU_CAPABILITY {
 
-void fill_inference(Kernels& table);
-void fill_training(Kernels& table);
+void fill_slots(Kernels& table);
+void fill_normalization(Kernels& table);
 
 }  // namespace CPU_CAPABILITY
 }  // namespace soundspot::kernels

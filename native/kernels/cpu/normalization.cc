@@ -201,7 +201,7 @@ TrainingKernels<Number> filled() {
 
 }  // namespace
 
-void fill_training(Kernels& table) {
+void fill_normalization(Kernels& table) {
   table.full = filled<float>();
   table.half = filled<bfloat16_bits>();
 }

@@ -1,4 +1,4 @@
-// What localization runs besides its convolutions: products with few rows, slot attention, pooling.
+// Slot attention in both directions, and what localization runs besides: products with few rows, pooling.
 #include <ATen/cpu/vec/functional.h>
 #include <ATen/cpu/vec/vec.h>
 
@@ -96,7 +96,8 @@ float sum_over(int64_t count, const Vector& vector, const Scalar& scalar) {
   return total;
 }
 
-void layer_norm(const float* x, const float* weight, const float* bias, int64_t dim, float* out) {
+/// Mean and 1 / σ of a row.
+std::pair<float, float> moments_of(const float* x, int64_t dim) {
   const float mean = sum_over(
                          dim, [&](int64_t i) { return Vec::loadu(x + i); }, [&](int64_t i) { return x[i]; }) /
                      static_cast<float>(dim);
@@ -108,16 +109,53 @@ void layer_norm(const float* x, const float* weight, const float* bias, int64_t 
                              },
                              [&](int64_t i) { return (x[i] - mean) * (x[i] - mean); }) /
                          static_cast<float>(dim);
-  const float scale = 1.0f / std::sqrt(variance + kLayerNormEpsilon);
-  int64_t i = 0;
-  for (; i + kLanes <= dim; i += kLanes) {
-    Vec value = (Vec::loadu(x + i) - Vec(mean)) * Vec(scale);
-    if (weight) value = at::vec::fmadd(value, Vec::loadu(weight + i), Vec::loadu(bias + i));
-    value.store(out + i);
+  return {mean, 1.0f / std::sqrt(variance + kLayerNormEpsilon)};
+}
+
+void layer_norm(const float* x, const float* weight, const float* bias, int64_t dim, float* out) {
+  const auto [mean, scale] = moments_of(x, dim);
+  for (int64_t i = 0; i < dim; i += kLanes) {
+    const int64_t count = std::min(kLanes, dim - i);
+    Vec value = (Vec::loadu(x + i, count) - Vec(mean)) * Vec(scale);
+    if (weight) value = at::vec::fmadd(value, Vec::loadu(weight + i, count), Vec::loadu(bias + i, count));
+    value.store(out + i, count);
   }
-  for (; i < dim; ++i) {
-    const float value = (x[i] - mean) * scale;
-    out[i] = weight ? value * weight[i] + bias[i] : value;
+}
+
+float standardize(const float* x, int64_t dim, float* out) {
+  const auto [mean, scale] = moments_of(x, dim);
+  for (int64_t i = 0; i < dim; i += kLanes) {
+    const int64_t count = std::min(kLanes, dim - i);
+    ((Vec::loadu(x + i, count) - Vec(mean)) * Vec(scale)).store(out + i, count);
+  }
+  return scale;
+}
+
+void affine(const float* x, const float* weight, const float* bias, int64_t dim, float* out) {
+  for (int64_t i = 0; i < dim; i += kLanes) {
+    const int64_t count = std::min(kLanes, dim - i);
+    const auto load = [&](const float* from) { return Vec::loadu(from + i, count); };
+    at::vec::fmadd(load(x), load(weight), load(bias)).store(out + i, count);
+  }
+}
+
+void standardize_gradient(const float* gradient, const float* weight, const float* normed, float inverse, int64_t dim,
+                          float* out) {
+  const auto width = static_cast<float>(dim);
+  const auto vector = [&](const float* from, int64_t i) { return Vec::loadu(from + i); };
+  const float mean = sum_over(
+                         dim, [&](int64_t i) { return vector(gradient, i) * vector(weight, i); },
+                         [&](int64_t i) { return gradient[i] * weight[i]; }) /
+                     width;
+  const float slope = sum_over(
+                          dim, [&](int64_t i) { return vector(gradient, i) * vector(weight, i) * vector(normed, i); },
+                          [&](int64_t i) { return gradient[i] * weight[i] * normed[i]; }) /
+                      width;
+  for (int64_t i = 0; i < dim; i += kLanes) {
+    const int64_t count = std::min(kLanes, dim - i);
+    const auto load = [&](const float* from) { return Vec::loadu(from + i, count); };
+    const Vec apart = load(gradient) * load(weight) - Vec(mean) - load(normed) * Vec(slope);
+    at::vec::fmadd(apart, Vec(inverse), load(out)).store(out + i, count);
   }
 }
 
@@ -135,7 +173,8 @@ void logits(const float* queries, int64_t query_stride, const float* x, int64_t 
   }
 }
 
-void attention(const float* logits, int64_t slots, int64_t tokens, float sharpening, float* out) {
+void attention(const float* logits, int64_t slots, int64_t tokens, float sharpening, float* out, float* shares,
+               float* totals) {
   for (int64_t n = 0; n < tokens; ++n) {
     float most = logits[n] * sharpening;
     for (int64_t s = 1; s < slots; ++s) most = std::max(most, logits[s * tokens + n] * sharpening);
@@ -145,12 +184,17 @@ void attention(const float* logits, int64_t slots, int64_t tokens, float sharpen
       out[s * tokens + n] = share;
       total += share;
     }
-    for (int64_t s = 0; s < slots; ++s) out[s * tokens + n] = out[s * tokens + n] / total + kAttentionEpsilon;
+    for (int64_t s = 0; s < slots; ++s) {
+      const float share = out[s * tokens + n] / total;
+      if (shares) shares[s * tokens + n] = share;
+      out[s * tokens + n] = share + kAttentionEpsilon;
+    }
   }
   for (int64_t s = 0; s < slots; ++s) {
     float* row = out + s * tokens;
     float total = 0;
     for (int64_t n = 0; n < tokens; ++n) total += row[n];
+    if (totals) totals[s] = total;
     for (int64_t n = 0; n < tokens; ++n) row[n] /= total;
   }
 }
@@ -180,7 +224,8 @@ void gather(const float* attention, const float* x, int64_t slots, int64_t token
 
 Vec sigmoid(const Vec& x) { return Vec(1.0f) / (Vec(1.0f) + x.neg().exp()); }
 
-void gru(const float* input_gates, const float* hidden_gates, const float* hidden, int64_t dim, float* out) {
+void gru(const float* input_gates, const float* hidden_gates, const float* hidden, int64_t dim, float* out,
+         float* kept) {
   for (int64_t i = 0; i < dim; i += kLanes) {
     const int64_t count = std::min(kLanes, dim - i);
     const auto load = [&](const float* from) { return Vec::loadu(from + i, count); };
@@ -188,6 +233,53 @@ void gru(const float* input_gates, const float* hidden_gates, const float* hidde
     const Vec update = sigmoid(load(input_gates + dim) + load(hidden_gates + dim));
     const Vec fresh = (load(input_gates + 2 * dim) + reset * load(hidden_gates + 2 * dim)).tanh();
     (fresh + update * (load(hidden) - fresh)).store(out + i, count);
+    if (kept) {
+      reset.store(kept + i, count);
+      update.store(kept + dim + i, count);
+      fresh.store(kept + 2 * dim + i, count);
+    }
+  }
+}
+
+void attention_gradient(const float* gradient, const float* attention, const float* shares, const float* totals,
+                        int64_t slots, int64_t tokens, float scale, float* out, float* sums) {
+  for (int64_t s = 0; s < slots; ++s) {
+    // Back through the division by the row's total.
+    const int64_t row = s * tokens;
+    float common = 0;
+    for (int64_t n = 0; n < tokens; ++n) common += gradient[row + n] * attention[row + n];
+    for (int64_t n = 0; n < tokens; ++n) out[row + n] = (gradient[row + n] - common) / totals[s];
+    sums[s] = 0;
+  }
+  for (int64_t n = 0; n < tokens; ++n) {
+    // Back through the softmax over slots.
+    float common = 0;
+    for (int64_t s = 0; s < slots; ++s) common += out[s * tokens + n] * shares[s * tokens + n];
+    for (int64_t s = 0; s < slots; ++s) {
+      const float value = scale * shares[s * tokens + n] * (out[s * tokens + n] - common);
+      out[s * tokens + n] = value;
+      sums[s] += value;
+    }
+  }
+}
+
+void gru_gradient(const float* gradient, const float* gates, const float* hidden_new, const float* hidden, int64_t dim,
+                  float* input_gates, float* hidden_gates, float* out) {
+  const Vec one(1.0f);
+  for (int64_t i = 0; i < dim; i += kLanes) {
+    const int64_t count = std::min(kLanes, dim - i);
+    const auto load = [&](const float* from) { return Vec::loadu(from + i, count); };
+    const Vec of = load(gradient), reset = load(gates), update = load(gates + dim), fresh = load(gates + 2 * dim);
+    const Vec d_update = of * (load(hidden) - fresh) * update * (one - update);
+    const Vec d_fresh = of * (one - update) * (one - fresh * fresh);
+    const Vec d_reset = d_fresh * load(hidden_new) * reset * (one - reset);
+    d_reset.store(input_gates + i, count);
+    d_reset.store(hidden_gates + i, count);
+    d_update.store(input_gates + dim + i, count);
+    d_update.store(hidden_gates + dim + i, count);
+    d_fresh.store(input_gates + 2 * dim + i, count);
+    (d_fresh * reset).store(hidden_gates + 2 * dim + i, count);
+    (of * update).store(out + i, count);
   }
 }
 
@@ -214,13 +306,18 @@ void max_pool(const Number* in, int64_t height, int64_t width, int64_t channels,
 
 }  // namespace
 
-void fill_inference(Kernels& table) {
+void fill_slots(Kernels& table) {
   table.multiply = multiply;
   table.layer_norm = layer_norm;
   table.logits = logits;
   table.attention = attention;
+  table.attention_gradient = attention_gradient;
+  table.standardize = standardize;
+  table.affine = affine;
+  table.standardize_gradient = standardize_gradient;
   table.gather = gather;
   table.gru = gru;
+  table.gru_gradient = gru_gradient;
   table.max_pool_float = max_pool<float>;
   table.max_pool_bfloat16 = max_pool<bfloat16_bits>;
 }
