@@ -141,6 +141,11 @@ export interface Native {
   ): Promise<NativeSpot[]>;
   /** [B, h, w] of the image encoder's last stage. */
   objectness(model: ModelHandle, samples: readonly SampleHandle[]): Promise<TensorData>;
+  /** Milliseconds of joint slot attention on random tokens, `times` times, for bench/. */
+  timeSlotAttention(
+    model: ModelHandle,
+    options: { batch: number; times: number; fused: boolean; backward: boolean; bfloat16: boolean },
+  ): Promise<TensorData>;
   falseNegatives(imageSlots: TensorData, audioSlots: TensorData, k: number): Promise<TensorData>;
   /** [N, depth] indices into the gallery, nearest first, −1 where fewer were found. */
   nearest(queries: TensorData, gallery: TensorData, depth: number): Promise<TensorData>;

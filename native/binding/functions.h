@@ -10,5 +10,6 @@ void register_signal(Napi::Env env, Napi::Object exports);
 void register_model(Napi::Env env, Napi::Object exports);
 void register_training(Napi::Env env, Napi::Object exports);
 void register_checkpoint(Napi::Env env, Napi::Object exports);
+void register_kernels(Napi::Env env, Napi::Object exports);
 
 }  // namespace soundspot::binding
