@@ -4,30 +4,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Model } from "../dist/index.js";
+import { pair, shapes } from "./lib/inputs.mjs";
 import { onnxruntime, python } from "./lib/rivals.mjs";
 import { inTurns, timed } from "./lib/turns.mjs";
-
-const shapes = { image: [3, 224, 224], audio: [1, 257, 501] };
-
-/** Numbers that look normal, the same in every run. */
-function numbers(shape, seed) {
-  let state = seed;
-  const draw = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32 - 0.5;
-  };
-  return Float32Array.from(
-    { length: shape.reduce((a, b) => a * b, 1) },
-    () => draw() + draw() + draw() + draw(),
-  );
-}
-
-function pair(seed) {
-  return {
-    image: { tensor: numbers(shapes.image, seed), shape: shapes.image },
-    audio: { spectrogram: numbers(shapes.audio, seed + 1000), shape: shapes.audio },
-  };
-}
 
 export async function localize({ batches = [1, 16], rounds = 5, threads = 2, progress }) {
   const folder = mkdtempSync(join(tmpdir(), "soundspot-bench-"));

@@ -28,17 +28,20 @@ const { title, results } = await bench({
 });
 const own = (result) =>
   results.filter((each) => each.work === result.work && each.name.startsWith("soundspot"));
+const memory = results.some(({ peak }) => peak);
 const columns = [
   "work",
   "who",
   "ms",
+  ...(memory ? ["peak MiB"] : []),
   ...new Set(results.filter((r) => r.name.startsWith("soundspot")).map((r) => `× ${r.name}`)),
 ];
 const rows = results.map((result) => [
   result.work,
   result.name,
   result.ms.toFixed(result.ms < 10 ? 2 : 1),
-  ...columns.slice(3).map((column) => {
+  ...(memory ? [result.peak?.toFixed(0) ?? ""] : []),
+  ...columns.slice(memory ? 4 : 3).map((column) => {
     const ours = own(result).find((each) => `× ${each.name}` === column);
     return ours ? (result.ms / ours.ms).toFixed(2) : "";
   }),

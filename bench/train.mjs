@@ -1,0 +1,75 @@
+// A training step of the paper's model on prepared batches: forward, all losses, backward, AdamW. Every competitor has
+// a process of its own, whose peak memory is printed too.
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { python } from "./lib/rivals.mjs";
+import { inTurns } from "./lib/turns.mjs";
+
+const BATCH = 24;
+
+/** lib/train-worker.mjs in a process of its own. */
+async function own(name, precision, plain, weights) {
+  const path = fileURLToPath(new URL("lib/train-worker.mjs", import.meta.url));
+  const child = fork(path, [weights, precision, String(BATCH), ...(plain ? ["plain"] : [])]);
+  await once(child, "message");
+  const entry = {
+    name,
+    run: async (times) => {
+      child.send({ times });
+      const [{ ms, peak }] = await once(child, "message");
+      entry.peak = peak;
+      return ms;
+    },
+    close: () => child.kill(),
+  };
+  return entry;
+}
+
+async function rival(name, mode, type, weights, threads) {
+  const torch = await python(threads);
+  if (!torch) return undefined;
+  const entry = await torch.competitor(name, { kind: "train", mode, type, batch: BATCH, weights });
+  return Object.assign(entry, { close: () => torch.close() });
+}
+
+export async function train({ rounds = 3, threads = 2, progress }) {
+  const folder = mkdtempSync(join(tmpdir(), "soundspot-bench-"));
+  const weights = join(folder, "model.safetensors");
+  const { Model } = await import("../dist/index.js");
+  const model = await Model.create();
+  await model.save(weights);
+  model.dispose();
+  const competitors = [];
+  try {
+    for (const precision of ["float32", "bfloat16"]) {
+      competitors.push(await own(`soundspot ${precision}`, precision, false, weights));
+    }
+    for (const [mode, type] of [
+      ["eager", "float32"],
+      ["channels-last", "float32"],
+      ["channels-last", "bfloat16"],
+      ["compiled", "bfloat16"],
+    ]) {
+      const name = `PyTorch ${mode}${mode === "eager" ? "" : ", fused AdamW,"} ${type}`;
+      const entry = await rival(name, mode, type, weights, threads);
+      if (entry) competitors.push(entry);
+    }
+    const measured = await inTurns(competitors, { rounds, times: 2, onRound: progress });
+    return {
+      title: `training step, batch ${BATCH}, ms a pair`,
+      results: competitors.map(({ name, peak }) => ({
+        work: "step",
+        name,
+        ms: measured.get(name).median / BATCH,
+        peak,
+      })),
+    };
+  } finally {
+    for (const { close } of competitors) close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
