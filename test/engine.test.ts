@@ -9,6 +9,8 @@ import { tiny } from "./support/tiny.js";
 const configurations: [string, ModelOptions][] = [
   ["the smallest model", tiny],
   ["features that fill no panel", { ...tiny, dim: 50, mlpHidden: 70 }],
+  ["channels by the panel", { ...tiny, imageSize: 72, imageWidth: 32, audioWidth: 64 }],
+  ["channels that fill no panel in one stage", { ...tiny, imageWidth: 48, audioWidth: 16 }],
   ["several target and off-target slots", { ...tiny, targetSlots: 3, offTargetSlots: 2 }],
   ["separate initial slots", { ...tiny, sharedSlots: false }],
   ["one iteration", { ...tiny, iterations: 1 }],

@@ -30,6 +30,11 @@ Convolution::Convolution(const Tensor& weight, const Tensor& bias, int64_t strid
       stride_(stride),
       padding_(padding),
       packed_(at::globalContext().userEnabledMkldnn() && at::hasMKLDNN()) {
+  if (type == at::kFloat && stride == 1 && padding == 1 && Winograd::fits(weight)) {
+    winograd_.emplace(weight, bias);
+    weight_ = Tensor();
+    return;
+  }
   if (!packed_) return;
   static const auto reorder =
       oneDnn<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, int64_t, at::OptionalIntArrayRef)>(
@@ -39,6 +44,11 @@ Convolution::Convolution(const Tensor& weight, const Tensor& bias, int64_t strid
 }
 
 Tensor Convolution::operator()(const Tensor& x, bool relu) const {
+  if (winograd_) {
+    const Tensor y = at::empty(output(x.sizes()), x.options(), at::MemoryFormat::ChannelsLast);
+    (*winograd_)(x, y, /*add=*/false, relu);
+    return y;
+  }
   const std::array<int64_t, 2> paddings{padding_, padding_}, strides{stride_, stride_};
   if (!packed_) {
     const Tensor y = at::conv2d(x, weight_, bias_, strides, paddings);
@@ -51,6 +61,10 @@ Tensor Convolution::operator()(const Tensor& x, bool relu) const {
 }
 
 Tensor Convolution::add_to(Tensor sum, const Tensor& x) const {
+  if (winograd_) {
+    (*winograd_)(x, sum, /*add=*/true, /*relu=*/true);
+    return sum;
+  }
   if (!packed_) return sum.add_((*this)(x, false)).relu_();
   const std::array<int64_t, 2> paddings{padding_, padding_}, strides{stride_, stride_};
   static const auto convolve =

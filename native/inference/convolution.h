@@ -1,7 +1,8 @@
-// A convolution of an evaluation pass: batch norm folded in, weights in oneDNN's own order, ReLU and sum fused.
+// A convolution of an evaluation pass: batch norm folded in, weights in the order in which they are read, ReLU and sum
+// fused. Through oneDNN, or by Winograd where that is faster.
 #pragma once
 
-#include "torch.h"
+#include "inference/winograd.h"
 
 namespace soundspot::inference {
 
@@ -23,6 +24,7 @@ class Convolution {
 
  private:
   Tensor weight_, bias_;
+  std::optional<Winograd> winograd_;
   int64_t size_, out_, stride_, padding_;
   bool packed_;
 };

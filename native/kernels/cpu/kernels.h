@@ -9,6 +9,11 @@ namespace soundspot::kernels {
 /// Columns of a panel.
 constexpr int64_t kPanel = 32;
 
+/// Side of a Winograd tile's results and inputs.
+constexpr int64_t kWinogradOutput = 4;
+constexpr int64_t kWinogradInput = kWinogradOutput + 2;
+constexpr int64_t kWinogradProducts = kWinogradInput * kWinogradInput;
+
 /// A bfloat16 number by its bits.
 using bfloat16_bits = uint16_t;
 
@@ -104,6 +109,14 @@ struct Kernels {
                          int64_t end);
   void (*max_pool_bfloat16)(const bfloat16_bits* in, int64_t height, int64_t width, int64_t channels,
                             bfloat16_bits* out, int64_t begin, int64_t end);
+
+  /// Of the tile whose results begin at (row, column) of a channels-last picture: Bᵀ d B of its inputs d, padding of 1
+  /// around the picture. Element f of channel c goes to out[f · stride + c]; channels are a multiple of kPanel.
+  void (*winograd_input)(const float* x, int64_t height, int64_t width, int64_t channels, int64_t row, int64_t column,
+                         float* out, int64_t stride);
+  /// The tile's results Aᵀ m A + bias, added to what `y` holds with `add`, negative ones 0 with `relu`.
+  void (*winograd_output)(const float* products, int64_t stride, const float* bias, int64_t height, int64_t width,
+                          int64_t channels, int64_t row, int64_t column, bool add, bool relu, float* y);
 
   TrainingKernels<float> full;
   TrainingKernels<bfloat16_bits> half;

@@ -15,6 +15,7 @@ const Kernels& table() {
     kernels.name = SOUNDSPOT_NAME(CPU_CAPABILITY);
     fill_slots(kernels);
     fill_normalization(kernels);
+    fill_winograd(kernels);
     return kernels;
   }();
   return filled;

@@ -8,6 +8,7 @@ inline namespace CPU_CAPABILITY {
 
 void fill_slots(Kernels& table);
 void fill_normalization(Kernels& table);
+void fill_winograd(Kernels& table);
 
 }  // namespace CPU_CAPABILITY
 }  // namespace soundspot::kernels
