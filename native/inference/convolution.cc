@@ -30,8 +30,8 @@ Convolution::Convolution(const Tensor& weight, const Tensor& bias, int64_t strid
       stride_(stride),
       padding_(padding),
       packed_(at::globalContext().userEnabledMkldnn() && at::hasMKLDNN()) {
-  if (type == at::kFloat && stride == 1 && padding == 1 && Winograd::fits(weight)) {
-    winograd_.emplace(weight, bias);
+  if (stride == 1 && padding == 1 && Winograd::fits(weight, type)) {
+    winograd_.emplace(weight, bias, type);
     weight_ = Tensor();
     return;
   }
@@ -43,7 +43,8 @@ Convolution::Convolution(const Tensor& weight, const Tensor& bias, int64_t strid
   weight_ = reorder.call(weight.to(type).contiguous(), paddings, strides, kDilation, 1, input);
 }
 
-Tensor Convolution::operator()(const Tensor& x, bool relu) const {
+Tensor Convolution::operator()(const Tensor& input, bool relu) const {
+  const Tensor x = input.to(type());
   if (winograd_) {
     const Tensor y = at::empty(output(x.sizes()), x.options(), at::MemoryFormat::ChannelsLast);
     (*winograd_)(x, y, /*add=*/false, relu);
@@ -60,12 +61,14 @@ Tensor Convolution::operator()(const Tensor& x, bool relu) const {
   return convolve.call(x, weight_, bias_, paddings, strides, kDilation, 1, relu ? "relu" : "none", Scalars(), "");
 }
 
-Tensor Convolution::add_to(Tensor sum, const Tensor& x) const {
+Tensor Convolution::add_to(const Tensor& onto, const Tensor& input) const {
+  const Tensor x = input.to(type());
+  Tensor sum = onto.to(type());
   if (winograd_) {
     (*winograd_)(x, sum, /*add=*/true, /*relu=*/true);
     return sum;
   }
-  if (!packed_) return sum.add_((*this)(x, false)).relu_();
+  if (!packed_) return sum.add_((*this)(x, /*relu=*/false)).relu_();
   const std::array<int64_t, 2> paddings{padding_, padding_}, strides{stride_, stride_};
   static const auto convolve =
       oneDnn<Tensor&(Tensor&, const Tensor&, const Tensor&, const std::optional<Tensor>&, IntArrayRef, IntArrayRef,

@@ -13,11 +13,14 @@ class Convolution {
   Convolution(const Tensor& weight, const Tensor& bias, int64_t stride, int64_t padding, at::IntArrayRef input,
               at::ScalarType type);
 
-  /// `x` [B, in, h, w], channels-last, of the type above.
+  /// The type in which inputs are read and results are written; others are converted.
+  at::ScalarType type() const { return winograd_ ? at::kFloat : bias_.scalar_type(); }
+
+  /// `x` [B, in, h, w], channels-last.
   Tensor operator()(const Tensor& x, bool relu) const;
 
-  /// relu(sum + convolution), into `sum`.
-  Tensor add_to(Tensor sum, const Tensor& x) const;
+  /// relu(sum + convolution), into `sum` where its type allows.
+  Tensor add_to(const Tensor& sum, const Tensor& x) const;
 
   /// Sizes of the result for an input of these.
   std::vector<int64_t> output(at::IntArrayRef input) const;

@@ -24,23 +24,24 @@ FrozenEncoder::FrozenEncoder(const model::Parameters& parameters, const model::E
     : type_(type), pool_frequency_(layout.pool_frequency) {
   const at::NoGradGuard no_grad;
   const auto convolution = [&](const std::string& name, const std::string& norm, int64_t stride, int64_t padding,
-                               at::IntArrayRef sizes) {
+                               at::IntArrayRef sizes, at::ScalarType number) {
     const auto [weight, bias] = folded(parameters, name, norm);
-    return Convolution(weight, bias, stride, padding, sizes, type);
+    return Convolution(weight, bias, stride, padding, sizes, number);
   };
-  stem_ = convolution(layout.name + "." + layout.stem, layout.name + ".bn1", 2, 3, input);
+  stem_ = convolution(layout.name + "." + layout.stem, layout.name + ".bn1", 2, 3, input, type);
   std::vector<int64_t> sizes = stem_->output(input);
   sizes = {sizes[0], sizes[1], (sizes[2] + 1) / 2, (sizes[3] + 1) / 2};  // the pooling
   for (size_t stage = 0; stage < layout.strides.size(); ++stage) {
     for (int64_t index = 0; index < model::kBlocks; ++index) {
       const std::string name = layout.name + ".layer" + std::to_string(stage + 1) + "." + std::to_string(index);
       const int64_t stride = index == 0 ? layout.strides[stage] : 1;
-      Convolution first = convolution(name + ".conv1", name + ".bn1", stride, 1, sizes);
+      Convolution first = convolution(name + ".conv1", name + ".bn1", stride, 1, sizes, type);
       const std::vector<int64_t> inner = first.output(sizes);
-      Convolution second = convolution(name + ".conv2", name + ".bn2", 1, 1, inner);
+      Convolution second = convolution(name + ".conv2", name + ".bn2", 1, 1, inner, type);
+      // Shortcuts and the projection are few products, and their rounding reaches the result undamped: always float32.
       std::optional<Convolution> shortcut;
       if (parameters.has(name + ".downsample.0.weight")) {
-        shortcut = convolution(name + ".downsample.0", name + ".downsample.1", stride, 0, sizes);
+        shortcut = convolution(name + ".downsample.0", name + ".downsample.1", stride, 0, sizes, at::kFloat);
       }
       blocks_.push_back({std::move(first), std::move(second), std::move(shortcut)});
       sizes = inner;
@@ -48,13 +49,14 @@ FrozenEncoder::FrozenEncoder(const model::Parameters& parameters, const model::E
   }
   const std::string projection = layout.name + "." + layout.projection;
   projection_ = Convolution(parameters[projection + ".weight"].detach(), parameters[projection + ".bias"].detach(), 1,
-                            0, sizes, type);
+                            0, sizes, at::kFloat);
 }
 
 Tensor FrozenEncoder::forward(const Tensor& input) const {
   Tensor x = at::empty(input.sizes(), input.options().dtype(type_), at::MemoryFormat::ChannelsLast).copy_(input);
   x = max_pool((*stem_)(x, /*relu=*/true));
   for (const Block& block : blocks_) {
+    if (!block.shortcut) x = x.to(block.second.type());
     const Tensor inner = block.first(x, /*relu=*/true);
     x = block.second.add_to(block.shortcut ? (*block.shortcut)(x, /*relu=*/false) : x, inner);
   }

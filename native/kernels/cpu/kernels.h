@@ -13,6 +13,9 @@ constexpr int64_t kPanel = 32;
 constexpr int64_t kWinogradOutput = 4;
 constexpr int64_t kWinogradInput = kWinogradOutput + 2;
 constexpr int64_t kWinogradProducts = kWinogradInput * kWinogradInput;
+/// It interpolates at 0, ±a, ±b and ∞. These two lose a third of what the usual 1 and 2 lose to rounding.
+constexpr float kWinogradA = 11.0f / 16;
+constexpr float kWinogradB = 3.0f / 2;
 
 /// A bfloat16 number by its bits.
 using bfloat16_bits = uint16_t;
@@ -117,6 +120,13 @@ struct Kernels {
   /// The tile's results Aᵀ m A + bias, added to what `y` holds with `add`, negative ones 0 with `relu`.
   void (*winograd_output)(const float* products, int64_t stride, const float* bias, int64_t height, int64_t width,
                           int64_t channels, int64_t row, int64_t column, bool add, bool relu, float* y);
+
+  /// winograd_input rounded to bfloat16, and the products of it: out[r, 32 p + c] = Σ_i x[r, i] · W[p][i][c], with a
+  /// weight in pairs of inputs, [panels][in / 2][32][2]. Null where the processor has no products of bfloat16.
+  void (*winograd_input_half)(const float* x, int64_t height, int64_t width, int64_t channels, int64_t row,
+                              int64_t column, bfloat16_bits* out, int64_t stride);
+  void (*multiply_pairs)(const bfloat16_bits* weight, int64_t in, int64_t panels, const bfloat16_bits* x, int64_t rows,
+                         float* out);
 
   TrainingKernels<float> full;
   TrainingKernels<bfloat16_bits> half;

@@ -1,8 +1,9 @@
 // Winograd's minimal filtering F(4 × 4, 3 × 3) (Lavin and Gray, arXiv 1509.09308): 16 results of a 3 × 3 convolution
-// from 36 products a channel pair in place of 144. Points 0, ±1, ±2 and ∞.
+// from 36 products of each pair of channels in place of 144.
 #include <ATen/cpu/vec/vec.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/tables.h"
@@ -15,21 +16,32 @@ namespace {
 using Vec = at::vec::Vectorized<float>;
 constexpr int64_t kLanes = Vec::size();
 
+constexpr float kA = kWinogradA, kA2 = kA * kA, kB = kWinogradB, kB2 = kB * kB;
+
 /// Bᵀ d of one column or row.
 void input_line(const Vec (&d)[kWinogradInput], Vec* out, int64_t stride) {
-  const Vec two(2.0f), four(4.0f), five(5.0f);
-  const Vec even = d[4] - four * d[2], odd = d[3] - four * d[1];
-  const Vec even2 = d[4] - d[2], odd2 = two * (d[3] - d[1]);
-  out[0] = four * d[0] - five * d[2] + d[4];
-  out[stride] = even + odd;
-  out[2 * stride] = even - odd;
-  out[3 * stride] = even2 + odd2;
-  out[4 * stride] = even2 - odd2;
-  out[5 * stride] = four * d[1] - five * d[3] + d[5];
+  const Vec both(-kA2 - kB2), product(kA2 * kB2);
+  const Vec even_a = at::vec::fmadd(Vec(-kB2), d[2], d[4]), odd_a = Vec(kA) * at::vec::fmadd(Vec(-kB2), d[1], d[3]);
+  const Vec even_b = at::vec::fmadd(Vec(-kA2), d[2], d[4]), odd_b = Vec(kB) * at::vec::fmadd(Vec(-kA2), d[1], d[3]);
+  out[0] = at::vec::fmadd(product, d[0], at::vec::fmadd(both, d[2], d[4]));
+  out[stride] = even_a + odd_a;
+  out[2 * stride] = even_a - odd_a;
+  out[3 * stride] = even_b + odd_b;
+  out[4 * stride] = even_b - odd_b;
+  out[5 * stride] = at::vec::fmadd(product, d[1], at::vec::fmadd(both, d[3], d[5]));
 }
 
+void put(const Vec& value, float* to) { value.store(to); }
+
+#ifdef __AVX512BF16__
+void put(const Vec& value, bfloat16_bits* to) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(value)));
+}
+#endif
+
+template <class Number>
 void winograd_input(const float* x, int64_t height, int64_t width, int64_t channels, int64_t row, int64_t column,
-                    float* out, int64_t stride) {
+                    Number* out, int64_t stride) {
   const float* from[kWinogradInput][kWinogradInput];
   for (int64_t i = 0; i < kWinogradInput; ++i) {
     for (int64_t j = 0; j < kWinogradInput; ++j) {
@@ -48,19 +60,18 @@ void winograd_input(const float* x, int64_t height, int64_t width, int64_t chann
     for (int64_t i = 0; i < kWinogradInput; ++i) {
       Vec line[kWinogradInput];
       input_line(columns[i], line, 1);
-      for (int64_t j = 0; j < kWinogradInput; ++j) line[j].store(out + (i * kWinogradInput + j) * stride + c);
+      for (int64_t j = 0; j < kWinogradInput; ++j) put(line[j], out + (i * kWinogradInput + j) * stride + c);
     }
   }
 }
 
 /// Aᵀ m of one column or row.
 void output_line(const Vec (&m)[kWinogradInput], Vec* out, int64_t stride) {
-  const Vec two(2.0f), four(4.0f), eight(8.0f);
-  const Vec sum = m[1] + m[2], difference = m[1] - m[2], sum2 = m[3] + m[4], difference2 = m[3] - m[4];
-  out[0] = m[0] + sum + sum2;
-  out[stride] = at::vec::fmadd(two, difference2, difference);
-  out[2 * stride] = at::vec::fmadd(four, sum2, sum);
-  out[3 * stride] = at::vec::fmadd(eight, difference2, difference) + m[5];
+  const Vec sum_a = m[1] + m[2], apart_a = m[1] - m[2], sum_b = m[3] + m[4], apart_b = m[3] - m[4];
+  out[0] = m[0] + sum_a + sum_b;
+  out[stride] = at::vec::fmadd(Vec(kA), apart_a, Vec(kB) * apart_b);
+  out[2 * stride] = at::vec::fmadd(Vec(kA2), sum_a, Vec(kB2) * sum_b);
+  out[3 * stride] = at::vec::fmadd(Vec(kA2 * kA), apart_a, at::vec::fmadd(Vec(kB2 * kB), apart_b, m[5]));
 }
 
 void winograd_output(const float* products, int64_t stride, const float* bias, int64_t height, int64_t width,
@@ -87,11 +98,57 @@ void winograd_output(const float* products, int64_t stride, const float* bias, i
   }
 }
 
+#ifdef __AVX512BF16__
+/// Two vectors wide, as a panel is.
+template <int64_t Rows>
+void multiply_pair_rows(const bfloat16_bits* weight, int64_t in, const bfloat16_bits* x, float* out,
+                        int64_t out_stride) {
+  __m512 sums[Rows][2];
+  for (auto& row : sums) row[0] = row[1] = _mm512_setzero_ps();
+  for (int64_t i = 0; i < in; i += 2) {
+    const auto left = reinterpret_cast<__m512bh>(_mm512_loadu_si512(weight + i * kPanel));
+    const auto right = reinterpret_cast<__m512bh>(_mm512_loadu_si512(weight + i * kPanel + kPanel));
+    for (int64_t r = 0; r < Rows; ++r) {
+      int32_t pair;
+      std::memcpy(&pair, x + r * in + i, sizeof(pair));
+      const auto factor = reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
+      sums[r][0] = _mm512_dpbf16_ps(sums[r][0], left, factor);
+      sums[r][1] = _mm512_dpbf16_ps(sums[r][1], right, factor);
+    }
+  }
+  for (int64_t r = 0; r < Rows; ++r) {
+    _mm512_storeu_ps(out + r * out_stride, sums[r][0]);
+    _mm512_storeu_ps(out + r * out_stride + kLanes, sums[r][1]);
+  }
+}
+
+void multiply_pairs(const bfloat16_bits* weight, int64_t in, int64_t panels, const bfloat16_bits* x, int64_t rows,
+                    float* out) {
+  const int64_t stride = panels * kPanel;
+  for (int64_t panel = 0; panel < panels; ++panel) {
+    int64_t r = 0;
+    const auto block = [&]<int64_t Rows>() {
+      for (; r + Rows <= rows; r += Rows) {
+        multiply_pair_rows<Rows>(weight + panel * in * kPanel, in, x + r * in, out + r * stride + panel * kPanel,
+                                 stride);
+      }
+    };
+    block.template operator()<12>();
+    block.template operator()<4>();
+    block.template operator()<1>();
+  }
+}
+#endif
+
 }  // namespace
 
 void fill_winograd(Kernels& table) {
-  table.winograd_input = winograd_input;
+  table.winograd_input = winograd_input<float>;
   table.winograd_output = winograd_output;
+#ifdef __AVX512BF16__
+  table.winograd_input_half = winograd_input<bfloat16_bits>;
+  table.multiply_pairs = multiply_pairs;
+#endif
 }
 
 }  // namespace CPU_CAPABILITY
