@@ -4,9 +4,11 @@
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/alloc_cpu.h>
 
+#include <algorithm>
 #include <cstring>
+#include <map>
+#include <memory>
 #include <mutex>
-#include <unordered_map>
 
 #include "torch.h"
 
@@ -16,23 +18,20 @@ namespace {
 
 constexpr size_t kHeader = 64;                   // before each block, as large as LibTorch's alignment
 constexpr size_t kSmallest = size_t{256} << 10;  // smaller blocks are left to the C library
-constexpr size_t kMostKept = size_t{4} << 30;    // bytes of free blocks
+constexpr size_t kPage = 4096;
+constexpr size_t kSegment = size_t{256} << 20;  // asked of the system at once; memory that is never touched costs none
+constexpr size_t kMostKept = size_t{4} << 30;   // bytes of free blocks
 
-/// Sizes are rounded up to eighths of a power of two, so that batches of nearly one size share blocks.
-size_t rounded(size_t bytes) {
-  size_t step = kSmallest / 8;
-  while (step * 16 <= bytes) step *= 2;
-  return (bytes + step - 1) / step * step;
-}
-
+/// Blocks are cut from large segments, lowest address first, and join their free neighbours again: what a step needs
+/// stays near the sum of what lives at one time.
 class CachingAllocator final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
     if (bytes == 0) return {nullptr, nullptr, &release, c10::Device(c10::kCPU)};
-    const size_t size = bytes < kSmallest ? bytes : rounded(bytes);
-    char* base = size < kSmallest ? nullptr : take(size);
-    if (!base) base = static_cast<char*>(c10::alloc_cpu(size + kHeader));
-    std::memcpy(base, &size, sizeof(size));
+    const size_t size = (bytes + kHeader + kPage - 1) / kPage * kPage;
+    Header header{.size = size};
+    char* base = bytes < kSmallest ? static_cast<char*>(c10::alloc_cpu(bytes + kHeader)) : take(size, header);
+    std::memcpy(base, &header, sizeof(header));
     char* block = base + kHeader;
     return {block, block, &release, c10::Device(c10::kCPU)};
   }
@@ -48,35 +47,89 @@ class CachingAllocator final : public c10::Allocator {
   }
 
  private:
+  struct Segment {
+    char* base;
+    size_t size, used = 0;
+  };
+  struct Header {
+    size_t size;
+    Segment* segment = nullptr;  // null: of the C library
+  };
+  static_assert(sizeof(Header) <= kHeader);
+  struct Free {
+    size_t size;
+    Segment* segment;
+  };
+
   static void release(void* block) {
     if (!block) return;
     char* base = static_cast<char*>(block) - kHeader;
-    size_t size = 0;
-    std::memcpy(&size, base, sizeof(size));
-    if (size < kSmallest || !instance().keep(base, size)) c10::free_cpu(base);
+    Header header;
+    std::memcpy(&header, base, sizeof(header));
+    if (header.segment) {
+      instance().give(base, header);
+    } else {
+      c10::free_cpu(base);
+    }
   }
 
-  char* take(size_t size) {
+  /// @throws c10::Error when there is no memory.
+  char* take(size_t size, Header& header) {
     const std::lock_guard lock(mutex_);
-    auto& free = free_[size];
-    if (free.empty()) return nullptr;
-    char* base = free.back();
-    free.pop_back();
+    auto found = std::find_if(free_.begin(), free_.end(), [&](const auto& free) { return free.second.size >= size; });
+    if (found == free_.end()) found = grow(size);
+    char* base = found->first;
+    const Free free = found->second;
+    free_.erase(found);
+    if (free.size > size) free_[base + size] = {free.size - size, free.segment};
+    free.segment->used += size;
     kept_ -= size;
+    header.segment = free.segment;
     return base;
   }
 
-  bool keep(char* base, size_t size) {
+  std::map<char*, Free>::iterator grow(size_t size) {
+    const size_t bytes = std::max(size, kSegment);
+    auto segment = std::make_unique<Segment>(Segment{static_cast<char*>(c10::alloc_cpu(bytes)), bytes});
+    const auto added = free_.emplace(segment->base, Free{bytes, segment.get()}).first;
+    segments_.push_back(std::move(segment));
+    kept_ += bytes;
+    return added;
+  }
+
+  void give(char* base, const Header& header) {
     const std::lock_guard lock(mutex_);
-    if (kept_ + size > kMostKept) return false;
-    free_[size].push_back(base);
-    kept_ += size;
-    return true;
+    Segment* const segment = header.segment;
+    segment->used -= header.size;
+    kept_ += header.size;
+    const auto joins = [](const auto& left, const auto& right) {
+      return left.second.segment == right.second.segment && left.first + left.second.size == right.first;
+    };
+    auto added = free_.emplace(base, Free{header.size, segment}).first;
+    if (const auto next = std::next(added); next != free_.end() && joins(*added, *next)) {
+      added->second.size += next->second.size;
+      free_.erase(next);
+    }
+    if (added != free_.begin()) {
+      if (const auto before = std::prev(added); joins(*before, *added)) {
+        before->second.size += added->second.size;
+        free_.erase(added);
+      }
+    }
+    if (segment->used == 0 && kept_ > kMostKept) drop(segment);
+  }
+
+  void drop(Segment* segment) {
+    free_.erase(segment->base);
+    kept_ -= segment->size;
+    c10::free_cpu(segment->base);
+    std::erase_if(segments_, [&](const auto& each) { return each.get() == segment; });
   }
 
   std::mutex mutex_;
-  std::unordered_map<size_t, std::vector<char*>> free_;
-  size_t kept_ = 0;
+  std::map<char*, Free> free_;  // by address
+  std::vector<std::unique_ptr<Segment>> segments_;
+  size_t kept_ = 0;  // bytes of free blocks
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Memory of tensors, kept for the next tensor of its size.
+// Memory of tensors, kept for the next ones.
 #pragma once
 
 namespace soundspot::memory {
