@@ -57,11 +57,12 @@ void Winograd::multiply(int64_t index, const void* x, int64_t rows, float* out) 
   const int64_t offset = index * in_ * out_, panels = out_ / kPanel;
   if (half_) {
     using Bits = kernels::bfloat16_bits;
-    run.multiply_pairs(static_cast<const Bits*>(weight_.const_data_ptr()) + offset, in_, panels,
-                       static_cast<const Bits*>(x), rows, out);
+    const Bits* weight = static_cast<const Bits*>(weight_.const_data_ptr()) + offset;
+    run.multiply_pairs({.pairs = weight, .in = in_, .panels = panels}, static_cast<const Bits*>(x), in_, rows, out,
+                       out_, 0, panels, /*relu=*/false);
   } else {
     run.multiply({.full = weight_.const_data_ptr<float>() + offset, .in = in_, .panels = panels},
-                 static_cast<const float*>(x), in_, rows, out, out_, 0, panels, false);
+                 static_cast<const float*>(x), in_, rows, out, out_, 0, panels, /*relu=*/false);
   }
 }
 

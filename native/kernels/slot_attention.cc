@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "kernels/cpu/kernels.h"
+#include "kernels/products.h"
 
 namespace soundspot::kernels {
 
@@ -21,27 +22,6 @@ void over(int64_t count, const Work& work) {
     for (int64_t i = begin; i < end; ++i) work(i);
   });
 }
-
-/// Matrix products in the precision that was asked for, results in float32.
-class Products {
- public:
-  explicit Products(bool bfloat16) : bfloat16_(bfloat16) {}
-
-  /// A weight as the products take it, converted once.
-  Tensor weight(const Tensor& value) const { return bfloat16_ ? value.to(at::kBFloat16) : value; }
-
-  /// a · b; `b` from weight().
-  Tensor operator()(const Tensor& a, const Tensor& b) const {
-    return bfloat16_ ? at::mm(a.to(at::kBFloat16), b).to(at::kFloat) : at::mm(a, b);
-  }
-  /// aᵀ · b of stacked rows, a weight's gradient.
-  Tensor transposed(const Tensor& a, const Tensor& b) const {
-    return bfloat16_ ? at::mm(a.to(at::kBFloat16).t(), b.to(at::kBFloat16)).to(at::kFloat) : at::mm(a.t(), b);
-  }
-
- private:
-  const bool bfloat16_;
-};
 
 /// Rows of all iterations in one tensor. The first iteration has S rows, which stand for every sample, each further
 /// one has B·S.
@@ -120,7 +100,6 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
     const Kernels& run = kernels();
     const variable_list list(weight_list.begin(), weight_list.end());
     const Ordered w(list);
-    const Products product(bfloat16);
     const Rows rows{input.size(0), initial.size(0), iterations};
     const int64_t batch = rows.batch, count = rows.slots, tokens = input.size(1), dim = input.size(2);
     const int64_t each = rows.each(), total = rows.total(), all = iterations * each, hidden = w.first().size(0);
@@ -145,14 +124,14 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
                 .mlp_inverse = buffer({all, 1}),
                 .mlp_affine = buffer({all, dim}),
                 .hidden = buffer({all, hidden})};
-    const Tensor query = product.weight(w.query()).t(), key = product.weight(w.key()),
-                 value = product.weight(w.value()).t(), input_gates = product.weight(w.input()).t(),
-                 state_gates = product.weight(w.state()).t(), first = product.weight(w.first()).t(),
-                 second = product.weight(w.second()).t();
-    const Tensor logits = buffer({each, tokens}), updated = buffer({each, dim});
+    const Factor query(w.query().t(), w.query_bias(), bfloat16), key(w.key(), {}, bfloat16),
+        value(w.value().t(), w.value_bias(), bfloat16), input_gates(w.input().t(), w.input_bias(), bfloat16),
+        state_gates(w.state().t(), w.state_bias(), bfloat16), first(w.first().t(), w.first_bias(), bfloat16),
+        second(w.second().t(), w.second_bias(), bfloat16);
+    const Tensor logits = buffer({each, tokens}), updated = buffer({each, dim}), result = buffer({each, dim}),
+                 of_input = buffer({each, 3 * dim}), of_state = buffer({each, 3 * dim});
 
     rows.of(trace.slots, 0).copy_(initial);
-    Tensor result;
     for (int64_t t = 0; t < iterations; ++t) {
       over(rows.count(t), [&](int64_t i) {
         const int64_t row = rows.first(t) + i;
@@ -161,11 +140,11 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
         run.affine(normed, w.slot_norm().const_data_ptr<float>(), w.slot_norm_bias().const_data_ptr<float>(), dim,
                    at_row(trace.affine, row));
       });
-      const Tensor q = rows.of(trace.queries, t), of_state = rows.of(trace.slots, t);
-      q.copy_(product(rows.of(trace.affine, t), query)).add_(w.query_bias());           // Eq. 2
-      rows.of(trace.on_tokens, t).copy_(product(q, key));                               // W_kᵀ q
-      const Tensor offsets = at::mv(q, w.key_bias());                                   // q·b_k
-      const Tensor hidden_gates = product(of_state, state_gates).add_(w.state_bias());  // [rows, 3 D]
+      const Tensor q = rows.of(trace.queries, t), hidden_gates = of_state.narrow(0, 0, rows.count(t));
+      query(rows.of(trace.affine, t), q);                  // Eq. 2
+      key(q, rows.of(trace.on_tokens, t));                 // W_kᵀ q
+      const Tensor offsets = at::mv(q, w.key_bias());      // q·b_k
+      state_gates(rows.of(trace.slots, t), hidden_gates);  // [rows, 3 D]
       rows.of(trace.hidden_new, t).copy_(hidden_gates.narrow(1, 2 * dim, dim));
 
       const Tensor attention = trace.attention[t].view({each, tokens}), shares = trace.shares[t].view({each, tokens});
@@ -180,11 +159,11 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
         run.gather(at_row(attention, row), x, count, tokens, dim, at_row(gathered, row), dim);  // Eq. 4, before W_v
       });
       const Tensor updates = trace.updates.narrow(0, t * each, each);
-      updates.copy_(product(gathered, value)).add_(w.value_bias());
-      const Tensor gate_inputs = product(updates, input_gates).add_(w.input_bias());
+      value(gathered, updates);
+      input_gates(updates, of_input);
       over(each, [&](int64_t i) {
         const int64_t row = rows.row(t, i), at = t * each + i;
-        run.gru(at_row(gate_inputs, i), at_row(hidden_gates, row - rows.first(t)), at_row(trace.slots, row), dim,
+        run.gru(at_row(of_input, i), at_row(hidden_gates, row - rows.first(t)), at_row(trace.slots, row), dim,
                 at_row(updated, i), at_row(gates, i));  // Eq. 5
         float* normed = at_row(trace.mlp_normed, at);
         *at_row(trace.mlp_inverse, at) = run.standardize(at_row(updated, i), dim, normed);
@@ -192,9 +171,10 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
                    at_row(trace.mlp_affine, at));
       });
       const Tensor inner = trace.hidden.narrow(0, t * each, each);
-      inner.copy_(product(trace.mlp_affine.narrow(0, t * each, each), first)).add_(w.first_bias()).relu_();
-      result = product(inner, second).add_(w.second_bias()).add_(updated);  // Eq. 6
-      if (t + 1 < iterations) rows.of(trace.slots, t + 1).copy_(result);
+      first(trace.mlp_affine.narrow(0, t * each, each), inner, /*relu=*/true);
+      const Tensor next = t + 1 < iterations ? rows.of(trace.slots, t + 1) : result;
+      second(inner, next);
+      Tensor(next).add_(updated);  // Eq. 6
     }
 
     variable_list saved = list;
@@ -214,7 +194,7 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
     const Ordered w(saved);
     const Trace trace = Trace::from(saved, kWeights);
     const int64_t iterations = context->saved_data["iterations"].toInt();
-    const Products product(context->saved_data["bfloat16"].toBool());
+    const bool bfloat16 = context->saved_data["bfloat16"].toBool();
     const int64_t batch = trace.tokens.size(0), tokens = trace.tokens.size(1), dim = trace.tokens.size(2);
     const Rows rows{batch, trace.attention.size(2), iterations};
     const int64_t count = rows.slots, each = rows.each(), total = rows.total(), all = iterations * each;
@@ -225,10 +205,9 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
       return t == 0 ? full.view({batch, count, full.size(1)}).sum(0) : full;
     };
 
-    const Tensor query = product.weight(w.query()), key = product.weight(w.key()).t(),
-                 value = product.weight(w.value()), input_gates = product.weight(w.input()),
-                 state_gates = product.weight(w.state()), first = product.weight(w.first()),
-                 second = product.weight(w.second());
+    const Factor query(w.query(), {}, bfloat16), key(w.key().t(), {}, bfloat16), value(w.value(), {}, bfloat16),
+        input_gates(w.input(), {}, bfloat16), state_gates(w.state(), {}, bfloat16), first(w.first(), {}, bfloat16),
+        second(w.second(), {}, bfloat16);
 
     // What the gradients of the weights are made of at the end, all iterations at once.
     const Tensor of_second = buffer({all, dim}), of_first = buffer({all, w.first().size(0)}),
@@ -245,9 +224,10 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
       const bool last = t + 1 == iterations;
       of_second.narrow(0, t * each, each).copy_(of_slots);
       const Tensor of_inner = of_first.narrow(0, t * each, each);
-      of_inner.copy_(product(of_slots, second)).masked_fill_(trace.hidden.narrow(0, t * each, each) <= 0, 0);
+      second(of_slots, of_inner);
+      of_inner.masked_fill_(trace.hidden.narrow(0, t * each, each) <= 0, 0);
       const Tensor mlp = of_mlp_affine.narrow(0, t * each, each);
-      mlp.copy_(product(of_inner, first));
+      first(of_inner, mlp);
 
       const Tensor gate_inputs = of_input.narrow(0, t * each, each), hidden_gates = buffer({each, 3 * dim}),
                    before = buffer({each, dim});
@@ -260,8 +240,9 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
                          at_row(before, i));
       });
       const Tensor updates = of_updates.narrow(0, t * each, each);
-      updates.copy_(product(gate_inputs, input_gates));
-      const Tensor gathered = product(updates, value);
+      input_gates(gate_inputs, updates);
+      const Tensor gathered = buffer({each, dim});
+      value(updates, gathered);
       const Tensor on_tokens = buffer({each, dim}), offsets = buffer({each, 1});
       over(batch, [&](int64_t sample) {
         const int64_t row = sample * count, at = t * each + row;
@@ -289,11 +270,14 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
       rows.of(of_offsets, t).copy_(compacted(offsets, t));
       rows.of(of_state, t).copy_(compacted(hidden_gates, t));
       const Tensor of_query = rows.of(of_queries, t);
-      of_query.copy_(product(rows.of(of_on_tokens, t), key)).addr_(rows.of(of_offsets, t).squeeze(1), w.key_bias());
+      key(rows.of(of_on_tokens, t), of_query);
+      of_query.addr_(rows.of(of_offsets, t).squeeze(1), w.key_bias());
       if (last) of_query.add_(compacted(gradients[1].reshape({each, dim}), t));
       const Tensor affine = rows.of(of_affine, t);
-      affine.copy_(product(of_query, query));
-      of_slots = compacted(before, t) + product(rows.of(of_state, t), state_gates);
+      query(of_query, affine);
+      of_slots = buffer({rows.count(t), dim});
+      state_gates(rows.of(of_state, t), of_slots);
+      of_slots.add_(compacted(before, t));
       over(rows.count(t), [&](int64_t i) {
         const int64_t row = rows.first(t) + i;
         run.standardize_gradient(at_row(affine, i), w.slot_norm().const_data_ptr<float>(), at_row(trace.normed, row),
@@ -303,11 +287,11 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
 
     variable_list result{at::bmm(coefficients.transpose(1, 2), vectors), of_slots};
     const auto linear = [&](const Tensor& of, const Tensor& from) {
-      result.push_back(product.transposed(of, from));
+      result.push_back(transposed_product(of, from, bfloat16));
       result.push_back(of.sum(0));
     };
     linear(of_queries, trace.affine);
-    result.push_back(product.transposed(trace.queries, of_on_tokens));
+    result.push_back(transposed_product(trace.queries, of_on_tokens, bfloat16));
     result.push_back(at::mv(trace.queries.t(), of_offsets.squeeze(1)));
     linear(of_updates, trace.gathered);
     linear(of_input, trace.updates);

@@ -21,10 +21,11 @@ constexpr float kWinogradB = 3.0f / 2;
 using bfloat16_bits = uint16_t;
 
 /// The transpose of a weight [out, in] in panels of 32 outputs: [panels][in][32], the last one filled with zeros.
-/// Exactly one of `full` and `half` is set.
+/// Exactly one of `full`, `half` and `pairs` is set; pairs are of inputs, [panels][in / 2][32][2].
 struct Panels {
   const float* full = nullptr;
   const bfloat16_bits* half = nullptr;
+  const bfloat16_bits* pairs = nullptr;
   const float* bias = nullptr;  // [panels · 32] or null
   int64_t in = 0;
   int64_t panels = 0;
@@ -67,6 +68,11 @@ struct Kernels {
   /// with `relu`.
   void (*multiply)(const Panels& weight, const float* x, int64_t x_stride, int64_t rows, float* out, int64_t out_stride,
                    int64_t begin, int64_t end, bool relu);
+
+  /// Panels from `begin` to `end` of a weight whose element (input i, output o) is at i · in_stride + o · out_stride.
+  /// One of the strides is 1, and the outputs fill the panels.
+  void (*pack)(const float* weight, int64_t in_stride, int64_t out_stride, int64_t in, int64_t begin, int64_t end,
+               float* panels);
 
   /// (x − mean) / sqrt(variance + 1e-5) of a row, then · weight + bias where they are given.
   void (*layer_norm)(const float* x, const float* weight, const float* bias, int64_t dim, float* out);
@@ -121,12 +127,15 @@ struct Kernels {
   void (*winograd_output)(const float* products, int64_t stride, const float* bias, int64_t height, int64_t width,
                           int64_t channels, int64_t row, int64_t column, bool add, bool relu, float* y);
 
-  /// winograd_input rounded to bfloat16, and the products of it: out[r, 32 p + c] = Σ_i x[r, i] · W[p][i][c], with a
-  /// weight in pairs of inputs, [panels][in / 2][32][2]. Null where the processor has no products of bfloat16.
+  /// winograd_input rounded to bfloat16. Null where the processor has no products of bfloat16, as are the next two.
   void (*winograd_input_half)(const float* x, int64_t height, int64_t width, int64_t channels, int64_t row,
                               int64_t column, bfloat16_bits* out, int64_t stride);
-  void (*multiply_pairs)(const bfloat16_bits* weight, int64_t in, int64_t panels, const bfloat16_bits* x, int64_t rows,
-                         float* out);
+  /// As `multiply`, with pairs, and rows of bfloat16.
+  void (*multiply_pairs)(const Panels& weight, const bfloat16_bits* x, int64_t x_stride, int64_t rows, float* out,
+                         int64_t out_stride, int64_t begin, int64_t end, bool relu);
+  /// As `pack`, into pairs.
+  void (*pack_pairs)(const float* weight, int64_t in_stride, int64_t out_stride, int64_t in, int64_t begin, int64_t end,
+                     bfloat16_bits* panels);
 
   TrainingKernels<float> full;
   TrainingKernels<bfloat16_bits> half;

@@ -1,4 +1,4 @@
-// Slot attention in both directions, and what localization runs besides: products with few rows, pooling.
+// Slot attention in both directions, and pooling without gradients.
 #include <ATen/cpu/vec/functional.h>
 #include <ATen/cpu/vec/vec.h>
 
@@ -14,76 +14,9 @@ namespace {
 
 using Vec = at::vec::Vectorized<float>;
 constexpr int64_t kLanes = Vec::size();
-constexpr int64_t kVectors = kPanel / kLanes;    // of a panel's row
-constexpr int64_t kRows = kLanes >= 16 ? 8 : 2;  // that fit into the registers beside it
-static_assert(kPanel % kLanes == 0);
 
 constexpr float kLayerNormEpsilon = 1e-5f;
 constexpr float kAttentionEpsilon = 1e-8f;
-
-void load_row(const float* from, Vec (&row)[kVectors]) {
-  for (int64_t v = 0; v < kVectors; ++v) row[v] = Vec::loadu(from + v * kLanes);
-}
-
-void load_row(const bfloat16_bits* from, Vec (&row)[kVectors]) {
-  using Half = at::vec::Vectorized<c10::BFloat16>;
-  for (int64_t v = 0; v < kVectors; v += 2) {
-    std::tie(row[v], row[v + 1]) = at::vec::convert_bfloat16_float(Half::loadu(from + v * kLanes));
-  }
-}
-
-template <int64_t Rows, class Weight>
-void multiply_rows(const Weight* weight, const float* bias, int64_t in, const float* x, int64_t x_stride, float* out,
-                   int64_t out_stride, bool relu) {
-  Vec sums[Rows][kVectors];
-  for (int64_t v = 0; v < kVectors; ++v) {
-    const Vec start = bias ? Vec::loadu(bias + v * kLanes) : Vec(0.0f);
-    for (int64_t r = 0; r < Rows; ++r) sums[r][v] = start;
-  }
-  for (int64_t i = 0; i < in; ++i) {
-    Vec row[kVectors];
-    load_row(weight + i * kPanel, row);
-    for (int64_t r = 0; r < Rows; ++r) {
-      const Vec factor(x[r * x_stride + i]);
-      for (int64_t v = 0; v < kVectors; ++v) sums[r][v] = at::vec::fmadd(factor, row[v], sums[r][v]);
-    }
-  }
-  for (int64_t r = 0; r < Rows; ++r) {
-    for (int64_t v = 0; v < kVectors; ++v) {
-      float* to = out + r * out_stride + v * kLanes;
-      (relu ? at::vec::maximum(sums[r][v], Vec(0.0f)) : sums[r][v]).store(to);
-    }
-  }
-}
-
-template <class Weight>
-void multiply_panels(const Weight* weight, const float* bias, int64_t in, const float* x, int64_t x_stride,
-                     int64_t rows, float* out, int64_t out_stride, int64_t begin, int64_t end, bool relu) {
-  for (int64_t panel = begin; panel < end; ++panel) {
-    const Weight* from = weight + panel * in * kPanel;
-    const float* start = bias ? bias + panel * kPanel : nullptr;
-    float* to = out + panel * kPanel;
-    int64_t r = 0;
-    const auto block = [&]<int64_t Rows>() {
-      for (; r + Rows <= rows; r += Rows) {
-        multiply_rows<Rows>(from, start, in, x + r * x_stride, x_stride, to + r * out_stride, out_stride, relu);
-      }
-    };
-    block.template operator()<kRows>();
-    if constexpr (kRows > 4) block.template operator()<4>();
-    if constexpr (kRows > 2) block.template operator()<2>();
-    block.template operator()<1>();
-  }
-}
-
-void multiply(const Panels& weight, const float* x, int64_t x_stride, int64_t rows, float* out, int64_t out_stride,
-              int64_t begin, int64_t end, bool relu) {
-  if (weight.half) {
-    multiply_panels(weight.half, weight.bias, weight.in, x, x_stride, rows, out, out_stride, begin, end, relu);
-  } else {
-    multiply_panels(weight.full, weight.bias, weight.in, x, x_stride, rows, out, out_stride, begin, end, relu);
-  }
-}
 
 /// Σ of f over the indices of a row, by vectors and what is left of them.
 template <class Vector, class Scalar>
@@ -307,7 +240,6 @@ void max_pool(const Number* in, int64_t height, int64_t width, int64_t channels,
 }  // namespace
 
 void fill_slots(Kernels& table) {
-  table.multiply = multiply;
   table.layer_norm = layer_norm;
   table.logits = logits;
   table.attention = attention;

@@ -13,6 +13,7 @@ const Kernels& table() {
   static const Kernels filled = [] {
     Kernels kernels{};
     kernels.name = SOUNDSPOT_NAME(CPU_CAPABILITY);
+    fill_products(kernels);
     fill_slots(kernels);
     fill_normalization(kernels);
     fill_winograd(kernels);

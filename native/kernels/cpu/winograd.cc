@@ -3,7 +3,6 @@
 #include <ATen/cpu/vec/vec.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/tables.h"
@@ -98,48 +97,6 @@ void winograd_output(const float* products, int64_t stride, const float* bias, i
   }
 }
 
-#ifdef __AVX512BF16__
-/// Two vectors wide, as a panel is.
-template <int64_t Rows>
-void multiply_pair_rows(const bfloat16_bits* weight, int64_t in, const bfloat16_bits* x, float* out,
-                        int64_t out_stride) {
-  __m512 sums[Rows][2];
-  for (auto& row : sums) row[0] = row[1] = _mm512_setzero_ps();
-  for (int64_t i = 0; i < in; i += 2) {
-    const auto left = reinterpret_cast<__m512bh>(_mm512_loadu_si512(weight + i * kPanel));
-    const auto right = reinterpret_cast<__m512bh>(_mm512_loadu_si512(weight + i * kPanel + kPanel));
-    for (int64_t r = 0; r < Rows; ++r) {
-      int32_t pair;
-      std::memcpy(&pair, x + r * in + i, sizeof(pair));
-      const auto factor = reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
-      sums[r][0] = _mm512_dpbf16_ps(sums[r][0], left, factor);
-      sums[r][1] = _mm512_dpbf16_ps(sums[r][1], right, factor);
-    }
-  }
-  for (int64_t r = 0; r < Rows; ++r) {
-    _mm512_storeu_ps(out + r * out_stride, sums[r][0]);
-    _mm512_storeu_ps(out + r * out_stride + kLanes, sums[r][1]);
-  }
-}
-
-void multiply_pairs(const bfloat16_bits* weight, int64_t in, int64_t panels, const bfloat16_bits* x, int64_t rows,
-                    float* out) {
-  const int64_t stride = panels * kPanel;
-  for (int64_t panel = 0; panel < panels; ++panel) {
-    int64_t r = 0;
-    const auto block = [&]<int64_t Rows>() {
-      for (; r + Rows <= rows; r += Rows) {
-        multiply_pair_rows<Rows>(weight + panel * in * kPanel, in, x + r * in, out + r * stride + panel * kPanel,
-                                 stride);
-      }
-    };
-    block.template operator()<12>();
-    block.template operator()<4>();
-    block.template operator()<1>();
-  }
-}
-#endif
-
 }  // namespace
 
 void fill_winograd(Kernels& table) {
@@ -147,7 +104,6 @@ void fill_winograd(Kernels& table) {
   table.winograd_output = winograd_output;
 #ifdef __AVX512BF16__
   table.winograd_input_half = winograd_input<bfloat16_bits>;
-  table.multiply_pairs = multiply_pairs;
 #endif
 }
 
