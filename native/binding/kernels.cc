@@ -40,7 +40,13 @@ Napi::Value time_slot_attention(const Napi::CallbackInfo& call) {
         const int64_t side = config.image_tokens_per_side();
         const Tensor image = at::randn({batch, side * side, config.dim}).set_requires_grad(backward),
                      audio = at::randn({batch, config.audio_tokens(), config.dim}).set_requires_grad(backward);
+        const auto without_gradients = [&] {
+          for (const model::Parameter& parameter : localizer.parameters().all()) {
+            parameter.value.mutable_grad() = Tensor();
+          }
+        };
         const auto once = [&] {
+          without_gradients();
           if (!backward) {
             const at::NoGradGuard no_grad;
             const model::Autocast autocast(bfloat16 && !fused);
@@ -64,9 +70,7 @@ Napi::Value time_slot_attention(const Napi::CallbackInfo& call) {
         };
         const Tensor measured = at::empty({times}, at::kFloat);
         for (int64_t i = 0; i < times; ++i) measured[i] = milliseconds(once);
-        for (const model::Parameter& parameter : localizer.parameters().all()) {
-          parameter.value.mutable_grad() = Tensor();
-        }
+        without_gradients();
         return measured;
       },
       [](Napi::Env env, Tensor& measured) { return tensor_to_javascript(env, measured); });

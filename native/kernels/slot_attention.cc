@@ -45,20 +45,20 @@ struct Trace {
   Tensor tokens;                                       // [B, N, D]
   Tensor slots, normed, inverse, affine;               // compact: before the iteration, and their layer norm
   Tensor queries, on_tokens;                           // compact: q and W_kᵀ q
-  Tensor hidden_new;                                   // compact: the hidden state's part of the new gate
+  Tensor hidden_gates;                                 // compact: the hidden state's part of the gates, [rows, 3 D]
   Tensor attention, shares, totals;                    // [L, B, S, N], [L, B, S, N], [L, B·S]
   Tensor gathered, updates, gates;                     // [L·B·S, D], [L·B·S, D], [L·B·S, 3 D]
   Tensor mlp_normed, mlp_inverse, mlp_affine, hidden;  // [L·B·S, …]
 
   variable_list list() const {
-    return {tokens, slots,  normed,   inverse, affine, queries,    on_tokens,   hidden_new, attention,
-            shares, totals, gathered, updates, gates,  mlp_normed, mlp_inverse, mlp_affine, hidden};
+    return {tokens, slots,  normed,   inverse, affine, queries,    on_tokens,   hidden_gates, attention,
+            shares, totals, gathered, updates, gates,  mlp_normed, mlp_inverse, mlp_affine,   hidden};
   }
   static Trace from(const variable_list& list, size_t at) {
     Trace trace;
     for (Tensor* tensor :
          {&trace.tokens, &trace.slots, &trace.normed, &trace.inverse, &trace.affine, &trace.queries, &trace.on_tokens,
-          &trace.hidden_new, &trace.attention, &trace.shares, &trace.totals, &trace.gathered, &trace.updates,
+          &trace.hidden_gates, &trace.attention, &trace.shares, &trace.totals, &trace.gathered, &trace.updates,
           &trace.gates, &trace.mlp_normed, &trace.mlp_inverse, &trace.mlp_affine, &trace.hidden}) {
       *tensor = list[at++];
     }
@@ -113,7 +113,7 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
                 .affine = buffer({total, dim}),
                 .queries = buffer({total, dim}),
                 .on_tokens = buffer({total, dim}),
-                .hidden_new = buffer({total, dim}),
+                .hidden_gates = buffer({total, 3 * dim}),
                 .attention = buffer({iterations, batch, count, tokens}),
                 .shares = buffer({iterations, batch, count, tokens}),
                 .totals = buffer({iterations * each, 1}),
@@ -129,7 +129,7 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
         state_gates(w.state().t(), w.state_bias(), bfloat16), first(w.first().t(), w.first_bias(), bfloat16),
         second(w.second().t(), w.second_bias(), bfloat16);
     const Tensor logits = buffer({each, tokens}), updated = buffer({each, dim}), result = buffer({each, dim}),
-                 of_input = buffer({each, 3 * dim}), of_state = buffer({each, 3 * dim});
+                 gate_inputs = buffer({each, 3 * dim});
 
     rows.of(trace.slots, 0).copy_(initial);
     for (int64_t t = 0; t < iterations; ++t) {
@@ -140,12 +140,11 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
         run.affine(normed, w.slot_norm().const_data_ptr<float>(), w.slot_norm_bias().const_data_ptr<float>(), dim,
                    at_row(trace.affine, row));
       });
-      const Tensor q = rows.of(trace.queries, t), hidden_gates = of_state.narrow(0, 0, rows.count(t));
-      query(rows.of(trace.affine, t), q);                  // Eq. 2
-      key(q, rows.of(trace.on_tokens, t));                 // W_kᵀ q
-      const Tensor offsets = at::mv(q, w.key_bias());      // q·b_k
-      state_gates(rows.of(trace.slots, t), hidden_gates);  // [rows, 3 D]
-      rows.of(trace.hidden_new, t).copy_(hidden_gates.narrow(1, 2 * dim, dim));
+      const Tensor q = rows.of(trace.queries, t);
+      query(rows.of(trace.affine, t), q);              // Eq. 2
+      key(q, rows.of(trace.on_tokens, t));             // W_kᵀ q
+      const Tensor offsets = at::mv(q, w.key_bias());  // q·b_k
+      state_gates(rows.of(trace.slots, t), rows.of(trace.hidden_gates, t));
 
       const Tensor attention = trace.attention[t].view({each, tokens}), shares = trace.shares[t].view({each, tokens});
       const Tensor gathered = trace.gathered.narrow(0, t * each, each), gates = trace.gates.narrow(0, t * each, each);
@@ -160,10 +159,10 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
       });
       const Tensor updates = trace.updates.narrow(0, t * each, each);
       value(gathered, updates);
-      input_gates(updates, of_input);
+      input_gates(updates, gate_inputs);
       over(each, [&](int64_t i) {
         const int64_t row = rows.row(t, i), at = t * each + i;
-        run.gru(at_row(of_input, i), at_row(hidden_gates, row - rows.first(t)), at_row(trace.slots, row), dim,
+        run.gru(at_row(gate_inputs, i), at_row(trace.hidden_gates, row), at_row(trace.slots, row), dim,
                 at_row(updated, i), at_row(gates, i));  // Eq. 5
         float* normed = at_row(trace.mlp_normed, at);
         *at_row(trace.mlp_inverse, at) = run.standardize(at_row(updated, i), dim, normed);
@@ -204,6 +203,13 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
     const auto compacted = [&](const Tensor& full, int64_t t) {
       return t == 0 ? full.view({batch, count, full.size(1)}).sum(0) : full;
     };
+    /// Where the gradients for every sample are written: in place, except in the first iteration.
+    const auto place = [&](const Tensor& compact, int64_t t) {
+      return t == 0 ? buffer({each, compact.size(1)}) : rows.of(compact, t);
+    };
+    const auto placed = [&](const Tensor& full, const Tensor& compact, int64_t t) {
+      if (t == 0) rows.of(compact, 0).copy_(compacted(full, 0));
+    };
 
     const Factor query(w.query(), {}, bfloat16), key(w.key().t(), {}, bfloat16), value(w.value(), {}, bfloat16),
         input_gates(w.input(), {}, bfloat16), state_gates(w.state(), {}, bfloat16), first(w.first(), {}, bfloat16),
@@ -222,20 +228,23 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
     const Tensor of_attention = gradients[2].contiguous();
     for (int64_t t = iterations - 1; t >= 0; --t) {
       const bool last = t + 1 == iterations;
-      of_second.narrow(0, t * each, each).copy_(of_slots);
       const Tensor of_inner = of_first.narrow(0, t * each, each);
       second(of_slots, of_inner);
-      of_inner.masked_fill_(trace.hidden.narrow(0, t * each, each) <= 0, 0);
+      over(each, [&](int64_t i) {
+        const int64_t at = t * each + i;
+        run.mask(at_row(trace.hidden, at), trace.hidden.size(1), at_row(of_inner, i));
+      });
       const Tensor mlp = of_mlp_affine.narrow(0, t * each, each);
       first(of_inner, mlp);
 
-      const Tensor gate_inputs = of_input.narrow(0, t * each, each), hidden_gates = buffer({each, 3 * dim}),
+      const Tensor gate_inputs = of_input.narrow(0, t * each, each), hidden_gates = place(of_state, t),
                    before = buffer({each, dim});
       over(each, [&](int64_t i) {
         const int64_t at = t * each + i, row = rows.row(t, i);
+        std::copy_n(at_row(of_slots, i), dim, at_row(of_second, at));
         run.standardize_gradient(at_row(mlp, i), w.mlp_norm().const_data_ptr<float>(), at_row(trace.mlp_normed, at),
                                  *at_row(trace.mlp_inverse, at), dim, at_row(of_slots, i));
-        run.gru_gradient(at_row(of_slots, i), at_row(trace.gates, at), at_row(trace.hidden_new, row),
+        run.gru_gradient(at_row(of_slots, i), at_row(trace.gates, at), at_row(trace.hidden_gates, row) + 2 * dim,
                          at_row(trace.slots, row), dim, at_row(gate_inputs, i), at_row(hidden_gates, i),
                          at_row(before, i));
       });
@@ -243,7 +252,7 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
       input_gates(gate_inputs, updates);
       const Tensor gathered = buffer({each, dim});
       value(updates, gathered);
-      const Tensor on_tokens = buffer({each, dim}), offsets = buffer({each, 1});
+      const Tensor on_tokens = place(of_on_tokens, t), offsets = place(of_offsets, t);
       over(batch, [&](int64_t sample) {
         const int64_t row = sample * count, at = t * each + row;
         const float* x = trace.tokens.const_data_ptr<float>() + sample * tokens * dim;
@@ -266,9 +275,9 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
         std::copy_n(at_row(gathered, row), count * dim, of_vectors);
         std::copy_n(at_row(trace.on_tokens, rows.row(t, row)), count * dim, of_vectors + count * dim);
       });
-      rows.of(of_on_tokens, t).copy_(compacted(on_tokens, t));
-      rows.of(of_offsets, t).copy_(compacted(offsets, t));
-      rows.of(of_state, t).copy_(compacted(hidden_gates, t));
+      placed(on_tokens, of_on_tokens, t);
+      placed(offsets, of_offsets, t);
+      placed(hidden_gates, of_state, t);
       const Tensor of_query = rows.of(of_queries, t);
       key(rows.of(of_on_tokens, t), of_query);
       of_query.addr_(rows.of(of_offsets, t).squeeze(1), w.key_bias());

@@ -83,6 +83,9 @@ struct Kernels {
   void (*standardize_gradient)(const float* gradient, const float* weight, const float* normed, float inverse,
                                int64_t dim, float* out);
 
+  /// 0 into `gradient` wherever ReLU's result `y` is 0.
+  void (*mask)(const float* y, int64_t count, float* gradient);
+
   /// out = x · weight + bias.
   void (*affine)(const float* x, const float* weight, const float* bias, int64_t dim, float* out);
 

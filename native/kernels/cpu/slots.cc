@@ -64,6 +64,10 @@ float standardize(const float* x, int64_t dim, float* out) {
   return scale;
 }
 
+void mask(const float* y, int64_t count, float* gradient) {
+  for (int64_t i = 0; i < count; ++i) gradient[i] = y[i] > 0 ? gradient[i] : 0;
+}
+
 void affine(const float* x, const float* weight, const float* bias, int64_t dim, float* out) {
   for (int64_t i = 0; i < dim; i += kLanes) {
     const int64_t count = std::min(kLanes, dim - i);
@@ -245,6 +249,7 @@ void fill_slots(Kernels& table) {
   table.attention = attention;
   table.attention_gradient = attention_gradient;
   table.standardize = standardize;
+  table.mask = mask;
   table.affine = affine;
   table.standardize_gradient = standardize_gradient;
   table.gather = gather;
