@@ -131,7 +131,9 @@ JointAttention JointSlotAttention::fused(const Parameters& parameters, const Ten
   // q·k of the other modality's queries, without the keys.
   const auto across = [&](const Tensor& queries, const std::string& modality, const Tensor& tokens) {
     const std::string key = "slot_attn." + modality + "_to_k";
-    const Tensor products = at::matmul(at::matmul(queries, parameters[key + ".weight"]), tokens.transpose(1, 2));
+    const auto number = [&](const Tensor& factor) { return bfloat16 ? factor.to(at::kBFloat16) : factor; };
+    const Tensor on_tokens = at::matmul(number(queries), number(parameters[key + ".weight"]));
+    const Tensor products = at::matmul(on_tokens, number(tokens).transpose(1, 2)).to(at::kFloat);
     const Tensor offsets = at::matmul(queries, parameters[key + ".bias"]).unsqueeze(2);
     return normalised((products + offsets) / std::sqrt(static_cast<double>(config_.dim)));
   };

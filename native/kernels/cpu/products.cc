@@ -90,9 +90,7 @@ void pack_block(const float* weight, int64_t in_stride, int64_t out_stride, int6
     for (int64_t i = 0; i < count; ++i) std::copy_n(weight + i * in_stride, kPanel, out + i * kPanel);
     return;
   }
-  for (int64_t o = 0; o < kPanel; ++o) {
-    for (int64_t i = 0; i < count; ++i) out[i * kPanel + o] = weight[o * out_stride + i * in_stride];
-  }
+  at::vec::transpose_mxn(weight, out_stride, out, kPanel, static_cast<int>(kPanel), static_cast<int>(count));
 }
 
 void pack(const float* weight, int64_t in_stride, int64_t out_stride, int64_t in, int64_t begin, int64_t end,
