@@ -141,6 +141,14 @@ const augmentSchema = z.strictObject({
 const trainSchema = z.strictObject({
   epochs: count(1, 100_000).default(100),
   batchSize: count(2, 65_536).default(256),
+  /**
+   * Samples that go through the model at a time, for batches that do not fit into memory; 0 all of them. Losses are
+   * those of the whole batch. Batch norm takes its statistics from each part, so a step is that of the undivided batch
+   * only where `batchNorm` is "frozen".
+   */
+  microBatchSize: count(0, 65_536).default(0),
+  /** Statistics of batch norm: of each batch, or the running ones, which then stay as they are. */
+  batchNorm: z.enum(["batch", "frozen"]).default("batch"),
   learningRate: z.number().positive().max(10).default(5e-5),
   schedule: scheduleSchema.prefault({ type: "constant" }),
   weightDecay: z.number().min(0).max(10).default(0.01),

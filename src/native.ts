@@ -61,6 +61,9 @@ export interface StepOptions {
   readonly clip: number;
   readonly bfloat16: boolean;
   readonly masking: boolean;
+  /** 0: the whole batch. */
+  readonly microBatchSize: number;
+  readonly frozenStatistics: boolean;
   readonly plain: boolean;
   readonly gradients: boolean;
   readonly update: boolean;

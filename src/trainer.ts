@@ -101,6 +101,8 @@ export class Trainer {
       clip: config.clip,
       bfloat16: config.precision === "bfloat16",
       masking: options.masking ?? true,
+      microBatchSize: config.microBatchSize,
+      frozenStatistics: config.batchNorm === "frozen",
       plain: options.plain ?? false,
       gradients: options.gradients ?? false,
       update: options.update ?? true,

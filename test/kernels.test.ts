@@ -1,11 +1,13 @@
 /** The fused kernels of a training step against LibTorch's own operators, from the losses to every gradient. */
 import { describe, expect, it } from "vitest";
 import { Model, type ModelOptions, Trainer, type TrainOptions } from "../src/index.js";
+import { pair } from "./support/noise.js";
 import { tiny } from "./support/tiny.js";
 
 const configurations: [string, ModelOptions][] = [
   ["the smallest model", tiny],
   ["widths that fill no register", { ...tiny, imageWidth: 6, audioWidth: 10, dim: 50, mlpHidden: 70 }],
+  ["slots by the panel", { ...tiny, dim: 64, mlpHidden: 96 }],
   ["wide stages", { ...tiny, imageWidth: 40, audioWidth: 70 }],
   ["odd pictures", { ...tiny, imageSize: 45, imageStages: 3, imageStride: 16 }],
   ["several target and off-target slots", { ...tiny, targetSlots: 3, offTargetSlots: 2 }],
@@ -24,27 +26,6 @@ const everyLoss: TrainOptions = {
     pooled: { weight: 1, temperature: 1 },
   },
 };
-
-/** Noise: where neighbours are equal, rounding decides which of them is the maximum. */
-function noise(shape: readonly number[], seed: number): Float32Array {
-  let state = seed;
-  const draw = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32 - 0.5;
-  };
-  return Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => 2 * (draw() + draw()));
-}
-
-function pair(model: Model, seed: number) {
-  const { imageSize, audio } = model.config;
-  const image = [3, imageSize, imageSize];
-  const frames = Math.floor((audio.seconds * audio.sampleRate) / audio.hop) + 1;
-  const sound = [1, audio.window / 2 + 1, frames];
-  return {
-    image: { tensor: noise(image, seed), shape: image },
-    audio: { spectrogram: noise(sound, seed + 1000), shape: sound },
-  };
-}
 
 interface Step {
   readonly losses: Readonly<Record<string, number>>;

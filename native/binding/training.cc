@@ -25,6 +25,8 @@ training::StepOptions step_options(const Napi::Object& object) {
   options.clip = number(object, "clip");
   options.bfloat16 = boolean(object, "bfloat16");
   options.masking = boolean(object, "masking");
+  options.micro_batch = integer(object, "microBatchSize");
+  options.frozen_statistics = boolean(object, "frozenStatistics");
   options.plain = boolean(object, "plain");
   options.keep_gradients = boolean(object, "gradients");
   options.update = boolean(object, "update");

@@ -26,6 +26,13 @@ Localizer::Localizer(const ModelConfig& config, std::optional<uint64_t> seed, at
   audio_decoder_.initialize(initializer);
 }
 
+std::vector<Tensor*> Outputs::tensors() {
+  JointAttention& own = attention;
+  return {&image_features,     &audio_features,     &own.image_slots,      &own.audio_slots,     &own.image_queries,
+          &own.audio_queries,  &own.image_keys,     &own.audio_keys,       &own.image_on_image,  &own.audio_on_image,
+          &own.audio_on_audio, &own.image_on_audio, &image_reconstruction, &audio_reconstruction};
+}
+
 void check_shapes(const ModelConfig& config, const Tensor& images, const Tensor& spectrograms) {
   const int64_t size = config.image_size;
   const bool image_ok = images.dim() == 4 && images.size(1) == 3 && images.size(2) == size && images.size(3) == size;
@@ -63,7 +70,9 @@ Tensor Localizer::objectness(const Tensor& images) const {
 Outputs Localizer::train(const Tensor& images, const Tensor& spectrograms, const ForwardOptions& options,
                          at::Generator generator) const {
   check_shapes(config_, images, spectrograms);
-  const Pass pass = options.plain ? Pass::kPlainTraining : Pass::kTraining;
+  const Pass pass = options.frozen_statistics ? Pass::kEvaluation
+                    : options.plain           ? Pass::kPlainTraining
+                                              : Pass::kTraining;
   Outputs outputs;
   {
     const Autocast autocast(options.bfloat16);

@@ -12,6 +12,9 @@ struct Outputs {
   Tensor image_features, audio_features;              // [B, N, D], before masking
   JointAttention attention;                           // empty tensors where it was not asked for
   Tensor image_reconstruction, audio_reconstruction;  // [B, N, D], training only
+
+  /// Every tensor above, undefined ones too.
+  std::vector<Tensor*> tensors();
 };
 
 /// What a training forward computes; parts that no loss needs are left out.
@@ -20,8 +23,9 @@ struct ForwardOptions {
   bool reconstruction = true;
   bool keys = false;  // those of the attention too
   bool masking = true;
-  bool bfloat16 = false;  // encoders and decoders in bfloat16 autocast; slot attention stays float32
-  bool plain = false;     // LibTorch's own operators in place of the fused kernels
+  bool bfloat16 = false;           // encoders and decoders in bfloat16 autocast; slot attention stays float32
+  bool plain = false;              // LibTorch's own operators in place of the fused kernels
+  bool frozen_statistics = false;  // batch norm by the running statistics, which stay as they are
 };
 
 /// @throws Error ERR_SHAPE when pictures and spectrograms are not a batch for this configuration.
@@ -45,7 +49,7 @@ class Localizer {
   /// ImageNet weights it is high where there is any object.
   Tensor objectness(const Tensor& images) const;
 
-  /// Training forward with gradients, batch statistics and masking drawn from `generator`.
+  /// Training forward with gradients, and masking drawn from `generator`.
   Outputs train(const Tensor& images, const Tensor& spectrograms, const ForwardOptions& options,
                 at::Generator generator) const;
 

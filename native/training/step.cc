@@ -32,14 +32,16 @@ class Restorer {
     }
   }
   ~Restorer() {
-    if (taken_) return;
-    const at::NoGradGuard no_grad;
-    for (auto& [value, before] : kept_) value.copy_(before);
-    generator_.set_state(state_);
+    if (!taken_) restore();
   }
   Restorer(const Restorer&) = delete;
   Restorer& operator=(const Restorer&) = delete;
 
+  void restore() {
+    const at::NoGradGuard no_grad;
+    for (auto& [value, before] : kept_) value.copy_(before);
+    generator_.set_state(state_);
+  }
   void keep_changes() { taken_ = true; }
 
  private:
@@ -48,6 +50,26 @@ class Restorer {
   std::vector<std::pair<Tensor, Tensor>> kept_;
   bool taken_ = false;
 };
+
+/// Calls `work(first, count)` for each part of a batch.
+template <class Work>
+void over_parts(int64_t batch, int64_t part, const Work& work) {
+  for (int64_t first = 0; first < batch; first += part) work(first, std::min(part, batch - first));
+}
+
+/// The parts' outputs joined, as leaves that take gradients.
+model::Outputs joined(std::vector<model::Outputs>& parts) {
+  model::Outputs whole;
+  const std::vector<Tensor*> to = whole.tensors();
+  for (size_t i = 0; i < to.size(); ++i) {
+    std::vector<Tensor> pieces;
+    for (model::Outputs& part : parts) {
+      if (part.tensors()[i]->defined()) pieces.push_back(*part.tensors()[i]);
+    }
+    if (!pieces.empty()) *to[i] = at::cat(pieces).requires_grad_();
+  }
+  return whole;
+}
 
 }  // namespace
 
@@ -62,7 +84,8 @@ StepResult TrainingState::step(const Tensor& images, const Tensor& spectrograms,
                                 .reconstruction = false,
                                 .masking = options.masking,
                                 .bfloat16 = options.bfloat16,
-                                .plain = options.plain};
+                                .plain = options.plain,
+                                .frozen_statistics = options.frozen_statistics};
   for (const WeightedLoss& loss : options.losses) {
     const losses::LossNeeds& needs = losses::find_loss(loss.name).needs;
     forward.attention |= needs.attention;
@@ -70,7 +93,22 @@ StepResult TrainingState::step(const Tensor& images, const Tensor& spectrograms,
     forward.keys |= needs.keys;
   }
   Restorer restorer(parameters, generator_);
-  const model::Outputs outputs = localizer_->train(images, spectrograms, forward, generator_);
+  const int64_t batch = images.size(0);
+  const bool in_parts = options.micro_batch > 0 && options.micro_batch < batch;
+  const auto pass = [&](int64_t first, int64_t count) {
+    return localizer_->train(images.narrow(0, first, count), spectrograms.narrow(0, first, count), forward, generator_);
+  };
+  model::Outputs outputs;
+  if (in_parts) {
+    // Once without gradients, for what the losses compare across the batch; statistics and masks are drawn again below.
+    const at::NoGradGuard no_grad;
+    std::vector<model::Outputs> parts;
+    over_parts(batch, options.micro_batch, [&](int64_t first, int64_t count) { parts.push_back(pass(first, count)); });
+    outputs = joined(parts);
+    restorer.restore();
+  } else {
+    outputs = pass(0, batch);
+  }
   const model::JointAttention& attention = outputs.attention;
 
   StepResult result;
@@ -85,12 +123,18 @@ StepResult TrainingState::step(const Tensor& images, const Tensor& spectrograms,
   }
 
   Tensor total = at::zeros({}, at::kFloat);
+  std::vector<Tensor> values;
   for (const WeightedLoss& loss : options.losses) {
-    const Tensor value = losses::find_loss(loss.name).compute({outputs, config, loss.temperature, excluded});
-    total = total + value * loss.weight;
-    result.losses[loss.name] = value.item<double>();
+    values.push_back(
+        losses::find_loss(loss.name).compute({outputs, config, loss.temperature, excluded}).to(at::kFloat));
+    total = total + values.back() * loss.weight;
   }
-  result.losses["total"] = total.item<double>();
+  values.push_back(total);
+  const Tensor read = at::stack(values).detach().to(at::kCPU, at::kDouble);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const std::string name = i < options.losses.size() ? options.losses[i].name : "total";
+    result.losses[name] = read.const_data_ptr<double>()[i];
+  }
   if (!std::isfinite(result.losses["total"])) {
     throw Error("ERR_INTERNAL",
                 "The loss is not finite, and the step was not taken. Lower the learning rate, set clip, or look for "
@@ -99,6 +143,19 @@ StepResult TrainingState::step(const Tensor& images, const Tensor& spectrograms,
 
   for (const model::Parameter& parameter : parameters.all()) parameter.value.mutable_grad() = Tensor();
   if (total.requires_grad()) torch::autograd::backward({total}, {});
+  if (in_parts) {
+    over_parts(batch, options.micro_batch, [&](int64_t first, int64_t count) {
+      model::Outputs part = pass(first, count);
+      const std::vector<Tensor*> whole = outputs.tensors(), own = part.tensors();
+      std::vector<Tensor> roots, gradients;
+      for (size_t i = 0; i < own.size(); ++i) {
+        if (!own[i]->defined() || !own[i]->requires_grad() || !whole[i]->grad().defined()) continue;
+        roots.push_back(*own[i]);
+        gradients.push_back(whole[i]->grad().narrow(0, first, count));
+      }
+      if (!roots.empty()) torch::autograd::backward(roots, gradients);
+    });
+  }
 
   Tensor squared = at::zeros({}, at::kDouble);
   for (const model::Parameter& parameter : parameters.all()) {

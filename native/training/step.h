@@ -1,4 +1,5 @@
-// One training step: forward, losses, false negatives, backward, clipping, AdamW.
+// One training step: forward, losses, false negatives, backward, clipping, AdamW. A batch too large for memory goes
+// through the model in parts; its losses are still those of the whole batch.
 #pragma once
 
 #include "model/localizer.h"
@@ -19,7 +20,9 @@ struct StepOptions {
   double clip = 0;                   // greatest L2 norm of the whole gradient; 0: no clipping
   bool bfloat16 = false;
   bool masking = true;
-  bool plain = false;  // LibTorch's own operators in place of the fused kernels, to compare with
+  int64_t micro_batch = 0;         // samples of a forward and backward pass at a time; 0: the whole batch
+  bool frozen_statistics = false;  // batch norm by the running statistics, which stay as they are
+  bool plain = false;              // LibTorch's own operators in place of the fused kernels, to compare with
   bool keep_gradients = false;
   bool update = true;  // false: losses and gradients only, no optimizer step
 };
