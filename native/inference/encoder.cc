@@ -11,10 +11,10 @@ namespace {
 /// Weight and bias of a convolution with the batch norm behind it.
 std::pair<Tensor, Tensor> folded(const model::Parameters& parameters, const std::string& convolution,
                                  const std::string& norm) {
-  const auto of = [&](const std::string& name) { return parameters[name].detach().to(at::kDouble); };
-  const Tensor scale = of(norm + ".weight") / at::sqrt(of(norm + ".running_var") + model::kBatchNormEpsilon);
-  const Tensor weight = of(convolution + ".weight") * scale.view({-1, 1, 1, 1});
-  return {weight.to(at::kFloat), (of(norm + ".bias") - of(norm + ".running_mean") * scale).to(at::kFloat)};
+  const auto of = [&](const char* name) { return parameters[norm + name].detach().to(at::kDouble); };
+  const Tensor scale = of(".weight") / at::sqrt(of(".running_var") + model::kBatchNormEpsilon);
+  const Tensor weight = parameters[convolution + ".weight"].detach() * scale.to(at::kFloat).view({-1, 1, 1, 1});
+  return {weight, (of(".bias") - of(".running_mean") * scale).to(at::kFloat)};
 }
 
 }  // namespace

@@ -32,24 +32,28 @@ Winograd::Winograd(const Tensor& weight, const Tensor& bias, at::ScalarType type
       in_(weight.size(1)),
       out_(weight.size(0)),
       half_(type == at::kBFloat16 && weight.size(1) >= kFewestForHalf) {
-  const double a = kernels::kWinogradA, b = kernels::kWinogradB, of_a = 2 * a * a * (a * a - b * b),
-               of_b = 2 * b * b * (b * b - a * a);
-  const Tensor g = at::tensor({1 / (a * a * b * b), 0., 0.,        //
-                               1 / of_a, a / of_a, a * a / of_a,   //
-                               1 / of_a, -a / of_a, a * a / of_a,  //
-                               1 / of_b, b / of_b, b * b / of_b,   //
-                               1 / of_b, -b / of_b, b * b / of_b,  //
-                               0., 0., 1.},
-                              at::kDouble)
-                       .view({6, 3});
-  const Tensor both = at::matmul(at::matmul(g, weight.to(at::kDouble)), g.t());  // G w Gᵀ: [out, in, 6, 6]
-  if (half_) {
-    const Tensor pairs = both.view({out_ / kPanel, kPanel, in_ / 2, 2, kWinogradProducts});
-    weight_ = pairs.permute({4, 0, 2, 1, 3}).to(at::kBFloat16).contiguous();
-  } else {
-    const Tensor panels = both.view({out_ / kPanel, kPanel, in_, kWinogradProducts});
-    weight_ = panels.permute({3, 0, 2, 1}).to(at::kFloat).contiguous();
-  }
+  const kernels::Kernels& run = kernels::kernels();
+  const Tensor from = weight.contiguous();
+  const int64_t panels = out_ / kPanel, each = in_ * kPanel;
+  const auto numbers = [&](at::IntArrayRef sizes, at::ScalarType number) {
+    return at::empty(sizes, from.options().dtype(number));
+  };
+  weight_ = numbers({kWinogradProducts, panels, each}, half_ ? at::kBFloat16 : at::kFloat);
+  at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) {
+    const Tensor whole = half_ ? numbers({kWinogradProducts, each}, at::kFloat) : Tensor();
+    for (int64_t panel = begin; panel < end; ++panel) {
+      const float* of_panel = from.const_data_ptr<float>() + panel * kPanel * in_ * 9;
+      if (!half_) {
+        run.winograd_weight(of_panel, in_, weight_.mutable_data_ptr<float>() + panel * each, panels * each);
+        continue;
+      }
+      run.winograd_weight(of_panel, in_, whole.mutable_data_ptr<float>(), each);
+      for (int64_t f = 0; f < kWinogradProducts; ++f) {
+        run.pack_pairs(whole.const_data_ptr<float>() + f * each, /*in_stride=*/kPanel, /*out_stride=*/1, in_, 0, 1,
+                       static_cast<kernels::bfloat16_bits*>(weight_.mutable_data_ptr()) + (f * panels + panel) * each);
+      }
+    }
+  });
 }
 
 void Winograd::multiply(int64_t index, const void* x, int64_t rows, float* out) const {

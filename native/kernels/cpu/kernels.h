@@ -122,6 +122,9 @@ struct Kernels {
   void (*max_pool_bfloat16)(const bfloat16_bits* in, int64_t height, int64_t width, int64_t channels,
                             bfloat16_bits* out, int64_t begin, int64_t end);
 
+  /// G g Gᵀ of a panel of outputs of a 3 × 3 weight [outputs][in][9]: product f of input i and output o goes to
+  /// out[f · stride + i · 32 + o].
+  void (*winograd_weight)(const float* weight, int64_t in, float* out, int64_t stride);
   /// Of the tile whose results begin at (row, column) of a channels-last picture: Bᵀ d B of its inputs d, padding of 1
   /// around the picture. Element f of channel c goes to out[f · stride + c]; channels are a multiple of kPanel.
   void (*winograd_input)(const float* x, int64_t height, int64_t width, int64_t channels, int64_t row, int64_t column,

@@ -17,6 +17,44 @@ constexpr int64_t kLanes = Vec::size();
 
 constexpr float kA = kWinogradA, kA2 = kA * kA, kB = kWinogradB, kB2 = kB * kB;
 
+/// G w of one column or row of a panel's weights.
+void weight_line(const float (&w)[3][kPanel], float (&out)[kWinogradInput][kPanel]) {
+  constexpr float of_a = 2 * kA2 * (kA2 - kB2), of_b = 2 * kB2 * (kB2 - kA2);
+  for (int64_t o = 0; o < kPanel; ++o) {
+    const float even_a = (w[0][o] + kA2 * w[2][o]) / of_a, odd_a = kA * w[1][o] / of_a;
+    const float even_b = (w[0][o] + kB2 * w[2][o]) / of_b, odd_b = kB * w[1][o] / of_b;
+    out[0][o] = w[0][o] / (kA2 * kB2);
+    out[1][o] = even_a + odd_a;
+    out[2][o] = even_a - odd_a;
+    out[3][o] = even_b + odd_b;
+    out[4][o] = even_b - odd_b;
+    out[5][o] = w[2][o];
+  }
+}
+
+void winograd_weight(const float* weight, int64_t in, float* out, int64_t stride) {
+  for (int64_t i = 0; i < in; ++i) {
+    float columns[3][3][kPanel];  // column, row
+    for (int64_t o = 0; o < kPanel; ++o) {
+      const float* w = weight + (o * in + i) * 9;
+      for (int64_t k = 0; k < 9; ++k) columns[k % 3][k / 3][o] = w[k];
+    }
+    float lines[kWinogradInput][3][kPanel];  // row, column
+    for (int64_t j = 0; j < 3; ++j) {
+      float column[kWinogradInput][kPanel];
+      weight_line(columns[j], column);
+      for (int64_t r = 0; r < kWinogradInput; ++r) std::copy_n(column[r], kPanel, lines[r][j]);
+    }
+    for (int64_t r = 0; r < kWinogradInput; ++r) {
+      float row[kWinogradInput][kPanel];
+      weight_line(lines[r], row);
+      for (int64_t j = 0; j < kWinogradInput; ++j) {
+        std::copy_n(row[j], kPanel, out + (r * kWinogradInput + j) * stride + i * kPanel);
+      }
+    }
+  }
+}
+
 /// Bᵀ d of one column or row.
 void input_line(const Vec (&d)[kWinogradInput], Vec* out, int64_t stride) {
   const Vec both(-kA2 - kB2), product(kA2 * kB2);
@@ -100,6 +138,7 @@ void winograd_output(const float* products, int64_t stride, const float* bias, i
 }  // namespace
 
 void fill_winograd(Kernels& table) {
+  table.winograd_weight = winograd_weight;
   table.winograd_input = winograd_input<float>;
   table.winograd_output = winograd_output;
 #ifdef __AVX512BF16__
