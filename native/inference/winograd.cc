@@ -14,9 +14,9 @@ using kernels::kWinogradProducts;
 constexpr int64_t kBytes = 2 << 20;
 constexpr int64_t kFewestTiles = 48;
 
-/// Channels from which bfloat16 products pay. With fewer the time goes into the transforms, and float32 products keep
+/// Channels from which on products are made in bfloat16. With fewer they gain little, and float32 products keep
 /// the layers that all others build on nearly exact.
-constexpr int64_t kFewestForHalf = 128;
+constexpr int64_t kFewestForHalf = 256;
 
 int64_t across(int64_t length) { return (length + kWinogradOutput - 1) / kWinogradOutput; }
 
