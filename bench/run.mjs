@@ -21,35 +21,35 @@ if (!names.includes(name)) {
 }
 const threads = Number(values.threads ?? cpus().length);
 const bench = (await import(`./${name}.mjs`))[name];
-const { title, results } = await bench({
+const measured = await bench({
   ...(values.rounds ? { rounds: Number(values.rounds) } : {}),
   threads,
   progress: (done, total) => process.stderr.isTTY && process.stderr.write(`\rround ${done} of ${total} `),
 });
-const own = (result) =>
-  results.filter((each) => each.work === result.work && each.name.startsWith("soundspot"));
-const memory = results.some(({ peak }) => peak);
-const columns = [
-  "work",
-  "who",
-  "ms",
-  ...(memory ? ["peak MiB"] : []),
-  ...new Set(results.filter((r) => r.name.startsWith("soundspot")).map((r) => `× ${r.name}`)),
-];
-const rows = results.map((result) => [
-  result.work,
-  result.name,
-  result.ms.toFixed(result.ms < 10 ? 2 : 1),
-  ...(memory ? [result.peak?.toFixed(0) ?? ""] : []),
-  ...columns.slice(memory ? 4 : 3).map((column) => {
-    const ours = own(result).find((each) => `× ${each.name}` === column);
-    return ours ? (result.ms / ours.ms).toFixed(2) : "";
-  }),
-]);
+
+/** A row for each competitor, its time as a multiple of each of ours. */
+function compared(results) {
+  const own = (result) =>
+    results.filter((each) => each.work === result.work && each.name.startsWith("soundspot"));
+  const memory = results.some(({ peak }) => peak);
+  const ours = [...new Set(results.filter((r) => r.name.startsWith("soundspot")).map((r) => r.name))];
+  const rows = results.map((result) => [
+    result.work,
+    result.name,
+    result.ms.toFixed(result.ms < 10 ? 2 : 1),
+    ...(memory ? [result.peak?.toFixed(0) ?? ""] : []),
+    ...ours.map((name) => {
+      const each = own(result).find((other) => other.name === name);
+      return each ? (result.ms / each.ms).toFixed(2) : "";
+    }),
+  ]);
+  const columns = ["work", "who", "ms", ...(memory ? ["peak MiB"] : []), ...ours.map((name) => `× ${name}`)];
+  return { columns, rows };
+}
+
+const { title } = measured;
+const { columns, rows } = measured.table ?? compared(measured.results);
 process.stdout.write(`\n${title}; ${cpus()[0].model}, ${threads} threads\n\n${table(columns, rows)}\n`);
 if (values.json) {
-  writeFileSync(
-    values.json,
-    `${JSON.stringify({ title, threads, cpu: cpus()[0].model, results }, null, 2)}\n`,
-  );
+  writeFileSync(values.json, `${JSON.stringify({ threads, cpu: cpus()[0].model, ...measured }, null, 2)}\n`);
 }

@@ -131,12 +131,20 @@ export interface StepEvent {
   readonly learningRate: number;
   readonly result: StepResult;
   readonly samplesPerSecond: number;
+  /** Of this step, its wait for data counted. */
+  readonly milliseconds: number;
+  /** Milliseconds of it in which the step waited for its data. */
+  readonly waited: number;
   readonly warnings: readonly CollapseWarning[];
 }
 
 export interface EpochEvent {
   readonly epoch: number;
   readonly meanLoss: number;
+  /** Seconds of its steps that this process took. */
+  readonly seconds: number;
+  /** Seconds of them in which a step waited for its data. */
+  readonly waited: number;
   readonly evaluation?: Evaluation;
 }
 
@@ -581,6 +589,8 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
   try {
     while (epoch < config.epochs) {
       if (batch === 0) lossSum = 0;
+      let ended = performance.now();
+      const spent = { seconds: 0, waited: 0 };
       for await (const samples of batches(data, trainer, epoch, batch, halt)) {
         throwIfAborted(halt);
         const started = performance.now();
@@ -590,6 +600,9 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
         batch++;
         lossSum += result.losses.total ?? 0;
         unsaved = true;
+        const [waited, taken] = [started - ended, performance.now() - ended];
+        spent.seconds += taken / 1000;
+        spent.waited += waited / 1000;
         const found = monitor.observe(result);
         warnings.push(...found);
         const event: StepEvent = {
@@ -598,7 +611,9 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
           totalSteps,
           learningRate: learningRateAt(config, step - 1, totalSteps),
           result,
-          samplesPerSecond: samples.length / ((performance.now() - started) / 1000),
+          samplesPerSecond: samples.length / (taken / 1000),
+          milliseconds: taken,
+          waited,
           warnings: found,
         };
         log?.add({
@@ -616,6 +631,7 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
         if (config.checkpointSteps > 0 && batch % config.checkpointSteps === 0 && batch < batchCount) {
           await save();
         }
+        ended = performance.now();
       }
       const meanLoss = lossSum / batchCount;
       const done = epoch + 1;
@@ -654,7 +670,7 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
       batch = 0;
       unsaved = true;
       if (checkpoint) await save();
-      onEpoch?.({ epoch: done - 1, meanLoss, ...(evaluated ? { evaluation: evaluated } : {}) });
+      onEpoch?.({ epoch: done - 1, meanLoss, ...spent, ...(evaluated ? { evaluation: evaluated } : {}) });
     }
     return finish();
   } catch (error) {

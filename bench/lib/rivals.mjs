@@ -1,15 +1,16 @@
 // The rivals that are installed: PyTorch in a Python of the user's, onnxruntime-node in a folder of the user's.
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-const worker = fileURLToPath(new URL("../rivals/worker.py", import.meta.url));
+const script = (name) => fileURLToPath(new URL(`../rivals/${name}`, import.meta.url));
+const executable = () => process.env.BENCH_PYTHON ?? "python3";
 
 /** rivals/worker.py in a process of its own, or undefined where there is no Python with torch. */
 export async function python(threads) {
-  const child = spawn(process.env.BENCH_PYTHON ?? "python3", [worker, String(threads)], {
+  const child = spawn(executable(), [script("worker.py"), String(threads)], {
     stdio: ["pipe", "pipe", process.env.BENCH_VERBOSE ? "inherit" : "ignore"],
   });
   child.on("error", () => undefined);
@@ -44,6 +45,13 @@ export async function python(threads) {
       child.stdin.end();
     },
   };
+}
+
+/** Milliseconds of rivals/startup.py, or undefined where there is no Python with torch. */
+export function pythonStartup(weights) {
+  const started = performance.now();
+  const { status } = spawnSync(executable(), [script("startup.py"), weights], { stdio: "ignore" });
+  return status === 0 ? performance.now() - started : undefined;
 }
 
 /** onnxruntime-node, or undefined. */

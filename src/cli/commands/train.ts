@@ -107,15 +107,25 @@ async function run(flags: Flags): Promise<void> {
           process.stderr.write(`warning: ${kind}: ${message}\n`);
         }
       },
-      onEpoch: ({ epoch, meanLoss, evaluation: scores }) => {
+      onEpoch: ({ epoch, meanLoss, seconds, waited, evaluation: scores }) => {
         const { perSample, ...summary } = scores ?? {};
         if (flags.json)
-          say(JSON.stringify({ epoch: epoch + 1, meanLoss, ...(scores ? { evaluation: summary } : {}) }));
+          say(
+            JSON.stringify({
+              epoch: epoch + 1,
+              meanLoss,
+              seconds,
+              waited,
+              ...(scores ? { evaluation: summary } : {}),
+            }),
+          );
         else {
           const figures = scores
             ? `  cIoU@0.5 ${(100 * scores.iqr.ciou).toFixed(1)} %  AUC ${(100 * scores.iqr.auc).toFixed(1)} %`
             : "";
-          say(`epoch ${epoch + 1}: loss ${meanLoss.toFixed(4)}${figures}`);
+          const idle =
+            waited > 0.03 * seconds ? `  ${((100 * waited) / seconds).toFixed(0)} % of it for data` : "";
+          say(`epoch ${epoch + 1}: loss ${meanLoss.toFixed(4)}  ${seconds.toFixed(0)} s${idle}${figures}`);
         }
       },
     });
