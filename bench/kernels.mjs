@@ -1,17 +1,17 @@
-// Joint slot attention by itself: the fused kernels against the plain composition of LibTorch's operators, in this
-// process, and against PyTorch's eager mode.
-import { createRequire } from "node:module";
+// The kernels by themselves. Joint slot attention: fused, against the plain composition of LibTorch's operators in this
+// process and against PyTorch's eager mode. The frozen encoders: with Winograd's filtering, against direct convolutions.
 import { Model } from "../dist/index.js";
+import { addon } from "./lib/addon.mjs";
+import { matrixPeak, peakNote } from "./lib/peak.mjs";
 import { python } from "./lib/rivals.mjs";
 import { inTurns } from "./lib/turns.mjs";
-
-const addon = createRequire(import.meta.url)("node-gyp-build")(new URL("..", import.meta.url).pathname);
 
 export async function kernels({ rounds = 5, threads = 2, progress }) {
   const model = await Model.create();
   const torch = await python(threads);
   const results = [];
-  for (const type of ["float32", "bfloat16"]) {
+  const types = addon.info().bfloat16 ? ["float32", "bfloat16"] : ["float32"];
+  for (const type of types) {
     for (const [batch, backward, times] of [
       [1, false, 20],
       [16, false, 8],
@@ -32,12 +32,34 @@ export async function kernels({ rounds = 5, threads = 2, progress }) {
       if (torch)
         competitors.push(await torch.competitor("PyTorch eager", { kind: "slots", type, batch, backward }));
       const measured = await inTurns(competitors, { rounds, times, onRound: progress });
-      const work = `${type}, batch ${batch}, forward${backward ? " + backward" : ""}`;
+      const work = `slot attention, ${type}, batch ${batch}, forward${backward ? " + backward" : ""}`;
       for (const { name } of competitors) results.push({ work, name, ms: measured.get(name).median });
       await torch?.ask({ drop: "PyTorch eager" });
     }
   }
   torch?.close();
+  for (const type of types) {
+    for (const [batch, times] of [
+      [1, 8],
+      [16, 2],
+    ]) {
+      const competitors = [
+        ["soundspot", true],
+        ["direct convolutions", false],
+      ].map(([name, winograd]) => ({
+        name,
+        run: async (count) => {
+          const options = { batch, times: count, winograd, bfloat16: type === "bfloat16" };
+          return [...(await addon.timeEncoders(model.handle, options)).data];
+        },
+      }));
+      const measured = await inTurns(competitors, { rounds, times, onRound: progress });
+      const work = `encoders, ${type}, batch ${batch}`;
+      for (const { name } of competitors) results.push({ work, name, ms: measured.get(name).median });
+    }
+  }
   model.dispose();
-  return { title: "joint slot attention, ms", results };
+  const notes = [];
+  for (const type of types) notes.push(peakNote(type, await matrixPeak(type)));
+  return { title: "kernels, ms", results, notes };
 }

@@ -4,7 +4,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Model } from "../dist/index.js";
+import { addon } from "./lib/addon.mjs";
 import { pair, shapes } from "./lib/inputs.mjs";
+import { matrixPeak, PAIR_GFLOP, peakNote } from "./lib/peak.mjs";
 import { onnxruntime, python } from "./lib/rivals.mjs";
 import { inTurns, timed } from "./lib/turns.mjs";
 
@@ -16,11 +18,13 @@ export async function localize({ batches = [1, 16], rounds = 5, threads = 2, pro
   const torch = await python(threads);
   const ort = onnxruntime();
   const results = [];
+  const types = addon.info().bfloat16 ? ["float32", "bfloat16"] : ["float32"];
+  const notes = [`a pair is ${PAIR_GFLOP.toFixed(1)} GFLOP by direct convolutions`];
   try {
     for (const batch of batches) {
       const inputs = Array.from({ length: batch }, (_, i) => pair(i + 1));
       const one = batch === 1 ? inputs[0] : inputs;
-      const competitors = ["float32", "bfloat16"].map((precision) => ({
+      const competitors = types.map((precision) => ({
         name: `soundspot ${precision}`,
         run: timed(() => model.localize(one, { precision })),
       }));
@@ -31,7 +35,7 @@ export async function localize({ batches = [1, 16], rounds = 5, threads = 2, pro
           ["compiled", "float32"],
           ["channels-last", "bfloat16"],
           ["compiled", "bfloat16"],
-        ]) {
+        ].filter(([, type]) => types.includes(type))) {
           competitors.push(
             await torch.competitor(`PyTorch ${mode} ${type}`, {
               kind: "localize",
@@ -65,15 +69,17 @@ export async function localize({ batches = [1, 16], rounds = 5, threads = 2, pro
       const times = batch === 1 ? 8 : 2;
       const measured = await inTurns(competitors, { rounds, times, onRound: progress });
       for (const { name } of competitors) {
-        results.push({ work: `batch ${batch}`, name, ms: measured.get(name).median / batch });
+        const ms = measured.get(name).median / batch;
+        results.push({ work: `batch ${batch}`, name, ms, rate: (1000 * PAIR_GFLOP) / ms });
         if (torch && name.startsWith("PyTorch")) await torch.ask({ drop: name });
       }
       await session?.release();
     }
+    for (const type of types) notes.push(peakNote(type, await matrixPeak(type)));
   } finally {
     torch?.close();
     model.dispose();
     rmSync(folder, { recursive: true, force: true });
   }
-  return { title: "localize, ms a pair", unit: "ms", results };
+  return { title: "localize, ms a pair", results, notes };
 }

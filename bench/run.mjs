@@ -31,25 +31,34 @@ const measured = await bench({
 function compared(results) {
   const own = (result) =>
     results.filter((each) => each.work === result.work && each.name.startsWith("soundspot"));
-  const memory = results.some(({ peak }) => peak);
+  const [memory, rates] = [results.some(({ peak }) => peak), results.some(({ rate }) => rate)];
   const ours = [...new Set(results.filter((r) => r.name.startsWith("soundspot")).map((r) => r.name))];
   const rows = results.map((result) => [
     result.work,
     result.name,
     result.ms.toFixed(result.ms < 10 ? 2 : 1),
     ...(memory ? [result.peak?.toFixed(0) ?? ""] : []),
+    ...(rates ? [result.rate?.toFixed(0) ?? ""] : []),
     ...ours.map((name) => {
       const each = own(result).find((other) => other.name === name);
       return each ? (result.ms / each.ms).toFixed(2) : "";
     }),
   ]);
-  const columns = ["work", "who", "ms", ...(memory ? ["peak MiB"] : []), ...ours.map((name) => `× ${name}`)];
+  const columns = [
+    "work",
+    "who",
+    "ms",
+    ...(memory ? ["peak MiB"] : []),
+    ...(rates ? ["GFLOP/s"] : []),
+    ...ours.map((name) => `× ${name}`),
+  ];
   return { columns, rows };
 }
 
 const { title } = measured;
 const { columns, rows } = measured.table ?? compared(measured.results);
 process.stdout.write(`\n${title}; ${cpus()[0].model}, ${threads} threads\n\n${table(columns, rows)}\n`);
+for (const note of measured.notes ?? []) process.stdout.write(`${note}\n`);
 if (values.json) {
   writeFileSync(values.json, `${JSON.stringify({ threads, cpu: cpus()[0].model, ...measured }, null, 2)}\n`);
 }

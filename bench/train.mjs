@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { addon } from "./lib/addon.mjs";
 import { python } from "./lib/rivals.mjs";
 import { inTurns } from "./lib/turns.mjs";
 
@@ -44,8 +45,9 @@ export async function train({ rounds = 3, threads = 2, progress }) {
   await model.save(weights);
   model.dispose();
   const competitors = [];
+  const types = addon.info().bfloat16 ? ["float32", "bfloat16"] : ["float32"];
   try {
-    for (const precision of ["float32", "bfloat16"]) {
+    for (const precision of types) {
       competitors.push(await own(`soundspot ${precision}`, precision, false, weights));
     }
     for (const [mode, type] of [
@@ -53,7 +55,7 @@ export async function train({ rounds = 3, threads = 2, progress }) {
       ["channels-last", "float32"],
       ["channels-last", "bfloat16"],
       ["compiled", "bfloat16"],
-    ]) {
+    ].filter(([, type]) => types.includes(type))) {
       const name = `PyTorch ${mode}${mode === "eager" ? "" : ", fused AdamW,"} ${type}`;
       const entry = await rival(name, mode, type, weights, threads);
       if (entry) competitors.push(entry);

@@ -149,6 +149,13 @@ export interface Native {
     model: ModelHandle,
     options: { batch: number; times: number; fused: boolean; backward: boolean; bfloat16: boolean },
   ): Promise<TensorData>;
+  /** The same of both encoders, with convolutions by Winograd's filtering where they gain, or direct ones only. */
+  timeEncoders(
+    model: ModelHandle,
+    options: { batch: number; times: number; winograd: boolean; bfloat16: boolean },
+  ): Promise<TensorData>;
+  /** The same of a product of two square matrices. */
+  timeProducts(options: { size: number; times: number; bfloat16: boolean }): Promise<TensorData>;
   falseNegatives(imageSlots: TensorData, audioSlots: TensorData, k: number): Promise<TensorData>;
   /** [N, depth] indices into the gallery, nearest first, −1 where fewer were found. */
   nearest(queries: TensorData, gallery: TensorData, depth: number): Promise<TensorData>;

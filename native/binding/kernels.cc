@@ -1,4 +1,4 @@
-// The fused kernels by themselves, for bench/.
+// The kernels by themselves, for bench/: milliseconds of work on tensors drawn at random.
 #include <chrono>
 
 #include "binding/convert.h"
@@ -10,76 +10,125 @@ namespace soundspot::binding {
 
 namespace {
 
+/// Milliseconds of `work`, `times` times.
+Tensor timed(int64_t times, const std::function<void()>& work) {
+  const Tensor measured = at::empty({times}, at::kFloat);
+  for (int64_t i = 0; i < times; ++i) {
+    const auto started = std::chrono::steady_clock::now();
+    work();
+    measured[i] = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - started).count();
+  }
+  return measured;
+}
+
+Napi::Value promised(Napi::Env env, std::function<Tensor()> measure) {
+  return Job<Tensor>::compute(env, {}, std::move(measure),
+                              [](Napi::Env own, Tensor& measured) { return tensor_to_javascript(own, measured); });
+}
+
 std::vector<Tensor> outputs(const model::JointAttention& attention) {
   return {attention.image_slots,    attention.audio_slots,    attention.image_on_image,
           attention.audio_on_image, attention.audio_on_audio, attention.image_on_audio};
 }
 
-double milliseconds(const std::function<void()>& work) {
-  const auto started = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - started).count();
-}
-
 // timeSlotAttention(handle, { batch, times, fused, backward, bfloat16 }) → Promise<milliseconds[times]> of joint slot
-// attention on tokens drawn at random; with `backward` forward and backward of the sum of all outputs
+// attention; with `backward` forward and backward of the sum of all outputs
 Napi::Value time_slot_attention(const Napi::CallbackInfo& call) {
   const auto handle = unwrap<ModelHandle>(call[0]);
   const auto options = call[1].As<Napi::Object>();
   const int64_t batch = integer(options, "batch"), times = integer(options, "times");
   const bool fused = boolean(options, "fused"), backward = boolean(options, "backward"),
              bfloat16 = boolean(options, "bfloat16");
-  return Job<Tensor>::compute(
-      call.Env(), {},
-      [=] {
-        const std::unique_lock lock(handle->mutex);
-        const model::Localizer& localizer = *handle->localizer;
-        const model::ModelConfig& config = localizer.config();
-        const model::JointSlotAttention plain(config);
-        const inference::FrozenSlotAttention frozen(localizer.parameters(), config, bfloat16);
-        const int64_t side = config.image_tokens_per_side();
-        const Tensor image = at::randn({batch, side * side, config.dim}).set_requires_grad(backward),
-                     audio = at::randn({batch, config.audio_tokens(), config.dim}).set_requires_grad(backward);
-        const auto without_gradients = [&] {
-          for (const model::Parameter& parameter : localizer.parameters().all()) {
-            parameter.value.mutable_grad() = Tensor();
-          }
-        };
-        const auto once = [&] {
-          without_gradients();
-          if (!backward) {
-            const at::NoGradGuard no_grad;
-            const model::Autocast autocast(bfloat16 && !fused);
-            if (fused) {
-              frozen.forward(image, audio, 1.0);
-            } else {
-              plain.forward(localizer.parameters(), image, audio, 1.0);
-            }
-            return;
-          }
-          Tensor total = at::zeros({});
-          {
-            const model::Autocast autocast(bfloat16 && !fused);
-            for (const Tensor& output :
-                 outputs(fused ? plain.fused(localizer.parameters(), image, audio, false, bfloat16)
-                               : plain.forward(localizer.parameters(), image, audio, 1.0))) {
-              total = total + output.to(at::kFloat).sum();
-            }
-          }
-          torch::autograd::backward({total}, {});
-        };
-        const Tensor measured = at::empty({times}, at::kFloat);
-        for (int64_t i = 0; i < times; ++i) measured[i] = milliseconds(once);
-        without_gradients();
-        return measured;
-      },
-      [](Napi::Env env, Tensor& measured) { return tensor_to_javascript(env, measured); });
+  return promised(call.Env(), [=] {
+    const std::unique_lock lock(handle->mutex);
+    const model::Localizer& localizer = *handle->localizer;
+    const model::ModelConfig& config = localizer.config();
+    const model::JointSlotAttention plain(config);
+    const inference::FrozenSlotAttention frozen(localizer.parameters(), config, bfloat16);
+    const int64_t side = config.image_tokens_per_side();
+    const Tensor image = at::randn({batch, side * side, config.dim}).set_requires_grad(backward),
+                 audio = at::randn({batch, config.audio_tokens(), config.dim}).set_requires_grad(backward);
+    const auto without_gradients = [&] {
+      for (const model::Parameter& parameter : localizer.parameters().all()) {
+        parameter.value.mutable_grad() = Tensor();
+      }
+    };
+    const Tensor measured = timed(times, [&] {
+      without_gradients();
+      if (!backward) {
+        const at::NoGradGuard no_grad;
+        const model::Autocast autocast(bfloat16 && !fused);
+        if (fused) {
+          frozen.forward(image, audio, 1.0);
+        } else {
+          plain.forward(localizer.parameters(), image, audio, 1.0);
+        }
+        return;
+      }
+      Tensor total = at::zeros({});
+      {
+        const model::Autocast autocast(bfloat16 && !fused);
+        for (const Tensor& output : outputs(fused ? plain.fused(localizer.parameters(), image, audio, false, bfloat16)
+                                                  : plain.forward(localizer.parameters(), image, audio, 1.0))) {
+          total = total + output.to(at::kFloat).sum();
+        }
+      }
+      torch::autograd::backward({total}, {});
+    });
+    without_gradients();
+    return measured;
+  });
+}
+
+// timeEncoders(handle, { batch, times, winograd, bfloat16 }) → Promise<milliseconds[times]> of both encoders, frozen;
+// without `winograd` every convolution is a direct one
+Napi::Value time_encoders(const Napi::CallbackInfo& call) {
+  const auto handle = unwrap<ModelHandle>(call[0]);
+  const auto options = call[1].As<Napi::Object>();
+  const int64_t batch = integer(options, "batch"), times = integer(options, "times");
+  const auto filtering = boolean(options, "winograd") ? inference::Filtering::kFastest : inference::Filtering::kDirect;
+  const at::ScalarType type = boolean(options, "bfloat16") ? at::kBFloat16 : at::kFloat;
+  return promised(call.Env(), [=] {
+    const std::shared_lock lock(handle->mutex);
+    const at::NoGradGuard no_grad;
+    const model::Localizer& localizer = *handle->localizer;
+    const model::ModelConfig& config = localizer.config();
+    const std::vector<int64_t> picture{1, 3, config.image_size, config.image_size},
+        sound{1, 1, config.frequency_bins(), config.frames()};
+    const inference::FrozenEncoder image(localizer.parameters(), localizer.image_encoder().layout(), picture, type,
+                                         filtering),
+        audio(localizer.parameters(), localizer.audio_encoder().layout(), sound, type, filtering);
+    const auto drawn = [&](std::vector<int64_t> sizes) {
+      sizes[0] = batch;
+      return at::randn(sizes);
+    };
+    const Tensor pictures = drawn(picture), sounds = drawn(sound);
+    return timed(times, [&] {
+      image.forward(pictures);
+      audio.forward(sounds);
+    });
+  });
+}
+
+// timeProducts({ size, times, bfloat16 }) → Promise<milliseconds[times]> of a product of two square matrices
+Napi::Value time_products(const Napi::CallbackInfo& call) {
+  const auto options = call[0].As<Napi::Object>();
+  const int64_t size = integer(options, "size"), times = integer(options, "times");
+  const at::ScalarType type = boolean(options, "bfloat16") ? at::kBFloat16 : at::kFloat;
+  return promised(call.Env(), [=] {
+    const at::NoGradGuard no_grad;
+    const Tensor left = at::randn({size, size}).to(type), right = at::randn({size, size}).to(type);
+    Tensor product = at::empty_like(left);
+    return timed(times, [&] { at::mm_out(product, left, right); });
+  });
 }
 
 }  // namespace
 
 void register_kernels(Napi::Env env, Napi::Object exports) {
   exports.Set("timeSlotAttention", Napi::Function::New(env, time_slot_attention, "timeSlotAttention"));
+  exports.Set("timeEncoders", Napi::Function::New(env, time_encoders, "timeEncoders"));
+  exports.Set("timeProducts", Napi::Function::New(env, time_products, "timeProducts"));
 }
 
 }  // namespace soundspot::binding

@@ -22,7 +22,7 @@ constexpr std::array<int64_t, 2> kDilation{1, 1};
 }  // namespace
 
 Convolution::Convolution(const Tensor& weight, const Tensor& bias, int64_t stride, int64_t padding, IntArrayRef input,
-                         at::ScalarType type)
+                         at::ScalarType type, Filtering filtering)
     : weight_(weight.to(type).contiguous(at::MemoryFormat::ChannelsLast)),
       bias_(bias.to(type)),
       size_(weight.size(2)),
@@ -30,7 +30,7 @@ Convolution::Convolution(const Tensor& weight, const Tensor& bias, int64_t strid
       stride_(stride),
       padding_(padding),
       packed_(at::globalContext().userEnabledMkldnn() && at::hasMKLDNN()) {
-  if (stride == 1 && padding == 1 && Winograd::fits(weight, type)) {
+  if (filtering == Filtering::kFastest && stride == 1 && padding == 1 && Winograd::fits(weight, type)) {
     winograd_.emplace(weight, bias, type);
     weight_ = Tensor();
     return;

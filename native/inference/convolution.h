@@ -6,12 +6,17 @@
 
 namespace soundspot::inference {
 
+enum class Filtering {
+  kFastest,
+  kDirect,  // never by Winograd, to compare with
+};
+
 class Convolution {
  public:
   /// `weight` [out, in, k, k] and `bias` [out]. `input` are the sizes [B, in, h, w] that the order of the weights is
   /// chosen for; any others are computed as well.
   Convolution(const Tensor& weight, const Tensor& bias, int64_t stride, int64_t padding, at::IntArrayRef input,
-              at::ScalarType type);
+              at::ScalarType type, Filtering filtering);
 
   /// The type in which inputs are read and results are written; others are converted.
   at::ScalarType type() const { return winograd_ ? at::kFloat : bias_.scalar_type(); }

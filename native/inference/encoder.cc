@@ -20,13 +20,13 @@ std::pair<Tensor, Tensor> folded(const model::Parameters& parameters, const std:
 }  // namespace
 
 FrozenEncoder::FrozenEncoder(const model::Parameters& parameters, const model::EncoderLayout& layout,
-                             at::IntArrayRef input, at::ScalarType type)
+                             at::IntArrayRef input, at::ScalarType type, Filtering filtering)
     : type_(type), pool_frequency_(layout.pool_frequency) {
   const at::NoGradGuard no_grad;
   const auto convolution = [&](const std::string& name, const std::string& norm, int64_t stride, int64_t padding,
                                at::IntArrayRef sizes, at::ScalarType number) {
     const auto [weight, bias] = folded(parameters, name, norm);
-    return Convolution(weight, bias, stride, padding, sizes, number);
+    return Convolution(weight, bias, stride, padding, sizes, number, filtering);
   };
   stem_ = convolution(layout.name + "." + layout.stem, layout.name + ".bn1", 2, 3, input, type);
   std::vector<int64_t> sizes = stem_->output(input);
@@ -49,7 +49,7 @@ FrozenEncoder::FrozenEncoder(const model::Parameters& parameters, const model::E
   }
   const std::string projection = layout.name + "." + layout.projection;
   projection_ = Convolution(parameters[projection + ".weight"].detach(), parameters[projection + ".bias"].detach(), 1,
-                            0, sizes, at::kFloat);
+                            0, sizes, at::kFloat, filtering);
 }
 
 Tensor FrozenEncoder::forward(const Tensor& input) const {

@@ -10,7 +10,7 @@ class FrozenEncoder {
  public:
   /// `input` are the sizes [1, C, h, w] that it is made for.
   FrozenEncoder(const model::Parameters& parameters, const model::EncoderLayout& layout, at::IntArrayRef input,
-                at::ScalarType type);
+                at::ScalarType type, Filtering filtering = Filtering::kFastest);
 
   /// As model::Encoder::forward: [B, 3, size, size] or [B, 1, F, T] to tokens [B, N, D], float32.
   Tensor forward(const Tensor& input) const;

@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/kernels.h"
 #include "kernels/products.h"
+#include "kernels/rows.h"
 
 namespace soundspot::kernels {
 
@@ -13,15 +14,6 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-float* at_row(const Tensor& tensor, int64_t row) { return tensor.mutable_data_ptr<float>() + row * tensor.size(-1); }
-
-template <class Work>
-void over(int64_t count, const Work& work) {
-  at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) work(i);
-  });
-}
 
 /// Rows of all iterations in one tensor. The first iteration has S rows, which stand for every sample, each further
 /// one has B·S.

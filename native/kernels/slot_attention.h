@@ -2,13 +2,9 @@
 // model/slot_attention.cc says the same plainly.
 #pragma once
 
-#include "torch.h"
+#include "kernels/linear.h"
 
 namespace soundspot::kernels {
-
-struct Linear {
-  Tensor weight, bias;
-};
 
 struct SlotAttentionWeights {
   Linear query, key, value, input_gates, hidden_gates, first, second, slot_norm, mlp_norm;

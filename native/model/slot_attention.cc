@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "kernels/cross_attention.h"
 #include "kernels/slot_attention.h"
 
 namespace soundspot::model {
@@ -128,14 +129,10 @@ JointAttention JointSlotAttention::fused(const Parameters& parameters, const Ten
                                     .mlp_norm = of("norm_pre_ff")},
                                    config_.iterations, bfloat16);
   };
-  // q·k of the other modality's queries, without the keys.
   const auto across = [&](const Tensor& queries, const std::string& modality, const Tensor& tokens) {
     const std::string key = "slot_attn." + modality + "_to_k";
-    const auto number = [&](const Tensor& factor) { return bfloat16 ? factor.to(at::kBFloat16) : factor; };
-    const Tensor on_tokens = at::matmul(number(queries), number(parameters[key + ".weight"]));
-    const Tensor products = at::matmul(on_tokens, number(tokens).transpose(1, 2)).to(at::kFloat);
-    const Tensor offsets = at::matmul(queries, parameters[key + ".bias"]).unsqueeze(2);
-    return normalised((products + offsets) / std::sqrt(static_cast<double>(config_.dim)));
+    return kernels::cross_attention(queries, tokens, {parameters[key + ".weight"], parameters[key + ".bias"]},
+                                    bfloat16);
   };
   const Tensor image = layer_norm(parameters, "slot_attn.img_norm_input", image_tokens),
                audio = layer_norm(parameters, "slot_attn.aud_norm_input", audio_tokens);

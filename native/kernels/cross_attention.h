@@ -1,0 +1,14 @@
+// The attention of one modality's queries on the other's tokens, with a backward written by hand.
+// model/slot_attention.cc says the same plainly.
+#pragma once
+
+#include "kernels/linear.h"
+
+namespace soundspot::kernels {
+
+/// Eq. 3 and the normalisation of Eq. 4: `queries` [B, S, D] on `tokens` [B, N, D] after their layer norm, float32
+/// → [B, S, N]. Keys are never made: q·(W_k x + b_k) = (W_kᵀ q)·x + q·b_k. With `bfloat16` matrix products are in
+/// bfloat16, all else stays float32.
+Tensor cross_attention(const Tensor& queries, const Tensor& tokens, const Linear& key, bool bfloat16);
+
+}  // namespace soundspot::kernels

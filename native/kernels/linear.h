@@ -1,0 +1,12 @@
+// A linear layer's or a norm's parameters, as the fused functions take them.
+#pragma once
+
+#include "torch.h"
+
+namespace soundspot::kernels {
+
+struct Linear {
+  Tensor weight, bias;
+};
+
+}  // namespace soundspot::kernels

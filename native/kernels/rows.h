@@ -1,0 +1,20 @@
+// Rows of contiguous float32 tensors, as the kernels take them.
+#pragma once
+
+#include "torch.h"
+
+namespace soundspot::kernels {
+
+inline float* at_row(const Tensor& tensor, int64_t row) {
+  return tensor.mutable_data_ptr<float>() + row * tensor.size(-1);
+}
+
+/// `work(i)` for each i below `count`, in parallel.
+template <class Work>
+void over(int64_t count, const Work& work) {
+  at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) work(i);
+  });
+}
+
+}  // namespace soundspot::kernels
