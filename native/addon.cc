@@ -8,6 +8,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   soundspot::binding::register_signal(env, exports);
   soundspot::binding::register_model(env, exports);
   soundspot::binding::register_training(env, exports);
+  soundspot::binding::register_distributed(env, exports);
   soundspot::binding::register_checkpoint(env, exports);
   soundspot::binding::register_kernels(env, exports);
   return exports;

@@ -64,9 +64,13 @@ export interface StepOptions {
   /** 0: the whole batch. */
   readonly microBatchSize: number;
   readonly frozenStatistics: boolean;
+  /** Batch norm by the statistics of all processes' samples. */
+  readonly sharedStatistics: boolean;
   readonly plain: boolean;
   readonly gradients: boolean;
   readonly update: boolean;
+  /** This process asks all others to end after this step. */
+  readonly stop: boolean;
   readonly losses: readonly {
     readonly name: string;
     readonly weight: number;
@@ -86,6 +90,8 @@ export interface StepResult {
   readonly gradientNorm: number;
   /** Ordered pairs that the contrastive loss left out. */
   readonly falseNegatives: number;
+  /** A process of the group asked for the end of the run. */
+  readonly stop: boolean;
   readonly attention?: { readonly image: AttentionStatistics; readonly audio: AttentionStatistics };
   readonly gradients: readonly NamedTensor[];
 }

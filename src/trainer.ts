@@ -103,9 +103,11 @@ export class Trainer {
       masking: options.masking ?? true,
       microBatchSize: config.microBatchSize,
       frozenStatistics: config.batchNorm === "frozen",
+      sharedStatistics: false,
       plain: options.plain ?? false,
       gradients: options.gradients ?? false,
       update: options.update ?? true,
+      stop: false,
       losses,
     });
   }

@@ -148,8 +148,9 @@ std::vector<Spot> localize_batch(ModelHandle& handle, const Tensor& images, cons
   const at::NoGradGuard no_grad;
   const model::ModelConfig& config = handle.localizer->config();
   const Outputs outputs = handle.engine(options.bfloat16)->infer(images, spectrograms, options.sharpening);
-  const Tensor similarity =
-      losses::target_similarity(outputs.attention.image_slots, outputs.attention.audio_slots, config.target_slots);
+  const Tensor similarity = losses::target_similarity(
+      losses::target_vectors(outputs.attention.image_slots, config.target_slots),
+      losses::target_vectors(outputs.attention.audio_slots, config.target_slots), config.target_slots);
   const int64_t side = config.image_tokens_per_side();
   std::vector<Spot> spots(static_cast<size_t>(images.size(0)));
   const auto fill = [&](int64_t i) {
@@ -269,7 +270,8 @@ Napi::Value false_negatives(const Napi::CallbackInfo& call) {
   return Job<Tensor>::compute(
       call.Env(), {call[0], call[1]},
       [=] {
-        const Tensor image = images.unsqueeze(1), sound = sounds.unsqueeze(1);
+        const Tensor image = losses::target_vectors(images.unsqueeze(1), 1),
+                     sound = losses::target_vectors(sounds.unsqueeze(1), 1);
         return losses::false_negatives(losses::target_similarity(image, image, 1),
                                        losses::target_similarity(sound, sound, 1), k)
             .nonzero()

@@ -7,8 +7,9 @@
 namespace soundspot::binding {
 
 struct TrainerHandle {
-  TrainerHandle(std::shared_ptr<ModelHandle> trained, uint64_t seed)
-      : model(std::move(trained)), state(model->localizer, seed) {}
+  TrainerHandle(std::shared_ptr<ModelHandle> trained, uint64_t seed,
+                c10::intrusive_ptr<distributed::ProcessGroup> group)
+      : model(std::move(trained)), state(model->localizer, seed, std::move(group)) {}
   std::shared_ptr<ModelHandle> model;
   training::TrainingState state;
 };

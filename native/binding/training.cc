@@ -1,17 +1,33 @@
 // Training: one step at a time, and the state that a resumed run needs.
 #include "binding/convert.h"
 #include "binding/functions.h"
+#include "binding/group_handle.h"
 #include "binding/trainer_handle.h"
 
 namespace soundspot::binding {
 
 namespace {
 
-// createTrainer(model, seed) → handle
+// createTrainer(model, seed, group?) → handle
 Napi::Value create_trainer(const Napi::CallbackInfo& call) {
   const auto handle = unwrap<ModelHandle>(call[0]);
   const auto seed = static_cast<uint64_t>(call[1].As<Napi::Number>().Int64Value());
-  return wrap(call.Env(), std::make_shared<TrainerHandle>(handle, seed));
+  const auto group = call[2].IsUndefined() ? nullptr : unwrap<GroupHandle>(call[2])->group;
+  return wrap(call.Env(), std::make_shared<TrainerHandle>(handle, seed, group));
+}
+
+// broadcastTrainer(trainer) → Promise<void>: rank 0's parameters and state to every process of its group
+Napi::Value broadcast_trainer(const Napi::CallbackInfo& call) {
+  const auto trainer = unwrap<TrainerHandle>(call[0]);
+  return Job<bool>::run(
+      call.Env(), {},
+      [=] {
+        const std::unique_lock lock(trainer->model->mutex);
+        trainer->model->weights_changed();
+        trainer->state.broadcast();
+        return true;
+      },
+      [](Napi::Env env, bool&) { return env.Undefined(); });
 }
 
 training::StepOptions step_options(const Napi::Object& object) {
@@ -27,9 +43,11 @@ training::StepOptions step_options(const Napi::Object& object) {
   options.masking = boolean(object, "masking");
   options.micro_batch = integer(object, "microBatchSize");
   options.frozen_statistics = boolean(object, "frozenStatistics");
+  options.shared_statistics = boolean(object, "sharedStatistics");
   options.plain = boolean(object, "plain");
   options.keep_gradients = boolean(object, "gradients");
   options.update = boolean(object, "update");
+  options.stop = boolean(object, "stop");
   const auto losses = object.Get("losses").As<Napi::Array>();
   for (uint32_t i = 0; i < losses.Length(); ++i) {
     const auto loss = losses.Get(i).As<Napi::Object>();
@@ -46,7 +64,7 @@ Napi::Object statistics(Napi::Env env, const training::AttentionStatistics& valu
   return result;
 }
 
-// step(trainer, samples, options) → Promise<{ losses, gradientNorm, falseNegatives, attention?, gradients? }>
+// step(trainer, samples, options) → Promise<{ losses, gradientNorm, falseNegatives, stop, attention?, gradients? }>
 Napi::Value step(const Napi::CallbackInfo& call) {
   const auto trainer = unwrap<TrainerHandle>(call[0]);
   const auto batch = samples(call[1]);
@@ -65,6 +83,7 @@ Napi::Value step(const Napi::CallbackInfo& call) {
         object.Set("losses", losses);
         object.Set("gradientNorm", result.gradient_norm);
         object.Set("falseNegatives", static_cast<double>(result.false_negatives));
+        object.Set("stop", result.stop);
         if (result.has_attention) {
           Napi::Object attention = Napi::Object::New(env);
           attention.Set("image", statistics(env, result.image));
@@ -87,6 +106,7 @@ Napi::Value step(const Napi::CallbackInfo& call) {
 void register_training(Napi::Env env, Napi::Object exports) {
   exports.Set("createTrainer", Napi::Function::New(env, create_trainer, "createTrainer"));
   exports.Set("step", Napi::Function::New(env, step, "step"));
+  exports.Set("broadcastTrainer", Napi::Function::New(env, broadcast_trainer, "broadcastTrainer"));
 }
 
 }  // namespace soundspot::binding

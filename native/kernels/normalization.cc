@@ -47,9 +47,27 @@ void over_rows(int64_t rows, const Work& work) {
 
 struct Moments {
   Tensor mean, variance;  // [C], biased
+  int64_t rows = 0;       // that they are of
 };
 
-Moments moments(const Tensor& x) {
+/// Means and sums of squares around them, each of its own rows, joined (Chan, Golub and LeVeque, 1979).
+class Joined {
+ public:
+  void add(double mean, double squares, double count) {
+    const double apart = mean - mean_, all = count_ + count;
+    mean_ += apart * count / all;
+    squares_ += squares + apart * apart * count_ * count / all;
+    count_ = all;
+  }
+  double mean() const { return mean_; }
+  double squares() const { return squares_; }
+  double count() const { return count_; }
+
+ private:
+  double mean_ = 0, squares_ = 0, count_ = 0;
+};
+
+Moments moments(const Tensor& x, const distributed::PeersPointer& peers) {
   const int64_t channels = x.size(1), rows = x.numel() / channels, chunks = (rows + kRows - 1) / kRows;
   const auto options = x.options().dtype(at::kFloat).memory_format(at::MemoryFormat::Contiguous);
   const Tensor means = at::empty({chunks, channels}, options), squares = at::empty({chunks, channels}, options);
@@ -60,18 +78,38 @@ Moments moments(const Tensor& x) {
                   write<float>(squares) + chunk * channels);
     });
   });
-  Moments result{at::empty({channels}, options), at::empty({channels}, options)};
-  for (int64_t c = 0; c < channels; ++c) {
-    double mean = 0, square = 0, seen = 0;
-    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-      const auto count = static_cast<double>(std::min(kRows, rows - chunk * kRows));
-      const double apart = read<float>(means)[chunk * channels + c] - mean;
-      mean += apart * count / (seen + count);
-      square += read<float>(squares)[chunk * channels + c] + apart * apart * seen * count / (seen + count);
-      seen += count;
+  std::vector<Joined> joined(static_cast<size_t>(channels));
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+    const auto count = static_cast<double>(std::min(kRows, rows - chunk * kRows));
+    for (int64_t c = 0; c < channels; ++c) {
+      joined[static_cast<size_t>(c)].add(read<float>(means)[chunk * channels + c],
+                                         read<float>(squares)[chunk * channels + c], count);
     }
-    write<float>(result.mean)[c] = static_cast<float>(mean);
-    write<float>(result.variance)[c] = static_cast<float>(square / seen);
+  }
+  if (peers) {
+    const Tensor own = at::empty({1, 3, channels}, options.dtype(at::kDouble));
+    double* const values = write<double>(own);
+    for (int64_t c = 0; c < channels; ++c) {
+      const Joined& each = joined[static_cast<size_t>(c)];
+      values[c] = each.mean();
+      values[channels + c] = each.squares();
+      values[2 * channels + c] = each.count();
+    }
+    const Tensor all = peers->gather(own);
+    for (int64_t c = 0; c < channels; ++c) {
+      Joined& each = joined[static_cast<size_t>(c)] = Joined();
+      for (int64_t rank = 0; rank < peers->size(); ++rank) {
+        const double* const of = read<double>(all) + rank * 3 * channels + c;
+        each.add(of[0], of[channels], of[2 * channels]);
+      }
+    }
+  }
+  Moments result{at::empty({channels}, options), at::empty({channels}, options),
+                 static_cast<int64_t>(joined.front().count())};
+  for (int64_t c = 0; c < channels; ++c) {
+    const Joined& each = joined[static_cast<size_t>(c)];
+    write<float>(result.mean)[c] = static_cast<float>(each.mean());
+    write<float>(result.variance)[c] = static_cast<float>(each.squares() / each.count());
   }
   return result;
 }
@@ -80,11 +118,11 @@ class BatchNormFunction : public torch::autograd::Function<BatchNormFunction> {
  public:
   static Tensor forward(AutogradContext* context, const Tensor& input, const Tensor& weight, const Tensor& bias,
                         const Tensor& running_mean, const Tensor& running_var, const std::optional<Tensor>& residual,
-                        bool relu, double momentum, double epsilon) {
+                        bool relu, double momentum, double epsilon, const distributed::PeersPointer& peers) {
     const Tensor x = channels_last(input), added = residual ? channels_last(*residual) : Tensor();
     const int64_t channels = x.size(1), rows = x.numel() / channels;
-    const auto [mean, variance] = moments(x);
-    const double unbiased = rows > 1 ? static_cast<double>(rows) / static_cast<double>(rows - 1) : 1.0;
+    const auto [mean, variance, counted] = moments(x, peers);
+    const double unbiased = counted > 1 ? static_cast<double>(counted) / static_cast<double>(counted - 1) : 1.0;
     Tensor(running_mean).mul_(1 - momentum).add_(mean, momentum);
     Tensor(running_var).mul_(1 - momentum).add_(variance, momentum * unbiased);
 
@@ -101,6 +139,8 @@ class BatchNormFunction : public torch::autograd::Function<BatchNormFunction> {
     });
     context->save_for_backward({x, weight, mean, inverse, relu ? y : Tensor()});
     context->saved_data["residual"] = residual.has_value();
+    context->saved_data["rows"] = counted;
+    if (peers) context->saved_data["peers"] = c10::IValue::make_capsule(peers);
     return y;
   }
 
@@ -109,6 +149,9 @@ class BatchNormFunction : public torch::autograd::Function<BatchNormFunction> {
     const Tensor &x = saved[0], &weight = saved[1], &mean = saved[2], &inverse = saved[3], &y = saved[4];
     const Tensor gradient = channels_last(gradients[0].to(x.scalar_type()));
     const int64_t channels = x.size(1), rows = x.numel() / channels, chunks = (rows + kRows - 1) / kRows;
+
+    const int64_t counted = context->saved_data["rows"].toInt();
+    const auto found = context->saved_data.find("peers");
 
     const Tensor partial = at::empty({2, chunks, channels}, mean.options());
     const Tensor dx = at::empty_like(x);
@@ -125,10 +168,14 @@ class BatchNormFunction : public torch::autograd::Function<BatchNormFunction> {
                           write<float>(partial) + chunk * channels,
                           write<float>(partial) + (chunks + chunk) * channels);
       });
-      const Tensor totals = partial.sum(1, /*keepdim=*/false, at::kDouble);
+      Tensor totals = partial.sum(1, /*keepdim=*/false, at::kDouble);
       sums = totals[0].to(at::kFloat);
       products = totals[1].to(at::kFloat);
-      const Tensor offset = sums / rows, slope = products * inverse * inverse / rows, scale = weight * inverse;
+      if (found != context->saved_data.end()) {
+        c10::static_intrusive_pointer_cast<distributed::Peers>(found->second.toCapsule())->sum(totals);
+      }
+      totals = (totals / counted).to(at::kFloat);
+      const Tensor offset = totals[0], slope = totals[1] * inverse * inverse, scale = weight * inverse;
       over_rows(rows, [&](int64_t, int64_t first, int64_t count) {
         const int64_t at = first * channels;
         run.denormalize(from(x, at), from(gradient, at), from(y, at), read<float>(mean), read<float>(scale),
@@ -136,7 +183,7 @@ class BatchNormFunction : public torch::autograd::Function<BatchNormFunction> {
                         passed.defined() ? write<Number>(passed) + at : nullptr);
       });
     });
-    return {dx, products * inverse, sums, {}, {}, passed, {}, {}, {}};
+    return {dx, products * inverse, sums, {}, {}, passed, {}, {}, {}, {}};
   }
 };
 
@@ -195,7 +242,7 @@ class MaxPoolFunction : public torch::autograd::Function<MaxPoolFunction> {
 Tensor batch_norm(const Tensor& x, const BatchNorm& norm, const Tensor& residual, bool relu) {
   const std::optional<Tensor> added = residual.defined() ? std::optional(residual) : std::nullopt;
   return BatchNormFunction::apply(x, norm.weight, norm.bias, norm.running_mean, norm.running_var, added, relu,
-                                  norm.momentum, norm.epsilon);
+                                  norm.momentum, norm.epsilon, norm.peers);
 }
 
 Tensor max_pool(const Tensor& x) { return MaxPoolFunction::apply(x); }

@@ -1,13 +1,14 @@
 // Batch norm joined with what follows it, and max pooling, for training on the CPU, as autograd functions.
 #pragma once
 
-#include "torch.h"
+#include "distributed/peers.h"
 
 namespace soundspot::kernels {
 
 struct BatchNorm {
   const Tensor &weight, &bias, &running_mean, &running_var;  // [C], float32; the running ones are updated
   double momentum, epsilon;
+  const distributed::PeersPointer& peers;  // statistics are of the samples of all of them
 };
 
 /// relu(batch_norm(x) + residual) with the statistics of the batch, in one pass over the memory after that of the

@@ -6,7 +6,9 @@ namespace {
 
 Tensor contrastive(const LossInputs& inputs) {
   const auto& attention = inputs.outputs.attention;
-  const Tensor similarity = target_similarity(attention.image_slots, attention.audio_slots, inputs.config.target_slots);
+  const int64_t targets = inputs.config.target_slots;
+  const Tensor similarity = target_similarity(inputs.whole(target_vectors(attention.image_slots, targets)),
+                                              inputs.whole(target_vectors(attention.audio_slots, targets)), targets);
   return symmetric_cross_entropy(similarity, inputs.temperature, inputs.excluded);
 }
 

@@ -23,12 +23,13 @@ Register::Register(const std::string& name, LossNeeds needs, std::function<Tenso
   registry().emplace(name, Loss{needs, std::move(compute)});
 }
 
+Tensor target_vectors(const Tensor& slots, int64_t target_slots) {
+  const Tensor target = slots.narrow(1, 0, target_slots);
+  return (target / target.norm(2, {2}, /*keepdim=*/true).clamp_min(1e-12)).flatten(1);
+}
+
 Tensor target_similarity(const Tensor& rows, const Tensor& columns, int64_t target_slots) {
-  const auto normalise = [&](const Tensor& slots) {
-    const Tensor target = slots.narrow(1, 0, target_slots);
-    return (target / target.norm(2, {2}, /*keepdim=*/true).clamp_min(1e-12)).flatten(1);  // [B, T·D]
-  };
-  return at::matmul(normalise(rows), normalise(columns).t()) / static_cast<double>(target_slots);
+  return at::matmul(rows, columns.t()) / static_cast<double>(target_slots);
 }
 
 Tensor symmetric_cross_entropy(const Tensor& similarity, double temperature, const Tensor& excluded) {

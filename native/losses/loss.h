@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 
+#include "distributed/peers.h"
 #include "model/localizer.h"
 
 namespace soundspot::losses {
@@ -13,8 +14,12 @@ namespace soundspot::losses {
 struct LossInputs {
   const model::Outputs& outputs;
   const model::ModelConfig& config;
-  double temperature;      // τ of the contrastive losses
-  const Tensor& excluded;  // [B, B] bool, predicted false negatives; undefined when none are looked for
+  double temperature;                      // τ of the contrastive losses
+  const Tensor& excluded;                  // [B, B] bool, predicted false negatives; undefined when none are looked for
+  const distributed::PeersPointer& peers;  // who has the rest of the batch; null where `outputs` are all of it
+
+  /// Rows of this process's samples, as those of the whole batch. What compares samples needs it.
+  Tensor whole(const Tensor& rows) const { return distributed::gathered(rows, peers); }
 };
 
 /// Which parts of the forward pass a loss needs.
@@ -40,7 +45,10 @@ struct Register {
   Register(const std::string& name, LossNeeds needs, std::function<Tensor(const LossInputs&)> compute);
 };
 
-/// Similarity [B, B] of the target slots, rows images and columns sounds: cosine, averaged over target slots in order.
+/// Target slots of slots [B, S, D], each of length 1, in a row: [B, T·D].
+Tensor target_vectors(const Tensor& slots, int64_t target_slots);
+
+/// Similarity [B, B] of target vectors, rows images and columns sounds: cosine, averaged over target slots in order.
 Tensor target_similarity(const Tensor& rows, const Tensor& columns, int64_t target_slots);
 
 /// CE(S/τ) + CE(Sᵀ/τ) with the diagonal as truth (Eq. 7); excluded pairs count as −∞ in both directions.

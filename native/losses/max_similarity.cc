@@ -7,8 +7,9 @@ namespace soundspot::losses {
 namespace {
 
 Tensor max_similarity(const LossInputs& inputs) {
-  const Tensor similarity = model::token_similarity(inputs.outputs.image_features, inputs.outputs.audio_features);
-  return symmetric_cross_entropy(at::amax(similarity, 1), inputs.temperature, {});
+  const Tensor similarity = model::token_similarity(inputs.outputs.image_features,
+                                                    inputs.whole(model::sound_vector(inputs.outputs.audio_features)));
+  return symmetric_cross_entropy(inputs.whole(at::amax(similarity, 1)), inputs.temperature, {});
 }
 
 const Register registered{"maxSimilarity", {.attention = false, .reconstruction = false}, max_similarity};

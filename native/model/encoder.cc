@@ -15,15 +15,15 @@ Tensor convolve(const Parameters& parameters, const std::string& name, const Ten
 }
 
 /// Batch norm, plus `residual` where it is defined, then ReLU where it is wanted.
-Tensor batch_norm(const Parameters& parameters, const std::string& name, const Tensor& input, Pass pass, bool relu,
-                  const Tensor& residual = {}) {
+Tensor batch_norm(const Parameters& parameters, const std::string& name, const Tensor& input, Pass pass,
+                  const distributed::PeersPointer& peers, bool relu, const Tensor& residual = {}) {
   const bool training = pass != Pass::kEvaluation;
   if (training) parameters[name + ".num_batches_tracked"].add_(1);
   const Tensor &weight = parameters[name + ".weight"], &bias = parameters[name + ".bias"],
                &mean = parameters[name + ".running_mean"], &variance = parameters[name + ".running_var"];
   if (pass == Pass::kTraining) {
-    return kernels::batch_norm(input, {weight, bias, mean, variance, kBatchNormMomentum, kBatchNormEpsilon}, residual,
-                               relu);
+    return kernels::batch_norm(input, {weight, bias, mean, variance, kBatchNormMomentum, kBatchNormEpsilon, peers},
+                               residual, relu);
   }
   Tensor x = at::batch_norm(input, weight, bias, mean, variance, training, kBatchNormMomentum, kBatchNormEpsilon,
                             /*cudnn_enabled=*/true);
@@ -80,33 +80,35 @@ void Encoder::initialize(Initializer& initializer) const {
 }
 
 Tensor Encoder::block(const Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
-                      Pass pass) const {
+                      Pass pass, const distributed::PeersPointer& peers) const {
   Tensor x = convolve(parameters, name + ".conv1", input, stride, 1);
-  x = batch_norm(parameters, name + ".bn1", x, pass, /*relu=*/true);
+  x = batch_norm(parameters, name + ".bn1", x, pass, peers, /*relu=*/true);
   x = convolve(parameters, name + ".conv2", x, 1, 1);
   Tensor shortcut = input;
   if (parameters.has(name + ".downsample.0.weight")) {
     shortcut = convolve(parameters, name + ".downsample.0", input, stride, 0);
-    shortcut = batch_norm(parameters, name + ".downsample.1", shortcut, pass, /*relu=*/false);
+    shortcut = batch_norm(parameters, name + ".downsample.1", shortcut, pass, peers, /*relu=*/false);
   }
-  return batch_norm(parameters, name + ".bn2", x, pass, /*relu=*/true, shortcut);
+  return batch_norm(parameters, name + ".bn2", x, pass, peers, /*relu=*/true, shortcut);
 }
 
-Tensor Encoder::trunk(const Parameters& parameters, const Tensor& input, Pass pass) const {
+Tensor Encoder::trunk(const Parameters& parameters, const Tensor& input, Pass pass,
+                      const distributed::PeersPointer& peers) const {
   Tensor x = input.contiguous(at::MemoryFormat::ChannelsLast);
   x = convolve(parameters, layout_.name + "." + layout_.stem, x, 2, 3);
-  x = batch_norm(parameters, layout_.name + ".bn1", x, pass, /*relu=*/true);
+  x = batch_norm(parameters, layout_.name + ".bn1", x, pass, peers, /*relu=*/true);
   x = pass == Pass::kTraining ? kernels::max_pool(x) : at::max_pool2d(x, 3, 2, 1);
   for (size_t stage = 0; stage < layout_.strides.size(); ++stage) {
     const std::string name = layout_.name + ".layer" + std::to_string(stage + 1);
-    x = block(parameters, name + ".0", x, layout_.strides[stage], pass);
-    x = block(parameters, name + ".1", x, 1, pass);
+    x = block(parameters, name + ".0", x, layout_.strides[stage], pass, peers);
+    x = block(parameters, name + ".1", x, 1, pass, peers);
   }
   return x;
 }
 
-Tensor Encoder::forward(const Parameters& parameters, const Tensor& input, Pass pass) const {
-  Tensor x = trunk(parameters, input, pass);
+Tensor Encoder::forward(const Parameters& parameters, const Tensor& input, Pass pass,
+                        const distributed::PeersPointer& peers) const {
+  Tensor x = trunk(parameters, input, pass, peers);
   const std::string projection = layout_.name + "." + layout_.projection;
   x = at::conv2d(x, parameters[projection + ".weight"], parameters[projection + ".bias"]);  // [B, D, h, w]
   x = x.to(at::kFloat);

@@ -1,6 +1,7 @@
 // The two ResNet encoders: pictures and spectrograms to tokens.
 #pragma once
 
+#include "distributed/peers.h"
 #include "model/config.h"
 #include "model/initialize.h"
 
@@ -24,7 +25,7 @@ struct EncoderLayout {
   int64_t channels = 3;
   int64_t width = 64;
   int64_t dim = 512;
-  std::vector<int64_t> strides;  // of each stage
+  std::vector<int64_t> strides = {};  // of each stage
   bool pool_frequency = false;
 };
 
@@ -40,18 +41,21 @@ class Encoder {
 
   void initialize(Initializer& initializer) const;
 
-  /// `input` is [B, 3, size, size] or [B, 1, F, T], float32.
+  /// `input` is [B, 3, size, size] or [B, 1, F, T], float32. With `peers`, statistics in training are of the samples of
+  /// all of them.
   /// @return tokens [B, N, D].
-  Tensor forward(const Parameters& parameters, const Tensor& input, Pass pass) const;
+  Tensor forward(const Parameters& parameters, const Tensor& input, Pass pass,
+                 const distributed::PeersPointer& peers = {}) const;
 
   /// Features of the last stage, before the projection: [B, C, h, w].
-  Tensor trunk(const Parameters& parameters, const Tensor& input, Pass pass) const;
+  Tensor trunk(const Parameters& parameters, const Tensor& input, Pass pass,
+               const distributed::PeersPointer& peers = {}) const;
 
  private:
   explicit Encoder(EncoderLayout layout) : layout_(std::move(layout)) {}
 
-  Tensor block(const Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
-               Pass pass) const;
+  Tensor block(const Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride, Pass pass,
+               const distributed::PeersPointer& peers) const;
 
   EncoderLayout layout_;
 };

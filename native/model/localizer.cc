@@ -76,13 +76,15 @@ Outputs Localizer::train(const Tensor& images, const Tensor& spectrograms, const
   Outputs outputs;
   {
     const Autocast autocast(options.bfloat16);
-    outputs.image_features = image_encoder_.forward(parameters_, images, pass);
-    outputs.audio_features = audio_encoder_.forward(parameters_, spectrograms, pass);
+    outputs.image_features = image_encoder_.forward(parameters_, images, pass, options.statistics);
+    outputs.audio_features = audio_encoder_.forward(parameters_, spectrograms, pass, options.statistics);
   }
   if (options.attention || options.reconstruction) {
     const double probability = options.masking ? config_.mask_probability : 0.0;
-    const Tensor image = slot_attention_.mask(parameters_, "img", outputs.image_features, probability, generator),
-                 audio = slot_attention_.mask(parameters_, "aud", outputs.audio_features, probability, generator);
+    const auto masked = [&](const char* modality, const Tensor& tokens) {
+      return slot_attention_.mask(parameters_, modality, tokens, probability, options.share, generator);
+    };
+    const Tensor image = masked("img", outputs.image_features), audio = masked("aud", outputs.audio_features);
     outputs.attention = options.plain ? slot_attention_.forward(parameters_, image, audio, 1.0)
                                       : slot_attention_.fused(parameters_, image, audio, options.keys);
   }

@@ -23,9 +23,11 @@ struct ForwardOptions {
   bool reconstruction = true;
   bool keys = false;  // those of the attention too
   bool masking = true;
-  bool bfloat16 = false;           // encoders and decoders in bfloat16 autocast; slot attention stays float32
-  bool plain = false;              // LibTorch's own operators in place of the fused kernels
-  bool frozen_statistics = false;  // batch norm by the running statistics, which stay as they are
+  bool bfloat16 = false;                 // encoders and decoders in bfloat16 autocast; slot attention stays float32
+  bool plain = false;                    // LibTorch's own operators in place of the fused kernels
+  bool frozen_statistics = false;        // batch norm by the running statistics, which stay as they are
+  distributed::PeersPointer statistics;  // whose samples the statistics of batch norm are of, too; null: of these alone
+  Share share = {};
 };
 
 /// @throws Error ERR_SHAPE when pictures and spectrograms are not a batch for this configuration.

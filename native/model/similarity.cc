@@ -6,12 +6,12 @@ namespace {
 
 Tensor unit(const Tensor& vectors) { return vectors / vectors.norm(2, {-1}, /*keepdim=*/true).clamp_min(1e-12); }
 
-Tensor sound_vector(const Tensor& audio_tokens) { return unit(at::amax(audio_tokens, 1)); }  // [B, D]
-
 }  // namespace
 
-Tensor token_similarity(const Tensor& image_tokens, const Tensor& audio_tokens) {
-  return at::matmul(unit(image_tokens), sound_vector(audio_tokens).t());
+Tensor sound_vector(const Tensor& audio_tokens) { return unit(at::amax(audio_tokens, 1)); }
+
+Tensor token_similarity(const Tensor& image_tokens, const Tensor& sounds) {
+  return at::matmul(unit(image_tokens), sounds.t());
 }
 
 JointAttention attention_by_similarity(const ModelConfig& config, const Tensor& image_tokens,

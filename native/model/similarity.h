@@ -6,9 +6,11 @@
 
 namespace soundspot::model {
 
-/// Cosine of each picture's tokens [Bi, N, D] with each sound, the maximum of its tokens [Ba, T, D] over time:
-/// [Bi, N, Ba].
-Tensor token_similarity(const Tensor& image_tokens, const Tensor& audio_tokens);
+/// A sound as a vector of length 1, the maximum of its tokens [B, T, D] over time: [B, D].
+Tensor sound_vector(const Tensor& audio_tokens);
+
+/// Cosine of each picture's tokens [Bi, N, D] with each sound vector [Ba, D]: [Bi, N, Ba].
+Tensor token_similarity(const Tensor& image_tokens, const Tensor& sounds);
 
 /// The similarity in attention's clothes, so that all that follows is one: target rows grow with the cosine and sum to
 /// 1 over tokens, off-target rows fall with it; the picture by itself has no map and the sound none over time, both are

@@ -55,8 +55,9 @@ void JointSlotAttention::initialize(Initializer& initializer) const {
 }
 
 Tensor JointSlotAttention::mask(const Parameters& parameters, const std::string& modality, const Tensor& tokens,
-                                double probability, at::Generator generator) const {
-  const Tensor draws = at::rand({tokens.size(0), tokens.size(1), 1}, generator, tokens.options());
+                                double probability, const Share& share, at::Generator generator) const {
+  const int64_t count = tokens.size(0), total = share.total > 0 ? share.total : count;
+  const Tensor draws = at::rand({total, tokens.size(1), 1}, generator, tokens.options()).narrow(0, share.first, count);
   return at::where(draws < probability, parameters["slot_attn.mask_token_" + modality], tokens);
 }
 

@@ -6,6 +6,12 @@
 
 namespace soundspot::model {
 
+/// Which samples of a larger batch these are. Random numbers are drawn for all of it, so that they do not depend on
+/// how it is divided.
+struct Share {
+  int64_t first = 0, total = 0;  // total 0: they are the whole batch
+};
+
 /// What joint slot attention gives. S slots, Ni image tokens, Na audio tokens.
 struct JointAttention {
   Tensor image_slots, audio_slots;      // [B, S, D], after the last iteration
@@ -24,9 +30,9 @@ class JointSlotAttention {
   void initialize(Initializer& initializer) const;
 
   /// Replaces each token by its modality's mask token with the configured probability (section 1.2).
-  /// `modality` is "img" or "aud", tokens [B, N, D].
+  /// `modality` is "img" or "aud", tokens [B, N, D], those of `share` of a batch.
   Tensor mask(const Parameters& parameters, const std::string& modality, const Tensor& tokens, double probability,
-              at::Generator generator) const;
+              const Share& share, at::Generator generator) const;
 
   /// Tokens [B, Ni, D] and [B, Na, D]. `sharpening` multiplies the logits of the output attention only,
   /// never those of the iterations.

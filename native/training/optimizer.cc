@@ -1,8 +1,16 @@
 #include "training/optimizer.h"
 
+#include <cstring>
+
 #include "error.h"
 
 namespace soundspot::training {
+
+namespace {
+
+constexpr char kMean[] = "optimizer.exp_avg.", kSquare[] = "optimizer.exp_avg_sq.", kStep[] = "optimizer.step.";
+
+}  // namespace
 
 void AdamW::step(const model::Parameters& parameters, const AdamWOptions& options) {
   const at::NoGradGuard no_grad;
@@ -32,9 +40,9 @@ void AdamW::step(const model::Parameters& parameters, const AdamWOptions& option
 std::vector<std::pair<std::string, Tensor>> AdamW::state() const {
   std::vector<std::pair<std::string, Tensor>> tensors;
   for (const auto& [name, moments] : moments_) {
-    tensors.emplace_back("optimizer.exp_avg." + name, moments.mean);
-    tensors.emplace_back("optimizer.exp_avg_sq." + name, moments.square);
-    tensors.emplace_back("optimizer.step." + name, moments.step);
+    tensors.emplace_back(kMean + name, moments.mean);
+    tensors.emplace_back(kSquare + name, moments.square);
+    tensors.emplace_back(kStep + name, moments.step);
   }
   return tensors;
 }
@@ -46,13 +54,22 @@ void AdamW::restore(const model::Parameters& parameters, const std::vector<std::
     return tensor.dim() == 4 ? tensor.clone(at::MemoryFormat::ChannelsLast) : tensor.clone();
   };
   for (const auto& [name, tensor] : tensors) {
-    const auto starts = [&](const std::string& prefix) { return name.rfind(prefix, 0) == 0; };
-    if (starts("optimizer.exp_avg.")) state[name.substr(18)].mean = own(tensor);
-    if (starts("optimizer.exp_avg_sq.")) state[name.substr(21)].square = own(tensor);
-    if (starts("optimizer.step.")) state[name.substr(15)].step = own(tensor);
+    const auto put = [&](const char* prefix, Tensor Moments::*moment) {
+      if (name.rfind(prefix, 0) == 0) state[name.substr(std::strlen(prefix))].*moment = own(tensor);
+    };
+    put(kMean, &Moments::mean);
+    put(kSquare, &Moments::square);
+    put(kStep, &Moments::step);
   }
   check(parameters, state);
   moments_ = std::move(state);
+}
+
+Tensor AdamW::blank(const model::Parameters& parameters, const std::string& name) {
+  for (const char* prefix : {kMean, kSquare}) {
+    if (name.rfind(prefix, 0) == 0) return at::zeros_like(parameters[name.substr(std::strlen(prefix))].detach());
+  }
+  return at::zeros({}, at::kFloat);
 }
 
 void AdamW::check(const model::Parameters& parameters, const State& state) {

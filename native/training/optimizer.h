@@ -24,6 +24,9 @@ class AdamW {
   /// @throws Error ERR_CHECKPOINT_MISMATCH when it is not the state of an optimizer of these parameters.
   void restore(const model::Parameters& parameters, const std::vector<std::pair<std::string, Tensor>>& tensors);
 
+  /// Zeros of the shape that the state has under a name that state() gave.
+  static Tensor blank(const model::Parameters& parameters, const std::string& name);
+
  private:
   struct Moments {
     Tensor mean, square, step;

@@ -1,7 +1,9 @@
 #include "training/step.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <sstream>
 
 #include "error.h"
 #include "losses/false_negatives.h"
@@ -11,14 +13,14 @@ namespace soundspot::training {
 
 namespace {
 
-AttentionStatistics statistics(const Tensor& attention, int64_t target_slots) {
+constexpr char kGenerator[] = "random.generator";
+
+/// Entropy and spread of AttentionStatistics.
+std::array<Tensor, 2> statistics(const Tensor& attention, int64_t target_slots) {
   const at::NoGradGuard no_grad;
   const Tensor rows = attention.narrow(1, 0, target_slots);  // [B, T, N]
   const auto tokens = static_cast<double>(rows.size(2));
-  AttentionStatistics result;
-  result.entropy = -(rows * rows.log()).sum(2).mean().item<double>() / std::log(tokens);
-  result.spread = rows.std(2, /*unbiased=*/false).mean().item<double>() * tokens;
-  return result;
+  return {-(rows * rows.log()).sum(2).mean() / std::log(tokens), rows.std(2, /*unbiased=*/false).mean() * tokens};
 }
 
 /// Puts back what a forward pass changes outside of the gradients (running statistics of batch norm, the generator)
@@ -73,10 +75,20 @@ model::Outputs joined(std::vector<model::Outputs>& parts) {
 
 }  // namespace
 
-TrainingState::TrainingState(std::shared_ptr<model::Localizer> localizer, uint64_t seed)
-    : localizer_(std::move(localizer)), generator_(at::make_generator<at::CPUGeneratorImpl>(seed)) {}
+TrainingState::TrainingState(std::shared_ptr<model::Localizer> localizer, uint64_t seed,
+                             c10::intrusive_ptr<distributed::ProcessGroup> group)
+    : localizer_(std::move(localizer)),
+      generator_(at::make_generator<at::CPUGeneratorImpl>(seed)),
+      group_(std::move(group)) {
+  if (group_) reducer_ = std::make_unique<distributed::GradientReducer>(group_, localizer_->parameters());
+}
 
 StepResult TrainingState::step(const Tensor& images, const Tensor& spectrograms, const StepOptions& options) {
+  if (!group_) return take_step(images, spectrograms, options);
+  return group_->guarded([&] { return take_step(images, spectrograms, options); });
+}
+
+StepResult TrainingState::take_step(const Tensor& images, const Tensor& spectrograms, const StepOptions& options) {
   const model::Parameters& parameters = localizer_->parameters();
   const model::ModelConfig& config = localizer_->config();
 
@@ -85,7 +97,8 @@ StepResult TrainingState::step(const Tensor& images, const Tensor& spectrograms,
                                 .masking = options.masking,
                                 .bfloat16 = options.bfloat16,
                                 .plain = options.plain,
-                                .frozen_statistics = options.frozen_statistics};
+                                .frozen_statistics = options.frozen_statistics,
+                                .statistics = options.shared_statistics ? group_ : nullptr};
   for (const WeightedLoss& loss : options.losses) {
     const losses::LossNeeds& needs = losses::find_loss(loss.name).needs;
     forward.attention |= needs.attention;
@@ -96,6 +109,7 @@ StepResult TrainingState::step(const Tensor& images, const Tensor& spectrograms,
   const int64_t batch = images.size(0);
   const bool in_parts = options.micro_batch > 0 && options.micro_batch < batch;
   const auto pass = [&](int64_t first, int64_t count) {
+    if (group_) forward.share = {.first = group_->rank() * count, .total = group_->size() * count};
     return localizer_->train(images.narrow(0, first, count), spectrograms.narrow(0, first, count), forward, generator_);
   };
   model::Outputs outputs;
@@ -111,13 +125,17 @@ StepResult TrainingState::step(const Tensor& images, const Tensor& spectrograms,
   }
   const model::JointAttention& attention = outputs.attention;
 
+  const distributed::PeersPointer peers = group_;
   StepResult result;
   Tensor excluded;
   if (forward.attention && options.false_negative_k > 0) {
     const at::NoGradGuard no_grad;
     const int64_t targets = config.target_slots;
-    excluded = losses::false_negatives(losses::target_similarity(attention.image_slots, attention.image_slots, targets),
-                                       losses::target_similarity(attention.audio_slots, attention.audio_slots, targets),
+    const auto similarity = [&](const Tensor& slots) {
+      const Tensor vectors = distributed::gathered(losses::target_vectors(slots, targets), peers);
+      return losses::target_similarity(vectors, vectors, targets);
+    };
+    excluded = losses::false_negatives(similarity(attention.image_slots), similarity(attention.audio_slots),
                                        options.false_negative_k);
     result.false_negatives = excluded.sum().item<int64_t>();
   }
@@ -126,15 +144,31 @@ StepResult TrainingState::step(const Tensor& images, const Tensor& spectrograms,
   std::vector<Tensor> values;
   for (const WeightedLoss& loss : options.losses) {
     values.push_back(
-        losses::find_loss(loss.name).compute({outputs, config, loss.temperature, excluded}).to(at::kFloat));
+        losses::find_loss(loss.name).compute({outputs, config, loss.temperature, excluded, peers}).to(at::kFloat));
     total = total + values.back() * loss.weight;
   }
   values.push_back(total);
-  const Tensor read = at::stack(values).detach().to(at::kCPU, at::kDouble);
-  for (size_t i = 0; i < values.size(); ++i) {
-    const std::string name = i < options.losses.size() ? options.losses[i].name : "total";
-    result.losses[name] = read.const_data_ptr<double>()[i];
+  if (forward.attention) {
+    result.has_attention = true;
+    for (const Tensor& own : {attention.image_on_image, attention.audio_on_audio}) {
+      for (const Tensor& value : statistics(own, config.target_slots)) values.push_back(value);
+    }
   }
+  values.push_back(at::scalar_tensor(options.stop ? 1 : 0));
+  const Tensor read = at::stack(values).detach().to(at::kCPU, at::kDouble);
+  if (group_) {
+    group_->sum(read);
+    read.div_(group_->size());
+  }
+  const double* next = read.const_data_ptr<double>();
+  for (const WeightedLoss& loss : options.losses) result.losses[loss.name] = *next++;
+  result.losses["total"] = *next++;
+  if (result.has_attention) {
+    result.image = {.entropy = next[0], .spread = next[1]};
+    result.audio = {.entropy = next[2], .spread = next[3]};
+    next += 4;
+  }
+  result.stop = *next > 0;
   if (!std::isfinite(result.losses["total"])) {
     throw Error("ERR_INTERNAL",
                 "The loss is not finite, and the step was not taken. Lower the learning rate, set clip, or look for "
@@ -142,7 +176,11 @@ StepResult TrainingState::step(const Tensor& images, const Tensor& spectrograms,
   }
 
   for (const model::Parameter& parameter : parameters.all()) parameter.value.mutable_grad() = Tensor();
-  if (total.requires_grad()) torch::autograd::backward({total}, {});
+  const auto backward = [&](const std::vector<Tensor>& roots, const std::vector<Tensor>& gradients, bool last) {
+    if (reducer_ && last) reducer_->prepare(roots);
+    torch::autograd::backward(roots, gradients);
+  };
+  if (total.requires_grad()) backward({total}, {}, /*last=*/!in_parts);
   if (in_parts) {
     over_parts(batch, options.micro_batch, [&](int64_t first, int64_t count) {
       model::Outputs part = pass(first, count);
@@ -153,7 +191,7 @@ StepResult TrainingState::step(const Tensor& images, const Tensor& spectrograms,
         roots.push_back(*own[i]);
         gradients.push_back(whole[i]->grad().narrow(0, first, count));
       }
-      if (!roots.empty()) torch::autograd::backward(roots, gradients);
+      if (!roots.empty()) backward(roots, gradients, /*last=*/first + count == batch);
     });
   }
 
@@ -178,24 +216,18 @@ StepResult TrainingState::step(const Tensor& images, const Tensor& spectrograms,
   }
   if (options.update) optimizer_.step(parameters, options.optimizer);
   for (const model::Parameter& parameter : parameters.all()) parameter.value.mutable_grad() = Tensor();
-
-  if (forward.attention) {
-    result.has_attention = true;
-    result.image = statistics(attention.image_on_image, config.target_slots);
-    result.audio = statistics(attention.audio_on_audio, config.target_slots);
-  }
   return result;
 }
 
 std::vector<std::pair<std::string, Tensor>> TrainingState::state() const {
   auto tensors = optimizer_.state();
-  tensors.emplace_back("random.generator", generator_.get_state());
+  tensors.emplace_back(kGenerator, generator_.get_state());
   return tensors;
 }
 
 void TrainingState::restore(const std::vector<std::pair<std::string, Tensor>>& tensors) {
-  const auto found = std::find_if(tensors.begin(), tensors.end(),
-                                  [](const auto& tensor) { return tensor.first == "random.generator"; });
+  const auto found =
+      std::find_if(tensors.begin(), tensors.end(), [](const auto& tensor) { return tensor.first == kGenerator; });
   const Tensor expected = generator_.get_state();
   if (found == tensors.end() || found->second.scalar_type() != at::kByte || found->second.sizes() != expected.sizes()) {
     throw Error("ERR_CHECKPOINT_MISMATCH",
@@ -203,6 +235,32 @@ void TrainingState::restore(const std::vector<std::pair<std::string, Tensor>>& t
   }
   optimizer_.restore(localizer_->parameters(), tensors);
   generator_.set_state(found->second.clone());
+}
+
+void TrainingState::broadcast() {
+  if (!group_) return;
+  group_->guarded([&] {
+    std::vector<Tensor> values;
+    for (const model::Parameter& parameter : localizer_->parameters().all()) {
+      values.push_back(parameter.value.detach());
+    }
+    group_->broadcast(values);
+
+    std::vector<std::pair<std::string, Tensor>> own = state();
+    std::string names;
+    for (const auto& [name, tensor] : own) names += name + '\n';
+    std::istringstream lines(group_->gather_bytes(names).front());
+    std::vector<std::pair<std::string, Tensor>> received;
+    for (std::string name; std::getline(lines, name);) {
+      received.emplace_back(name,
+                            name == kGenerator ? generator_.get_state() : AdamW::blank(localizer_->parameters(), name));
+    }
+    values.clear();
+    if (group_->rank() == 0) received = own;
+    for (const auto& [name, tensor] : received) values.push_back(tensor);
+    group_->broadcast(values);
+    if (group_->rank() != 0) restore(received);
+  });
 }
 
 }  // namespace soundspot::training

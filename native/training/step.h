@@ -2,6 +2,7 @@
 // through the model in parts; its losses are still those of the whole batch.
 #pragma once
 
+#include "distributed/gradient_reducer.h"
 #include "model/localizer.h"
 #include "training/optimizer.h"
 
@@ -22,9 +23,11 @@ struct StepOptions {
   bool masking = true;
   int64_t micro_batch = 0;         // samples of a forward and backward pass at a time; 0: the whole batch
   bool frozen_statistics = false;  // batch norm by the running statistics, which stay as they are
+  bool shared_statistics = false;  // batch norm by the statistics of all processes' samples
   bool plain = false;              // LibTorch's own operators in place of the fused kernels, to compare with
   bool keep_gradients = false;
   bool update = true;  // false: losses and gradients only, no optimizer step
+  bool stop = false;   // this process asks all others to end the run after this step
 };
 
 /// How selective the target attention of a modality is.
@@ -39,16 +42,21 @@ struct StepResult {
   bool has_attention = false;
   AttentionStatistics image, audio;
   int64_t false_negatives = 0;  // excluded ordered pairs
+  bool stop = false;            // a process asked for the end
   std::vector<std::pair<std::string, Tensor>> gradients;
 };
 
 /// The state of a training run inside the addon: optimizer and random numbers for one model.
 class TrainingState {
  public:
-  TrainingState(std::shared_ptr<model::Localizer> localizer, uint64_t seed);
+  /// With a group, each of its processes has a state of its own, of the same model and seed, and an equal part of every
+  /// batch: the losses are those of the whole batch, and all take the same step.
+  TrainingState(std::shared_ptr<model::Localizer> localizer, uint64_t seed,
+                c10::intrusive_ptr<distributed::ProcessGroup> group = {});
 
   /// Pictures [B, 3, size, size], spectrograms [B, 1, F, T].
-  /// @throws Error ERR_INTERNAL when the loss is not finite; the parameters are then unchanged.
+  /// @throws Error ERR_INTERNAL when the loss is not finite; the parameters are then unchanged. ERR_DISTRIBUTED when
+  /// another process is lost; they are then not to be used.
   StepResult step(const Tensor& images, const Tensor& spectrograms, const StepOptions& options);
 
   /// Optimizer moments and the random state, to be saved beside the parameters.
@@ -56,12 +64,19 @@ class TrainingState {
   /// @throws Error ERR_CHECKPOINT_MISMATCH when they are not the state of a run of this model; nothing is changed then.
   void restore(const std::vector<std::pair<std::string, Tensor>>& tensors);
 
+  /// Parameters, running statistics, moments and random state of rank 0 to every process of the group.
+  void broadcast();
+
   const std::shared_ptr<model::Localizer>& localizer() const { return localizer_; }
 
  private:
   std::shared_ptr<model::Localizer> localizer_;
+  StepResult take_step(const Tensor& images, const Tensor& spectrograms, const StepOptions& options);
+
   AdamW optimizer_;
   at::Generator generator_;
+  c10::intrusive_ptr<distributed::ProcessGroup> group_;
+  std::unique_ptr<distributed::GradientReducer> reducer_;
 };
 
 }  // namespace soundspot::training

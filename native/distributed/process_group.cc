@@ -1,0 +1,142 @@
+#define USE_C10D_GLOO  // which the headers of LibTorch's packages leave to who includes them
+#include "distributed/process_group.h"
+
+#include <sstream>
+#include <string_view>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#include "distributed/engine.h"
+#include "error.h"
+
+namespace soundspot::distributed {
+
+namespace {
+
+using Seconds = std::chrono::duration<double>;
+
+/// For what Gloo throws, whose types are not declared here: its messages begin with the source they come from.
+bool of_gloo(const std::exception& error) {
+  return std::string_view(error.what()).find("/gloo/") != std::string_view::npos;
+}
+
+std::string first_line(const std::exception& error) {
+  const auto* known = dynamic_cast<const c10::Error*>(&error);
+  const std::string text = known ? known->what_without_backtrace() : error.what();
+  return text.substr(0, text.find('\n'));
+}
+
+bool is_loopback(const std::string& address) {
+  return address == "localhost" || address == "::1" || address.rfind("127.", 0) == 0;
+}
+
+auto device_of(const GroupOptions& options) {
+  if (!options.interface.empty()) return c10d::ProcessGroupGloo::createDeviceForInterface(options.interface);
+  if (is_loopback(options.address)) return c10d::ProcessGroupGloo::createDeviceForHostname(options.address);
+  return c10d::ProcessGroupGloo::createDefaultDevice();
+}
+
+}  // namespace
+
+c10::intrusive_ptr<ProcessGroup> ProcessGroup::join(const GroupOptions& options) {
+  auto group = c10::intrusive_ptr<ProcessGroup>::unsafe_steal_from_new(new ProcessGroup(options));
+  group->guarded([&] {
+    const auto timeout = std::chrono::duration_cast<std::chrono::milliseconds>(Seconds(options.timeout));
+    c10d::TCPStoreOptions store_options;
+    store_options.port = static_cast<uint16_t>(options.port);
+    store_options.isServer = options.rank == 0 && !options.store_is_there;
+    store_options.numWorkers = static_cast<size_t>(options.size);
+    store_options.waitWorkers = !options.store_is_there;
+    store_options.timeout = timeout;
+    const auto store = c10::make_intrusive<c10d::PrefixStore>(
+        options.prefix, c10::make_intrusive<c10d::TCPStore>(options.address, store_options));
+    const auto gloo_options = c10d::ProcessGroupGloo::Options::create(timeout);
+    gloo_options->devices.push_back(device_of(options));
+    const auto rank = static_cast<int>(options.rank), size = static_cast<int>(options.size);
+    const auto gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, gloo_options);
+    group->engine_ = std::make_unique<Engine>(Engine{c10::make_intrusive<c10d::ProcessGroup>(store, rank, size)});
+    group->engine_->group->setBackend(c10::DeviceType::CPU, c10d::ProcessGroup::BackendType::GLOO, gloo);
+  });
+  return group;
+}
+
+ProcessGroup::ProcessGroup(GroupOptions options) : options_(std::move(options)) {}
+
+ProcessGroup::~ProcessGroup() = default;
+
+void ProcessGroup::leave() { engine_.reset(); }
+
+void ProcessGroup::rethrow(const std::exception& error) const {
+  if (dynamic_cast<const Error*>(&error)) return;
+  if (!dynamic_cast<const c10::DistError*>(&error) && !of_gloo(error)) return;
+  std::ostringstream message;
+  message << "Process " << options_.rank << " of " << options_.size
+          << " lost the others: one has ended, or did not answer within " << options_.timeout
+          << " s. Look at what the others wrote, and run all of them again with resume. (" << first_line(error) << ")";
+  throw Error("ERR_DISTRIBUTED", message.str());
+}
+
+namespace {
+
+/// Waits for a collective of `bytes`, and counts it.
+template <class Start>
+void wait_for(ProcessGroup& group, int64_t bytes, const Start& start) {
+  if (!group.engine()) throw Error("ERR_DISPOSED", "This process has left its group. Join again.");
+  const auto started = std::chrono::steady_clock::now();
+  group.guarded([&] { start(group.engine()->backend())->wait(); });
+  group.count(bytes, std::chrono::steady_clock::now() - started);
+}
+
+}  // namespace
+
+void ProcessGroup::sum(const Tensor& values) {
+  std::vector<Tensor> tensors{values};
+  wait_for(*this, static_cast<int64_t>(values.nbytes()), [&](auto& backend) { return backend.allreduce(tensors); });
+}
+
+Tensor ProcessGroup::gather(const Tensor& rows) {
+  std::vector<int64_t> sizes = rows.sizes().vec();
+  sizes[0] *= size();
+  Tensor all = at::empty(sizes, rows.options()), own = rows.contiguous();
+  wait_for(*this, static_cast<int64_t>(own.nbytes()), [&](auto& backend) { return backend._allgather_base(all, own); });
+  return all;
+}
+
+void ProcessGroup::broadcast(const std::vector<Tensor>& tensors) {
+  const at::NoGradGuard no_grad;
+  for (const Tensor& tensor : tensors) {
+    // Whatever the order in memory, all processes have the same.
+    std::vector<Tensor> sent{tensor.contiguous()};
+    wait_for(*this, static_cast<int64_t>(tensor.nbytes()), [&](auto& backend) { return backend.broadcast(sent); });
+    if (!sent[0].is_same(tensor)) Tensor(tensor).copy_(sent[0]);
+  }
+}
+
+std::vector<std::string> ProcessGroup::gather_bytes(const std::string& own) {
+  const Tensor lengths = gather(at::full({1}, static_cast<int64_t>(own.size()), at::kLong));
+  const auto length = lengths.max().item<int64_t>();
+  const Tensor padded = at::zeros({1, std::max<int64_t>(length, 1)}, at::kByte);
+  std::copy(own.begin(), own.end(), padded.mutable_data_ptr<uint8_t>());
+  const Tensor all = gather(padded);
+  std::vector<std::string> result;
+  for (int64_t i = 0; i < size(); ++i) {
+    const auto* from = reinterpret_cast<const char*>(all[i].const_data_ptr<uint8_t>());
+    result.emplace_back(from, static_cast<size_t>(lengths[i].item<int64_t>()));
+  }
+  return result;
+}
+
+Traffic ProcessGroup::traffic() const {
+  const std::lock_guard lock(traffic_mutex_);
+  return traffic_;
+}
+
+void ProcessGroup::count(int64_t bytes, Seconds waited) {
+  const std::lock_guard lock(traffic_mutex_);
+  traffic_.calls += 1;
+  traffic_.bytes += bytes;
+  traffic_.seconds += waited.count();
+}
+
+}  // namespace soundspot::distributed

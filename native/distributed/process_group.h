@@ -1,0 +1,77 @@
+// Processes on one machine or several, joined by c10d: rendezvous through its TCP store, collectives by Gloo.
+#pragma once
+
+#include <chrono>
+#include <mutex>
+
+#include "distributed/peers.h"
+
+namespace soundspot::distributed {
+
+struct GroupOptions {
+  int64_t rank = 0, size = 1;
+  std::string address;          // of rank 0's machine
+  int64_t port = 29500;         // of the store
+  bool store_is_there = false;  // the launcher runs it; otherwise rank 0 does
+  std::string prefix;           // of the keys in the store
+  std::string interface;        // to send through; empty: the one of this machine's name, of loopback where address is
+  double timeout = 300;         // seconds that a collective may take
+};
+
+struct Engine;
+
+/// What this process handed to collectives.
+struct Traffic {
+  int64_t calls = 0;
+  int64_t bytes = 0;   // of payload; a ring sends each byte of a sum about twice
+  double seconds = 0;  // that this process waited
+};
+
+class ProcessGroup final : public Peers {
+ public:
+  /// Waits for all processes.
+  /// @throws Error ERR_DISTRIBUTED when one is missing after the timeout, or the store cannot be reached.
+  static c10::intrusive_ptr<ProcessGroup> join(const GroupOptions& options);
+  ~ProcessGroup() override;
+
+  int64_t rank() const override { return options_.rank; }
+  int64_t size() const override { return options_.size; }
+  void sum(const Tensor& values) override;
+  Tensor gather(const Tensor& rows) override;
+  /// Rank 0's tensors to all, in place.
+  void broadcast(const std::vector<Tensor>& tensors);
+  /// Bytes of every process, which may differ in length.
+  std::vector<std::string> gather_bytes(const std::string& own);
+
+  Traffic traffic() const;
+  /// Counts what others handed to collectives of this group.
+  void count(int64_t bytes, std::chrono::duration<double> waited);
+  /// distributed/engine.h; null after `leave`.
+  const Engine* engine() const { return engine_.get(); }
+
+  /// Runs work that waits for other processes; what it throws of the network becomes ERR_DISTRIBUTED.
+  template <class Work>
+  auto guarded(const Work& work) const {
+    try {
+      return work();
+    } catch (const std::exception& error) {
+      rethrow(error);
+      throw;
+    }
+  }
+
+  /// Ends the connections: what waits in other processes fails.
+  void leave();
+
+ private:
+  explicit ProcessGroup(GroupOptions options);
+  /// @throws Error ERR_DISTRIBUTED when `error` is one of the network; returns when it is not.
+  void rethrow(const std::exception& error) const;
+
+  GroupOptions options_;
+  std::unique_ptr<Engine> engine_;
+  mutable std::mutex traffic_mutex_;
+  Traffic traffic_;
+};
+
+}  // namespace soundspot::distributed
