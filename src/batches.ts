@@ -10,6 +10,8 @@ export interface BatchOptions {
   readonly config: ModelConfig;
   /** Samples from the start of the dataset. */
   readonly total: number;
+  /** Which of them are loaded: from the first index to the second, that one not counted. Default all. */
+  readonly range?: readonly [from: number, until: number];
   readonly batchSize: number;
   /** Sample i hears the sound of sample i + shift. Default 0. */
   readonly soundShift?: number;
@@ -43,6 +45,7 @@ export async function* loadBatches(
   skipped: SkippedSample[],
 ): AsyncGenerator<LoadedSample[]> {
   const { data, config, total, batchSize, soundShift = 0, unreadable = "throw", signal } = options;
+  const [start, until] = options.range ?? [0, total];
   const loadOne = async (index: number): Promise<LoadedSample> => {
     const sample = await data.load(index, { signal });
     const heard = soundShift === 0 ? sample : await data.load((index + soundShift) % total, { signal });
@@ -65,7 +68,7 @@ export async function* loadBatches(
   };
   const limit = new Limit(SAMPLES_AT_A_TIME);
   const load = (from: number) => {
-    const count = Math.min(batchSize, total - from);
+    const count = Math.min(batchSize, until - from);
     const batch = Promise.all(
       Array.from({ length: count }, (_, i) => limit.run(() => tryOne(from + i), signal)),
     );
@@ -74,11 +77,11 @@ export async function* loadBatches(
   };
 
   try {
-    let next = load(0);
-    for (let from = 0; from < total; from += batchSize) {
+    let next = load(start);
+    for (let from = start; from < until; from += batchSize) {
       throwIfAborted(signal);
       const batch = await next;
-      if (from + batchSize < total) next = load(from + batchSize);
+      if (from + batchSize < until) next = load(from + batchSize);
       skipped.push(...batch.filter((each) => "reason" in each));
       const loaded = batch.filter((each) => "sample" in each);
       if (loaded.length > 0) yield loaded;

@@ -147,8 +147,11 @@ const trainSchema = z.strictObject({
    * only where `batchNorm` is "frozen".
    */
   microBatchSize: count(0, 65_536).default(0),
-  /** Statistics of batch norm: of each batch, or the running ones, which then stay as they are. */
-  batchNorm: z.enum(["batch", "frozen"]).default("batch"),
+  /**
+   * Statistics of batch norm: of each batch, or the running ones, which then stay as they are. Of several processes
+   * each takes those of its own samples; "synchronised" takes those of all, as one process would.
+   */
+  batchNorm: z.enum(["batch", "synchronised", "frozen"]).default("batch"),
   learningRate: z.number().positive().max(10).default(5e-5),
   schedule: scheduleSchema.prefault({ type: "constant" }),
   weightDecay: z.number().min(0).max(10).default(0.01),

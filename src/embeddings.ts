@@ -34,6 +34,17 @@ export class Embeddings {
     });
   }
 
+  /** Rows of the samples after these, undefined when one had no label. */
+  addRows(rows: readonly Embedding[] | undefined): void {
+    if (rows === undefined) this.#rows = undefined;
+    else for (const row of rows) this.#rows?.push(row);
+  }
+
+  /** All that were added; undefined when a sample had no label. */
+  get all(): readonly Embedding[] | undefined {
+    return this.#rows;
+  }
+
   /** Undefined when there are none, or when a sample had no label. */
   get rows(): readonly Embedding[] | undefined {
     return this.#rows?.length ? this.#rows : undefined;

@@ -11,6 +11,7 @@ export type ErrorCode =
   | "ERR_CONFIG"
   | "ERR_DATASET"
   | "ERR_DISPOSED"
+  | "ERR_DISTRIBUTED"
   | "ERR_FFMPEG_MISSING"
   | "ERR_FILE_EMPTY"
   | "ERR_FILE_NOT_FOUND"

@@ -1,6 +1,7 @@
 /** Scores a model on a dataset: localization, segmentation, retrieval, and knowing when nothing sounds (section 1.10). */
 import { loadBatches, type SkippedSample } from "./batches.js";
 import type { Dataset, MissingSample, Sample } from "./datasets/dataset.js";
+import { type ProcessGroup, shareOf } from "./distributed.js";
 import { Embeddings } from "./embeddings.js";
 import { throwIfAborted } from "./errors.js";
 import { type MapName, mapNames, nextTurn, type SampleScore, Scorer, truthOf } from "./evaluation/scorer.js";
@@ -69,9 +70,12 @@ export interface EvaluateOptions {
   readonly bootstrap?: Pick<BootstrapOptions, "resamples" | "level" | "seed"> | false;
   /** How false negatives are predicted among labelled samples, for `exclusions`; false does not. */
   readonly falseNegatives?: ExclusionOptions | false;
+  /** Processes that share the work: all call `evaluate` with the same options, and all are given the whole result. */
+  readonly group?: ProcessGroup;
   readonly signal?: AbortSignal | undefined;
+  /** In a group, of this process's share. */
   readonly onProgress?: (done: number, total: number) => void;
-  /** Called for every sample, in order; the score has no `retrieval` yet, which takes all samples. */
+  /** Called for every sample that this process scores, in order; the score has no `retrieval` yet, which takes all samples. */
   readonly onSample?: (sample: Sample, spot: Spot, score: SampleScore) => void | Promise<void>;
 }
 
@@ -118,7 +122,8 @@ export interface Evaluation {
  * @example
  * const scores = await evaluate({ model, data: await datasets.vggss({ root, annotations }) });
  * scores.iqr.ciou; // share of samples with cIoU ≥ 0.5; scores.iqr.intervals?.ciou its 95 % interval
- * @throws {SoundspotError} ERR_DATASET when a sample has no truth or cannot be read, ERR_INPUT, ERR_ABORTED.
+ * @throws {SoundspotError} ERR_DATASET when a sample has no truth or cannot be read, ERR_INPUT, ERR_ABORTED;
+ * ERR_DISTRIBUTED when another process of the group is lost.
  */
 export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   const { model, data, signal } = options;
@@ -129,45 +134,67 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
     alpha: options.alpha ?? 0.4,
     precision: options.precision ?? "float32",
   } as const;
-  const scorer = new Scorer(settings.threshold);
-  const embeddings = new Embeddings(model.config);
-  const skipped: SkippedSample[] = [];
+  let scorer = new Scorer(settings.threshold);
+  let embeddings = new Embeddings(model.config);
+  let skipped: SkippedSample[] = [];
+  const { group } = options;
+  const batchSize = options.batchSize ?? 16;
+  const range = shareOf(total, batchSize, group);
+  const share = range[1] - range[0];
   const batches = loadBatches(
     {
       data,
       config: model.config,
       total,
-      batchSize: options.batchSize ?? 16,
+      range,
+      batchSize,
       soundShift: options.soundShift ?? 0,
       unreadable: options.unreadable ?? "throw",
       signal,
     },
     skipped,
   );
-  for await (const batch of batches) {
-    const truths = batch.map(({ sample }) => (sample.sounding === false ? undefined : truthOf(sample)));
-    const spots = await localizePrepared(
-      model,
-      batch.map(({ prepared }) => prepared),
-      {
-        ...settings,
-        ...(options.objectness ? { objectness: options.objectness } : {}),
-        allMaps: true,
-        sizes: batch.map(({ sample }, i) => {
-          const { height, width } = truths[i] ?? sample.image;
-          return [height, width] as const;
-        }),
-      },
-    );
-    for (const [i, spot] of spots.entries()) {
-      const { index, sample } = batch[i] as (typeof batch)[number];
-      const score = await scorer.add(index, sample, truths[i], spot);
-      if (score.sounding) embeddings.add(sample, spot.slots);
-      await options.onSample?.(sample, spot, score);
-      await nextTurn();
+  const scoreShare = async () => {
+    for await (const batch of batches) {
+      const truths = batch.map(({ sample }) => (sample.sounding === false ? undefined : truthOf(sample)));
+      const spots = await localizePrepared(
+        model,
+        batch.map(({ prepared }) => prepared),
+        {
+          ...settings,
+          ...(options.objectness ? { objectness: options.objectness } : {}),
+          allMaps: true,
+          sizes: batch.map(({ sample }, i) => {
+            const { height, width } = truths[i] ?? sample.image;
+            return [height, width] as const;
+          }),
+        },
+      );
+      for (const [i, spot] of spots.entries()) {
+        const { index, sample } = batch[i] as (typeof batch)[number];
+        const score = await scorer.add(index, sample, truths[i], spot);
+        if (score.sounding) embeddings.add(sample, spot.slots);
+        await options.onSample?.(sample, spot, score);
+        await nextTurn();
+      }
+      throwIfAborted(signal);
+      options.onProgress?.(scorer.samples.length + skipped.length, share);
     }
-    throwIfAborted(signal);
-    options.onProgress?.(scorer.samples.length + skipped.length, total);
+  };
+  if (group) {
+    const parts = await group.gatherFrom(async () => {
+      if (share > 0) await scoreShare();
+      return { scores: scorer.state(), rows: embeddings.all, skipped };
+    });
+    scorer = new Scorer(settings.threshold);
+    embeddings = new Embeddings(model.config);
+    skipped = parts.flatMap((part) => part.skipped);
+    for (const { scores, rows } of parts) {
+      scorer.addState(scores);
+      embeddings.addRows(rows);
+    }
+  } else {
+    await scoreShare();
   }
 
   const { bootstrap } = options;

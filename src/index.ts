@@ -12,6 +12,7 @@ export type {
 export { parseModelConfig, parseTrainConfig } from "./config.js";
 export type { Dataset, MissingSample, Sample } from "./datasets/dataset.js";
 export * as datasets from "./datasets/index.js";
+export { ProcessGroup, type ProcessGroupOptions } from "./distributed.js";
 export { type ErrorCode, SoundspotError } from "./errors.js";
 export {
   type AreaScores,
@@ -39,7 +40,7 @@ export {
 export * as metrics from "./metrics/index.js";
 export { type Encoding, type LoadOptions, Model, type WeightsReport } from "./model.js";
 export { type Collapse, CollapseMonitor, type CollapseWarning } from "./monitor.js";
-export type { NamedTensor, Refinement, StepResult } from "./native.js";
+export type { NamedTensor, Refinement, StepResult, Traffic } from "./native.js";
 export { Objectness } from "./objectness.js";
 export {
   type FailedVideo,

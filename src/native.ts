@@ -13,6 +13,7 @@ export type ModelHandle = { readonly [brand]: "model" };
 export type TrainerHandle = { readonly [brand]: "trainer" };
 export type SampleHandle = { readonly [brand]: "sample" };
 export type CheckpointHandle = { readonly [brand]: "checkpoint" };
+export type GroupHandle = { readonly [brand]: "group" };
 
 /** Slots, queries and attentions; shapes start with the batch in `encode`, without it in `localize`. */
 export interface NativeAttention {
@@ -96,6 +97,15 @@ export interface StepResult {
   readonly gradients: readonly NamedTensor[];
 }
 
+/** What a process handed to exchanges with others. */
+export interface Traffic {
+  readonly calls: number;
+  /** Of payload. A ring of processes sends each byte of a sum about twice. */
+  readonly bytes: number;
+  /** From the start of each exchange to its end, those that ran beside the backward pass counted. */
+  readonly seconds: number;
+}
+
 export type NativeImage =
   | RawImage
   | { readonly data: Uint8Array; readonly width: number; readonly height: number };
@@ -165,7 +175,26 @@ export interface Native {
   falseNegatives(imageSlots: TensorData, audioSlots: TensorData, k: number): Promise<TensorData>;
   /** [N, depth] indices into the gallery, nearest first, −1 where fewer were found. */
   nearest(queries: TensorData, gallery: TensorData, depth: number): Promise<TensorData>;
-  createTrainer(model: ModelHandle, seed: number): TrainerHandle;
+  joinGroup(options: {
+    rank: number;
+    size: number;
+    address: string;
+    port: number;
+    /** The launcher runs the store; otherwise rank 0 does. */
+    storeIsThere: boolean;
+    /** Of the keys in the store. */
+    prefix: string;
+    /** Empty: chosen. */
+    interface: string;
+    /** Seconds. */
+    timeout: number;
+  }): Promise<GroupHandle>;
+  gatherBytes(group: GroupHandle, own: Uint8Array): Promise<Uint8Array[]>;
+  groupTraffic(group: GroupHandle): Traffic;
+  leaveGroup(group: GroupHandle): Promise<void>;
+  createTrainer(model: ModelHandle, seed: number, group?: GroupHandle): TrainerHandle;
+  /** Rank 0's to every process: the statistics of batch norm, or with them parameters, moments and random state. */
+  broadcastTrainer(trainer: TrainerHandle, statisticsAlone: boolean): Promise<void>;
   step(trainer: TrainerHandle, samples: readonly SampleHandle[], options: StepOptions): Promise<StepResult>;
   readCheckpoint(path: string): Promise<{
     handle: CheckpointHandle;

@@ -1,6 +1,7 @@
 /** Cross-modal retrieval: which pictures go with a sound, and which sounds with a picture (section 1.10). */
 import { loadBatches, type SkippedSample } from "./batches.js";
 import type { Dataset, MissingSample } from "./datasets/dataset.js";
+import { type ProcessGroup, shareOf } from "./distributed.js";
 import { type Embedding, Embeddings } from "./embeddings.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
 import { localizePrepared } from "./localize.js";
@@ -34,7 +35,10 @@ export interface RetrieveOptions {
   readonly unreadable?: "throw" | "skip";
   /** Confidence intervals; false makes none. Default 1000 resamples, 95 %, seed 0. */
   readonly bootstrap?: Pick<BootstrapOptions, "resamples" | "level" | "seed"> | false;
+  /** Processes that share the encoding: all call `retrieve` with the same options, and all are given the whole result. */
+  readonly group?: ProcessGroup;
   readonly signal?: AbortSignal | undefined;
+  /** In a group, of this process's share. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
@@ -117,43 +121,63 @@ export async function retrievalOf(
 export async function retrieve(options: RetrieveOptions): Promise<RetrievalRun> {
   const { model, data, signal } = options;
   const total = Math.min(options.limit ?? data.length, data.length);
-  const skipped: SkippedSample[] = [];
-  const embeddings = new Embeddings(model.config);
+  let skipped: SkippedSample[] = [];
+  let embeddings = new Embeddings(model.config);
   let [samples, silent] = [0, 0];
+  const { group } = options;
+  const batchSize = options.batchSize ?? 16;
+  const range = shareOf(total, batchSize, group);
+  const share = range[1] - range[0];
   const batches = loadBatches(
     {
       data,
       config: model.config,
       total,
-      batchSize: options.batchSize ?? 16,
+      range,
+      batchSize,
       unreadable: options.unreadable ?? "throw",
       signal,
     },
     skipped,
   );
-  for await (const batch of batches) {
-    const heard = batch.filter(({ sample }) => sample.sounding !== false);
-    const unlabelled = heard.find(({ sample }) => sample.label === undefined);
-    if (unlabelled) {
-      throw new SoundspotError(
-        "ERR_DATASET",
-        `Sample ${unlabelled.sample.id} of ${data.name} has no label. Retrieval needs the class of every sample.`,
+  const encodeShare = async () => {
+    for await (const batch of batches) {
+      const heard = batch.filter(({ sample }) => sample.sounding !== false);
+      const unlabelled = heard.find(({ sample }) => sample.label === undefined);
+      if (unlabelled) {
+        throw new SoundspotError(
+          "ERR_DATASET",
+          `Sample ${unlabelled.sample.id} of ${data.name} has no label. Retrieval needs the class of every sample.`,
+        );
+      }
+      silent += batch.length - heard.length;
+      samples += heard.length;
+      if (heard.length === 0) continue;
+      const spots = await localizePrepared(
+        model,
+        heard.map(({ prepared }) => prepared),
+        // Only the slots are read: the maps may be as small as they get.
+        { precision: options.precision ?? "float32", sizes: heard.map(() => [1, 1] as const) },
       );
+      for (const [i, { slots }] of spots.entries()) {
+        embeddings.add((heard[i] as (typeof heard)[number]).sample, slots);
+      }
+      throwIfAborted(signal);
+      options.onProgress?.(samples + silent + skipped.length, share);
     }
-    silent += batch.length - heard.length;
-    samples += heard.length;
-    if (heard.length === 0) continue;
-    const spots = await localizePrepared(
-      model,
-      heard.map(({ prepared }) => prepared),
-      // Only the slots are read: the maps may be as small as they get.
-      { precision: options.precision ?? "float32", sizes: heard.map(() => [1, 1] as const) },
-    );
-    for (const [i, { slots }] of spots.entries()) {
-      embeddings.add((heard[i] as (typeof heard)[number]).sample, slots);
-    }
-    throwIfAborted(signal);
-    options.onProgress?.(samples + silent + skipped.length, total);
+  };
+  if (group) {
+    const parts = await group.gatherFrom(async () => {
+      if (share > 0) await encodeShare();
+      return { rows: embeddings.all, skipped, samples, silent };
+    });
+    embeddings = new Embeddings(model.config);
+    for (const { rows } of parts) embeddings.addRows(rows);
+    skipped = parts.flatMap((part) => part.skipped);
+    samples = parts.reduce((sum, part) => sum + part.samples, 0);
+    silent = parts.reduce((sum, part) => sum + part.silent, 0);
+  } else {
+    await encodeShare();
   }
   if (!embeddings.rows)
     throw new SoundspotError("ERR_DATASET", `${data.name} has no sample that could be used.`);

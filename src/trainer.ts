@@ -22,6 +22,7 @@ import {
   type TrainOptions,
 } from "./config.js";
 import type { Dataset } from "./datasets/dataset.js";
+import type { ProcessGroup } from "./distributed.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
 import { type Evaluation, evaluate } from "./evaluate.js";
 import { Limit, SAMPLES_AT_A_TIME } from "./limit.js";
@@ -52,25 +53,34 @@ export interface TrainerStepOptions {
   readonly plain?: boolean;
   /** Position in the run, for schedules. Default 0 of 1 step, epoch 0. */
   readonly at?: { readonly step: number; readonly total: number; readonly epoch: number };
+  /** @internal Ask all processes to end the run after this step. */
+  readonly stop?: boolean;
 }
 
-/** One model, its optimizer and its random numbers. */
+/**
+ * One model, its optimizer and its random numbers. In a process group each process has a trainer of its own, of the same
+ * model and configuration: they start equal and take equal steps.
+ */
 export class Trainer {
   readonly model: Model;
   readonly config: TrainConfig;
   readonly #handle: TrainerHandle;
+  readonly #group: ProcessGroup | undefined;
 
   /** @throws {SoundspotError} ERR_CONFIG with the path of the field, ERR_DISPOSED. */
-  constructor(model: Model, options: TrainOptions = {}) {
+  constructor(model: Model, options: TrainOptions = {}, group?: ProcessGroup) {
     this.model = model;
     this.config = withPrecision(parseTrainConfig(options));
-    this.#handle = native().createTrainer(model.handle, this.config.seed);
+    this.#group = group;
+    this.#handle = native().createTrainer(model.handle, this.config.seed, group?.handle);
   }
 
   /**
-   * One step of AdamW on a batch (section 1.8).
+   * One step of AdamW on a batch (section 1.8). In a process group each process gives an equal part of the batch; the
+   * losses, which compare all samples of it, and the gradients are those of the whole.
    * @returns each loss unweighted and `total`; with `gradients` those of every parameter, by name
-   * @throws {SoundspotError} ERR_INTERNAL when the loss is not finite, model and random state then unchanged
+   * @throws {SoundspotError} ERR_INTERNAL when the loss is not finite, model and random state then unchanged;
+   * ERR_DISTRIBUTED when another process is lost
    */
   async step(batch: readonly LocalizeInput[], options: TrainerStepOptions = {}): Promise<StepResult> {
     const samples = await Promise.all(batch.map((input) => prepareInput(input, this.model.config)));
@@ -103,11 +113,11 @@ export class Trainer {
       masking: options.masking ?? true,
       microBatchSize: config.microBatchSize,
       frozenStatistics: config.batchNorm === "frozen",
-      sharedStatistics: false,
+      sharedStatistics: config.batchNorm === "synchronised" && this.#group !== undefined,
       plain: options.plain ?? false,
       gradients: options.gradients ?? false,
       update: options.update ?? true,
-      stop: false,
+      stop: options.stop ?? false,
       losses,
     });
   }
@@ -122,6 +132,11 @@ export class Trainer {
     const file = resolve(path);
     const { handle } = await native().readCheckpoint(file);
     await native().restoreTrainer(this.#handle, handle, file);
+  }
+
+  /** @internal Rank 0's statistics of batch norm, or its whole state with the model's, to every process. */
+  async broadcast(what: "statistics" | "everything"): Promise<void> {
+    if (this.#group) await native().broadcastTrainer(this.#handle, what === "statistics");
   }
 }
 
@@ -150,6 +165,17 @@ export interface EpochEvent {
   readonly evaluation?: Evaluation;
 }
 
+/** Where a resumed run goes on. */
+export interface ResumeEvent {
+  readonly file: string;
+  /** Steps taken before. */
+  readonly step: number;
+  readonly epoch: number;
+  /** Processes that it runs on now, and did before. */
+  readonly processes: number;
+  readonly processesBefore: number;
+}
+
 export interface TrainRunOptions extends TrainOptions {
   readonly data: Dataset;
   /** Evaluated every `evaluateEvery` epochs, by default each, and after the last. */
@@ -173,6 +199,13 @@ export interface TrainRunOptions extends TrainOptions {
   /** On SIGINT and SIGTERM save and end the run. Default false; the command line sets it. */
   readonly handleSignals?: boolean;
   readonly signal?: AbortSignal;
+  /**
+   * This process's membership in a group that trains together. All its processes call `train` with the same options;
+   * `batchSize` is that of all of them, `microBatchSize` of each. Rank 0 alone reads and writes `output`, `weights` and
+   * `imageWeights`.
+   */
+  readonly group?: ProcessGroup;
+  readonly onResume?: (event: ResumeEvent) => void;
   readonly onStep?: (event: StepEvent) => void;
   readonly onEpoch?: (event: EpochEvent) => void;
   readonly onEvaluationProgress?: (done: number, total: number) => void;
@@ -204,6 +237,8 @@ interface Progress {
   /** Samples of the dataset. */
   readonly samples: number;
   readonly config: TrainConfig;
+  /** Absent in files from before there were several. */
+  readonly processes?: number;
 }
 
 const PROGRESS_KEY = "soundspot.training";
@@ -240,8 +275,10 @@ function readProgress(metadata: Readonly<Record<string, string>>, file: string):
     );
   }
   const state = Object(stored) as Progress;
-  const { epoch, batch, step, samples, lossSum, bestScore, config } = state;
-  const counts = [epoch, batch, step, samples].every((count) => Number.isInteger(count) && count >= 0);
+  const { epoch, batch, step, samples, lossSum, bestScore, config, processes = 1 } = state;
+  const counts = [epoch, batch, step, samples, processes].every(
+    (count) => Number.isInteger(count) && count >= 0,
+  );
   if (!counts || ![lossSum, bestScore ?? 0].every(Number.isFinite) || !config) throw unreadableState(file);
   try {
     // Fields that a later version added have the defaults that the run had without knowing them.
@@ -329,12 +366,13 @@ class MetricsLog {
   }
 }
 
-/** Decoded and augmented batches of one epoch, `queue` of them ahead, a few samples at a time. */
+/** This process's part of the batches of one epoch, decoded and augmented, `queue` of them ahead. */
 async function* batches(
   data: Dataset,
   trainer: Trainer,
   epoch: number,
   fromBatch: number,
+  { rank, size }: Pick<ProcessGroup, "rank" | "size">,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<SampleHandle[]> {
   const { config, model } = trainer;
@@ -349,7 +387,9 @@ async function* batches(
     return prepareSample(sample, model.config, augment);
   };
   const load = (batch: number) => {
-    const indices = order.subarray(batch * config.batchSize, (batch + 1) * config.batchSize);
+    const own = config.batchSize / size;
+    const from = batch * config.batchSize + rank * own;
+    const indices = order.subarray(from, from + own);
     return Promise.all(Array.from(indices, (index) => limit.run(() => loadOne(index), signal)));
   };
   const queue: Promise<SampleHandle[]>[] = [];
@@ -370,6 +410,8 @@ async function* batches(
     limit.close();
   }
 }
+
+const ALONE = { rank: 0, size: 1 };
 
 function exists(path: string): Promise<boolean> {
   return access(path).then(
@@ -409,6 +451,8 @@ function trainOptionsOf(options: TrainRunOptions, recipe: Preset): TrainOptions 
     resume,
     handleSignals,
     signal,
+    group,
+    onResume,
     onStep,
     onEpoch,
     onEvaluationProgress,
@@ -437,7 +481,7 @@ async function startFresh(options: TrainRunOptions, recipe: Preset, config: Trai
     options.weights === undefined ? undefined : await model.loadWeights(options.weights, { signal });
   const imageWeights =
     options.imageWeights === undefined ? undefined : await model.loadImageWeights(options.imageWeights);
-  const trainer = new Trainer(model, config);
+  const trainer = new Trainer(model, config, options.group);
   return {
     model,
     trainer,
@@ -476,9 +520,59 @@ async function startFrom(
     },
     last,
   );
-  const trainer = new Trainer(model, same);
+  const trainer = new Trainer(model, same, options.group);
   await trainer.restore(last);
   return { model, trainer, progress, resumed: true };
+}
+
+/** What all processes of a group must agree on, with the paths that a message names. */
+function agreement(options: TrainRunOptions, recipe: Preset, config: TrainConfig): Record<string, string> {
+  const { model, data } = options;
+  const { precision, queue, ...train } = config;
+  const own =
+    model instanceof Model ? model.config : parseModelConfig({ ...recipe.model, ...(model as ModelOptions) });
+  const fields: Record<string, unknown> = {
+    ...Object.fromEntries(Object.entries(own).map(([name, value]) => [`model.${name}`, value])),
+    ...Object.fromEntries(Object.entries(train).map(([name, value]) => [`train.${name}`, value])),
+    "the number of samples": data.length,
+    "the dataset": data.name,
+    "whether there is evaluation data": options.evaluation !== undefined,
+  };
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, JSON.stringify(value)]));
+}
+
+/** Rank 0's start, given to every process of the group: what it has read or made, the others receive. */
+async function startTogether(
+  group: ProcessGroup,
+  options: TrainRunOptions,
+  recipe: Preset,
+  config: TrainConfig,
+  startMain: () => Promise<Start>,
+): Promise<Start> {
+  const all = await group.gatherFrom(() => agreement(options, recipe, config));
+  const [first] = all as [Record<string, string>];
+  for (const [rank, fields] of all.entries()) {
+    const name = Object.keys(first).find((each) => fields[each] !== first[each]);
+    if (name === undefined) continue;
+    throw new SoundspotError(
+      "ERR_CONFIG",
+      `The processes of a run need the same configuration and data, but ${name} is ${first[name]} in process 0 and ${fields[name]} in process ${rank}.`,
+    );
+  }
+  let start: Start | undefined;
+  const [told] = await group.gatherFrom(async () => {
+    if (!group.main) return undefined;
+    start = await startMain();
+    return { progress: start.progress, model: start.model.config, resumed: start.resumed };
+  });
+  if (!start) {
+    const { progress, model: modelConfig, resumed } = told as NonNullable<typeof told>;
+    const wanted = options.model;
+    const model = wanted instanceof Model && !resumed ? wanted : await Model.create(modelConfig);
+    start = { model, trainer: new Trainer(model, progress.config, group), progress, resumed };
+  }
+  await start.trainer.broadcast("everything");
+  return start;
 }
 
 /**
@@ -529,33 +623,61 @@ export async function train(options: TrainRunOptions): Promise<TrainRun> {
       `train.batchSize is ${config.batchSize}, but ${data.name} has only ${data.length} samples. Use a smaller batch.`,
     );
   }
-  if (output === undefined) return runEpochs(await startFresh(options, recipe, config), options);
+  const { group } = options;
+  if (group && config.batchSize % group.size !== 0) {
+    throw new SoundspotError(
+      "ERR_CONFIG",
+      `train.batchSize is ${config.batchSize}, which ${group.size} processes cannot share equally. Use a multiple of ${group.size}.`,
+    );
+  }
+  const begin = (startMain: () => Promise<Start>) =>
+    group ? startTogether(group, options, recipe, config, startMain) : startMain();
+  const fresh = () => startFresh(options, recipe, config);
+  if (output === undefined || group?.main === false) return runEpochs(await begin(fresh), options);
   const folder = resolve(output);
-  await writing(folder, () => mkdir(folder, { recursive: true }));
-  const unlock = await lockFolder(folder, "train.lock");
-  try {
+  let unlock: (() => Promise<void>) | undefined;
+  const startIn = async () => {
+    await writing(folder, () => mkdir(folder, { recursive: true }));
+    unlock = await lockFolder(folder, "train.lock");
     await removeTorn(folder);
     const last = join(folder, "last.safetensors");
-    const start =
-      resume && (await exists(last))
-        ? await startFrom(last, options, recipe, config)
-        : await startFresh(options, recipe, config);
-    return await runEpochs(start, options, folder);
+    return resume && (await exists(last)) ? startFrom(last, options, recipe, config) : fresh();
+  };
+  try {
+    return await runEpochs(await begin(startIn), options, folder);
   } finally {
-    await unlock();
+    await unlock?.();
   }
 }
 
 async function runEpochs(start: Start, options: TrainRunOptions, folder?: string): Promise<TrainRun> {
   const { model, trainer, progress } = start;
   const { config } = trainer;
-  const { data, evaluation, handleSignals = false, signal, onStep, onEpoch, onEvaluationProgress } = options;
+  const {
+    data,
+    evaluation,
+    group,
+    handleSignals = false,
+    signal,
+    onStep,
+    onEpoch,
+    onEvaluationProgress,
+  } = options;
   const batchCount = Math.floor(data.length / config.batchSize);
   const totalSteps = config.epochs * batchCount;
   const last = folder ? join(folder, "last.safetensors") : undefined;
   const best = folder ? join(folder, "best.safetensors") : undefined;
   const log = folder ? new MetricsLog(join(folder, "metrics.jsonl")) : undefined;
   await log?.cutTo(progress);
+  if (start.resumed) {
+    options.onResume?.({
+      file: last ?? "",
+      step: progress.step,
+      epoch: progress.epoch,
+      processes: group?.size ?? 1,
+      processesBefore: progress.processes ?? 1,
+    });
+  }
   const monitor = new CollapseMonitor(config.batchSize);
   const warnings: CollapseWarning[] = [];
   const settled = settledEpoch(config);
@@ -569,7 +691,17 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
       await log?.flush();
     } finally {
       if (last) {
-        const state: Progress = { epoch, batch, step, bestScore, lossSum, samples: data.length, config };
+        const processes = group?.size ?? 1;
+        const state: Progress = {
+          epoch,
+          batch,
+          step,
+          bestScore,
+          lossSum,
+          samples: data.length,
+          config,
+          processes,
+        };
         await trainer.save(last, { [PROGRESS_KEY]: JSON.stringify(state) });
         saved = true;
       }
@@ -586,6 +718,8 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
   };
   const halt = signal ? AbortSignal.any([signal, stopping.signal]) : stopping.signal;
   setMaxListeners(0, halt); // every sample that is decoded listens
+  // Processes of a group end together: each tells the others with its next step, and nothing is cut short before.
+  const interrupt = group ? undefined : halt;
   if (handleSignals) for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, stop);
 
   try {
@@ -593,11 +727,11 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
       if (batch === 0) lossSum = 0;
       let ended = performance.now();
       const spent = { seconds: 0, waited: 0 };
-      for await (const samples of batches(data, trainer, epoch, batch, halt)) {
-        throwIfAborted(halt);
+      for await (const samples of batches(data, trainer, epoch, batch, group ?? ALONE, interrupt)) {
+        throwIfAborted(interrupt);
         const started = performance.now();
         const at = { step, total: totalSteps, epoch: epoch + batch / batchCount };
-        const result = await trainer.stepPrepared(samples, { at });
+        const result = await trainer.stepPrepared(samples, { at, stop: halt.aborted });
         step++;
         batch++;
         lossSum += result.losses.total ?? 0;
@@ -613,7 +747,7 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
           totalSteps,
           learningRate: learningRateAt(config, step - 1, totalSteps),
           result,
-          samplesPerSecond: samples.length / (taken / 1000),
+          samplesPerSecond: config.batchSize / (taken / 1000),
           milliseconds: taken,
           waited,
           warnings: found,
@@ -633,6 +767,12 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
         if (config.checkpointSteps > 0 && batch % config.checkpointSteps === 0 && batch < batchCount) {
           await save();
         }
+        if (group && result.stop) {
+          const asked = await group.gather(stoppedBy ?? null);
+          stoppedBy = asked.find((name) => name !== null) ?? undefined;
+          stopping.abort(stoppedBy);
+          throwIfAborted(halt);
+        }
         ended = performance.now();
       }
       const meanLoss = lossSum / batchCount;
@@ -646,10 +786,12 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
       ) {
         // Evaluation takes long: a run that is killed in it goes on from here.
         if (checkpoint && unsaved) await save();
+        if (config.batchNorm === "batch") await trainer.broadcast("statistics");
         evaluated = await evaluate({
           model,
           data: evaluation,
-          signal: halt,
+          ...(group ? { group } : {}),
+          signal: interrupt,
           ...(onEvaluationProgress ? { onProgress: onEvaluationProgress } : {}),
         });
       }
@@ -682,7 +824,7 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
         throw stopped ? failure : withFailedSave(error, failure);
       });
     }
-    if (!stopped || signal?.aborted) throw error;
+    if (!stopped || signal?.aborted || stoppedBy === undefined) throw error;
     return finish(stoppedBy);
   } finally {
     for (const name of ["SIGINT", "SIGTERM"] as const) process.off(name, stop);

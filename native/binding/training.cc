@@ -16,15 +16,16 @@ Napi::Value create_trainer(const Napi::CallbackInfo& call) {
   return wrap(call.Env(), std::make_shared<TrainerHandle>(handle, seed, group));
 }
 
-// broadcastTrainer(trainer) → Promise<void>: rank 0's parameters and state to every process of its group
+// broadcastTrainer(trainer, statisticsAlone) → Promise<void>: rank 0's to every process of its group
 Napi::Value broadcast_trainer(const Napi::CallbackInfo& call) {
   const auto trainer = unwrap<TrainerHandle>(call[0]);
+  const bool statistics_alone = call[1].ToBoolean();
   return Job<bool>::run(
       call.Env(), {},
       [=] {
         const std::unique_lock lock(trainer->model->mutex);
         trainer->model->weights_changed();
-        trainer->state.broadcast();
+        trainer->state.broadcast(statistics_alone);
         return true;
       },
       [](Napi::Env env, bool&) { return env.Undefined(); });

@@ -1,6 +1,8 @@
 // Gradients averaged over processes while the backward pass goes on, by c10d's Reducer.
 #pragma once
 
+#include <c10/util/Exception.h>
+
 #include "distributed/process_group.h"
 #include "model/parameters.h"
 
@@ -9,6 +11,19 @@ class Reducer;
 }
 
 namespace soundspot::distributed {
+
+/// Keeps back what LibTorch warns of on this thread: hints on the speed of its reducer, which mean users nothing.
+class NoWarnings {
+ public:
+  NoWarnings() : guard_(&handler_) {}
+
+ private:
+  struct Silent final : c10::WarningHandler {
+    void process(const c10::Warning&) override {}
+  };
+  Silent handler_;
+  c10::WarningUtils::WarningHandlerGuard guard_;
+};
 
 class GradientReducer {
  public:

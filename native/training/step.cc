@@ -85,6 +85,7 @@ TrainingState::TrainingState(std::shared_ptr<model::Localizer> localizer, uint64
 
 StepResult TrainingState::step(const Tensor& images, const Tensor& spectrograms, const StepOptions& options) {
   if (!group_) return take_step(images, spectrograms, options);
+  const distributed::NoWarnings no_warnings;
   return group_->guarded([&] { return take_step(images, spectrograms, options); });
 }
 
@@ -237,14 +238,15 @@ void TrainingState::restore(const std::vector<std::pair<std::string, Tensor>>& t
   generator_.set_state(found->second.clone());
 }
 
-void TrainingState::broadcast() {
+void TrainingState::broadcast(bool statistics_alone) {
   if (!group_) return;
   group_->guarded([&] {
     std::vector<Tensor> values;
     for (const model::Parameter& parameter : localizer_->parameters().all()) {
-      values.push_back(parameter.value.detach());
+      if (!statistics_alone || !parameter.trainable) values.push_back(parameter.value.detach());
     }
     group_->broadcast(values);
+    if (statistics_alone) return;
 
     std::vector<std::pair<std::string, Tensor>> own = state();
     std::string names;

@@ -3,7 +3,7 @@ import type { Sample } from "../datasets/dataset.js";
 import { SoundspotError } from "../errors.js";
 import type { Spot } from "../localize.js";
 import { ciou, meanInside } from "../metrics/localization.js";
-import { FCurve, FrameHistogram, fMeasure, iou } from "../metrics/segmentation.js";
+import { FCurve, type FCurveState, FrameHistogram, fMeasure, iou } from "../metrics/segmentation.js";
 import type { SampleRetrieval } from "../retrieve.js";
 import type { Mask, TruthMap } from "../types.js";
 
@@ -94,6 +94,13 @@ const PIXELS_A_TURN = 2 ** 17;
 
 export const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
+/** What a scorer has collected, as plain data. */
+export interface ScorerState {
+  readonly samples: readonly SampleScore[];
+  readonly curves: readonly (readonly [MapName, FCurveState])[];
+  readonly clips: readonly (readonly [MapName, readonly (readonly [string, FCurveState])[]])[];
+}
+
 /** Collects scores sample by sample; of a map it keeps three numbers, and of the frames of a clip the sum of their F. */
 export class Scorer {
   readonly samples: SampleScore[] = [];
@@ -168,6 +175,27 @@ export class Scorer {
     const second = iou(prediction, truth);
     await pause();
     return { ciou: first, iou: second, f: curve ? fMeasure(prediction, truth) : Number.NaN };
+  }
+
+  state(): ScorerState {
+    const states = <Key>(curves: Iterable<readonly [Key, FCurve]>) =>
+      Array.from(curves, ([key, curve]) => [key, curve.state()] as const);
+    return {
+      samples: this.samples,
+      curves: states(this.#curves),
+      clips: Array.from(this.#clips, ([name, clips]) => [name, states(clips)] as const),
+    };
+  }
+
+  /** Takes in what another scorer has collected of the samples after these. */
+  addState({ samples, curves, clips }: ScorerState): void {
+    for (const sample of samples) this.samples.push(sample);
+    for (const [name, state] of curves) curveOf(this.#curves, name).addAll(FCurve.from(state));
+    for (const [name, list] of clips) {
+      const own = this.#clips.get(name) ?? new Map<string, FCurve>();
+      this.#clips.set(name, own);
+      for (const [clip, state] of list) curveOf(own, clip).addAll(FCurve.from(state));
+    }
   }
 
   /** AVSBench's F of a map. */

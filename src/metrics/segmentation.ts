@@ -136,6 +136,12 @@ export function frameFCurve(
   return frame.curve(betaSquared);
 }
 
+export interface FCurveState {
+  readonly sums: Float64Array;
+  readonly frames: number;
+  readonly betaSquared: number;
+}
+
 /**
  * F-measure over a set as AVSBench defines it: per frame at 255 thresholds, averaged over the frames whose mask is not
  * empty, then the maximum over thresholds. AVSBench's test script takes that maximum for each batch and averages the
@@ -178,6 +184,18 @@ export class FCurve {
   addAll(other: FCurve): void {
     for (let i = 0; i < STEPS; i++) this.#sums[i] = (this.#sums[i] as number) + (other.#sums[i] as number);
     this.#frames += other.#frames;
+  }
+
+  /** What was taken in, as plain data. */
+  state(): FCurveState {
+    return { sums: this.#sums, frames: this.#frames, betaSquared: this.#betaSquared };
+  }
+
+  static from({ sums, frames, betaSquared }: FCurveState): FCurve {
+    const curve = new FCurve(betaSquared);
+    curve.#sums.set(sums);
+    curve.#frames = frames;
+    return curve;
   }
 
   /** Mean over the frames at each of `fThresholds`. NaN without frames. */

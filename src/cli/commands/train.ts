@@ -2,10 +2,12 @@
 import { type Command, Option } from "commander";
 import type { TrainOptions } from "../../config.js";
 import { openDataset } from "../../datasets/registry.js";
+import type { ProcessGroup } from "../../distributed.js";
 import type { WeightsReport } from "../../model.js";
 import { type PresetName, presets } from "../../presets.js";
 import { train } from "../../trainer.js";
 import { numberFrom, wholeFrom } from "../options.js";
+import { inProcesses } from "../processes.js";
 import { Progress } from "../progress.js";
 import { leftOut } from "../scoring.js";
 import { readSettings } from "../settings.js";
@@ -24,6 +26,7 @@ interface Flags {
   weights?: string;
   imageWeights?: string;
   resume?: true;
+  processes?: number;
   json?: true;
 }
 
@@ -44,8 +47,13 @@ export function register(program: Command): void {
     .option("--image-weights <file>", "torchvision's ResNet-18 .pth for the image encoder")
     .option("--keep-every <n>", "keep the parameters of every nth epoch in files of their own", wholeFrom(1))
     .option("--resume", "go on from the output folder's last.safetensors")
+    .option("--processes <n>", "processes on this machine that share every batch", wholeFrom(1))
     .option("--json", "print one line of JSON an epoch, and the result")
-    .action(run);
+    .addHelpText(
+      "after",
+      "\nLaunched by torchrun, srun or a Kubernetes operator (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT), it trains with the others.",
+    )
+    .action((flags: Flags) => inProcesses(flags.processes, (group) => run(flags, group)));
 }
 
 /** What the bare name of a dataset that draws its samples means for evaluation. */
@@ -59,7 +67,12 @@ function taken({ loaded, ignored, missing }: WeightsReport): string {
   return `${loaded.length} taken, not taken: ${named(ignored)}, not filled: ${named(missing)}`;
 }
 
-async function run(flags: Flags): Promise<void> {
+function exchangedText(group: ProcessGroup): string {
+  const { bytes, seconds } = group.traffic();
+  return `${group.size} processes; each exchanged ${(bytes / 1e6).toFixed(1)} MB in ${seconds.toFixed(1)} s`;
+}
+
+async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void> {
   const settings = await readSettings(flags.config);
   const preset = flags.preset ?? settings.preset ?? "paper";
   const given: TrainOptions = Object.fromEntries(
@@ -74,14 +87,19 @@ async function run(flags: Flags): Promise<void> {
       : await openDataset(heldOut[flags.evaluation] ?? flags.evaluation);
 
   const missing = { data: data.missing ?? [], evaluation: evaluation?.missing ?? [] };
-  for (const text of leftOut(missing.data, [])) process.stderr.write(`training data: ${text}\n`);
-  for (const text of leftOut(missing.evaluation, [])) process.stderr.write(`evaluation data: ${text}\n`);
-
-  const progress = new Progress(!flags.json);
+  // Of several processes one speaks.
+  const main = group?.main ?? true;
+  const progress = new Progress(main && !flags.json);
   const say = (text: string) => {
     progress.clear();
-    process.stdout.write(`${text}\n`);
+    if (main) process.stdout.write(`${text}\n`);
   };
+  const note = (text: string) => {
+    progress.clear();
+    if (main) process.stderr.write(`${text}\n`);
+  };
+  for (const text of leftOut(missing.data, [])) note(`training data: ${text}`);
+  for (const text of leftOut(missing.evaluation, [])) note(`evaluation data: ${text}`);
   try {
     const result = await train({
       ...settings.train,
@@ -93,6 +111,14 @@ async function run(flags: Flags): Promise<void> {
       output: flags.output,
       resume: flags.resume ?? false,
       handleSignals: true,
+      ...(group ? { group } : {}),
+      onResume: ({ file, step, epoch, processes, processesBefore }) => {
+        const changed =
+          processes === processesBefore
+            ? ""
+            : `, on ${processes} processes where there were ${processesBefore}`;
+        note(`goes on from ${file}: step ${step}, epoch ${epoch + 1}${changed}`);
+      },
       ...(flags.weights === undefined ? {} : { weights: flags.weights }),
       ...(flags.imageWeights === undefined ? {} : { imageWeights: flags.imageWeights }),
       onStep: ({ epoch, step, totalSteps, result: { losses }, samplesPerSecond, warnings }) => {
@@ -102,10 +128,7 @@ async function run(flags: Flags): Promise<void> {
           totalSteps,
           `epoch ${epoch + 1}  loss ${total.toFixed(3)}  ${samplesPerSecond.toFixed(0)} pairs/s`,
         );
-        for (const { kind, message } of warnings) {
-          progress.clear();
-          process.stderr.write(`warning: ${kind}: ${message}\n`);
-        }
+        for (const { kind, message } of warnings) note(`warning: ${kind}: ${message}`);
       },
       onEpoch: ({ epoch, meanLoss, seconds, waited, evaluation: scores }) => {
         const { perSample, ...summary } = scores ?? {};
@@ -131,11 +154,13 @@ async function run(flags: Flags): Promise<void> {
     });
     if (flags.json) {
       const { steps, stoppedBy, last, best, weights, imageWeights } = result;
-      say(JSON.stringify({ steps, stoppedBy, last, best, weights, imageWeights, missing }));
+      const exchanged = group ? { processes: group.size, traffic: group.traffic() } : {};
+      say(JSON.stringify({ steps, stoppedBy, last, best, weights, imageWeights, missing, ...exchanged }));
     } else {
       if (result.weights) say(`weights: ${taken(result.weights)}`);
       if (result.imageWeights) say(`image weights: ${taken(result.imageWeights)}`);
       if (result.stoppedBy) say(`stopped by ${result.stoppedBy}; go on with --resume`);
+      if (group) say(exchangedText(group));
       say(`${result.steps} steps; ${result.last ?? "nothing to save"}`);
     }
     if (result.stoppedBy) process.exitCode = 1;

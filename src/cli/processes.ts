@@ -1,0 +1,108 @@
+/** Commands that run in several processes: as one of those that a launcher started, or as their launcher. */
+import { spawn } from "node:child_process";
+import { createServer } from "node:net";
+import { availableParallelism } from "node:os";
+import { ProcessGroup } from "../distributed.js";
+import { SoundspotError } from "../errors.js";
+
+/** How long processes have to end by themselves after one has failed, in milliseconds. */
+const GRACE = 15_000;
+
+const LOOPBACK = "127.0.0.1";
+
+/** A TCP port that is free at the moment. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((done, fail) => server.once("error", fail).listen(0, LOOPBACK, done));
+  const { port } = server.address() as { port: number };
+  await new Promise((done) => server.close(done));
+  return port;
+}
+
+/** The command line without `--processes N`. */
+function ownArguments(): string[] {
+  const kept: string[] = [];
+  const given = process.argv.slice(2);
+  for (let i = 0; i < given.length; i++) {
+    const each = given[i] as string;
+    if (each === "--processes") i++;
+    else if (!each.startsWith("--processes=")) kept.push(each);
+  }
+  return kept;
+}
+
+/**
+ * Runs this command in `count` processes on this machine, the cores shared out, and waits for all of them. Signals go
+ * on to them; when one fails the others are ended.
+ * @returns the exit code: that of the first process that failed, or 0
+ */
+async function launch(count: number): Promise<number> {
+  const env = {
+    ...process.env,
+    MASTER_ADDR: LOOPBACK,
+    MASTER_PORT: String(await freePort()),
+    WORLD_SIZE: String(count),
+    OMP_NUM_THREADS:
+      process.env.OMP_NUM_THREADS ?? String(Math.max(1, Math.floor(availableParallelism() / count))),
+  };
+  const children = Array.from({ length: count }, (_, rank) =>
+    spawn(process.execPath, [...process.execArgv, process.argv[1] as string, ...ownArguments()], {
+      env: { ...env, RANK: String(rank), LOCAL_RANK: String(rank) },
+      stdio: ["ignore", rank === 0 ? "inherit" : "ignore", "inherit"],
+    }),
+  );
+  const forward = (name: NodeJS.Signals) => {
+    for (const child of children) child.kill(name);
+  };
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, forward);
+  let [failure, timer]: [number, NodeJS.Timeout | undefined] = [0, undefined];
+  try {
+    await Promise.all(
+      children.map(
+        (child) =>
+          new Promise<void>((done) => {
+            child.once("error", () => done());
+            child.once("exit", (code, signal) => {
+              if (code !== 0) {
+                failure ||= code ?? 1;
+                if (signal) process.stderr.write(`soundspot: a process was ended by ${signal}\n`);
+                timer ??= setTimeout(() => forward("SIGKILL"), GRACE);
+              }
+              done();
+            });
+          }),
+      ),
+    );
+  } finally {
+    clearTimeout(timer);
+    for (const name of ["SIGINT", "SIGTERM"] as const) process.off(name, forward);
+  }
+  return failure;
+}
+
+/**
+ * Runs a command's work: in this process, as a member of a group where the environment has one, or in `processes`
+ * processes that this one launches.
+ */
+export async function inProcesses(
+  processes: number | undefined,
+  work: (group: ProcessGroup | undefined) => Promise<void>,
+): Promise<void> {
+  const member = ProcessGroup.fromEnvironment();
+  if (!member && processes !== undefined && processes > 1) {
+    process.exitCode = await launch(processes);
+    return;
+  }
+  if (member && processes !== undefined && processes !== member.size) {
+    throw new SoundspotError(
+      "ERR_CONFIG",
+      `--processes is ${processes}, but a launcher has started ${member.size} (WORLD_SIZE). Leave --processes out.`,
+    );
+  }
+  const group = member && (await ProcessGroup.join(member));
+  try {
+    await work(group);
+  } finally {
+    await group?.leave();
+  }
+}

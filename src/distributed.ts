@@ -1,0 +1,176 @@
+/** Processes that train or evaluate one model together: who is one of them, and what they tell each other. */
+import { deserialize, serialize } from "node:v8";
+import { z } from "zod";
+import { type ErrorCode, SoundspotError } from "./errors.js";
+import { type GroupHandle, native, type Traffic } from "./native.js";
+
+export interface ProcessGroupOptions {
+  /** Of this process, 0 ≤ rank < size. Rank 0 writes the files of a run. */
+  readonly rank: number;
+  /** Processes in all. */
+  readonly size: number;
+  /** Where rank 0 runs: a host name or an address. Default 127.0.0.1. */
+  readonly address?: string;
+  /** A free TCP port there, the same for all. Default 29500. */
+  readonly port?: number;
+  /** Seconds that a process waits for the others before it gives up: to join, and in each exchange. Default 300. */
+  readonly timeout?: number;
+  /** The network interface to send through. Default that of this machine's name, of `address` where it is loopback. */
+  readonly interface?: string;
+}
+
+const schema = z
+  .strictObject({
+    rank: z.int().min(0),
+    size: z.int().min(1).max(4096),
+    address: z.string().min(1).default("127.0.0.1"),
+    port: z.int().min(1).max(65_535).default(29_500),
+    timeout: z.number().positive().max(86_400).default(300),
+    interface: z.string().default(""),
+  })
+  .refine(({ rank, size }) => rank < size, { path: ["rank"], message: "is not below size" });
+
+/** What went wrong in one process, told to the others. */
+interface Failure {
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** A process's membership. Every method that waits for the others must be called by all of them, in the same order. */
+export class ProcessGroup {
+  readonly rank: number;
+  readonly size: number;
+  readonly #handle: GroupHandle;
+
+  private constructor(handle: GroupHandle, { rank, size }: ProcessGroupOptions) {
+    this.#handle = handle;
+    this.rank = rank;
+    this.size = size;
+  }
+
+  /**
+   * What torchrun, SLURM and the Kubernetes training operators set: `RANK`, `WORLD_SIZE`, `MASTER_ADDR`, `MASTER_PORT`,
+   * under SLURM `SLURM_PROCID` and `SLURM_NTASKS` for the first two; and `GLOO_SOCKET_IFNAME` and
+   * `SOUNDSPOT_TIMEOUT` (seconds).
+   * @returns undefined where there is one process.
+   * @throws {SoundspotError} ERR_CONFIG when some are set and others not, or one is out of range.
+   */
+  static fromEnvironment(env: Environment = process.env): ProcessGroupOptions | undefined {
+    const slurm = env.MASTER_ADDR !== undefined && env.WORLD_SIZE === undefined;
+    const size = env.WORLD_SIZE ?? (slurm ? env.SLURM_NTASKS : undefined);
+    if (size === undefined || size === "1") return undefined;
+    const rank = env.RANK ?? (slurm ? env.SLURM_PROCID : undefined);
+    const wanted = { RANK: rank, MASTER_ADDR: env.MASTER_ADDR, MASTER_PORT: env.MASTER_PORT };
+    const absent = Object.entries(wanted).filter(([, value]) => value === undefined);
+    if (absent.length > 0) {
+      const names = absent.map(([name]) => name).join(" and ");
+      throw new SoundspotError(
+        "ERR_CONFIG",
+        `There are ${size} processes by WORLD_SIZE, but ${names} is not set. Launch them by torchrun, srun or --processes, or set ${names}.`,
+      );
+    }
+    return checked({
+      rank: Number(rank),
+      size: Number(size),
+      address: env.MASTER_ADDR as string,
+      port: Number(env.MASTER_PORT),
+      ...(env.GLOO_SOCKET_IFNAME ? { interface: env.GLOO_SOCKET_IFNAME } : {}),
+      ...(env.SOUNDSPOT_TIMEOUT ? { timeout: Number(env.SOUNDSPOT_TIMEOUT) } : {}),
+    });
+  }
+
+  /**
+   * Joins the group, and waits until all its processes have.
+   * @throws {SoundspotError} ERR_CONFIG; ERR_DISTRIBUTED when a process is missing after the timeout.
+   */
+  static async join(options: ProcessGroupOptions): Promise<ProcessGroup> {
+    const own = checked(options);
+    const { env } = process;
+    const handle = await native().joinGroup({
+      ...own,
+      // torchrun's agent runs the store at that port, and starts the same processes again when one fails.
+      storeIsThere: env.TORCHELASTIC_USE_AGENT_STORE === "True",
+      prefix: `soundspot/${env.TORCHELASTIC_RESTART_COUNT ?? "0"}`,
+    });
+    return new ProcessGroup(handle, own);
+  }
+
+  /** @internal */
+  get handle(): GroupHandle {
+    return this.#handle;
+  }
+
+  /** Whether this is the process that writes files and says how it goes. */
+  get main(): boolean {
+    return this.rank === 0;
+  }
+
+  /**
+   * What every process gave, in the order of ranks: anything that structured cloning takes.
+   * @throws {SoundspotError} ERR_DISTRIBUTED when another process is lost.
+   */
+  async gather<T>(value: T): Promise<T[]> {
+    const all = await native().gatherBytes(this.#handle, serialize(value));
+    return all.map((bytes) => deserialize(bytes) as T);
+  }
+
+  /**
+   * Like `gather`, of what `work` gives: where it fails in one process, all throw its error, and none waits for a
+   * process that is gone.
+   */
+  async gatherFrom<T>(work: () => T | Promise<T>): Promise<T[]> {
+    let failure: unknown;
+    const outcome: { readonly value?: T; readonly failure?: Failure } = await (async () => {
+      try {
+        return { value: await work() };
+      } catch (error) {
+        failure = error;
+        const known = error instanceof SoundspotError;
+        return {
+          failure: { code: known ? error.code : "ERR_INTERNAL", message: String(Object(error).message) },
+        };
+      }
+    })();
+    const all = await this.gather(outcome);
+    if (failure !== undefined) throw failure;
+    for (const [rank, { failure: other }] of all.entries()) {
+      if (other) throw new SoundspotError(other.code, `In process ${rank} of ${this.size}: ${other.message}`);
+    }
+    return all.map(({ value }) => value as T);
+  }
+
+  /** What this process exchanged since it joined. */
+  traffic(): Traffic {
+    return native().groupTraffic(this.#handle);
+  }
+
+  /** Ends the membership: exchanges that others wait for fail. */
+  leave(): Promise<void> {
+    return native().leaveGroup(this.#handle);
+  }
+}
+
+/**
+ * The samples of `total` that a process of a group works on, all of them without a group. Whole batches, so that each
+ * is the batch that one process would make: results are equal to the last bit.
+ */
+export function shareOf(
+  total: number,
+  batchSize: number,
+  group: ProcessGroup | undefined,
+): readonly [from: number, until: number] {
+  if (!group) return [0, total];
+  const { rank, size } = group;
+  const batches = Math.ceil(total / batchSize);
+  const end = (ranks: number) => Math.min(total, batchSize * Math.floor((batches * ranks) / size));
+  return [end(rank), end(rank + 1)];
+}
+
+function checked(options: ProcessGroupOptions): z.output<typeof schema> {
+  const result = schema.safeParse(options);
+  if (result.success) return result.data;
+  const lines = result.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`);
+  throw new SoundspotError("ERR_CONFIG", `The process group is not valid. ${lines.join("; ")}.`);
+}
