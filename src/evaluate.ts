@@ -1,5 +1,5 @@
 /** Scores a model on a dataset: localization, segmentation, retrieval, and knowing when nothing sounds (section 1.10). */
-import { loadBatches, type SkippedSample } from "./batches.js";
+import { type LoadedSample, loadBatches, type SkippedSample } from "./batches.js";
 import type { Dataset, MissingSample, Sample } from "./datasets/dataset.js";
 import { type ProcessGroup, shareOf } from "./distributed.js";
 import { Embeddings } from "./embeddings.js";
@@ -27,6 +27,7 @@ import type { BootstrapOptions } from "./metrics/bootstrap.js";
 import type { Model } from "./model.js";
 import type { Objectness } from "./objectness.js";
 import { type Retrieval, retrievalOf } from "./retrieve.js";
+import type { Mask, TruthMap } from "./types.js";
 
 export {
   type MapName,
@@ -118,7 +119,7 @@ export interface Evaluation {
 
 /**
  * Scores a model. Maps are compared on the benchmark's grid, or else at the size of each sample's picture. Memory
- * holds two batches, of each sample its scores, and while all samples have labels their target slots.
+ * holds three batches, of each sample its scores, and while all samples have labels their target slots.
  * @example
  * const scores = await evaluate({ model, data: await datasets.vggss({ root, annotations }) });
  * scores.iqr.ciou; // share of samples with cIoU ≥ 0.5; scores.iqr.intervals?.ciou its 95 % interval
@@ -154,32 +155,45 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
     },
     skipped,
   );
-  const scoreShare = async () => {
-    for await (const batch of batches) {
-      const truths = batch.map(({ sample }) => (sample.sounding === false ? undefined : truthOf(sample)));
-      const spots = await localizePrepared(
-        model,
-        batch.map(({ prepared }) => prepared),
-        {
-          ...settings,
-          ...(options.objectness ? { objectness: options.objectness } : {}),
-          allMaps: true,
-          sizes: batch.map(({ sample }, i) => {
-            const { height, width } = truths[i] ?? sample.image;
-            return [height, width] as const;
-          }),
-        },
-      );
-      for (const [i, spot] of spots.entries()) {
-        const { index, sample } = batch[i] as (typeof batch)[number];
-        const score = await scorer.add(index, sample, truths[i], spot);
-        if (score.sounding) embeddings.add(sample, spot.slots);
-        await options.onSample?.(sample, spot, score);
-        await nextTurn();
-      }
-      throwIfAborted(signal);
-      options.onProgress?.(scorer.samples.length + skipped.length, share);
+  const score = async (batch: LoadedSample[], spots: Spot[], truths: (TruthMap | Mask | undefined)[]) => {
+    for (const [i, spot] of spots.entries()) {
+      const { index, sample } = batch[i] as LoadedSample;
+      const own = await scorer.add(index, sample, truths[i], spot);
+      if (own.sounding) embeddings.add(sample, spot.slots);
+      await options.onSample?.(sample, spot, own);
+      await nextTurn();
     }
+    throwIfAborted(signal);
+    options.onProgress?.(scorer.samples.length + skipped.length, share);
+  };
+  const scoreShare = async () => {
+    // Scoring takes one core: it goes on beside the next batch's forward pass.
+    let scoring: Promise<void> = Promise.resolve();
+    try {
+      for await (const batch of batches) {
+        const truths = batch.map(({ sample }) => (sample.sounding === false ? undefined : truthOf(sample)));
+        const spots = await localizePrepared(
+          model,
+          batch.map(({ prepared }) => prepared),
+          {
+            ...settings,
+            ...(options.objectness ? { objectness: options.objectness } : {}),
+            allMaps: true,
+            sizes: batch.map(({ sample }, i) => {
+              const { height, width } = truths[i] ?? sample.image;
+              return [height, width] as const;
+            }),
+          },
+        );
+        await scoring;
+        scoring = score(batch, spots, truths);
+        scoring.catch(() => undefined); // reported where it is waited for
+      }
+    } catch (error) {
+      await scoring.catch(() => undefined);
+      throw error;
+    }
+    await scoring;
   };
   if (group) {
     const parts = await group.gatherFrom(async () => {

@@ -20,6 +20,7 @@ import {
   localizationAccuracy,
   meanInside,
   nearestNeighbours,
+  Overlap,
   operatingPoints,
   recallAt,
   successCurve,
@@ -130,6 +131,34 @@ describe("IoU and F-measure", () => {
       expect(iou(truth, truth)).toBe(1);
       expect(fMeasure(truth, truth)).toBeCloseTo(1, 12);
       expect(ciou(prediction, truth)).toBeCloseTo(iou(prediction, truth), 12);
+    }
+  });
+});
+
+describe("all measures of one threshold in one pass", () => {
+  it.each(SEEDS)("are those of the functions, in pieces of any size, seed %i", (seed) => {
+    const draw = uniform(seed);
+    const count = 1 + whole(draw, 300);
+    const map = Float32Array.from(numbers(count, draw));
+    const truths = [
+      binary(count, draw(), draw),
+      numbers(count, () => whole(draw, 3) / 2),
+      zeros(count),
+      ones(count),
+    ];
+    for (const truth of truths) {
+      for (const threshold of [0, 0.6, 1.1]) {
+        const prediction = [...map].map((value) => (value >= threshold ? 1 : 0));
+        const overlap = new Overlap();
+        for (let from = 0; from < count; ) {
+          const to = Math.min(count, from + 1 + whole(draw, 100));
+          overlap.take(map, truth, threshold, from, to);
+          from = to;
+        }
+        expect(overlap.ciou).toBe(ciou(prediction, truth));
+        expect(overlap.iou).toBe(iou(prediction, truth));
+        expect(overlap.f()).toBe(fMeasure(prediction, truth));
+      }
     }
   });
 });

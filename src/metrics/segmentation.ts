@@ -56,6 +56,63 @@ export function fMeasure(prediction: ArrayLike<number>, truth: ArrayLike<number>
   return fOf(shared, predicted, object, betaSquared);
 }
 
+/** Sums over the pixels of one map's prediction, `map ≥ threshold`, and its truth, for every measure of one threshold. */
+export class Overlap {
+  /** ΣPG, ΣG and ΣP·[G = 0], G in [0, 1]. */
+  #shared = 0;
+  #object = 0;
+  #outside = 0;
+  /** Pixels of the prediction, of the truth, and of both; those of the truth are above 0. */
+  #predicted = 0;
+  #inObject = 0;
+  #inBoth = 0;
+
+  /**
+   * Takes in the pixels from `from` up to `to`.
+   * @param truth in [0, 1], same length as the map
+   */
+  take(map: ArrayLike<number>, truth: ArrayLike<number>, threshold: number, from: number, to: number): void {
+    let [shared, object, outside] = [0, 0, 0];
+    let [predicted, inObject, inBoth] = [0, 0, 0];
+    for (let i = from; i < to; i++) {
+      const g = truth[i] as number;
+      const p = (map[i] as number) >= threshold ? 1 : 0;
+      predicted += p;
+      if (g > 0) {
+        object += g;
+        inObject++;
+        if (p === 1) {
+          shared += g;
+          inBoth++;
+        }
+      } else if (p === 1) outside++;
+    }
+    this.#shared += shared;
+    this.#object += object;
+    this.#outside += outside;
+    this.#predicted += predicted;
+    this.#inObject += inObject;
+    this.#inBoth += inBoth;
+  }
+
+  /** As `ciou` of localization.ts. */
+  get ciou(): number {
+    const union = this.#object + this.#outside;
+    return union > 0 ? this.#shared / union : 0;
+  }
+
+  /** As `iou`, plain. */
+  get iou(): number {
+    const union = this.#predicted + this.#inObject - this.#inBoth;
+    return union > 0 ? this.#inBoth / union : 1;
+  }
+
+  /** As `fMeasure`. */
+  f(betaSquared = 0.3): number {
+    return fOf(this.#inBoth, this.#predicted, this.#inObject, betaSquared);
+  }
+}
+
 const STEPS = 255;
 
 /**
