@@ -39,7 +39,7 @@ const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.le
 
 async function overhead() {
   const model = await Model.create();
-  const data = decoded(64, 224, 5);
+  const data = decoded(256, 224, 5);
   const samples = await Promise.all(Array.from({ length: data.length }, (_, i) => data.load(i)));
   const forward = async () => {
     for (let from = 0; from < samples.length; from += 16)
@@ -48,7 +48,7 @@ async function overhead() {
   const scored = () => evaluate({ model, data });
   await forward();
   const times = { forward: [], scored: [] };
-  for (let round = 0; round < 5; round++) {
+  for (let round = 0; round < 3; round++) {
     for (const [name, work] of [
       ["forward", forward],
       ["scored", scored],

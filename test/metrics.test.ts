@@ -11,6 +11,7 @@ import {
   ciou,
   type ExtendedScore,
   FCurve,
+  FrameScores,
   fMeasure,
   frameFCurve,
   fThresholds,
@@ -20,7 +21,6 @@ import {
   localizationAccuracy,
   meanInside,
   nearestNeighbours,
-  Overlap,
   operatingPoints,
   recallAt,
   successCurve,
@@ -149,15 +149,15 @@ describe("all measures of one threshold in one pass", () => {
     for (const truth of truths) {
       for (const threshold of [0, 0.6, 1.1]) {
         const prediction = [...map].map((value) => (value >= threshold ? 1 : 0));
-        const overlap = new Overlap();
+        const frame = new FrameScores(threshold);
         for (let from = 0; from < count; ) {
           const to = Math.min(count, from + 1 + whole(draw, 100));
-          overlap.take(map, truth, threshold, from, to);
+          frame.take(map, truth, from, to);
           from = to;
         }
-        expect(overlap.ciou).toBe(ciou(prediction, truth));
-        expect(overlap.iou).toBe(iou(prediction, truth));
-        expect(overlap.f()).toBe(fMeasure(prediction, truth));
+        expect(frame.ciou).toBe(ciou(prediction, truth));
+        expect(frame.iou).toBe(iou(prediction, truth));
+        expect(frame.f()).toBe(fMeasure(prediction, truth));
       }
     }
   });

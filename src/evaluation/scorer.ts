@@ -3,7 +3,7 @@ import type { Sample } from "../datasets/dataset.js";
 import { SoundspotError } from "../errors.js";
 import type { Spot } from "../localize.js";
 import { meanInside } from "../metrics/localization.js";
-import { FCurve, type FCurveState, FrameHistogram, Overlap } from "../metrics/segmentation.js";
+import { FCurve, type FCurveState, FrameScores } from "../metrics/segmentation.js";
 import type { SampleRetrieval } from "../retrieve.js";
 import type { Mask, TruthMap } from "../types.js";
 
@@ -147,13 +147,10 @@ export class Scorer {
     truth: ArrayLike<number>,
     clip: string | undefined,
   ): Promise<MapScore> {
-    const frame = new FrameHistogram();
-    const overlap = new Overlap();
+    const frame = new FrameScores(this.#threshold);
     for (let from = 0; from < map.length; from += PIXELS_A_TURN) {
       await nextTurn();
-      const to = Math.min(map.length, from + PIXELS_A_TURN);
-      frame.take(map, truth, from, to);
-      overlap.take(map, truth, this.#threshold, from, to);
+      frame.take(map, truth, from, Math.min(map.length, from + PIXELS_A_TURN));
     }
     const curve = frame.curve();
     curveOf(this.#curves, name).addCurve(curve);
@@ -162,7 +159,7 @@ export class Scorer {
       this.#clips.set(name, clips);
       curveOf(clips, clip).addCurve(curve);
     }
-    return { ciou: overlap.ciou, iou: overlap.iou, f: curve ? overlap.f() : Number.NaN };
+    return { ciou: frame.ciou, iou: frame.iou, f: curve ? frame.f() : Number.NaN };
   }
 
   state(): ScorerState {

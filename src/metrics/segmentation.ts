@@ -56,63 +56,6 @@ export function fMeasure(prediction: ArrayLike<number>, truth: ArrayLike<number>
   return fOf(shared, predicted, object, betaSquared);
 }
 
-/** Sums over the pixels of one map's prediction, `map ≥ threshold`, and its truth, for every measure of one threshold. */
-export class Overlap {
-  /** ΣPG, ΣG and ΣP·[G = 0], G in [0, 1]. */
-  #shared = 0;
-  #object = 0;
-  #outside = 0;
-  /** Pixels of the prediction, of the truth, and of both; those of the truth are above 0. */
-  #predicted = 0;
-  #inObject = 0;
-  #inBoth = 0;
-
-  /**
-   * Takes in the pixels from `from` up to `to`.
-   * @param truth in [0, 1], same length as the map
-   */
-  take(map: ArrayLike<number>, truth: ArrayLike<number>, threshold: number, from: number, to: number): void {
-    let [shared, object, outside] = [0, 0, 0];
-    let [predicted, inObject, inBoth] = [0, 0, 0];
-    for (let i = from; i < to; i++) {
-      const g = truth[i] as number;
-      const p = (map[i] as number) >= threshold ? 1 : 0;
-      predicted += p;
-      if (g > 0) {
-        object += g;
-        inObject++;
-        if (p === 1) {
-          shared += g;
-          inBoth++;
-        }
-      } else if (p === 1) outside++;
-    }
-    this.#shared += shared;
-    this.#object += object;
-    this.#outside += outside;
-    this.#predicted += predicted;
-    this.#inObject += inObject;
-    this.#inBoth += inBoth;
-  }
-
-  /** As `ciou` of localization.ts. */
-  get ciou(): number {
-    const union = this.#object + this.#outside;
-    return union > 0 ? this.#shared / union : 0;
-  }
-
-  /** As `iou`, plain. */
-  get iou(): number {
-    const union = this.#predicted + this.#inObject - this.#inBoth;
-    return union > 0 ? this.#inBoth / union : 1;
-  }
-
-  /** As `fMeasure`. */
-  f(betaSquared = 0.3): number {
-    return fOf(this.#inBoth, this.#predicted, this.#inObject, betaSquared);
-  }
-}
-
 const STEPS = 255;
 
 /**
@@ -128,36 +71,81 @@ export const fThresholds: readonly number[] = (() => {
   );
 })();
 
-/** The highest threshold that a float32 value reaches with ≥; −1 for none, and for NaN. */
-function highestReached(value: number): number {
-  if (!(value >= 0)) return -1;
-  if (value >= 1) return STEPS - 1;
-  // Threshold i is i / 254 but for rounding, and no float32 lies between the two: at most the guess is one too low.
-  const guess = Math.floor(value * (STEPS - 1));
-  return value >= (fThresholds[guess + 1] as number) ? guess + 1 : guess;
-}
+/** fThresholds once more, for a loop over pixels. */
+const reachable = Float64Array.from(fThresholds);
 
-/** Pixels of one frame by the highest threshold that they reach; taken in pieces, so that nobody waits for a large one. */
-export class FrameHistogram {
-  readonly #everywhere = new Uint32Array(STEPS);
-  readonly #inside = new Uint32Array(STEPS);
+/** Where the pixels inside the object begin in a histogram. */
+const INSIDE = 256;
+
+/**
+ * One map against its truth, in one pass over the pixels: every measure of the prediction `map ≥ threshold`, and F at
+ * AVSBench's 255 thresholds. Pixels are taken in pieces, so that nobody waits for a large map.
+ */
+export class FrameScores {
+  readonly #threshold: number;
+  /** Pixels by the highest of the 255 thresholds that they reach, those outside of the object and those inside. */
+  readonly #reached = new Uint32Array(2 * INSIDE);
+  /** ΣG and ΣPG, G in [0, 1]. */
   #object = 0;
+  #shared = 0;
+  /** Pixels of the prediction, of the truth, and of both; those of the truth are above 0. */
+  #predicted = 0;
+  #inObject = 0;
+  #inBoth = 0;
+
+  constructor(threshold: number) {
+    this.#threshold = threshold;
+  }
 
   /**
    * Takes in the pixels from `from` up to `to`.
-   * @param map in [0, 1], row-major; compared as float32
-   * @param truth binary, same length
+   * @param map in [0, 1], row-major; compared with the 255 thresholds as float32
+   * @param truth in [0, 1], same length
    */
   take(map: ArrayLike<number>, truth: ArrayLike<number>, from = 0, to = truth.length): void {
-    const [everywhere, inside] = [this.#everywhere, this.#inside];
+    const [reached, threshold] = [this.#reached, this.#threshold];
+    let [object, shared] = [0, 0];
+    let [predicted, inObject, inBoth] = [0, 0, 0];
     for (let i = from; i < to; i++) {
-      const g = (truth[i] as number) > 0 ? 1 : 0;
-      this.#object += g;
-      const reached = highestReached(Math.fround(map[i] as number));
-      if (reached < 0) continue;
-      everywhere[reached] = (everywhere[reached] as number) + 1;
-      inside[reached] = (inside[reached] as number) + g;
+      const g = truth[i] as number;
+      const inside = g > 0 ? 1 : 0;
+      object += g;
+      inObject += inside;
+      if ((map[i] as number) >= threshold) {
+        predicted++;
+        inBoth += inside;
+        shared += g;
+      }
+      const value = Math.fround(map[i] as number);
+      if (!(value >= 0)) continue;
+      // Threshold i is i / 254 but for rounding, and no float32 lies between the two: at most the guess is one too low.
+      let highest = value >= 1 ? STEPS - 1 : (value * (STEPS - 1)) | 0;
+      if (value < 1 && value >= (reachable[highest + 1] as number)) highest++;
+      const bin = highest + INSIDE * inside;
+      reached[bin] = (reached[bin] as number) + 1;
     }
+    this.#object += object;
+    this.#shared += shared;
+    this.#predicted += predicted;
+    this.#inObject += inObject;
+    this.#inBoth += inBoth;
+  }
+
+  /** As `ciou` of localization.ts. */
+  get ciou(): number {
+    const union = this.#object + this.#predicted - this.#inBoth;
+    return union > 0 ? this.#shared / union : 0;
+  }
+
+  /** As `iou`, plain. */
+  get iou(): number {
+    const union = this.#predicted + this.#inObject - this.#inBoth;
+    return union > 0 ? this.#inBoth / union : 1;
+  }
+
+  /** As `fMeasure`. */
+  f(betaSquared = 0.3): number {
+    return fOf(this.#inBoth, this.#predicted, this.#inObject, betaSquared);
   }
 
   /**
@@ -165,21 +153,22 @@ export class FrameHistogram {
    * @returns 255 values in [0, 1]; undefined when the mask is empty
    */
   curve(betaSquared = 0.3): Float64Array | undefined {
-    if (this.#object === 0) return undefined;
+    if (this.#inObject === 0) return undefined;
     const curve = new Float64Array(STEPS);
     let predicted = 0;
     let shared = 0;
     for (let i = STEPS - 1; i >= 0; i--) {
-      predicted += this.#everywhere[i] as number;
-      shared += this.#inside[i] as number;
-      curve[i] = fOf(shared, predicted, this.#object, betaSquared);
+      const inside = this.#reached[INSIDE + i] as number;
+      predicted += (this.#reached[i] as number) + inside;
+      shared += inside;
+      curve[i] = fOf(shared, predicted, this.#inObject, betaSquared);
     }
     return curve;
   }
 }
 
 /**
- * F-measure of one frame at the 255 thresholds, as {@link FrameHistogram.curve} has it.
+ * F-measure of one frame at the 255 thresholds, as {@link FrameScores.curve} has it.
  * @param map in [0, 1], row-major; compared as float32
  * @param truth binary, same length
  */
@@ -188,7 +177,7 @@ export function frameFCurve(
   truth: ArrayLike<number>,
   betaSquared = 0.3,
 ): Float64Array | undefined {
-  const frame = new FrameHistogram();
+  const frame = new FrameScores(Number.NaN);
   frame.take(map, truth);
   return frame.curve(betaSquared);
 }
