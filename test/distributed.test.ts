@@ -156,6 +156,15 @@ async function compareSteps(size: number, options: StepsOptions, check: (own: St
   return Promise.all(files.map(weights)) as Promise<[Weights, Weights]>;
 }
 
+/** Parameters and running statistics within 1e-5. */
+function expectSame(alone: Weights, group: Weights): void {
+  for (const [name, { data }] of alone) {
+    const other = group.get(name)?.data as Float32Array;
+    const worst = data.reduce((most, value, i) => Math.max(most, Math.abs(value - (other[i] as number))), 0);
+    expect(worst, name).toBeLessThan(1e-5);
+  }
+}
+
 function checkStep(own: Step, alone: Step): void {
   expect(own.falseNegatives).toBe(alone.falseNegatives);
   for (const [name, value] of Object.entries(alone.losses)) {
@@ -236,28 +245,14 @@ describe("training in several processes", () => {
   it("ends with the parameters of one process under plain gradient descent", async () => {
     const options = { steps: 20, sgd: 1e-3, train: { batchNorm: "synchronised" } } as const;
     const [alone, group] = await compareSteps(2, options, checkStep);
-    for (const [name, { data }] of alone) {
-      const other = group.get(name)?.data as Float32Array;
-      const worst = data.reduce(
-        (most, value, i) => Math.max(most, Math.abs(value - (other[i] as number))),
-        0,
-      );
-      expect(worst, name).toBeLessThan(1e-5);
-    }
+    expectSame(alone, group);
   }, 120_000);
 
   it("sees the whole batch in every loss", async () => {
     // A few steps: maxima over tokens change places sooner or later, and rounding decides when.
     const options = { steps: 3, everyLoss: true, sgd: 1e-4, train: { batchNorm: "synchronised" } } as const;
     const [alone, group] = await compareSteps(4, options, checkStep);
-    for (const [name, { data }] of alone) {
-      const other = group.get(name)?.data as Float32Array;
-      const worst = data.reduce(
-        (most, value, i) => Math.max(most, Math.abs(value - (other[i] as number))),
-        0,
-      );
-      expect(worst, name).toBeLessThan(1e-5);
-    }
+    expectSame(alone, group);
   }, 60_000);
 
   it("takes statistics of its own samples unless they are synchronised", async () => {
