@@ -13,7 +13,10 @@ export interface ProcessGroupOptions {
   readonly address?: string;
   /** A free TCP port there, the same for all. Default 29500. */
   readonly port?: number;
-  /** Seconds that a process waits for the others before it gives up: to join, and in each exchange. Default 300. */
+  /**
+   * Seconds that a process waits for the others before it gives up: to join, and in each exchange. Evaluation has one
+   * exchange, at its end: give more than processes can be apart there. Default 300.
+   */
   readonly timeout?: number;
   /** The network interface to send through. Default that of this machine's name, of `address` where it is loopback. */
   readonly interface?: string;
@@ -52,14 +55,14 @@ export class ProcessGroup {
 
   /**
    * What torchrun, SLURM and the Kubernetes training operators set: `RANK`, `WORLD_SIZE`, `MASTER_ADDR`, `MASTER_PORT`,
-   * under SLURM `SLURM_PROCID` and `SLURM_NTASKS` for the first two; and `GLOO_SOCKET_IFNAME` and
+   * under srun `SLURM_PROCID` and `SLURM_STEP_NUM_TASKS` for the first two; and `GLOO_SOCKET_IFNAME` and
    * `SOUNDSPOT_TIMEOUT` (seconds).
    * @returns undefined where there is one process.
    * @throws {SoundspotError} ERR_CONFIG when some are set and others not, or one is out of range.
    */
   static fromEnvironment(env: Environment = process.env): ProcessGroupOptions | undefined {
     const slurm = env.MASTER_ADDR !== undefined && env.WORLD_SIZE === undefined;
-    const size = env.WORLD_SIZE ?? (slurm ? env.SLURM_NTASKS : undefined);
+    const size = env.WORLD_SIZE ?? (slurm ? env.SLURM_STEP_NUM_TASKS : undefined);
     if (size === undefined || size === "1") return undefined;
     const rank = env.RANK ?? (slurm ? env.SLURM_PROCID : undefined);
     const wanted = { RANK: rank, MASTER_ADDR: env.MASTER_ADDR, MASTER_PORT: env.MASTER_PORT };
@@ -133,7 +136,9 @@ export class ProcessGroup {
         };
       }
     })();
-    const all = await this.gather(outcome);
+    const all = await this.gather(outcome).catch((error: unknown) => {
+      throw failure ?? error;
+    });
     if (failure !== undefined) throw failure;
     for (const [rank, { failure: other }] of all.entries()) {
       if (other) throw new SoundspotError(other.code, `In process ${rank} of ${this.size}: ${other.message}`);
@@ -146,9 +151,26 @@ export class ProcessGroup {
     return native().groupTraffic(this.#handle);
   }
 
-  /** Ends the membership: exchanges that others wait for fail. */
+  /**
+   * Gives up the membership. Connections close when the trainers that were made with it are gone too, at the latest with
+   * the process; what others then wait for fails.
+   */
   leave(): Promise<void> {
     return native().leaveGroup(this.#handle);
+  }
+}
+
+/** @throws {SoundspotError} ERR_CONFIG when the processes of a group do not share the same work. */
+export function checkSameWork(
+  parts: readonly { readonly total: number; readonly batchSize: number }[],
+): void {
+  const [first] = parts;
+  for (const [rank, { total, batchSize }] of parts.entries()) {
+    if (total === first?.total && batchSize === first.batchSize) continue;
+    throw new SoundspotError(
+      "ERR_CONFIG",
+      `The processes of a group need the same data, but process 0 has ${first?.total} samples in batches of ${first?.batchSize} and process ${rank} has ${total} in batches of ${batchSize}. Are files missing on one of the machines?`,
+    );
   }
 }
 

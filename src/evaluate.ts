@@ -1,7 +1,7 @@
 /** Scores a model on a dataset: localization, segmentation, retrieval, and knowing when nothing sounds (section 1.10). */
 import { type LoadedSample, loadBatches, type SkippedSample } from "./batches.js";
 import type { Dataset, MissingSample, Sample } from "./datasets/dataset.js";
-import { type ProcessGroup, shareOf } from "./distributed.js";
+import { checkSameWork, type ProcessGroup, shareOf } from "./distributed.js";
 import { Embeddings } from "./embeddings.js";
 import { throwIfAborted } from "./errors.js";
 import { type MapName, mapNames, nextTurn, type SampleScore, Scorer, truthOf } from "./evaluation/scorer.js";
@@ -198,8 +198,9 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   if (group) {
     const parts = await group.gatherFrom(async () => {
       if (share > 0) await scoreShare();
-      return { scores: scorer.state(), rows: embeddings.all, skipped };
+      return { total, batchSize, scores: scorer.state(), rows: embeddings.all, skipped };
     });
+    checkSameWork(parts);
     scorer = new Scorer(settings.threshold);
     embeddings = new Embeddings(model.config);
     skipped = parts.flatMap((part) => part.skipped);

@@ -1,7 +1,7 @@
 /** Cross-modal retrieval: which pictures go with a sound, and which sounds with a picture (section 1.10). */
 import { loadBatches, type SkippedSample } from "./batches.js";
 import type { Dataset, MissingSample } from "./datasets/dataset.js";
-import { type ProcessGroup, shareOf } from "./distributed.js";
+import { checkSameWork, type ProcessGroup, shareOf } from "./distributed.js";
 import { type Embedding, Embeddings } from "./embeddings.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
 import { localizePrepared } from "./localize.js";
@@ -169,8 +169,9 @@ export async function retrieve(options: RetrieveOptions): Promise<RetrievalRun> 
   if (group) {
     const parts = await group.gatherFrom(async () => {
       if (share > 0) await encodeShare();
-      return { rows: embeddings.all, skipped, samples, silent };
+      return { total, batchSize, rows: embeddings.all, skipped, samples, silent };
     });
+    checkSameWork(parts);
     embeddings = new Embeddings(model.config);
     for (const { rows } of parts) embeddings.addRows(rows);
     skipped = parts.flatMap((part) => part.skipped);

@@ -536,9 +536,12 @@ function agreement(options: TrainRunOptions, recipe: Preset, config: TrainConfig
     ...Object.fromEntries(Object.entries(train).map(([name, value]) => [`train.${name}`, value])),
     "the number of samples": data.length,
     "the dataset": data.name,
-    "whether there is evaluation data": options.evaluation !== undefined,
+    "the evaluation dataset": options.evaluation?.name,
+    "the number of evaluation samples": options.evaluation?.length,
   };
-  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, JSON.stringify(value)]));
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [name, JSON.stringify(value ?? null)]),
+  );
 }
 
 /** Rank 0's start, given to every process of the group: what it has read or made, the others receive. */
@@ -563,7 +566,8 @@ async function startTogether(
   const [told] = await group.gatherFrom(async () => {
     if (!group.main) return undefined;
     start = await startMain();
-    return { progress: start.progress, model: start.model.config, resumed: start.resumed };
+    const progress = { ...start.progress, config: start.trainer.config };
+    return { progress, model: start.model.config, resumed: start.resumed };
   });
   if (!start) {
     const { progress, model: modelConfig, resumed } = told as NonNullable<typeof told>;
@@ -785,7 +789,7 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
         (done % config.evaluateEvery === 0 || done === config.epochs)
       ) {
         // Evaluation takes long: a run that is killed in it goes on from here.
-        if (checkpoint && unsaved) await save();
+        if ((checkpoint || group) && unsaved) await save();
         if (config.batchNorm === "batch") await trainer.broadcast("statistics");
         evaluated = await evaluate({
           model,

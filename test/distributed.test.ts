@@ -186,10 +186,16 @@ describe("a process group", () => {
       address: "node7",
       port: 29_400,
     });
-    const slurm = { SLURM_PROCID: "3", SLURM_NTASKS: "4", MASTER_ADDR: "node7", MASTER_PORT: "29400" };
+    const slurm = {
+      SLURM_PROCID: "3",
+      SLURM_STEP_NUM_TASKS: "4",
+      MASTER_ADDR: "node7",
+      MASTER_PORT: "29400",
+    };
     expect(ProcessGroup.fromEnvironment(slurm)).toMatchObject({ rank: 3, size: 4 });
-    // Within an allocation, but not by srun.
-    expect(ProcessGroup.fromEnvironment({ SLURM_PROCID: "0", SLURM_NTASKS: "4" })).toBeUndefined();
+    // In a batch script, but not by srun.
+    const batch = { SLURM_PROCID: "0", SLURM_NTASKS: "4", MASTER_ADDR: "node7", MASTER_PORT: "29400" };
+    expect(ProcessGroup.fromEnvironment(batch)).toBeUndefined();
     expect(() => ProcessGroup.fromEnvironment({ WORLD_SIZE: "2", RANK: "0" })).toThrow(
       /MASTER_ADDR and MASTER_PORT/,
     );
@@ -302,6 +308,28 @@ describe("training in several processes", () => {
     for (const [name, { data }] of one as Weights) expect(other?.get(name)?.data, name).toEqual(data);
   }, 120_000);
 
+  it("goes on with what a resumed run may change, changed in all processes", async () => {
+    const output = join(folder, "changed");
+    const first = script(
+      "first",
+      run.replace("epochs: 2,", "epochs: 2, evaluateEvery: 1, evaluation: data(5),"),
+    );
+    let told = false;
+    await inGroup(2, [first, output], (_, text, children) => {
+      if (told || !text.includes("step 2\n")) return;
+      told = true;
+      children[0]?.kill("SIGTERM");
+    });
+    const second = script(
+      "second",
+      run.replace("epochs: 2,", "epochs: 2, evaluateEvery: 2, evaluation: data(5),"),
+    );
+    for (const { output: text, errors } of await inGroup(2, [second, output])) {
+      expect(errors).toBe("");
+      expect(text).toMatch(/done\n$/);
+    }
+  }, 60_000);
+
   it("goes on with another number of processes, and says so", async () => {
     const path = script("run", run);
     const [alone, elastic] = [join(folder, "elastic-alone"), join(folder, "elastic")];
@@ -340,6 +368,14 @@ describe("training in several processes", () => {
 });
 
 describe("evaluation in several processes", () => {
+  it("is refused where they have not the same samples", async () => {
+    const path = script("unequal", evaluation.replace("data(23)", "data(23 - group.rank)"));
+    for (const { code, output } of await inGroup(2, [path])) {
+      expect(code).toBe(1);
+      expect(output).toMatch(/ERROR ERR_CONFIG .*process 0 has 23 samples .* process 1 has 22/);
+    }
+  }, 60_000);
+
   it("gives each of them what one process finds", async () => {
     const path = script("evaluation", evaluation);
     const [alone] = (await inGroup(1, [path])) as [ProcessOutcome];

@@ -13,7 +13,12 @@ Napi::Value create_trainer(const Napi::CallbackInfo& call) {
   const auto handle = unwrap<ModelHandle>(call[0]);
   const auto seed = static_cast<uint64_t>(call[1].As<Napi::Number>().Int64Value());
   const auto group = call[2].IsUndefined() ? nullptr : unwrap<GroupHandle>(call[2])->group;
-  return wrap(call.Env(), std::make_shared<TrainerHandle>(handle, seed, group));
+  std::shared_ptr<TrainerHandle> trainer;
+  std::string code, message;
+  if (!guarded([&] { trainer = std::make_shared<TrainerHandle>(handle, seed, group); }, code, message)) {
+    throw to_javascript(call.Env(), code, message);
+  }
+  return wrap(call.Env(), trainer);
 }
 
 // broadcastTrainer(trainer, statisticsAlone) → Promise<void>: rank 0's to every process of its group

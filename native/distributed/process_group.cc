@@ -55,8 +55,9 @@ c10::intrusive_ptr<ProcessGroup> ProcessGroup::join(const GroupOptions& options)
     gloo_options->devices.push_back(device_of(options));
     const auto rank = static_cast<int>(options.rank), size = static_cast<int>(options.size);
     const auto gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, gloo_options);
-    group->engine_ = std::make_unique<Engine>(Engine{c10::make_intrusive<c10d::ProcessGroup>(store, rank, size)});
-    group->engine_->group->setBackend(c10::DeviceType::CPU, c10d::ProcessGroup::BackendType::GLOO, gloo);
+    const auto joined = c10::make_intrusive<c10d::ProcessGroup>(store, rank, size);
+    joined->setBackend(c10::DeviceType::CPU, c10d::ProcessGroup::BackendType::GLOO, gloo);
+    group->engine_ = std::make_shared<const Engine>(Engine{joined});
   });
   return group;
 }
@@ -65,7 +66,17 @@ ProcessGroup::ProcessGroup(GroupOptions options) : options_(std::move(options)) 
 
 ProcessGroup::~ProcessGroup() = default;
 
-void ProcessGroup::leave() { engine_.reset(); }
+std::shared_ptr<const Engine> ProcessGroup::engine() const {
+  const std::lock_guard lock(mutex_);
+  if (!engine_) throw Error("ERR_DISPOSED", "This process has left its group. Join again.");
+  return engine_;
+}
+
+void ProcessGroup::leave() {
+  std::shared_ptr<const Engine> last;
+  const std::lock_guard lock(mutex_);
+  last.swap(engine_);
+}
 
 void ProcessGroup::rethrow(const std::exception& error) const {
   if (dynamic_cast<const Error*>(&error)) return;
@@ -82,9 +93,9 @@ namespace {
 /// Waits for a collective of `bytes`, and counts it.
 template <class Start>
 void wait_for(ProcessGroup& group, int64_t bytes, const Start& start) {
-  if (!group.engine()) throw Error("ERR_DISPOSED", "This process has left its group. Join again.");
+  const std::shared_ptr<const Engine> engine = group.engine();
   const auto started = std::chrono::steady_clock::now();
-  group.guarded([&] { start(group.engine()->backend())->wait(); });
+  group.guarded([&] { start(engine->backend())->wait(); });
   group.count(bytes, std::chrono::steady_clock::now() - started);
 }
 
@@ -128,12 +139,12 @@ std::vector<std::string> ProcessGroup::gather_bytes(const std::string& own) {
 }
 
 Traffic ProcessGroup::traffic() const {
-  const std::lock_guard lock(traffic_mutex_);
+  const std::lock_guard lock(mutex_);
   return traffic_;
 }
 
 void ProcessGroup::count(int64_t bytes, Seconds waited) {
-  const std::lock_guard lock(traffic_mutex_);
+  const std::lock_guard lock(mutex_);
   traffic_.calls += 1;
   traffic_.bytes += bytes;
   traffic_.seconds += waited.count();

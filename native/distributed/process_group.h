@@ -46,8 +46,9 @@ class ProcessGroup final : public Peers {
   Traffic traffic() const;
   /// Counts what others handed to collectives of this group.
   void count(int64_t bytes, std::chrono::duration<double> waited);
-  /// distributed/engine.h; null after `leave`.
-  const Engine* engine() const { return engine_.get(); }
+  /// distributed/engine.h.
+  /// @throws Error ERR_DISPOSED after `leave`.
+  std::shared_ptr<const Engine> engine() const;
 
   /// Runs work that waits for other processes; what it throws of the network becomes ERR_DISTRIBUTED.
   template <class Work>
@@ -60,7 +61,7 @@ class ProcessGroup final : public Peers {
     }
   }
 
-  /// Ends the connections: what waits in other processes fails.
+  /// Ends the connections, unless somebody still holds the engine: what waits in other processes then fails.
   void leave();
 
  private:
@@ -69,8 +70,8 @@ class ProcessGroup final : public Peers {
   void rethrow(const std::exception& error) const;
 
   GroupOptions options_;
-  std::unique_ptr<Engine> engine_;
-  mutable std::mutex traffic_mutex_;
+  mutable std::mutex mutex_;  // of what follows
+  std::shared_ptr<const Engine> engine_;
   Traffic traffic_;
 };
 

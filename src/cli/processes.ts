@@ -5,8 +5,8 @@ import { availableParallelism } from "node:os";
 import { ProcessGroup } from "../distributed.js";
 import { SoundspotError } from "../errors.js";
 
-/** How long processes have to end by themselves after one has failed, in milliseconds. */
-const GRACE = 15_000;
+/** How long processes have to end by themselves, and to save, after one has failed, in milliseconds. */
+const GRACE = 120_000;
 
 const LOOPBACK = "127.0.0.1";
 
@@ -49,9 +49,13 @@ async function launch(count: number): Promise<number> {
     spawn(process.execPath, [...process.execArgv, process.argv[1] as string, ...ownArguments()], {
       env: { ...env, RANK: String(rank), LOCAL_RANK: String(rank) },
       stdio: ["ignore", rank === 0 ? "inherit" : "ignore", "inherit"],
+      // Of a terminal's signals they get those that are passed on here, once: a second one would not let them save.
+      detached: process.platform !== "win32",
     }),
   );
+  let told = false;
   const forward = (name: NodeJS.Signals) => {
+    told = true;
     for (const child of children) child.kill(name);
   };
   for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, forward);
@@ -61,13 +65,18 @@ async function launch(count: number): Promise<number> {
       children.map(
         (child) =>
           new Promise<void>((done) => {
-            child.once("error", () => done());
+            const failed = (code: number, why: string | undefined) => {
+              failure ||= code;
+              if (why !== undefined) process.stderr.write(`soundspot: a process ${why}\n`);
+              // After a signal all of them end by themselves.
+              if (!told) timer ??= setTimeout(() => forward("SIGKILL"), GRACE);
+            };
+            child.once("error", ({ message }) => {
+              failed(1, `could not be started: ${message}`);
+              done();
+            });
             child.once("exit", (code, signal) => {
-              if (code !== 0) {
-                failure ||= code ?? 1;
-                if (signal) process.stderr.write(`soundspot: a process was ended by ${signal}\n`);
-                timer ??= setTimeout(() => forward("SIGKILL"), GRACE);
-              }
+              if (code !== 0) failed(code ?? 1, signal ? `was ended by ${signal}` : undefined);
               done();
             });
           }),
