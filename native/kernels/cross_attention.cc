@@ -21,8 +21,8 @@ class CrossAttentionFunction : public torch::autograd::Function<CrossAttentionFu
     const int64_t batch = queries.size(0), count = queries.size(1), dim = queries.size(2), tokens = input.size(1);
     const Tensor x = input.contiguous(), q = queries.reshape({batch * count, dim}).contiguous();
     const Tensor on_tokens = at::empty_like(q);
-    Factor(weight, {}, bfloat16)(q, on_tokens);  // W_kᵀ q
-    const Tensor offsets = at::mv(q, bias);      // q·b_k
+    Factor(weight, {}, bfloat16, batch * count)(q, on_tokens);  // W_kᵀ q
+    const Tensor offsets = at::mv(q, bias);                     // q·b_k
     const Tensor attention = at::empty({batch, count, tokens}, q.options()), shares = at::empty_like(attention),
                  totals = at::empty({batch * count, 1}, q.options());
     over(batch, [&](int64_t sample) {
@@ -56,7 +56,7 @@ class CrossAttentionFunction : public torch::autograd::Function<CrossAttentionFu
                  dim);
     });
     const Tensor of_queries = at::empty_like(q);
-    Factor(weight.t(), {}, bfloat16)(of_on_tokens, of_queries);
+    Factor(weight.t(), {}, bfloat16, batch * count)(of_on_tokens, of_queries);
     Tensor(of_queries).addr_(of_offsets.squeeze(1), bias);
     const Tensor of_tokens = at::bmm(of_logits.transpose(1, 2), on_tokens.view({batch, count, dim}));
     return {of_queries.view({batch, count, dim}), of_tokens, transposed_product(q, of_on_tokens, bfloat16),

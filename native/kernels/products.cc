@@ -7,13 +7,18 @@ namespace {
 /// Results that one thread computes at least.
 constexpr int64_t kGrain = 1 << 18;
 
+/// Rows of a product for which packing a float32 weight pays, measured in steps of slot attention.
+constexpr int64_t kFewestRows = 16, kMostRows = 96;
+
 }  // namespace
 
-Factor::Factor(const Tensor& matrix, const Tensor& bias, bool bfloat16) : bias_(bias), bfloat16_(bfloat16) {
+Factor::Factor(const Tensor& matrix, const Tensor& bias, bool bfloat16, int64_t rows)
+    : bias_(bias), bfloat16_(bfloat16) {
   const Kernels& run = kernels();
   const int64_t in = matrix.size(0), out = matrix.size(1);
   const bool fits = in % 2 == 0 && out % kPanel == 0 && (matrix.stride(0) == 1 || matrix.stride(1) == 1);
-  if (!fits || (bfloat16 && !run.multiply_pairs)) {
+  const bool pays = bfloat16 ? run.multiply_pairs != nullptr : rows >= kFewestRows && rows <= kMostRows;
+  if (!fits || !pays) {
     plain_ = bfloat16 ? matrix.to(at::kBFloat16) : matrix;
     return;
   }
@@ -38,8 +43,14 @@ Factor::Factor(const Tensor& matrix, const Tensor& bias, bool bfloat16) : bias_(
 void Factor::operator()(const Tensor& x, const Tensor& out, bool relu) const {
   if (plain_.defined()) {
     Tensor to = out;
-    to.copy_(at::mm(bfloat16_ ? x.to(at::kBFloat16) : x, plain_));
-    if (bias_.defined()) to.add_(bias_);
+    if (bfloat16_) {
+      to.copy_(at::mm(x.to(at::kBFloat16), plain_));
+      if (bias_.defined()) to.add_(bias_);
+    } else if (bias_.defined()) {
+      at::addmm_out(to, bias_, x, plain_);
+    } else {
+      at::mm_out(to, x, plain_);
+    }
     if (relu) to.relu_();
     return;
   }

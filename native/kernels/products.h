@@ -10,8 +10,9 @@ namespace soundspot::kernels {
 class Factor {
  public:
   /// `matrix` [in, out], a weight or its transpose, and `bias` [out], which may be undefined, float32. With `bfloat16`
-  /// both factors of a product are rounded; sums are float32 in any case.
-  Factor(const Tensor& matrix, const Tensor& bias, bool bfloat16);
+  /// both factors of a product are rounded; sums are float32 in any case. `rows` is how many rows most products have:
+  /// for few of them packing costs more than it brings, and with many LibTorch's own products are as fast.
+  Factor(const Tensor& matrix, const Tensor& bias, bool bfloat16, int64_t rows);
 
   /// out [rows, out] = x [rows, in] · matrix + bias, negative results 0 with `relu`. Both are contiguous.
   void operator()(const Tensor& x, const Tensor& out, bool relu = false) const;

@@ -116,10 +116,11 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
                 .mlp_inverse = buffer({all, 1}),
                 .mlp_affine = buffer({all, dim}),
                 .hidden = buffer({all, hidden})};
-    const Factor query(w.query().t(), w.query_bias(), bfloat16), key(w.key(), {}, bfloat16),
-        value(w.value().t(), w.value_bias(), bfloat16), input_gates(w.input().t(), w.input_bias(), bfloat16),
-        state_gates(w.state().t(), w.state_bias(), bfloat16), first(w.first().t(), w.first_bias(), bfloat16),
-        second(w.second().t(), w.second_bias(), bfloat16);
+    const Factor query(w.query().t(), w.query_bias(), bfloat16, each), key(w.key(), {}, bfloat16, each),
+        value(w.value().t(), w.value_bias(), bfloat16, each),
+        input_gates(w.input().t(), w.input_bias(), bfloat16, each),
+        state_gates(w.state().t(), w.state_bias(), bfloat16, each),
+        first(w.first().t(), w.first_bias(), bfloat16, each), second(w.second().t(), w.second_bias(), bfloat16, each);
     const Tensor logits = buffer({each, tokens}), updated = buffer({each, dim}), result = buffer({each, dim}),
                  gate_inputs = buffer({each, 3 * dim});
 
@@ -203,9 +204,10 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
       if (t == 0) rows.of(compact, 0).copy_(compacted(full, 0));
     };
 
-    const Factor query(w.query(), {}, bfloat16), key(w.key().t(), {}, bfloat16), value(w.value(), {}, bfloat16),
-        input_gates(w.input(), {}, bfloat16), state_gates(w.state(), {}, bfloat16), first(w.first(), {}, bfloat16),
-        second(w.second(), {}, bfloat16);
+    const Factor query(w.query(), {}, bfloat16, each), key(w.key().t(), {}, bfloat16, each),
+        value(w.value(), {}, bfloat16, each), input_gates(w.input(), {}, bfloat16, each),
+        state_gates(w.state(), {}, bfloat16, each), first(w.first(), {}, bfloat16, each),
+        second(w.second(), {}, bfloat16, each);
 
     // What the gradients of the weights are made of at the end, all iterations at once.
     const Tensor of_second = buffer({all, dim}), of_first = buffer({all, w.first().size(0)}),
