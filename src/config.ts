@@ -193,7 +193,11 @@ export type TrainOptions = z.input<typeof trainSchema>;
 export type LossSchedule = z.output<typeof lossSchema>;
 export type AugmentConfig = z.output<typeof augmentSchema>;
 
-function parse<T extends z.ZodType>(schema: T, value: unknown, root: string): z.output<T> {
+/**
+ * Completes and checks a value.
+ * @throws {SoundspotError} ERR_CONFIG with the path, below `root`, of every field that is wrong.
+ */
+export function parse<T extends z.ZodType>(schema: T, value: unknown, root: string): z.output<T> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const lines = result.error.issues.map((issue) => {

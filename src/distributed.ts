@@ -1,6 +1,7 @@
 /** Processes that train or evaluate one model together: who is one of them, and what they tell each other. */
 import { deserialize, serialize } from "node:v8";
 import { z } from "zod";
+import { parse } from "./config.js";
 import { type ErrorCode, SoundspotError } from "./errors.js";
 import { type GroupHandle, native, type Traffic } from "./native.js";
 
@@ -74,14 +75,15 @@ export class ProcessGroup {
         `There are ${size} processes by WORLD_SIZE, but ${names} is not set. Launch them by torchrun, srun or --processes, or set ${names}.`,
       );
     }
-    return checked({
+    const own = {
       rank: Number(rank),
       size: Number(size),
       address: env.MASTER_ADDR as string,
       port: Number(env.MASTER_PORT),
       ...(env.GLOO_SOCKET_IFNAME ? { interface: env.GLOO_SOCKET_IFNAME } : {}),
       ...(env.SOUNDSPOT_TIMEOUT ? { timeout: Number(env.SOUNDSPOT_TIMEOUT) } : {}),
-    });
+    };
+    return parse(schema, own, "group");
   }
 
   /**
@@ -89,7 +91,7 @@ export class ProcessGroup {
    * @throws {SoundspotError} ERR_CONFIG; ERR_DISTRIBUTED when a process is missing after the timeout.
    */
   static async join(options: ProcessGroupOptions): Promise<ProcessGroup> {
-    const own = checked(options);
+    const own = parse(schema, options, "group");
     const { env } = process;
     const handle = await native().joinGroup({
       ...own,
@@ -188,11 +190,4 @@ export function shareOf(
   const batches = Math.ceil(total / batchSize);
   const end = (ranks: number) => Math.min(total, batchSize * Math.floor((batches * ranks) / size));
   return [end(rank), end(rank + 1)];
-}
-
-function checked(options: ProcessGroupOptions): z.output<typeof schema> {
-  const result = schema.safeParse(options);
-  if (result.success) return result.data;
-  const lines = result.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`);
-  throw new SoundspotError("ERR_CONFIG", `The process group is not valid. ${lines.join("; ")}.`);
 }

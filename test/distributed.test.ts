@@ -4,8 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
+import { freePort } from "../src/cli/processes.js";
 import { Model, ProcessGroup, type TrainOptions } from "../src/index.js";
-import { freePort, inGroup, type ProcessOutcome } from "./support/processes.js";
+import { inGroup, type ProcessOutcome } from "./support/processes.js";
 import { transpilePackage } from "./support/transpiled.js";
 
 const folder = mkdtempSync(join(tmpdir(), "soundspot-distributed-"));

@@ -11,7 +11,7 @@ const GRACE = 120_000;
 const LOOPBACK = "127.0.0.1";
 
 /** A TCP port that is free at the moment. */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((done, fail) => server.once("error", fail).listen(0, LOOPBACK, done));
   const { port } = server.address() as { port: number };
