@@ -20,6 +20,7 @@ export type ErrorCode =
   | "ERR_INTERNAL"
   | "ERR_LIBTORCH_MISSING"
   | "ERR_MEDIA_DECODE"
+  | "ERR_NETWORK"
   | "ERR_NO_AUDIO"
   | "ERR_SHAPE";
 

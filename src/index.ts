@@ -10,7 +10,15 @@ export type {
   TrainOptions,
 } from "./config.js";
 export { parseModelConfig, parseTrainConfig } from "./config.js";
-export type { Dataset, MissingSample, Sample } from "./datasets/dataset.js";
+export type {
+  DamagedFile,
+  Dataset,
+  LoadableSample,
+  MissingSample,
+  Sample,
+  Sequence,
+  SequenceRequest,
+} from "./datasets/dataset.js";
 export * as datasets from "./datasets/index.js";
 export { ProcessGroup, type ProcessGroupOptions } from "./distributed.js";
 export { type ErrorCode, SoundspotError } from "./errors.js";

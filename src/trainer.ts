@@ -21,7 +21,7 @@ import {
   type TrainConfig,
   type TrainOptions,
 } from "./config.js";
-import type { Dataset } from "./datasets/dataset.js";
+import type { Dataset, LoadableSample, SequenceRequest } from "./datasets/dataset.js";
 import type { ProcessGroup } from "./distributed.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
 import { type Evaluation, evaluate } from "./evaluate.js";
@@ -236,6 +236,8 @@ interface Progress {
   readonly lossSum: number;
   /** Samples of the dataset. */
   readonly samples: number;
+  /** Name of the dataset's own order, if it has one. */
+  readonly order?: string;
   readonly config: TrainConfig;
   /** Absent in files from before there were several. */
   readonly processes?: number;
@@ -288,12 +290,15 @@ function readProgress(metadata: Readonly<Record<string, string>>, file: string):
   }
 }
 
+interface RunIdentity {
+  readonly model: ModelConfig;
+  readonly train: TrainConfig;
+  readonly samples: number;
+  readonly order: string | undefined;
+}
+
 /** A resumed run must be the same run: everything that shapes its steps is compared. */
-function checkSameRun(
-  before: { readonly model: ModelConfig; readonly train: TrainConfig; readonly samples: number },
-  now: { readonly model: ModelConfig; readonly train: TrainConfig; readonly samples: number },
-  file: string,
-): void {
+function checkSameRun(before: RunIdentity, now: RunIdentity, file: string): void {
   const refuse = (what: string, was: unknown, is: unknown): never => {
     throw new SoundspotError(
       "ERR_CONFIG",
@@ -309,6 +314,7 @@ function checkSameRun(
     }
   }
   if (before.samples !== now.samples) refuse("The number of samples", before.samples, now.samples);
+  if (before.order !== now.order) refuse("The order of samples", before.order ?? null, now.order ?? null);
 }
 
 /** metrics.jsonl, cut back to the place that a resumed run goes on from. */
@@ -376,38 +382,62 @@ async function* batches(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<SampleHandle[]> {
   const { config, model } = trainer;
-  const order = permutation(data.length, config.seed, epoch);
-  const count = Math.floor(data.length / config.batchSize);
   const limit = new Limit(SAMPLES_AT_A_TIME);
-  const loadOne = async (index: number) => {
-    const sample = await data.load(index, { epoch, signal });
+  const prepare = async ({ index, load }: LoadableSample) => {
+    const sample = await load(signal);
     const augment = config.augment
       ? { options: config.augment, seed: hash(config.seed, epoch, index) }
       : undefined;
     return prepareSample(sample, model.config, augment);
   };
-  const load = (batch: number) => {
-    const own = config.batchSize / size;
-    const from = batch * config.batchSize + rank * own;
-    const indices = order.subarray(from, from + own);
-    return Promise.all(Array.from(indices, (index) => limit.run(() => loadOne(index), signal)));
+  const { seed, batchSize } = config;
+  const request = { epoch, seed, batchSize, fromBatch, rank, size, signal };
+  const source = (data.sequence?.batches(request) ?? drawnBatches(data, request))[Symbol.asyncIterator]();
+  /** The batch after that of `before`, begun to be decoded; undefined after the last. */
+  const load = async (before: Promise<unknown>) => {
+    await before;
+    const { value, done } = await source.next();
+    if (done) return undefined;
+    const samples = Promise.all(value.map((each) => limit.run(() => prepare(each), signal)));
+    samples.catch(() => undefined);
+    return { samples };
   };
-  const queue: Promise<SampleHandle[]>[] = [];
-  let next = fromBatch;
+  const queue: ReturnType<typeof load>[] = [];
   try {
-    while (next < count || queue.length > 0) {
-      while (next < count && queue.length < config.queue) {
-        const batch = load(next++);
+    for (;;) {
+      while (queue.length < config.queue) {
+        const batch = load(queue.at(-1) ?? Promise.resolve());
         batch.catch(() => undefined); // reported when its turn comes
         queue.push(batch);
       }
-      yield await (queue.shift() as Promise<SampleHandle[]>).catch((error: unknown) => {
+      try {
+        const batch = await queue.shift();
+        if (!batch) return;
+        yield await batch.samples;
+      } catch (error) {
         throwIfAborted(signal); // whatever a dataset says when it is interrupted
         throw error;
-      });
+      }
     }
   } finally {
     limit.close();
+    await source.return?.();
+  }
+}
+
+/** Batches of a dataset that is read at any place, in an order that seed and epoch draw. */
+async function* drawnBatches(
+  data: Dataset,
+  { epoch, seed, batchSize, fromBatch, rank, size }: SequenceRequest,
+): AsyncGenerator<readonly LoadableSample[]> {
+  const order = permutation(data.length, seed, epoch);
+  const own = batchSize / size;
+  for (let batch = fromBatch; batch < Math.floor(data.length / batchSize); batch++) {
+    const from = batch * batchSize + rank * own;
+    yield Array.from(order.subarray(from, from + own), (index) => ({
+      index,
+      load: (signal) => data.load(index, { epoch, signal }),
+    }));
   }
 }
 
@@ -512,11 +542,12 @@ async function startFrom(
   // A run goes on in the precision that it began in, whatever this processor would choose.
   const same = config.precision === "auto" ? { ...config, precision: progress.config.precision } : config;
   checkSameRun(
-    { model: model.config, train: progress.config, samples: progress.samples },
+    { model: model.config, train: progress.config, samples: progress.samples, order: progress.order },
     {
       model: wanted instanceof Model ? wanted.config : parseModelConfig({ ...recipe.model, ...wanted }),
       train: same,
       samples: data.length,
+      order: data.sequence?.order,
     },
     last,
   );
@@ -536,6 +567,7 @@ function agreement(options: TrainRunOptions, recipe: Preset, config: TrainConfig
     ...Object.fromEntries(Object.entries(train).map(([name, value]) => [`train.${name}`, value])),
     "the number of samples": data.length,
     "the dataset": data.name,
+    "the order of samples": data.sequence?.order,
     "the evaluation dataset": options.evaluation?.name,
     "the number of evaluation samples": options.evaluation?.length,
   };
@@ -703,6 +735,7 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
           bestScore,
           lossSum,
           samples: data.length,
+          ...(data.sequence ? { order: data.sequence.order } : {}),
           config,
           processes,
         };

@@ -19,6 +19,7 @@ import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { manifest as readManifest } from "../src/datasets/manifest.js";
+import { shards as readShards } from "../src/datasets/shards.js";
 import { decodeAudio } from "../src/media/audio.js";
 import { findFfmpeg } from "../src/media/ffmpeg.js";
 import { decodeImage } from "../src/media/image.js";
@@ -669,6 +670,48 @@ describe("shards", () => {
     // Unpacked, the manifest reads them.
     const data = await readManifest({ path: manifest });
     expect((await data.load(2)).image).toMatchObject({ width: 64, height: 48 });
+    // Packed, the dataset of shards does, by the index and by the archives themselves.
+    const index = join(output, "shardindex.json");
+    expect(JSON.parse(readFileSync(index, "utf8"))).toMatchObject({
+      wids_version: 1,
+      shardlist: [2, 2, 1].map((nsamples, i) => ({ url: shards[i], nsamples })),
+    });
+    const byIndex = await readShards({ index });
+    const byArchives = await readShards({ urls: join(output, "shard-{000000..000002}.tar") });
+    expect([byIndex.length, byArchives.length]).toEqual([5, 5]);
+    const ids = new Set<string>();
+    for (let i = 0; i < 5; i++) {
+      const sample = await byIndex.load(i);
+      const { id, image, audio, label } = await byArchives.load(i);
+      expect(sample).toEqual({ id, image, audio, label });
+      const name = id.slice("shard-000000/".length);
+      expect(sample).toMatchObject({
+        label: "to-shard",
+        image: (await data.load(rowsOf(manifest).findIndex((row) => row.id === name))).image,
+      });
+      ids.add(name);
+    }
+    expect([...ids].sort()).toEqual(["a", "b", "c_d", "e", "f"]);
+  });
+
+  it("are read by Python's tarfile, in the groups of WebDataset", async () => {
+    const { manifest } = await prepare({ input: input(), shards: true, shardSize: 4, workers: 1 });
+    const program = `
+import json, sys, tarfile
+groups = []
+with tarfile.open(sys.argv[1]) as archive:
+    for member in archive:
+        key, _, ending = member.name.partition(".")
+        if not groups or groups[-1][0] != key:
+            groups.append((key, {}))
+        groups[-1][1][ending] = archive.extractfile(member).read()
+print(json.dumps([[key, sorted(files), json.loads(files["json"])["id"], files["jpg"].hex()[:6], files["wav"][:4].decode()] for key, files in groups]))
+`;
+    const output = system("python3", "-c", program, join(dirname(manifest), "shard-000000.tar"));
+    const groups = JSON.parse(output) as unknown[];
+    expect(groups).toEqual(
+      ["a", "b", "c_d", "e"].map((id) => [id, ["jpg", "json", "wav"], id, "ffd8ff", "RIFF"]),
+    );
   });
 
   it("go on after the last whole one, whatever was listed of it", async () => {
@@ -791,7 +834,13 @@ describe("a run that is ended", () => {
         ? readdirSync(output).filter((name) => name.endsWith(".tar"))
         : ["audio", "frames"];
       expect(readdirSync(output).sort()).toEqual(
-        [...extra, "manifest.jsonl", "prepare.json", "prepared.jsonl"].sort(),
+        [
+          ...extra,
+          ...(shards ? ["shardindex.json"] : []),
+          "manifest.jsonl",
+          "prepare.json",
+          "prepared.jsonl",
+        ].sort(),
       );
       if (shards) {
         const entries = extra.flatMap((name) =>

@@ -3,7 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import type { SkippedSample } from "../batches.js";
-import type { MissingSample } from "../datasets/dataset.js";
+import type { DamagedFile, MissingSample } from "../datasets/dataset.js";
 import { replaceFile, writing } from "../preparation/whole-files.js";
 import { wholeFrom } from "./options.js";
 
@@ -46,8 +46,12 @@ export function scoringOptions(flags: ScoringFlags) {
 
 const SHOWN = 5; // names before "and n more"
 
-/** One line each about samples that were not there or could not be read; nothing when all were. */
-export function leftOut(missing: readonly MissingSample[], skipped: readonly SkippedSample[]): string[] {
+/** One line each about samples that were not there or could not be read, and damaged files; nothing when all is well. */
+export function leftOut(
+  missing: readonly MissingSample[],
+  skipped: readonly SkippedSample[],
+  damaged: readonly DamagedFile[] = [],
+): string[] {
   const listed = (names: readonly string[]) =>
     names.slice(0, SHOWN).join(", ") + (names.length > SHOWN ? ` and ${names.length - SHOWN} more` : "");
   return [
@@ -55,6 +59,7 @@ export function leftOut(missing: readonly MissingSample[], skipped: readonly Ski
     ...(skipped.length
       ? [`unreadable ${skipped.length}: ${listed(skipped.map(({ reason }) => reason))}`]
       : []),
+    ...(damaged.length ? [`damaged ${damaged.length}: ${listed(damaged.map(({ reason }) => reason))}`] : []),
   ];
 }
 

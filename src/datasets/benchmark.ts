@@ -1,12 +1,12 @@
 /** What the benchmarks share: the check of which files are there, and the loading. */
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
-import { SoundspotError, throwIfAborted } from "../errors.js";
+import { SoundspotError } from "../errors.js";
 import { decodeAudio } from "../media/audio.js";
 import { decodeImage } from "../media/image.js";
 import type { RawAudio, TruthMap } from "../types.js";
 import type { Dataset, LoadOptions, MissingSample, Sample } from "./dataset.js";
-import { naming, rowAt } from "./files.js";
+import { inParallel, naming, rowAt } from "./files.js";
 
 /** What every benchmark takes. */
 export interface BenchmarkOptions {
@@ -58,7 +58,9 @@ export async function datasetOf<E extends Entry>(source: EntryFiles<E>): Promise
   const { name, root, entries, ffmpeg } = source;
   const found: Found<E>[] = [];
   const missing: MissingSample[] = [];
-  for (const looked of await inParallel(entries, source.signal, (entry) => find(root, entry))) {
+  for (const looked of await inParallel(entries, LOOKS_AT_ONCE, source.signal, (entry) =>
+    find(root, entry),
+  )) {
     if ("files" in looked) missing.push(looked);
     else found.push(looked);
   }
@@ -147,24 +149,4 @@ function nothingThere(root: string, missing: readonly MissingSample[]): Soundspo
     `None of the ${missing.length} samples is whole below ${root}. For the first, ${id}, there is no ` +
       `${files.join(" and no ")}. Give the folder that holds them as root.`,
   );
-}
-
-/** Calls `work` on every item, some at a time, and keeps the order. */
-async function inParallel<T, R>(
-  items: readonly T[],
-  signal: AbortSignal | undefined,
-  work: (item: T) => Promise<R>,
-): Promise<R[]> {
-  const results = new Array<R>(items.length);
-  let next = 0;
-  const runner = async () => {
-    while (next < items.length) {
-      throwIfAborted(signal);
-      const index = next++;
-      results[index] = await work(items[index] as T);
-    }
-  };
-  throwIfAborted(signal);
-  await Promise.all(Array.from({ length: Math.min(LOOKS_AT_ONCE, items.length) }, runner));
-  return results;
 }

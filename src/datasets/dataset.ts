@@ -34,6 +34,46 @@ export interface MissingSample {
   readonly files: readonly string[];
 }
 
+/** A file that could be read in part or not at all. */
+export interface DamagedFile {
+  readonly file: string;
+  readonly reason: string;
+}
+
+/** Which batches of an epoch are wanted, and by whom. */
+export interface SequenceRequest {
+  readonly epoch: number;
+  readonly seed: number;
+  /** Of all processes. */
+  readonly batchSize: number;
+  /** The first batch that is wanted: those before were taken in an earlier part of the run. */
+  readonly fromBatch: number;
+  /** Of the process that asks, 0 ≤ rank < size; it gets its part of each batch. */
+  readonly rank: number;
+  readonly size: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A sample that was read and is not yet decoded. */
+export interface LoadableSample {
+  /** In the dataset. */
+  readonly index: number;
+  /** @throws {SoundspotError} as `Dataset.load` */
+  load(signal: AbortSignal | undefined): Promise<Sample>;
+}
+
+/** An order of the dataset's own in which training reads it, where reading any sample at any time would be slow. */
+export interface Sequence {
+  /** Names the order: a run that is resumed within an epoch, and all processes of a group, need the same. */
+  readonly order: string;
+  /**
+   * The batches of an epoch from `fromBatch` on, batchSize / size samples each. All processes together get each sample of
+   * ⌊length / batchSize⌋ batches once, in an order that depends on seed and epoch.
+   * @throws {SoundspotError} ERR_CONFIG when `size` processes cannot share it.
+   */
+  batches(request: SequenceRequest): AsyncIterable<readonly LoadableSample[]>;
+}
+
 export interface LoadOptions {
   /** Endless datasets give other samples in another epoch; finite ones ignore it. Default 0. */
   readonly epoch?: number;
@@ -53,6 +93,10 @@ export interface Dataset {
    * @throws {SoundspotError} when the sample cannot be read; the message names the file.
    */
   load(index: number, options?: LoadOptions): Promise<Sample>;
+  /** Files that were found to be damaged, also those that were met while samples were loaded. */
+  readonly damaged?: readonly DamagedFile[];
+  /** Present where training is to read in this order, not in one of its own by `load`. */
+  readonly sequence?: Sequence;
   /** Frees workers and handles, if there are any. */
   close?(): Promise<void>;
 }

@@ -1,6 +1,6 @@
 /** Reading the files of a dataset: text, JSON, the pace of long lists, and errors that name a place. */
 import type { z } from "zod";
-import { SoundspotError } from "../errors.js";
+import { SoundspotError, throwIfAborted } from "../errors.js";
 import { readMediaFile } from "../media/image.js";
 import { Pacer } from "../media/wav.js";
 
@@ -89,4 +89,25 @@ export async function paced<T>(
     work(item, index++);
     if (pacer.due) await pacer.rest();
   }
+}
+
+/** Calls `work` on every item, `atOnce` at a time, and keeps the order. @throws {SoundspotError} ERR_ABORTED */
+export async function inParallel<T, R>(
+  items: readonly T[],
+  atOnce: number,
+  signal: AbortSignal | undefined,
+  work: (item: T) => Promise<R>,
+): Promise<R[]> {
+  const results = new Array<R>(items.length);
+  let next = 0;
+  const runner = async () => {
+    while (next < items.length) {
+      throwIfAborted(signal);
+      const index = next++;
+      results[index] = await work(items[index] as T);
+    }
+  };
+  throwIfAborted(signal);
+  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, runner));
+  return results;
 }

@@ -5,11 +5,12 @@ import { SoundspotError } from "../errors.js";
 import { decodeAudio } from "../media/audio.js";
 import { checkMediaFile, decodeImage } from "../media/image.js";
 import { decodeFrame, decodeVideoAudio, probeVideo } from "../media/video.js";
-import { inSlices, Pacer } from "../media/wav.js";
-import type { Box, Mask, RawAudio, RawImage } from "../types.js";
+import { Pacer } from "../media/wav.js";
+import type { Mask, RawAudio, RawImage } from "../types.js";
 import { csvRows, placeOf, wrong } from "./csv.js";
 import type { Dataset, LoadOptions, Sample } from "./dataset.js";
 import { naming, readText, rowAt } from "./files.js";
+import { boxSchema, checkBoxes, readMask } from "./truth.js";
 
 export interface ManifestOptions {
   /** A `.jsonl`, `.ndjson` or `.csv` file. */
@@ -26,12 +27,6 @@ export interface ManifestOptions {
 const WINDOW = 5;
 
 const filePath = z.string().min(1, "must not be empty");
-const boxSchema = z
-  .tuple([z.number(), z.number(), z.number().positive(), z.number().positive()], {
-    error: "each box must be [x, y, width, height] in pixels",
-  })
-  .transform(([x, y, width, height]): Box => ({ x, y, width, height }));
-
 /** A row; fields of other names are ignored, so that a list made for something else will do. */
 const rowSchema = z.object({
   id: z.string().min(1).optional(),
@@ -112,7 +107,7 @@ async function loadRow(
   const loadMask = async (image: RawImage): Promise<Mask | undefined> =>
     row.mask === undefined
       ? undefined
-      : reading("mask", () => readMask(locate(row.mask ?? ""), image, signal));
+      : reading("mask", () => readMask(locate(row.mask ?? ""), image, { signal }));
 
   const [image, audio] = await Promise.all([loadImage(), loadAudio()]);
   const mask = await loadMask(image);
@@ -125,36 +120,6 @@ async function loadRow(
     ...(row.boxes === undefined ? {} : { boxes: row.boxes }),
     ...(mask === undefined ? {} : { mask }),
   };
-}
-
-async function readMask(file: string, image: RawImage, signal: AbortSignal | undefined): Promise<Mask> {
-  const { data, width, height } = await decodeImage(file, { signal });
-  if (width !== image.width || height !== image.height) {
-    throw new SoundspotError(
-      "ERR_DATASET",
-      `${file} is ${width} × ${height}, its picture ${image.width} × ${image.height}. Make the mask of the picture's size.`,
-    );
-  }
-  const mask = new Uint8Array(width * height);
-  await inSlices(mask.length, 32768, signal, (from, to) => {
-    for (let i = from; i < to; i++) {
-      // The mean of the channels; a grey mask has three equal ones.
-      const sum = (data[i * 3] as number) + (data[i * 3 + 1] as number) + (data[i * 3 + 2] as number);
-      mask[i] = sum > 3 * 127 ? 1 : 0;
-    }
-  });
-  return { data: mask, width, height };
-}
-
-function checkBoxes(boxes: readonly Box[], image: RawImage): void {
-  for (const { x, y, width, height } of boxes) {
-    if (x >= image.width || y >= image.height || x + width <= 0 || y + height <= 0) {
-      throw new SoundspotError(
-        "ERR_DATASET",
-        `the box [${x}, ${y}, ${width}, ${height}] lies outside the picture of ${image.width} × ${image.height} pixels`,
-      );
-    }
-  }
 }
 
 interface Entry {

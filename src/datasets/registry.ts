@@ -1,4 +1,4 @@
-/** Datasets by one line of text, for the command line: `stamps:split=test,length=400`, or the path of a manifest. */
+/** Datasets by one line of text, for the command line: `stamps:split=test,length=400`, or the path of a manifest or of shards. */
 import { z } from "zod";
 import { SoundspotError } from "../errors.js";
 import { avsbench } from "./avsbench.js";
@@ -7,6 +7,7 @@ import { flickrSoundNet } from "./flickr-soundnet.js";
 import { is3 } from "./is3.js";
 import { manifest } from "./manifest.js";
 import { scenes } from "./scenes.js";
+import { shards } from "./shards.js";
 import { stamps } from "./stamps.js";
 import { vggClasses, vggSound } from "./vggsound.js";
 import { vggss } from "./vggss.js";
@@ -104,6 +105,17 @@ const kinds: Readonly<Record<string, Kind>> = {
     }),
     (fields, signal) => avsbench({ ...fields, signal }),
   ),
+  shards: kind(
+    z.strictObject({
+      urls: text.optional(),
+      index: text.optional(),
+      readers: number.optional(),
+      buffer: number.optional(),
+      name: text.optional(),
+      ffmpeg: text.optional(),
+    }),
+    (fields, signal) => shards({ ...fields, signal }),
+  ),
   is3: kind(
     z.strictObject({
       ...onDisk,
@@ -132,7 +144,7 @@ function fieldsOf(spec: string, rest: string): Record<string, string> {
 
 /**
  * Opens a dataset by a line of text: a name of {@link datasetNames} with the options of its function as
- * `name:field=value,field=value`, or the path of a manifest. `vggsound` takes `classesOf`, a list of ids whose classes
+ * `name:field=value,field=value`, the path of a manifest, or shards such as `train-{000..123}.tar`. `vggsound` takes `classesOf`, a list of ids whose classes
  * are kept; `flickr` takes `train=true` for a list without annotations.
  * @example
  * await openDataset("vggss:root=data/vggss,annotations=vggss.json,list=vggss_heard_test.csv");
@@ -144,9 +156,10 @@ export async function openDataset(spec: string, signal?: AbortSignal): Promise<D
   const known = kinds[name];
   if (!known) {
     if (/\.(jsonl|ndjson|csv)$/i.test(spec)) return manifest({ path: spec, signal });
+    if (/\.(tar|tar\.gz|tgz)$/i.test(spec)) return shards({ urls: spec, signal });
     throw new SoundspotError(
       "ERR_CONFIG",
-      `${spec} is neither a manifest (.jsonl, .ndjson or .csv) nor one of ${datasetNames.join(", ")} with its fields, such as stamps:split=test,length=400.`,
+      `${spec} is neither a manifest (.jsonl, .ndjson or .csv) nor shards (.tar) nor one of ${datasetNames.join(", ")} with its fields, such as stamps:split=test,length=400.`,
     );
   }
   const fields = fieldsOf(spec, colon < 0 ? "" : spec.slice(colon + 1));

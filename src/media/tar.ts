@@ -1,7 +1,7 @@
 /** Tar archives: read entry by entry without unpacking, and written entry by entry. */
 import { createReadStream } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { pipeline } from "node:stream";
+import { pipeline, type Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { checkMediaFile } from "./image.js";
@@ -11,6 +11,8 @@ export interface TarEntry {
   readonly name: string;
   /** "sparse" holds a file with its gaps left out, "link" points to another file, "other" is a device and the like. */
   readonly type: "file" | "directory" | "link" | "sparse" | "other";
+  /** Where its headers begin, in bytes: a later reading may start there. */
+  readonly start: number;
   /** Bytes of the content. */
   readonly size: number;
   /** The content in pieces. To be read before the next entry is asked for, and once. */
@@ -19,48 +21,23 @@ export interface TarEntry {
 
 const BLOCK = 512;
 const PIECE = 2 ** 20; // bytes read at once
+/** Bytes read for a header: those that come after it are mostly wanted next. */
+const AHEAD = 2 ** 14;
 /** More than this is no name or attribute, but a damaged size. */
 const MAX_ATTRIBUTES = 2 ** 20;
 /** Eleven octal digits. */
 const MAX_SIZE = 8 ** 11 - 1;
 
-/**
- * Reads an archive in the formats ustar, pax, GNU and v7, plain or gzipped. Of a plain one, contents
- * that nobody asks for are passed over without being read. As `tar` does, it stops at the two blocks
- * of zeros that mark the end.
- *
- * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY; ERR_MEDIA_DECODE when it is no
- * archive, damaged or cut off, with the place; ERR_ABORTED.
- * @example
- * for await (const { name, content } of readTar("clips.tar")) …
- */
-export async function* readTar(
-  path: string,
-  options: { readonly signal?: AbortSignal | undefined } = {},
-): AsyncGenerator<TarEntry, void, void> {
-  throwIfAborted(options.signal);
-  await checkMediaFile(path);
-  const bytes = await openBytes(path);
-  try {
-    for await (const entry of entriesOf(bytes, path)) {
-      throwIfAborted(options.signal);
-      yield entry;
-    }
-  } finally {
-    await bytes.close();
-  }
+export interface ReadTarOptions {
+  /** Of a plain archive: the `start` of an entry to begin with, in bytes. Default 0. */
+  readonly from?: number;
+  readonly signal?: AbortSignal | undefined;
 }
 
-function damaged(path: string, what: string, cause?: unknown): SoundspotError {
-  return new SoundspotError(
-    "ERR_MEDIA_DECODE",
-    `The archive ${path} is damaged: ${what}. Copy or download it again.`,
-    cause === undefined ? {} : { cause },
-  );
-}
-
-/** A run of bytes that is read forwards. */
-interface Bytes {
+/** A run of bytes that is read forwards, from a file or from elsewhere. */
+export interface ArchiveBytes {
+  /** What messages call it: a path or an address. */
+  readonly name: string;
   /** From the start, in bytes. */
   readonly position: number;
   /** Bytes in all, where that is known before the end. */
@@ -72,72 +49,126 @@ interface Bytes {
   close(): Promise<void>;
 }
 
-async function openBytes(path: string): Promise<Bytes> {
+/**
+ * Reads an archive in the formats ustar, pax, GNU and v7, plain or gzipped. Of a plain one, contents
+ * that nobody asks for are passed over without being read. As `tar` does, it stops at the two blocks
+ * of zeros that mark the end.
+ *
+ * @param source a path, or bytes, which are closed at the end.
+ * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY; ERR_MEDIA_DECODE when it is no
+ * archive, damaged or cut off, with the place; ERR_ABORTED; what the bytes throw.
+ * @example
+ * for await (const { name, content } of readTar("clips.tar")) …
+ */
+export async function* readTar(
+  source: string | ArchiveBytes,
+  options: ReadTarOptions = {},
+): AsyncGenerator<TarEntry, void, void> {
+  const { from = 0, signal } = options;
+  throwIfAborted(signal);
+  const bytes = typeof source === "string" ? await openFile(source) : source;
+  try {
+    if (from > bytes.position) await bytes.skip(from - bytes.position);
+    for await (const entry of entriesOf(bytes)) {
+      throwIfAborted(signal);
+      yield entry;
+    }
+  } finally {
+    await bytes.close();
+  }
+}
+
+/** @internal Says that an archive is damaged, and where. */
+export function damaged(name: string, what: string, cause?: unknown): SoundspotError {
+  return new SoundspotError(
+    "ERR_MEDIA_DECODE",
+    `The archive ${name} is damaged: ${what}. Copy or download it again.`,
+    cause === undefined ? {} : { cause },
+  );
+}
+
+async function openFile(path: string): Promise<ArchiveBytes> {
+  await checkMediaFile(path);
   const file = await open(path);
   const { buffer } = await file.read(Buffer.alloc(2), 0, 2, 0);
   if (buffer[0] === 0x1f && buffer[1] === 0x8b) {
     await file.close();
-    return new GzipBytes(path);
+    return new GzipBytes(path, createReadStream(path, { highWaterMark: 2 ** 18 }));
   }
   return new FileBytes(path, file, (await file.stat()).size);
 }
 
 /** Says of which archive a failure of the disk or of zlib is. */
-async function reading<T>(path: string, work: Promise<T>): Promise<T> {
+async function reading<T>(name: string, work: Promise<T>): Promise<T> {
   return work.catch((cause: unknown) => {
-    throw damaged(path, `it cannot be read on (${(cause as Error).message})`, cause);
+    if (cause instanceof SoundspotError) throw cause;
+    throw damaged(name, `it cannot be read on (${(cause as Error).message})`, cause);
   });
 }
 
-class FileBytes implements Bytes {
+class FileBytes implements ArchiveBytes {
+  readonly name: string;
   position = 0;
   readonly length: number;
-  readonly #path: string;
   readonly #file: FileHandle;
+  /** Bytes at `position` that were read with those before. */
+  #ahead: Uint8Array = new Uint8Array(0);
 
   constructor(path: string, file: FileHandle, length: number) {
-    this.#path = path;
+    this.name = path;
     this.#file = file;
     this.length = length;
   }
 
   async read(count: number): Promise<Uint8Array> {
-    const { buffer, bytesRead } = await reading(
-      this.#path,
-      this.#file.read(Buffer.allocUnsafe(count), 0, count, this.position),
-    );
-    this.position += bytesRead;
-    return buffer.subarray(0, bytesRead);
+    if (this.#ahead.length === 0) this.#ahead = await this.#readAt(this.position, Math.max(count, AHEAD));
+    const piece = this.#ahead.subarray(0, count);
+    this.#pass(piece.length);
+    return piece;
   }
 
   async skip(count: number): Promise<void> {
-    this.position += count;
+    this.#pass(count);
   }
 
   close(): Promise<void> {
     return this.#file.close();
   }
+
+  #pass(count: number): void {
+    this.#ahead = this.#ahead.subarray(count);
+    this.position += count;
+  }
+
+  async #readAt(position: number, count: number): Promise<Uint8Array> {
+    const { buffer, bytesRead } = await reading(
+      this.name,
+      this.#file.read(Buffer.allocUnsafe(count), 0, count, position),
+    );
+    return buffer.subarray(0, bytesRead);
+  }
 }
 
-/** A gzipped file: nothing can be passed over without unpacking it. */
-class GzipBytes implements Bytes {
+/** Gzipped bytes: nothing can be passed over without unpacking it. */
+export class GzipBytes implements ArchiveBytes {
+  readonly name: string;
   position = 0;
   readonly length = undefined;
-  readonly #path: string;
   readonly #stream = createGunzip({ chunkSize: 2 ** 16 });
   readonly #pieces: AsyncIterator<Buffer>;
   #rest: Uint8Array = new Uint8Array(0);
 
-  constructor(path: string) {
-    this.#path = path;
+  /** @param packed destroyed with this. */
+  constructor(name: string, packed: Readable) {
+    this.name = name;
     // Errors of both arrive at the reader of the pieces.
-    pipeline(createReadStream(path, { highWaterMark: 2 ** 18 }), this.#stream, () => undefined);
+    pipeline(packed, this.#stream, () => undefined);
     this.#pieces = this.#stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   }
 
   async read(count: number): Promise<Uint8Array> {
     while (this.#rest.length === 0) {
-      const { value, done } = await reading(this.#path, this.#pieces.next());
+      const { value, done } = await reading(this.name, this.#pieces.next());
       if (done) return this.#rest;
       this.#rest = value;
     }
@@ -147,12 +178,8 @@ class GzipBytes implements Bytes {
     return piece;
   }
 
-  async skip(count: number): Promise<void> {
-    for (let left = count; left > 0; ) {
-      const { length } = await this.read(left);
-      if (length === 0) return;
-      left -= length;
-    }
+  skip(count: number): Promise<void> {
+    return skipByReading(this, count);
   }
 
   async close(): Promise<void> {
@@ -160,14 +187,26 @@ class GzipBytes implements Bytes {
   }
 }
 
+/** Passes over bytes that have to be read for it. */
+export async function skipByReading(bytes: ArchiveBytes, count: number): Promise<void> {
+  for (let left = count; left > 0; ) {
+    const { length } = await bytes.read(left);
+    if (length === 0) return;
+    left -= length;
+  }
+}
+
 /** What is said of the next entry ahead of its header. */
 type Attributes = Readonly<Record<string, string>>;
 
-async function* entriesOf(bytes: Bytes, path: string): AsyncGenerator<TarEntry, void, void> {
+async function* entriesOf(bytes: ArchiveBytes): AsyncGenerator<TarEntry, void, void> {
+  const { name: path } = bytes;
   let forAll: Attributes = {};
   let forNext: Attributes = {};
+  let begin: number | undefined; // of the entry whose headers are read
   for (;;) {
     const start = bytes.position;
+    begin ??= start;
     const header = await readWhole(bytes, BLOCK);
     if (header.length === 0) return;
     if (header.length < BLOCK && start > 0) {
@@ -196,6 +235,8 @@ async function* entriesOf(bytes: Bytes, path: string): AsyncGenerator<TarEntry, 
     }
     const attributes = { ...forAll, ...forNext };
     forNext = {};
+    const entryStart = begin;
+    begin = undefined;
     const name = attributes["GNU.sparse.name"] ?? attributes.path ?? nameIn(header);
     const type = typeOf(kind, name, attributes);
     // Whatever a header states, these have no content.
@@ -206,7 +247,7 @@ async function* entriesOf(bytes: Bytes, path: string): AsyncGenerator<TarEntry, 
     if (kind === "S") await skipSparseMap(header, bytes);
     const end = bytes.position + size;
     if (bytes.length !== undefined && end > bytes.length) throw cutOff(path, name);
-    yield { name, type, size, content: contentOf(bytes, end, path, name) };
+    yield { name, type, start: entryStart, size, content: contentOf(bytes, end, path, name) };
     await bytes.skip(end - bytes.position);
     if (bytes.position < end) throw cutOff(path, name);
     await bytes.skip(paddingOf(size));
@@ -218,7 +259,7 @@ function cutOff(path: string, name: string): SoundspotError {
 }
 
 async function* contentOf(
-  bytes: Bytes,
+  bytes: ArchiveBytes,
   end: number,
   path: string,
   name: string,
@@ -231,7 +272,7 @@ async function* contentOf(
 }
 
 /** As many bytes as asked for, or those that are left. */
-async function readWhole(bytes: Bytes, count: number): Promise<Uint8Array> {
+async function readWhole(bytes: ArchiveBytes, count: number): Promise<Uint8Array> {
   const first = await bytes.read(count);
   if (first.length === count || first.length === 0) return first;
   const whole = new Uint8Array(count);
@@ -246,7 +287,7 @@ async function readWhole(bytes: Bytes, count: number): Promise<Uint8Array> {
   return whole.subarray(0, filled);
 }
 
-async function readAttributes(bytes: Bytes, size: number, path: string): Promise<Uint8Array> {
+async function readAttributes(bytes: ArchiveBytes, size: number, path: string): Promise<Uint8Array> {
   const start = bytes.position;
   if (!(size >= 0 && size <= MAX_ATTRIBUTES)) {
     throw damaged(path, `the attributes at byte ${start} take ${size} bytes`);
@@ -274,7 +315,7 @@ function paxRecords(content: Uint8Array, path: string, start: number): Attribute
 }
 
 /** The old GNU form of a sparse file: its map goes on in blocks of its own, each saying whether it is the last. */
-async function skipSparseMap(header: Uint8Array, bytes: Bytes): Promise<void> {
+async function skipSparseMap(header: Uint8Array, bytes: ArchiveBytes): Promise<void> {
   let goesOn = header[482] === 1;
   while (goesOn) goesOn = (await readWhole(bytes, BLOCK))[504] === 1;
 }

@@ -57,6 +57,8 @@ export class FileStore implements SampleStore {
     return [];
   }
 
+  async list(): Promise<void> {}
+
   filesOf({ id }: PreparedSample): Record<string, string> {
     return { image: `frames/${id}.jpg`, audio: `audio/${id}.wav` };
   }

@@ -179,6 +179,7 @@ export class PreparedFolder {
     for (const [path, values] of files) {
       await replaceFile(path, jsonLines(values), this.partial, { flush: true });
     }
+    await this.#store.list(onDisk);
     const failures = join(this.#path, "failed.jsonl");
     if (this.#failed.size === 0) await rm(failures, { force: true });
     else await replaceFile(failures, jsonLines(sorted(this.#failed.values())), this.partial);

@@ -37,6 +37,8 @@ export interface SampleStore {
   add(sample: PreparedSample, media: SampleMedia): Promise<readonly PreparedSample[]>;
   /** Puts on the disk what is left, as `add` does. */
   finish(): Promise<readonly PreparedSample[]>;
+  /** Lists beside the samples what a reader of them needs, when all are there. @throws {SoundspotError} ERR_FILE_WRITE */
+  list(samples: readonly PreparedSample[]): Promise<void>;
   /** Where a manifest finds a sample. */
   filesOf(sample: PreparedSample): Readonly<Record<string, string>>;
 }

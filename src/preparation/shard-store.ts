@@ -1,8 +1,9 @@
 /** Samples in tar archives as WebDataset has them: `ID.jpg`, `ID.wav` and `ID.json`, one after the other. */
-import { type FileHandle, open, readdir, rename } from "node:fs/promises";
+import { type FileHandle, open, readdir, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { SoundspotError } from "../errors.js";
 import { readTar, tarEnd, tarEntry } from "../media/tar.js";
+import { INDEX_NAME, writeShardIndex } from "../shards/shard-index.js";
 import { isSample, type PreparedSample, type SampleStore } from "./sample-store.js";
 import type { SampleMedia } from "./video-sample.js";
 import { parseJsonLines, Queue, writing } from "./whole-files.js";
@@ -80,6 +81,19 @@ export class ShardStore implements SampleStore {
   /** A last shard may be short. */
   finish(): Promise<readonly PreparedSample[]> {
     return this.#queue.run(async () => (this.#shard ? this.#close(this.#shard) : []));
+  }
+
+  /** How many samples each archive has, in the form of WebDataset's `wids-index`. */
+  async list(samples: readonly PreparedSample[]): Promise<void> {
+    const counts = new Map<string, number>();
+    for (const { shard = "" } of samples) counts.set(shard, (counts.get(shard) ?? 0) + 1);
+    if (counts.size === 0) return;
+    const shards = [...counts].sort().map(async ([place, count]) => {
+      const { size } = await stat(join(this.#folder, place));
+      return { place, samples: count, bytes: size };
+    });
+    const path = join(this.#folder, INDEX_NAME);
+    await writing(path, async () => writeShardIndex(path, await Promise.all(shards), this.#partial));
   }
 
   filesOf({ id, shard = "" }: PreparedSample): Record<string, string> {

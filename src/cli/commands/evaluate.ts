@@ -170,7 +170,8 @@ async function run(paths: readonly string[], flags: Flags): Promise<void> {
     );
     process.stdout.write(textTable(table.columns, table.rows));
     if (published) process.stdout.write(`\n${published.title}: published figures, best on test\n`);
-    for (const text of leftOut(scores.missing, scores.skipped)) process.stderr.write(`${text}\n`);
+    for (const text of leftOut(scores.missing, scores.skipped, data.damaged))
+      process.stderr.write(`${text}\n`);
     if (flags.output !== undefined) process.stdout.write(`\nreport: ${flags.output}/report.html\n`);
   }
   checkFloors(results, flags);

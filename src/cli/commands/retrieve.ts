@@ -62,7 +62,8 @@ async function run(checkpoint: string, flags: ScoringFlags): Promise<void> {
         ],
       ),
     );
-    for (const text of leftOut(scores.missing, scores.skipped)) process.stderr.write(`${text}\n`);
+    for (const text of leftOut(scores.missing, scores.skipped, data.damaged))
+      process.stderr.write(`${text}\n`);
   } finally {
     progress.clear();
     await data.close?.();

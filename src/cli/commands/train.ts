@@ -34,7 +34,10 @@ export function register(program: Command): void {
   program
     .command("train")
     .description("train a model on image–sound pairs")
-    .requiredOption("--data <file>", "manifest (.jsonl or .csv), or a dataset as name:field=value,…")
+    .requiredOption(
+      "--data <file>",
+      "manifest (.jsonl or .csv), shards (.tar), or a dataset as name:field=value,…",
+    )
     .option("--evaluation <file>", "the same, with truth; for scenes and stamps alone their test split")
     .addOption(new Option("--preset <name>", "recipe").choices(Object.keys(presets)))
     .option("--config <file>", "YAML with preset, model and train")
@@ -98,8 +101,9 @@ async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void>
     progress.clear();
     if (main) process.stderr.write(`${text}\n`);
   };
-  for (const text of leftOut(missing.data, [])) note(`training data: ${text}`);
-  for (const text of leftOut(missing.evaluation, [])) note(`evaluation data: ${text}`);
+  for (const text of leftOut(missing.data, [], data.damaged)) note(`training data: ${text}`);
+  for (const text of leftOut(missing.evaluation, [], evaluation?.damaged)) note(`evaluation data: ${text}`);
+  let damagedSaid = data.damaged?.length ?? 0;
   try {
     const result = await train({
       ...settings.train,
@@ -132,6 +136,9 @@ async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void>
       },
       onEpoch: ({ epoch, meanLoss, seconds, waited, evaluation: scores }) => {
         const { perSample, ...summary } = scores ?? {};
+        const damaged = data.damaged ?? [];
+        for (const text of leftOut([], [], damaged.slice(damagedSaid))) note(`training data: ${text}`);
+        damagedSaid = damaged.length;
         if (flags.json)
           say(
             JSON.stringify({
@@ -155,7 +162,20 @@ async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void>
     if (flags.json) {
       const { steps, stoppedBy, last, best, weights, imageWeights } = result;
       const exchanged = group ? { processes: group.size, traffic: group.traffic() } : {};
-      say(JSON.stringify({ steps, stoppedBy, last, best, weights, imageWeights, missing, ...exchanged }));
+      const { damaged } = data;
+      say(
+        JSON.stringify({
+          steps,
+          stoppedBy,
+          last,
+          best,
+          weights,
+          imageWeights,
+          missing,
+          damaged,
+          ...exchanged,
+        }),
+      );
     } else {
       if (result.weights) say(`weights: ${taken(result.weights)}`);
       if (result.imageWeights) say(`image weights: ${taken(result.imageWeights)}`);

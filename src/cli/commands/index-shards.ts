@@ -1,0 +1,59 @@
+/** `soundspot index-shards`: counts the samples of archives, so that training need not look through them. */
+import { stat } from "node:fs/promises";
+import { dirname, relative } from "node:path";
+import type { Command } from "commander";
+import type { DamagedFile } from "../../datasets/dataset.js";
+import { countShards } from "../../shards/count.js";
+import { isRemote, locateShards } from "../../shards/locate.js";
+import { INDEX_NAME, writeShardIndex } from "../../shards/shard-index.js";
+import { Progress } from "../progress.js";
+import { leftOut } from "../scoring.js";
+
+interface Flags {
+  output: string;
+  json?: true;
+}
+
+export function register(program: Command): void {
+  program
+    .command("index-shards")
+    .description("count the samples of tar shards, for --data shards:index=…")
+    .argument("<shards...>", "paths or http(s) addresses, such as 'data/train-{000..123}.tar'")
+    .option("--output <file>", "index to write", INDEX_NAME)
+    .option("--json", "print the result as JSON")
+    .action(run);
+}
+
+async function run(patterns: readonly string[], { output, json }: Flags): Promise<void> {
+  const progress = new Progress(!json);
+  const damaged: DamagedFile[] = [];
+  try {
+    const found = await countShards(await locateShards(patterns), {
+      report: (file, reason) => damaged.push({ file, reason }),
+      onProgress: (done, total) => progress.update(done, total, "shards"),
+    });
+    const usable = found.filter(({ samples }) => samples > 0);
+    const shards = await Promise.all(
+      usable.map(async ({ shard: { place }, samples }) => {
+        if (isRemote(place)) return { place, samples };
+        return { place: relative(dirname(output), place), samples, bytes: (await stat(place)).size };
+      }),
+    );
+    if (shards.length > 0) await writeShardIndex(output, shards);
+    else process.exitCode = 1;
+    const samples = shards.reduce((sum, each) => sum + each.samples, 0);
+    progress.clear();
+    if (json) {
+      process.stdout.write(`${JSON.stringify({ shards: shards.length, samples, damaged })}\n`);
+      return;
+    }
+    for (const text of leftOut([], [], damaged)) process.stderr.write(`${text}\n`);
+    process.stdout.write(
+      shards.length > 0
+        ? `${samples} samples in ${shards.length} shards; ${output}\n`
+        : "no samples; nothing is written\n",
+    );
+  } finally {
+    progress.clear();
+  }
+}

@@ -1,0 +1,232 @@
+/** Samples in tar archives as WebDataset has them, on the disk or on a web server, read forwards in training. */
+import { basename } from "node:path";
+import { z } from "zod";
+import { parse } from "../config.js";
+import { SoundspotError, throwIfAborted } from "../errors.js";
+import { hash } from "../random.js";
+import { countShards, SHARDS_AT_ONCE, type ShardCount } from "../shards/count.js";
+import { decodeMembers } from "../shards/decode.js";
+import { type CountedShard, planEpoch, type ReadSample, readPlan } from "../shards/epoch.js";
+import type { HttpBytesOptions } from "../shards/http-bytes.js";
+import { locateShards } from "../shards/locate.js";
+import { type Members, Shard } from "../shards/shard.js";
+import { checkIndexedSize, readShardIndex } from "../shards/shard-index.js";
+import type { DamagedFile, Dataset, LoadableSample, Sample, SequenceRequest } from "./dataset.js";
+import { inParallel } from "./files.js";
+
+export interface ShardsOptions {
+  /**
+   * Paths and http(s) addresses, with `{000..123}` and `{a,b}`, in paths also `*`, `?` and `[a-z]`. All are looked
+   * through at once to count their samples; of archives on a server the headers alone are asked for.
+   */
+  readonly urls?: string | readonly string[] | undefined;
+  /** In place of `urls`: path or address of a `shardindex.json`, which says how many samples each archive has. */
+  readonly index?: string | undefined;
+  /**
+   * Archives that training reads from at a time, by all processes: a multiple of their number. Another number is another
+   * order. Default 8.
+   */
+  readonly readers?: number | undefined;
+  /** Encoded samples that each of them holds to draw from; 1 keeps the order of the archives. Default 256. */
+  readonly buffer?: number | undefined;
+  /** Default the name of the first archive or of the index. */
+  readonly name?: string | undefined;
+  /** Sent with each request to a server, for instance `authorization`. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Path of ffmpeg; needed only where a sound is no uncompressed WAV. */
+  readonly ffmpeg?: string | undefined;
+  /** Stops looking through the archives. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+const readingSchema = z.strictObject({
+  readers: z.int().min(1).max(1024).default(8),
+  buffer: z.int().min(1).max(1_000_000).default(256),
+});
+
+/** Samples that are tried in place of one that cannot be read. */
+const SUBSTITUTES = 20;
+
+/**
+ * A dataset of archives in the form of WebDataset: files that share a name up to its first dot, one after the other,
+ * are a sample: a picture (`jpg`, `png`, …), a sound (`wav`, `flac`, `mp3`, …), and optionally `json` with `label` and
+ * `boxes` as in a manifest, `cls` with the label as text, `mask.png`. `prepareVideos({ shards: true })` writes them.
+ *
+ * `train()` reads archives forwards, in an order drawn from the seed for each epoch, and each process its own. A sample that cannot be
+ * read has its place in the batch taken by another, and is listed in `damaged` with its archive. An archive that is cut
+ * off counts with the samples before the cut, and is listed there.
+ *
+ * @throws {SoundspotError} ERR_CONFIG; ERR_DATASET when no archive has a whole sample, or the index is wrong;
+ * ERR_FILE_NOT_FOUND, ERR_NETWORK, ERR_ABORTED
+ * @example
+ * const data = await shards({ urls: "https://example.org/clips/train-{000..123}.tar" });
+ */
+export async function shards(options: ShardsOptions): Promise<Dataset> {
+  const { readers, buffer } = parse(
+    readingSchema,
+    { readers: options.readers, buffer: options.buffer },
+    "shards",
+  );
+  const { urls, index, headers, ffmpeg, signal } = options;
+  if ((urls === undefined) === (index === undefined)) {
+    throw new SoundspotError("ERR_CONFIG", "shards: give either urls or index.");
+  }
+  const http: HttpBytesOptions = headers ? { headers } : {};
+  const problems = new Map<string, DamagedFile>();
+  const report = (file: string, reason: string) => {
+    if (!problems.has(file)) problems.set(file, { file, reason });
+  };
+  const found =
+    index === undefined
+      ? await countShards(await locateShards(urls ?? ""), { http, report, signal })
+      : await fromIndex(index, http, signal);
+  let length = 0;
+  const archives: CountedShard[] = found.map(({ shard, samples }) => {
+    const first = length;
+    length += samples;
+    return { shard, samples, first };
+  });
+  if (length === 0) {
+    const reasons = [...problems.values()].map(({ file, reason }) => `${file}: ${reason}`);
+    throw new SoundspotError(
+      "ERR_DATASET",
+      `No archive has a whole sample. ${reasons.slice(0, 3).join(" ")} A sample is a picture and a sound of one name, one after the other: make archives with tar --sort=name.`,
+    );
+  }
+
+  const decode = (place: string, key: string, members: Members, stop: AbortSignal | undefined) =>
+    decodeMembers(members, {
+      id: `${nameOf(place)}/${key}`,
+      place: placeOf(place, key),
+      ffmpeg,
+      signal: stop,
+    });
+  const load = async (at: number, stop?: AbortSignal): Promise<Sample> => {
+    const { shard, first } = archiveOf(archives, at, length);
+    const { key, members } = await shard.sample(at - first, stop);
+    return decode(shard.place, key, members as Members, stop);
+  };
+
+  /** The sample as it was read, or another one that the seed draws: a batch has its size in every process. */
+  const loadable = (read: ReadSample, { seed, epoch }: SequenceRequest): LoadableSample => ({
+    index: read.index,
+    load: async (stop) => {
+      const { place } = archiveOf(archives, read.index, length).shard;
+      let problem: SoundspotError;
+      try {
+        if (!(read.found instanceof SoundspotError)) {
+          return await decode(place, read.found.key, read.found.members, stop);
+        }
+        problem = read.found;
+        report(place, problem.message);
+      } catch (error) {
+        problem = damageIn(error);
+        report(placeOf(place, (read.found as { key: string }).key), problem.message);
+      }
+      for (let attempt = 0; attempt < SUBSTITUTES; attempt++) {
+        throwIfAborted(stop);
+        const other = Number(hash(seed, epoch, read.index, attempt) % BigInt(length));
+        try {
+          return await load(other, stop);
+        } catch (error) {
+          damageIn(error);
+        }
+      }
+      throw problem;
+    },
+  });
+
+  return {
+    name: options.name ?? nameOf(index ?? archives[0]?.shard.place ?? ""),
+    length,
+    get damaged() {
+      return [...problems.values()];
+    },
+    load: (at, { signal: stop } = {}) => load(at, stop),
+    sequence: {
+      order: `shards in ${readers} readers, buffer ${buffer}`,
+      async *batches(request) {
+        const { epoch, seed, batchSize, fromBatch, rank, size, signal: stop } = request;
+        if (readers % size !== 0) {
+          throw new SoundspotError(
+            "ERR_CONFIG",
+            `${size} processes cannot share ${readers} readers of shards equally. Set readers to a multiple of ${size}.`,
+          );
+        }
+        const plan = planEpoch(archives, { epoch, seed, batchSize, readers, buffer });
+        const own = plan
+          .slice((rank * readers) / size, ((rank + 1) * readers) / size)
+          .filter(({ share }) => share > 0);
+        const streams = own.map((each) => readPlan(each, fromBatch * each.share, stop));
+        try {
+          for (let batch = fromBatch; batch < Math.floor(length / batchSize); batch++) {
+            const parts = await Promise.all(streams.map((stream, i) => take(stream, own[i]?.share ?? 0)));
+            yield parts.flat().map((read) => loadable(read, request));
+          }
+        } finally {
+          await Promise.all(streams.map((stream) => stream.return()));
+        }
+      },
+    },
+  };
+}
+
+async function fromIndex(
+  index: string,
+  http: HttpBytesOptions,
+  signal: AbortSignal | undefined,
+): Promise<ShardCount[]> {
+  const entries = await readShardIndex(index, { ...http, signal });
+  return inParallel(entries, SHARDS_AT_ONCE, signal, async (entry) => {
+    await checkIndexedSize(entry);
+    return { shard: new Shard(entry.place, http), samples: entry.samples };
+  });
+}
+
+function archiveOf(archives: readonly CountedShard[], index: number, length: number): CountedShard {
+  if (!Number.isInteger(index) || index < 0 || index >= length) {
+    throw new SoundspotError(
+      "ERR_INPUT",
+      `Sample index must be an integer in 0 … ${length - 1}, got ${index}.`,
+    );
+  }
+  // The last that begins at or before it.
+  let [low, high] = [0, archives.length - 1];
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if ((archives[middle] as CountedShard).first <= index) low = middle;
+    else high = middle - 1;
+  }
+  return archives[low] as CountedShard;
+}
+
+/** The error when it is about the data; all others are thrown on. */
+function damageIn(error: unknown): SoundspotError {
+  const about = ["ERR_DATASET", "ERR_MEDIA_DECODE"] as const;
+  if (error instanceof SoundspotError && about.some((code) => code === error.code)) return error;
+  throw error;
+}
+
+async function take(
+  stream: AsyncGenerator<ReadSample, void, void>,
+  count: number,
+): Promise<readonly ReadSample[]> {
+  const taken: ReadSample[] = [];
+  while (taken.length < count) {
+    const { value, done } = await stream.next();
+    if (done) throw new SoundspotError("ERR_INTERNAL", "A reader of shards ended before its epoch.");
+    taken.push(value);
+  }
+  return taken;
+}
+
+function placeOf(place: string, key: string): string {
+  return `${place}, sample ${key}`;
+}
+
+/** `train-000000.tar` → `train-000000`. */
+function nameOf(place: string): string {
+  return basename(place)
+    .replace(/[?#].*$/, "")
+    .replace(/(\.(tar|tgz|gz|json))+$/i, "");
+}

@@ -1,0 +1,82 @@
+/** The files of one sample, decoded. */
+import { z } from "zod";
+import type { Sample } from "../datasets/dataset.js";
+import { checked, naming } from "../datasets/files.js";
+import { boxSchema, checkBoxes, readMask } from "../datasets/truth.js";
+import { SoundspotError } from "../errors.js";
+import { decodeAudio } from "../media/audio.js";
+import { decodeImage } from "../media/image.js";
+import { type Members, pictureEndings, soundEndings } from "./shard.js";
+
+/** What a sample's JSON may say; other fields are ignored. */
+const schema = z.object({
+  label: z.string().optional(),
+  boxes: z.array(boxSchema).optional(),
+});
+
+/**
+ * Decodes the picture, the sound and what is known: label and boxes in `json` as a manifest has them, or the label as
+ * text in `cls`, and a mask in `mask.png`.
+ * @param place what messages call the sample.
+ * @throws {SoundspotError} ERR_DATASET that names the sample; `cause` has the reason's own code. ERR_ABORTED.
+ */
+export async function decodeMembers(
+  members: Members,
+  {
+    id,
+    place,
+    ffmpeg,
+    signal,
+  }: {
+    readonly id: string;
+    readonly place: string;
+    readonly ffmpeg?: string | undefined;
+    readonly signal?: AbortSignal | undefined;
+  },
+): Promise<Sample> {
+  const of = (endings: readonly string[]) => {
+    const ending = endings.find((each) => members.has(each));
+    return ending === undefined ? undefined : members.get(ending);
+  };
+  return naming(place, async () => {
+    const [picture, sound] = [of(pictureEndings), of(soundEndings)];
+    if (!picture || !sound) {
+      throw new SoundspotError("ERR_DATASET", "it has no picture or no sound");
+    }
+    const { label, boxes } = known(members);
+    const [image, audio] = await Promise.all([
+      decodeImage(picture, { signal }),
+      decodeAudio(sound, { ffmpeg, signal }),
+    ]);
+    const encodedMask = members.get("mask.png");
+    const mask = encodedMask && (await readMask(encodedMask, image, { name: "its mask.png", signal }));
+    checkBoxes(boxes ?? [], image);
+    return {
+      id,
+      image,
+      audio,
+      ...(label === undefined ? {} : { label }),
+      ...(boxes === undefined ? {} : { boxes }),
+      ...(mask === undefined ? {} : { mask }),
+    };
+  });
+}
+
+function known(members: Members): z.output<typeof schema> {
+  const json = textOf(members, "json");
+  const label = textOf(members, "cls") ?? textOf(members, "cls.txt");
+  const named = label === undefined ? {} : { label: label.trim() };
+  if (json === undefined) return named;
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch (cause) {
+    throw new SoundspotError("ERR_DATASET", `its .json is not JSON (${(cause as Error).message})`, { cause });
+  }
+  return { ...named, ...checked(schema, value, "its .json") };
+}
+
+function textOf(members: Members, ending: string): string | undefined {
+  const bytes = members.get(ending);
+  return bytes && new TextDecoder().decode(bytes);
+}
