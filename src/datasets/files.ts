@@ -17,13 +17,17 @@ export async function readText(path: string, signal?: AbortSignal): Promise<stri
  * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_ABORTED; ERR_DATASET when it is not JSON.
  */
 export async function readJson(path: string, signal?: AbortSignal): Promise<unknown> {
-  const text = await readText(path, signal);
+  return parseJson(await readText(path, signal), path);
+}
+
+/** @throws {SoundspotError} ERR_DATASET that names the place when a text is not JSON. */
+export function parseJson(text: string, place: string): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch (cause) {
     throw new SoundspotError(
       "ERR_DATASET",
-      `${path} is not JSON: ${messageOf(cause)}. Download or copy it again.`,
+      `${place} is not JSON: ${messageOf(cause)}. Download or copy it again.`,
       { cause },
     );
   }
@@ -51,9 +55,14 @@ export function oneOf<T extends string>(option: string, value: T, known: readonl
 export function rowAt<T>(rows: readonly T[], index: number, source: string): T {
   const row = rows[index];
   if (row !== undefined) return row;
-  throw new SoundspotError(
+  throw noSample(rows.length, index, source);
+}
+
+/** The error for an index that is not of a dataset. */
+export function noSample(length: number, index: number, source: string): SoundspotError {
+  return new SoundspotError(
     "ERR_INPUT",
-    `Sample index must be an integer in 0 … ${rows.length - 1}, got ${index} (${source}).`,
+    `Sample index must be an integer in 0 … ${length - 1}, got ${index} (${source}).`,
   );
 }
 

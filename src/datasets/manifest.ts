@@ -27,6 +27,7 @@ export interface ManifestOptions {
 const WINDOW = 5;
 
 const filePath = z.string().min(1, "must not be empty");
+
 /** A row; fields of other names are ignored, so that a list made for something else will do. */
 const rowSchema = z.object({
   id: z.string().min(1).optional(),

@@ -12,7 +12,7 @@ import { locateShards } from "../shards/locate.js";
 import { type Members, Shard } from "../shards/shard.js";
 import { checkIndexedSize, readShardIndex } from "../shards/shard-index.js";
 import type { DamagedFile, Dataset, LoadableSample, Sample, SequenceRequest } from "./dataset.js";
-import { inParallel } from "./files.js";
+import { inParallel, noSample } from "./files.js";
 
 export interface ShardsOptions {
   /**
@@ -52,9 +52,9 @@ const SUBSTITUTES = 20;
  * are a sample: a picture (`jpg`, `png`, …), a sound (`wav`, `flac`, `mp3`, …), and optionally `json` with `label` and
  * `boxes` as in a manifest, `cls` with the label as text, `mask.png`. `prepareVideos({ shards: true })` writes them.
  *
- * `train()` reads archives forwards, in an order drawn from the seed for each epoch, and each process its own. A sample that cannot be
- * read has its place in the batch taken by another, and is listed in `damaged` with its archive. An archive that is cut
- * off counts with the samples before the cut, and is listed there.
+ * `train()` reads archives forwards, in an order drawn from the seed for each epoch, and each process its own. A sample
+ * that cannot be read has its place in the batch taken by another, and is listed in `damaged` with its archive. An
+ * archive that is cut off counts with the samples before the cut, and is listed there.
  *
  * @throws {SoundspotError} ERR_CONFIG; ERR_DATASET when no archive has a whole sample, or the index is wrong;
  * ERR_FILE_NOT_FOUND, ERR_NETWORK, ERR_ABORTED
@@ -108,31 +108,21 @@ export async function shards(options: ShardsOptions): Promise<Dataset> {
   };
 
   /** The sample as it was read, or another one that the seed draws: a batch has its size in every process. */
-  const loadable = (read: ReadSample, { seed, epoch }: SequenceRequest): LoadableSample => ({
-    index: read.index,
+  const loadable = ({ index: at, found }: ReadSample, { seed, epoch }: SequenceRequest): LoadableSample => ({
+    index: at,
     load: async (stop) => {
-      const { place } = archiveOf(archives, read.index, length).shard;
-      let problem: SoundspotError;
-      try {
-        if (!(read.found instanceof SoundspotError)) {
-          return await decode(place, read.found.key, read.found.members, stop);
-        }
-        problem = read.found;
-        report(place, problem.message);
-      } catch (error) {
-        problem = damageIn(error);
-        report(placeOf(place, (read.found as { key: string }).key), problem.message);
-      }
+      const { place } = archiveOf(archives, at, length).shard;
+      const lost = found instanceof SoundspotError;
+      const own = lost ? found : await decode(place, found.key, found.members, stop).catch(damageIn);
+      if (!(own instanceof SoundspotError)) return own;
+      report(lost ? place : placeOf(place, found.key), own.message);
       for (let attempt = 0; attempt < SUBSTITUTES; attempt++) {
         throwIfAborted(stop);
-        const other = Number(hash(seed, epoch, read.index, attempt) % BigInt(length));
-        try {
-          return await load(other, stop);
-        } catch (error) {
-          damageIn(error);
-        }
+        const drawn = Number(hash(seed, epoch, at, attempt) % BigInt(length));
+        const other = await load(drawn, stop).catch(damageIn);
+        if (!(other instanceof SoundspotError)) return other;
       }
-      throw problem;
+      throw own;
     },
   });
 
@@ -185,10 +175,7 @@ async function fromIndex(
 
 function archiveOf(archives: readonly CountedShard[], index: number, length: number): CountedShard {
   if (!Number.isInteger(index) || index < 0 || index >= length) {
-    throw new SoundspotError(
-      "ERR_INPUT",
-      `Sample index must be an integer in 0 … ${length - 1}, got ${index}.`,
-    );
+    throw noSample(length, index, "shards");
   }
   // The last that begins at or before it.
   let [low, high] = [0, archives.length - 1];

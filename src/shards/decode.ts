@@ -1,7 +1,7 @@
 /** The files of one sample, decoded. */
 import { z } from "zod";
 import type { Sample } from "../datasets/dataset.js";
-import { checked, naming } from "../datasets/files.js";
+import { checked, naming, parseJson } from "../datasets/files.js";
 import { boxSchema, checkBoxes, readMask } from "../datasets/truth.js";
 import { SoundspotError } from "../errors.js";
 import { decodeAudio } from "../media/audio.js";
@@ -67,13 +67,7 @@ function known(members: Members): z.output<typeof schema> {
   const label = textOf(members, "cls") ?? textOf(members, "cls.txt");
   const named = label === undefined ? {} : { label: label.trim() };
   if (json === undefined) return named;
-  let value: unknown;
-  try {
-    value = JSON.parse(json);
-  } catch (cause) {
-    throw new SoundspotError("ERR_DATASET", `its .json is not JSON (${(cause as Error).message})`, { cause });
-  }
-  return { ...named, ...checked(schema, value, "its .json") };
+  return { ...named, ...checked(schema, parseJson(json, "its .json"), "its .json") };
 }
 
 function textOf(members: Members, ending: string): string | undefined {

@@ -2,7 +2,7 @@
 import { stat } from "node:fs/promises";
 import { dirname, isAbsolute, join } from "node:path";
 import { z } from "zod";
-import { checked, readText } from "../datasets/files.js";
+import { checked, parseJson, readText } from "../datasets/files.js";
 import { SoundspotError } from "../errors.js";
 import { replaceFile } from "../preparation/whole-files.js";
 import { HttpBytes, type HttpBytesOptions } from "./http-bytes.js";
@@ -45,13 +45,7 @@ export async function readShardIndex(
   http: HttpBytesOptions = {},
 ): Promise<readonly IndexedShard[]> {
   const text = isRemote(place) ? await download(place, http) : await readText(place, http.signal);
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new SoundspotError("ERR_DATASET", `${place} is not JSON. Write it again.`, { cause });
-  }
-  const { base, shardlist } = checked(schema, value, place);
+  const { base, shardlist } = checked(schema, parseJson(text, place), place);
   const resolve = (url: string) => {
     if (isRemote(url) || isAbsolute(url)) return url;
     if (base !== undefined && isRemote(base)) return new URL(url, `${base.replace(/\/$/, "")}/`).href;

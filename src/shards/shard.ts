@@ -50,7 +50,6 @@ interface Part {
 /** A sample whose files are being met. */
 interface Open {
   readonly key: string;
-  readonly start: number;
   readonly endings: Set<string>;
   readonly members: Map<string, Uint8Array> | undefined;
 }
@@ -131,11 +130,10 @@ export class Shard {
     let open: Open | undefined;
     const close = (): ShardSample | Part | undefined => {
       if (!open) return undefined;
-      const { key, start, endings, members } = open;
+      const { key, endings, members } = open;
       open = undefined;
       const has = (some: readonly string[]) => some.some((ending) => endings.has(ending));
       if (!has(pictureEndings) || !has(soundEndings)) return { part: key };
-      this.#starts[number] ??= start;
       return { number: number++, key, members };
     };
     const archive = this.#archive(signal);
@@ -150,13 +148,12 @@ export class Shard {
       if (!name) continue;
       if (open?.key !== name.key) {
         const sample = close();
-        // The reading stands at the next one's first file by now.
+        // A part begins here at the earliest, and then the sample after it.
         this.#starts[number] ??= entry.start;
         if (sample && !("number" in sample && sample.number < from)) yield sample;
         const read = number >= from && wanted(number);
         open = {
           key: name.key,
-          start: entry.start,
           endings: new Set(),
           members: read ? new Map() : undefined,
         };
