@@ -128,6 +128,7 @@ std::vector<std::shared_ptr<Sample>> samples(const Napi::Value& value) {
 }
 
 std::pair<Tensor, Tensor> stack(const std::vector<std::shared_ptr<Sample>>& samples) {
+  if (samples.size() == 1) return {samples[0]->image.unsqueeze(0), samples[0]->spectrogram.unsqueeze(0)};
   std::vector<Tensor> images, spectrograms;
   for (const auto& sample : samples) {
     images.push_back(sample->image);

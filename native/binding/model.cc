@@ -158,10 +158,9 @@ std::vector<Spot> localize_batch(ModelHandle& handle, const Tensor& images, cons
     const auto [height, width] = options.sizes[static_cast<size_t>(i)];
     Spot& spot = spots[static_cast<size_t>(i)];
     spot.attention = select(outputs.attention, i);
-    const auto map_of = [&](const Tensor& rows) {
-      return model::heatmap(rows.narrow(0, 0, config.target_slots).unsqueeze(0), side, height, width);
-    };
-    const Tensor audio = map_of(spot.attention.audio_on_image), image = map_of(spot.attention.image_on_image);
+    const Tensor rows = at::stack({spot.attention.audio_on_image, spot.attention.image_on_image});
+    const Tensor maps = model::heatmap(rows.narrow(1, 0, config.target_slots), side, height, width);
+    const Tensor audio = maps.narrow(0, 0, 1), image = maps.narrow(0, 1, 1);
     spot.audio_map = audio[0];
     spot.image_map = image[0];
     const auto wanted = [&](const char* name) { return options.all_maps || options.refine == name; };

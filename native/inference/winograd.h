@@ -1,18 +1,43 @@
-// A 3 × 3 convolution by Winograd's minimal filtering: a quarter of the products of a direct one.
+// A 3 × 3 convolution by Winograd's minimal filtering, with less than half the products of a direct one.
 #pragma once
+
+#include <mutex>
 
 #include "kernels/cpu/kernels.h"
 #include "torch.h"
 
 namespace soundspot::inference {
 
+/// By tiles of one size.
+class WinogradTiles {
+ public:
+  /// `side` of a tile's results: 2 or 4. `weight` [out, in, 3, 3] and `bias` [out], float32. With `half` the products
+  /// are made from factors rounded to bfloat16; everything around them is float32.
+  WinogradTiles(int64_t side, const Tensor& weight, const Tensor& bias, bool half);
+
+  void operator()(const Tensor& x, const Tensor& y, bool add, bool relu) const;
+
+ private:
+  /// The tiles from `begin` to `end` of all samples'.
+  void filter(const Tensor& x, const Tensor& y, bool add, bool relu, int64_t begin, int64_t end) const;
+  /// out [rows, out] = x [rows, in] · the weight of one of the products.
+  void multiply(int64_t index, const void* x, int64_t rows, float* out) const;
+
+  const kernels::WinogradKernels& kernels_;
+  Tensor weight_, bias_;  // weight [products, out / 32, in, 32], bfloat16 [products, out / 32, in / 2, 32, 2]
+  int64_t side_, products_, in_, out_;
+  bool half_;
+};
+
+/// By whichever tiles take less time for an input. The larger ones are fewer products; the smaller ones read fewer
+/// weights, which is what takes the time where there are few tiles. Weights are transformed when they are first used.
 class Winograd {
  public:
   /// Whether the kernels take a weight of this shape, with products in this type on this processor.
   static bool fits(const Tensor& weight, at::ScalarType type);
 
-  /// `weight` [out, in, 3, 3] and `bias` [out], float32. Stride and padding are 1. With bfloat16 the products of
-  /// wide layers are made from rounded factors; everything around them is float32.
+  /// `weight` [out, in, 3, 3] and `bias` [out], float32. Stride and padding are 1. With bfloat16 the products of wide
+  /// layers are made in it.
   Winograd(const Tensor& weight, const Tensor& bias, at::ScalarType type);
 
   /// `y` [B, out, h, w] = the convolution of `x` [B, in, h, w], both channels-last and float32, plus what `y` holds
@@ -20,12 +45,14 @@ class Winograd {
   void operator()(const Tensor& x, const Tensor& y, bool add, bool relu) const;
 
  private:
-  /// out [rows, out] = x [rows, in] · the weight of one of the 36 products.
-  void multiply(int64_t index, const void* x, int64_t rows, float* out) const;
+  struct Form {
+    std::once_flag made;
+    std::optional<WinogradTiles> tiles;
+  };
 
-  Tensor weight_, bias_;  // weight [36, out / 32, in, 32], bfloat16 [36, out / 32, in / 2, 32, 2]
-  int64_t in_, out_;
+  Tensor weight_, bias_;
   bool half_;
+  std::unique_ptr<std::array<Form, 2>> forms_ = std::make_unique<std::array<Form, 2>>();
 };
 
 }  // namespace soundspot::inference

@@ -5,15 +5,11 @@
 
 namespace soundspot::model {
 
-/// Each map scaled to [0, 1] by its least and greatest value; a map that is constant but for rounding stays as it
-/// is. maps [B, h, w].
-Tensor min_max(const Tensor& maps);
-
 /// Target rows [B, T, N] over side × side tokens → bicubic (a = −0.75), min–max, maximum over target slots:
-/// [B, height, width] in [0, 1].
+/// [B, height, width] in [0, 1]. A map that is constant but for rounding stays as it is.
 Tensor heatmap(const Tensor& target_rows, int64_t side, int64_t height, int64_t width);
 
-/// IQR refinement: minmax(α·audio + (1−α)·image) of normalised maps.
+/// IQR refinement of normalised maps [B, h, w]: minmax(α·audio + (1−α)·image).
 Tensor refine(const Tensor& audio, const Tensor& image, double alpha);
 
 /// A connected region of a mask in pixels, with the mean of the map inside it.

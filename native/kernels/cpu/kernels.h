@@ -9,14 +9,6 @@ namespace soundspot::kernels {
 /// Columns of a panel.
 constexpr int64_t kPanel = 32;
 
-/// Side of a Winograd tile's results and inputs.
-constexpr int64_t kWinogradOutput = 4;
-constexpr int64_t kWinogradInput = kWinogradOutput + 2;
-constexpr int64_t kWinogradProducts = kWinogradInput * kWinogradInput;
-/// It interpolates at 0, ±a, ±b and ∞. These two lose a third of what the usual 1 and 2 lose to rounding.
-constexpr float kWinogradA = 11.0f / 16;
-constexpr float kWinogradB = 3.0f / 2;
-
 /// A bfloat16 number by its bits.
 using bfloat16_bits = uint16_t;
 
@@ -61,6 +53,23 @@ struct TrainingKernels {
 };
 
 /// The functions of one instruction set.
+/// The transforms around the products of Winograd's filtering, by tiles of m × m results and t × t inputs, t = m + 2.
+struct WinogradKernels {
+  /// G g Gᵀ of a panel of outputs of a 3 × 3 weight [outputs][in][9]: product f < t² of input i and output o goes to
+  /// out[f · stride + i · 32 + o].
+  void (*weight)(const float* weight, int64_t in, float* out, int64_t stride);
+  /// Of the tile whose results begin at (row, column) of a channels-last picture: Bᵀ d B of its inputs d, padding of 1
+  /// around the picture. Element f of channel c goes to out[f · stride + c]; channels are a multiple of kPanel.
+  void (*input)(const float* x, int64_t height, int64_t width, int64_t channels, int64_t row, int64_t column,
+                float* out, int64_t stride);
+  /// The same rounded to bfloat16. Null where the processor has no products of bfloat16.
+  void (*input_half)(const float* x, int64_t height, int64_t width, int64_t channels, int64_t row, int64_t column,
+                     bfloat16_bits* out, int64_t stride);
+  /// The tile's results Aᵀ m A + bias, added to what `y` holds with `add`, negative ones 0 with `relu`.
+  void (*output)(const float* products, int64_t stride, const float* bias, int64_t height, int64_t width,
+                 int64_t channels, int64_t row, int64_t column, bool add, bool relu, float* y);
+};
+
 struct Kernels {
   const char* name;
 
@@ -122,20 +131,10 @@ struct Kernels {
   void (*max_pool_bfloat16)(const bfloat16_bits* in, int64_t height, int64_t width, int64_t channels,
                             bfloat16_bits* out, int64_t begin, int64_t end);
 
-  /// G g Gᵀ of a panel of outputs of a 3 × 3 weight [outputs][in][9]: product f of input i and output o goes to
-  /// out[f · stride + i · 32 + o].
-  void (*winograd_weight)(const float* weight, int64_t in, float* out, int64_t stride);
-  /// Of the tile whose results begin at (row, column) of a channels-last picture: Bᵀ d B of its inputs d, padding of 1
-  /// around the picture. Element f of channel c goes to out[f · stride + c]; channels are a multiple of kPanel.
-  void (*winograd_input)(const float* x, int64_t height, int64_t width, int64_t channels, int64_t row, int64_t column,
-                         float* out, int64_t stride);
-  /// The tile's results Aᵀ m A + bias, added to what `y` holds with `add`, negative ones 0 with `relu`.
-  void (*winograd_output)(const float* products, int64_t stride, const float* bias, int64_t height, int64_t width,
-                          int64_t channels, int64_t row, int64_t column, bool add, bool relu, float* y);
+  /// Winograd's filtering by tiles of 2 × 2 and of 4 × 4 results.
+  WinogradKernels winograd_2, winograd_4;
 
-  /// winograd_input rounded to bfloat16. Null where the processor has no products of bfloat16, as are the next two.
-  void (*winograd_input_half)(const float* x, int64_t height, int64_t width, int64_t channels, int64_t row,
-                              int64_t column, bfloat16_bits* out, int64_t stride);
+  /// Null where the processor has no products of bfloat16, as is the next.
   /// As `multiply`, with pairs, and rows of bfloat16.
   void (*multiply_pairs)(const Panels& weight, const bfloat16_bits* x, int64_t x_stride, int64_t rows, float* out,
                          int64_t out_stride, int64_t begin, int64_t end, bool relu);

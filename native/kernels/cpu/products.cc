@@ -31,7 +31,11 @@ void load_row(const bfloat16_bits* from, Vec (&row)[kVectors]) {
   }
 }
 
-template <int64_t Rows, class Weight>
+constexpr int64_t kLine = 64;  // bytes of a cache line
+
+/// With `Fetch` the panel behind this one is brought into the cache on the way: weights are read once where rows are
+/// few, and the processor's own prefetching starts anew with every page.
+template <int64_t Rows, bool Fetch, class Weight>
 void multiply_rows(const Weight* weight, const float* bias, int64_t in, const float* x, int64_t x_stride, float* out,
                    int64_t out_stride, bool relu) {
   Vec sums[Rows][kVectors];
@@ -42,6 +46,12 @@ void multiply_rows(const Weight* weight, const float* bias, int64_t in, const fl
   for (int64_t i = 0; i < in; ++i) {
     Vec row[kVectors];
     load_row(weight + i * kPanel, row);
+    if constexpr (Fetch) {
+      const char* const ahead = reinterpret_cast<const char*>(weight + (in + i) * kPanel);
+      for (int64_t byte = 0; byte < kPanel * static_cast<int64_t>(sizeof(Weight)); byte += kLine) {
+        __builtin_prefetch(ahead + byte, /*rw=*/0, /*locality=*/2);
+      }
+    }
     for (int64_t r = 0; r < Rows; ++r) {
       const Vec factor(x[r * x_stride + i]);
       for (int64_t v = 0; v < kVectors; ++v) sums[r][v] = at::vec::fmadd(factor, row[v], sums[r][v]);
@@ -64,9 +74,12 @@ void multiply_panels(const Weight* weight, const float* bias, int64_t in, const 
     float* to = out + panel * kPanel;
     int64_t r = 0;
     const auto block = [&]<int64_t Rows>() {
-      for (; r + Rows <= rows; r += Rows) {
-        multiply_rows<Rows>(from, start, in, x + r * x_stride, x_stride, to + r * out_stride, out_stride, relu);
-      }
+      const auto with = [&]<bool Fetch>() {
+        multiply_rows<Rows, Fetch>(from, start, in, x + r * x_stride, x_stride, to + r * out_stride, out_stride, relu);
+        r += Rows;
+      };
+      if (r == 0 && Rows <= rows) with.template operator()<true>();
+      while (r + Rows <= rows) with.template operator()<false>();
     };
     block.template operator()<kRows>();
     if constexpr (kRows > 4) block.template operator()<4>();
