@@ -33,8 +33,8 @@ void load_row(const bfloat16_bits* from, Vec (&row)[kVectors]) {
 
 constexpr int64_t kLine = 64;  // bytes of a cache line
 
-/// With `Fetch` the panel behind this one is brought into the cache on the way: weights are read once where rows are
-/// few, and the processor's own prefetching starts anew with every page.
+/// With `Fetch` the panel behind this one is brought into the cache on the way: the processor's own prefetching starts
+/// anew with every page.
 template <int64_t Rows, bool Fetch, class Weight>
 void multiply_rows(const Weight* weight, const float* bias, int64_t in, const float* x, int64_t x_stride, float* out,
                    int64_t out_stride, bool relu) {
@@ -78,7 +78,8 @@ void multiply_panels(const Weight* weight, const float* bias, int64_t in, const 
         multiply_rows<Rows, Fetch>(from, start, in, x + r * x_stride, x_stride, to + r * out_stride, out_stride, relu);
         r += Rows;
       };
-      if (r == 0 && Rows <= rows) with.template operator()<true>();
+      // One or two rows wait for their weights all the time: there is no arithmetic to fetch behind.
+      if (Rows > 2 && r == 0 && Rows <= rows) with.template operator()<true>();
       while (r + Rows <= rows) with.template operator()<false>();
     };
     block.template operator()<kRows>();
