@@ -43,6 +43,7 @@ export {
   type OverlayOptions,
   type Precision,
   type Spot,
+  type SpotAttention,
   type SpotBox,
 } from "./localize.js";
 export * as metrics from "./metrics/index.js";

@@ -4,7 +4,7 @@ import type { ModelConfig } from "./config.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
 import { encodeImage } from "./media/image.js";
 import type { Model } from "./model.js";
-import { type NativeSpot, native, type Refinement, type SampleHandle } from "./native.js";
+import { type NativeSpot, native, type OfAttention, type Refinement, type SampleHandle } from "./native.js";
 import type { Objectness } from "./objectness.js";
 import { type LocalizeInput, type PreparedSample, prepareInput } from "./prepare.js";
 import { renderOverlay } from "./report/overlay.js";
@@ -62,6 +62,23 @@ export interface FigureOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Of every slot, by whose queries and on what: on the image [slots, h, w], on the sound [slots, t]. */
+export interface SpotAttention {
+  readonly audioOnImage: TensorData;
+  readonly imageOnImage: TensorData;
+  readonly audioOnAudio: TensorData;
+  readonly imageOnAudio: TensorData;
+}
+
+/** Tokens of the picture on its grid. */
+function onGrid({ audioOnImage, imageOnImage, audioOnAudio, imageOnAudio }: OfAttention): SpotAttention {
+  const grid = ({ data, shape: [slots = 0, tokens = 0] }: TensorData): TensorData => {
+    const side = Math.round(Math.sqrt(tokens));
+    return { data, shape: [slots, side, side] };
+  };
+  return { audioOnImage: grid(audioOnImage), imageOnImage: grid(imageOnImage), audioOnAudio, imageOnAudio };
+}
+
 /** Where the sound comes from in one picture. */
 export class Spot {
   readonly width: number;
@@ -80,12 +97,12 @@ export class Spot {
   /** Cosine of the two target slots, in [−1, 1]. */
   readonly confidence: number;
   /** Normalised over tokens: on the image [slots, h, w], on the sound [slots, t]. */
-  readonly attention: {
-    readonly audioOnImage: TensorData;
-    readonly imageOnImage: TensorData;
-    readonly audioOnAudio: TensorData;
-    readonly imageOnAudio: TensorData;
-  };
+  readonly attention: SpotAttention;
+  /**
+   * What the attention is made of, in the same shapes: q · k / √D. Times the sharpening, softmax over slots, divided by
+   * the sum over tokens it is the attention, at any sharpening. Absent where the model localizes without slots.
+   */
+  readonly logits?: SpotAttention;
   /** Slots [slots, D] of both modalities. */
   readonly slots: { readonly image: TensorData; readonly audio: TensorData };
   readonly #sample: PreparedSample;
@@ -107,17 +124,8 @@ export class Spot {
     this.boxes = spot.boxes;
     this.confidence = spot.confidence;
     this.slots = { image: spot.imageSlots, audio: spot.audioSlots };
-    const grid = (map: TensorData): TensorData => {
-      const [slots = 0, tokens = 0] = map.shape;
-      const side = Math.round(Math.sqrt(tokens));
-      return { data: map.data, shape: [slots, side, side] };
-    };
-    this.attention = {
-      audioOnImage: grid(spot.audioOnImage),
-      imageOnImage: grid(spot.imageOnImage),
-      audioOnAudio: spot.audioOnAudio,
-      imageOnAudio: spot.imageOnAudio,
-    };
+    this.attention = onGrid(spot);
+    if (spot.logits) this.logits = onGrid(spot.logits);
     this.#sample = sample;
     this.#config = config;
   }

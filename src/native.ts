@@ -15,16 +15,20 @@ export type SampleHandle = { readonly [brand]: "sample" };
 export type CheckpointHandle = { readonly [brand]: "checkpoint" };
 export type GroupHandle = { readonly [brand]: "group" };
 
-/** Slots, queries and attentions; shapes start with the batch in `encode`, without it in `localize`. */
-export interface NativeAttention {
-  readonly imageSlots: TensorData;
-  readonly audioSlots: TensorData;
-  readonly imageQueries: TensorData;
-  readonly audioQueries: TensorData;
+/** By whose queries and on whose tokens. */
+export interface OfAttention {
   readonly imageOnImage: TensorData;
   readonly audioOnImage: TensorData;
   readonly audioOnAudio: TensorData;
   readonly imageOnAudio: TensorData;
+}
+
+/** Slots, queries and attentions; shapes start with the batch in `encode`, without it in `localize`. */
+export interface NativeAttention extends OfAttention {
+  readonly imageSlots: TensorData;
+  readonly audioSlots: TensorData;
+  readonly imageQueries: TensorData;
+  readonly audioQueries: TensorData;
 }
 
 export interface NativeEncoding extends NativeAttention {
@@ -40,6 +44,8 @@ export interface NativeSpot extends NativeAttention {
   readonly iqrMap?: TensorData;
   readonly oglMap?: TensorData;
   readonly combinedMap?: TensorData;
+  /** Before sharpening and softmax; absent without slot attention. */
+  readonly logits?: OfAttention;
   readonly mask: Uint8Array;
   readonly boxes: readonly (Box & { readonly score: number })[];
   readonly confidence: number;

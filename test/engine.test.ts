@@ -90,4 +90,32 @@ describe("the engine", () => {
     expect(apart(before, after, "imageFeatures")).toBeGreaterThan(1e-3);
     expect(apart(plain, after, "imageFeatures")).toBeLessThan(2e-5);
   });
+
+  it("gives the logits that its attention is made of", async () => {
+    const model = await used({ ...tiny, targetSlots: 2 });
+    const sharpening = 0.7;
+    const spot = await model.localize(bar(1), { precision: "float32", sharpening });
+    for (const name of Object.keys(spot.attention) as (keyof typeof spot.attention)[]) {
+      const { data, shape } = spot.attention[name];
+      const logits = spot.logits?.[name];
+      expect(logits?.shape).toEqual(shape);
+      const [slots = 0, ...rest] = shape;
+      const tokens = rest.reduce((product, side) => product * side, 1);
+      const powers = Array.from(logits?.data ?? [], (logit) => Math.exp(sharpening * logit));
+      const ofToken = (token: number) =>
+        Array.from({ length: slots }, (_, slot) => powers[slot * tokens + token] as number).reduce(
+          (a, b) => a + b,
+        );
+      const shares = powers.map((power, i) => power / ofToken(i % tokens));
+      for (let slot = 0; slot < slots; slot++) {
+        const row = shares.slice(slot * tokens, (slot + 1) * tokens);
+        const sum = row.reduce((a, b) => a + b);
+        row.forEach((share, token) => {
+          expect(share / sum, name).toBeCloseTo(data[slot * tokens + token] as number, 6);
+        });
+      }
+    }
+    const plain = await used({ ...tiny, localization: "similarity" });
+    expect((await plain.localize(bar(1))).logits).toBeUndefined();
+  });
 });

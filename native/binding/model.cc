@@ -131,6 +131,10 @@ model::JointAttention select(const model::JointAttention& batch, int64_t index) 
   one.audio_on_image = batch.audio_on_image[index];
   one.audio_on_audio = batch.audio_on_audio[index];
   one.image_on_audio = batch.image_on_audio[index];
+  if (batch.logits.image_on_image.defined()) {
+    const auto& [image_on_image, audio_on_image, audio_on_audio, image_on_audio] = batch.logits;
+    one.logits = {image_on_image[index], audio_on_image[index], audio_on_audio[index], image_on_audio[index]};
+  }
   return one;
 }
 
@@ -213,6 +217,14 @@ Napi::Value spot_to_javascript(Napi::Env env, const Spot& spot) {
   result.Set("boxes", boxes);
   result.Set("confidence", spot.confidence);
   set_attention(env, result, spot.attention);
+  if (const model::AttentionLogits& own = spot.attention.logits; own.image_on_image.defined()) {
+    Napi::Object logits = Napi::Object::New(env);
+    logits.Set("imageOnImage", tensor_to_javascript(env, own.image_on_image));
+    logits.Set("audioOnImage", tensor_to_javascript(env, own.audio_on_image));
+    logits.Set("audioOnAudio", tensor_to_javascript(env, own.audio_on_audio));
+    logits.Set("imageOnAudio", tensor_to_javascript(env, own.image_on_audio));
+    result.Set("logits", logits);
+  }
   return result;
 }
 

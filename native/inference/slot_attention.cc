@@ -260,12 +260,12 @@ model::JointAttention FrozenSlotAttention::forward(const Tensor& image_tokens, c
     return attention;
   };
   const auto crossed = [&](const Pass& from, const Pass& on) {
-    const Tensor logits = at::empty_like(on.logits);
+    Tensor logits = at::empty_like(on.logits);
     for (int64_t sample = 0; sample < batch; ++sample) {
       const int64_t row = sample * slot_count;
       on.score(sample, Pass::at(from.cross_query, row), from.cross_query.size(-1), Pass::at(logits, row));
     }
-    return sharpened(on, logits);
+    return logits;
   };
   const auto& [image, audio] = passes;
   model::JointAttention result;
@@ -273,10 +273,11 @@ model::JointAttention FrozenSlotAttention::forward(const Tensor& image_tokens, c
   result.audio_slots = audio.slots;
   result.image_queries = image.queries();
   result.audio_queries = audio.queries();
-  result.image_on_image = sharpened(image, image.logits);
-  result.audio_on_image = crossed(audio, image);
-  result.audio_on_audio = sharpened(audio, audio.logits);
-  result.image_on_audio = crossed(image, audio);
+  result.logits = {image.logits, crossed(audio, image), audio.logits, crossed(image, audio)};
+  result.image_on_image = sharpened(image, result.logits.image_on_image);
+  result.audio_on_image = sharpened(image, result.logits.audio_on_image);
+  result.audio_on_audio = sharpened(audio, result.logits.audio_on_audio);
+  result.image_on_audio = sharpened(audio, result.logits.image_on_audio);
   return result;
 }
 

@@ -12,6 +12,11 @@ struct Share {
   int64_t first = 0, total = 0;  // total 0: they are the whole batch
 };
 
+/// Logits of the output attention before sharpening: q · k / √D. [B, S, N] each, named as the attention they give.
+struct AttentionLogits {
+  Tensor image_on_image, audio_on_image, audio_on_audio, image_on_audio;
+};
+
 /// What joint slot attention gives. S slots, Ni image tokens, Na audio tokens.
 struct JointAttention {
   Tensor image_slots, audio_slots;      // [B, S, D], after the last iteration
@@ -21,6 +26,7 @@ struct JointAttention {
   Tensor audio_on_image;                // [B, S, Ni]: audio queries on image keys
   Tensor audio_on_audio;                // [B, S, Na]
   Tensor image_on_audio;                // [B, S, Na]: image queries on audio keys
+  AttentionLogits logits;               // of the inference engine alone
 };
 
 class JointSlotAttention {
