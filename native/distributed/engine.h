@@ -8,7 +8,8 @@ namespace soundspot::distributed {
 struct Engine {
   c10::intrusive_ptr<c10d::ProcessGroup> group;
 
-  c10d::Backend& backend() const { return *group->getBackend(c10::DeviceType::CPU); }
+  /// What exchanges tensors of this kind of device: Gloo those of the CPU, NCCL those of CUDA.
+  c10d::Backend& backend(c10::DeviceType device) const { return *group->getBackend(device); }
 };
 
 }  // namespace soundspot::distributed

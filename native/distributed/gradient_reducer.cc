@@ -21,7 +21,7 @@ class Average final : public c10d::CppCommHookInterface<c10::intrusive_ptr<Proce
     tensors[0].div_(static_cast<double>(state_->size()));
     const auto bytes = static_cast<int64_t>(tensors[0].nbytes());
     const auto started = std::chrono::steady_clock::now();
-    auto future = state_->engine()->backend().allreduce(tensors)->getFuture();
+    auto future = state_->engine()->backend(tensors[0].device().type()).allreduce(tensors)->getFuture();
     future->addCallback([group = state_, bytes, started](c10::ivalue::Future&) {
       group->count(bytes, std::chrono::steady_clock::now() - started);
     });

@@ -8,6 +8,7 @@
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include "distributed/engine.h"
+#include "distributed/nccl.h"
 #include "error.h"
 
 namespace soundspot::distributed {
@@ -57,6 +58,9 @@ c10::intrusive_ptr<ProcessGroup> ProcessGroup::join(const GroupOptions& options)
     const auto gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, gloo_options);
     const auto joined = c10::make_intrusive<c10d::ProcessGroup>(store, rank, size);
     joined->setBackend(c10::DeviceType::CPU, c10d::ProcessGroup::BackendType::GLOO, gloo);
+#ifdef SOUNDSPOT_NCCL
+    add_nccl(*joined, store, timeout);
+#endif
     group->engine_ = std::make_shared<const Engine>(Engine{joined});
   });
   return group;
@@ -90,27 +94,27 @@ void ProcessGroup::rethrow(const std::exception& error) const {
 
 namespace {
 
-/// Waits for a collective of `bytes`, and counts it.
+/// Waits for a collective that this process gives `own` to, and counts it.
 template <class Start>
-void wait_for(ProcessGroup& group, int64_t bytes, const Start& start) {
+void wait_for(ProcessGroup& group, const Tensor& own, const Start& start) {
   const std::shared_ptr<const Engine> engine = group.engine();
   const auto started = std::chrono::steady_clock::now();
-  group.guarded([&] { start(engine->backend())->wait(); });
-  group.count(bytes, std::chrono::steady_clock::now() - started);
+  group.guarded([&] { start(engine->backend(own.device().type()))->wait(); });
+  group.count(static_cast<int64_t>(own.nbytes()), std::chrono::steady_clock::now() - started);
 }
 
 }  // namespace
 
 void ProcessGroup::sum(const Tensor& values) {
   std::vector<Tensor> tensors{values};
-  wait_for(*this, static_cast<int64_t>(values.nbytes()), [&](auto& backend) { return backend.allreduce(tensors); });
+  wait_for(*this, values, [&](auto& backend) { return backend.allreduce(tensors); });
 }
 
 Tensor ProcessGroup::gather(const Tensor& rows) {
   std::vector<int64_t> sizes = rows.sizes().vec();
   sizes[0] *= size();
   Tensor all = at::empty(sizes, rows.options()), own = rows.contiguous();
-  wait_for(*this, static_cast<int64_t>(own.nbytes()), [&](auto& backend) { return backend._allgather_base(all, own); });
+  wait_for(*this, own, [&](auto& backend) { return backend._allgather_base(all, own); });
   return all;
 }
 
@@ -119,7 +123,7 @@ void ProcessGroup::broadcast(const std::vector<Tensor>& tensors) {
   for (const Tensor& tensor : tensors) {
     // Whatever the order in memory, all processes have the same.
     std::vector<Tensor> sent{tensor.contiguous()};
-    wait_for(*this, static_cast<int64_t>(tensor.nbytes()), [&](auto& backend) { return backend.broadcast(sent); });
+    wait_for(*this, tensor, [&](auto& backend) { return backend.broadcast(sent); });
     if (!sent[0].is_same(tensor)) Tensor(tensor).copy_(sent[0]);
   }
 }

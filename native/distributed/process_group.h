@@ -1,4 +1,5 @@
-// Processes on one machine or several, joined by c10d: rendezvous through its TCP store, collectives by Gloo.
+// Processes on one machine or several, joined by c10d: rendezvous through its TCP store, collectives by Gloo, and by
+// NCCL between CUDA devices.
 #pragma once
 
 #include <chrono>
