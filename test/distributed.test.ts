@@ -1,12 +1,15 @@
 /** Several processes that train or evaluate one model together, against one process that does it alone. */
+import { execFile } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { promisify } from "node:util";
 import { afterAll, describe, expect, it } from "vitest";
 import { freePort } from "../src/cli/processes.js";
 import { Model, ProcessGroup, type TrainOptions } from "../src/index.js";
 import { inGroup, type ProcessOutcome } from "./support/processes.js";
+import { tiny } from "./support/tiny.js";
 import { transpilePackage } from "./support/transpiled.js";
 
 const folder = mkdtempSync(join(tmpdir(), "soundspot-distributed-"));
@@ -402,4 +405,31 @@ describe("evaluation in several processes", () => {
       expect(found).toEqual(expected);
     }
   }, 60_000);
+
+  it("prints and writes once on the command line, what one process would", async () => {
+    const checkpoint = join(folder, "small.safetensors");
+    const model = await Model.create({ ...tiny, imageSize: 64 }, { seed: 2 });
+    await model.save(checkpoint);
+    const command = join(source, "cli", "main.js");
+    const data = "scenes:split=test,length=20,size=64";
+    const scored = async (processes: number, name: string, ...rest: string[]) => {
+      const own = ["--data", data, "--resamples", "20", "--processes", String(processes), ...rest];
+      return promisify(execFile)(process.execPath, [command, name, checkpoint, ...own]);
+    };
+    const outputs = [1, 2].map((count) => join(folder, `report-${count}`));
+    for (const [i, output] of outputs.entries()) {
+      const { stdout } = await scored(i + 1, "evaluate", "--gallery", "3", "--output", output);
+      expect(stdout.match(/20 samples/g)).toHaveLength(1);
+    }
+    const [alone, together] = outputs.map((output) => {
+      const scores = JSON.parse(readFileSync(join(output, "scores.json"), "utf8"));
+      return scores.perSample as unknown[];
+    });
+    expect(together).toEqual(alone);
+    const sizes = outputs.map((output) => readFileSync(join(output, "report.html"), "utf8").length);
+    expect(sizes[0]).toBe(sizes[1]);
+    const [one, two] = [await scored(1, "retrieve", "--json"), await scored(2, "retrieve", "--json")];
+    expect(JSON.parse(two.stdout)).toEqual(JSON.parse(one.stdout));
+    await expect(scored(2, "evaluate", "--fail-under", "ciou=99")).rejects.toMatchObject({ code: 1 });
+  }, 120_000);
 });

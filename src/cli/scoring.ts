@@ -3,7 +3,8 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import type { SkippedSample } from "../batches.js";
-import type { DamagedFile, MissingSample } from "../datasets/dataset.js";
+import type { DamagedFile, Dataset, MissingSample } from "../datasets/dataset.js";
+import type { ProcessGroup } from "../distributed.js";
 import { replaceFile, writing } from "../preparation/whole-files.js";
 import { wholeFrom } from "./options.js";
 
@@ -14,6 +15,7 @@ export interface ScoringFlags {
   precision: "float32" | "bfloat16";
   skipUnreadable?: true;
   resamples: number;
+  processes?: number;
   output?: string;
   json?: true;
 }
@@ -29,6 +31,7 @@ export function withScoringOptions(command: Command): Command {
     )
     .option("--skip-unreadable", "go on without samples that cannot be read, and list them")
     .option("--resamples <n>", "of the bootstrap; 0 makes no intervals", wholeFrom(0), 1000)
+    .option("--processes <n>", "processes on this machine that share the samples", wholeFrom(1))
     .option("--output <folder>", "writes the scores there")
     .option("--json", "print the scores as JSON");
 }
@@ -42,6 +45,14 @@ export function scoringOptions(flags: ScoringFlags) {
     unreadable: flags.skipUnreadable ? ("skip" as const) : ("throw" as const),
     bootstrap: flags.resamples === 0 ? (false as const) : { resamples: flags.resamples },
   };
+}
+
+/** Damaged files that any process of the group met. */
+export async function damagedFiles(
+  { damaged = [] }: Dataset,
+  group: ProcessGroup | undefined,
+): Promise<readonly DamagedFile[]> {
+  return group ? (await group.gather([...damaged])).flat() : damaged;
 }
 
 const SHOWN = 5; // names before "and n more"

@@ -1,8 +1,9 @@
 /** `soundspot evaluate`: scores one checkpoint or several side by side, for people and for CI. */
 import { basename, relative } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { Dataset } from "../../datasets/dataset.js";
+import type { DamagedFile, Dataset } from "../../datasets/dataset.js";
 import { openDataset } from "../../datasets/registry.js";
+import type { ProcessGroup } from "../../distributed.js";
 import { SoundspotError } from "../../errors.js";
 import { type Evaluation, evaluate, type MapName, mapNames } from "../../evaluate.js";
 import { Model } from "../../model.js";
@@ -20,8 +21,16 @@ import { type Figure, figureNames, figuresOf, percentText } from "../../report/f
 import { renderHtmlReport } from "../../report/html.js";
 import { benchmarks, type PublishedTable } from "../../report/published.js";
 import { numberFrom, wholeFrom } from "../options.js";
+import { inProcesses } from "../processes.js";
 import { Progress } from "../progress.js";
-import { leftOut, type ScoringFlags, scoringOptions, withScoringOptions, writeFiles } from "../scoring.js";
+import {
+  damagedFiles,
+  leftOut,
+  type ScoringFlags,
+  scoringOptions,
+  withScoringOptions,
+  writeFiles,
+} from "../scoring.js";
 import { textTable } from "../table.js";
 
 /** A floor under a figure, in percent. */
@@ -97,7 +106,9 @@ export function register(program: Command): void {
       "exit 1 when it is lower, such as ciou=38; again for more",
       floor,
     )
-    .action(run);
+    .action((paths: string[], flags: Flags) =>
+      inProcesses(flags.processes, (group) => run(paths, flags, group)),
+    );
 }
 
 /** Checkpoints by the shortest names that tell them apart. */
@@ -111,17 +122,20 @@ function namesOf(paths: readonly string[]): string[] {
   return names;
 }
 
-async function run(paths: readonly string[], flags: Flags): Promise<void> {
+async function run(paths: readonly string[], flags: Flags, group: ProcessGroup | undefined): Promise<void> {
   const checkpoints = [...paths, ...(flags.compare ?? [])];
   if (checkpoints.length === 0) throw new SoundspotError("ERR_CONFIG", "Give at least one checkpoint.");
   const names = namesOf(checkpoints);
   if ((flags.map === "ogl" || flags.map === "combined") && flags.objectness === undefined) {
     throw new SoundspotError("ERR_CONFIG", `--map ${flags.map} needs --objectness resnet18.pth.`);
   }
-  const progress = new Progress(!flags.json);
+  // Of several processes one speaks, draws and writes.
+  const main = group?.main ?? true;
+  const progress = new Progress(main && !flags.json);
   const data = await openDataset(flags.data);
   const results: ScoredCheckpoint[] = [];
-  const pictured = flags.output !== undefined;
+  const pictured = main && flags.output !== undefined;
+  let damaged: readonly DamagedFile[] = [];
   let groups: ChosenGroup[] = [];
   let report: ReportParts = {};
   try {
@@ -134,6 +148,7 @@ async function run(paths: readonly string[], flags: Flags): Promise<void> {
         model,
         data,
         ...scoringOptions(flags),
+        ...(group ? { group } : {}),
         ...(objectness ? { objectness } : {}),
         ...(flags.threshold === undefined ? {} : { threshold: flags.threshold }),
         ...(flags.sharpening === undefined ? {} : { sharpening: flags.sharpening }),
@@ -141,6 +156,8 @@ async function run(paths: readonly string[], flags: Flags): Promise<void> {
         onProgress: (done, total) => progress.update(done, total, name),
         ...(flags.neighbours === undefined ? {} : { falseNegatives: { k: flags.neighbours } }),
       });
+      damaged = await damagedFiles(data, group);
+      if (!main) continue;
       if (i === 0 && pictured) groups = chooseSamples(scores, flags.map, flags.gallery);
       const pictures = await pictureSamples(model, data, groups, {
         map: flags.map,
@@ -155,6 +172,7 @@ async function run(paths: readonly string[], flags: Flags): Promise<void> {
     progress.clear();
     await data.close?.();
   }
+  if (!main) return;
   const published = publishedFor(flags, data);
   const table = comparison(results, flags, published);
   if (flags.output !== undefined)
@@ -170,8 +188,7 @@ async function run(paths: readonly string[], flags: Flags): Promise<void> {
     );
     process.stdout.write(textTable(table.columns, table.rows));
     if (published) process.stdout.write(`\n${published.title}: published figures, best on test\n`);
-    for (const text of leftOut(scores.missing, scores.skipped, data.damaged))
-      process.stderr.write(`${text}\n`);
+    for (const text of leftOut(scores.missing, scores.skipped, damaged)) process.stderr.write(`${text}\n`);
     if (flags.output !== undefined) process.stdout.write(`\nreport: ${flags.output}/report.html\n`);
   }
   checkFloors(results, flags);

@@ -1,12 +1,21 @@
 /** `soundspot retrieve`: which pictures go with a sound and which sounds with a picture, scored by class. */
 import type { Command } from "commander";
 import { openDataset } from "../../datasets/registry.js";
+import type { ProcessGroup } from "../../distributed.js";
 import { Model } from "../../model.js";
 import { percentText } from "../../report/figures.js";
 import { benchmarks } from "../../report/published.js";
 import { recallRanks, retrieve } from "../../retrieve.js";
+import { inProcesses } from "../processes.js";
 import { Progress } from "../progress.js";
-import { leftOut, type ScoringFlags, scoringOptions, withScoringOptions, writeFiles } from "../scoring.js";
+import {
+  damagedFiles,
+  leftOut,
+  type ScoringFlags,
+  scoringOptions,
+  withScoringOptions,
+  writeFiles,
+} from "../scoring.js";
 import { textTable } from "../table.js";
 
 export function register(program: Command): void {
@@ -15,11 +24,15 @@ export function register(program: Command): void {
       .command("retrieve")
       .description("score cross-modal retrieval on a labelled dataset")
       .argument("<checkpoint>", "checkpoint (.safetensors or .pth)"),
-  ).action(run);
+  ).action((checkpoint: string, flags: ScoringFlags) =>
+    inProcesses(flags.processes, (group) => run(checkpoint, flags, group)),
+  );
 }
 
-async function run(checkpoint: string, flags: ScoringFlags): Promise<void> {
-  const progress = new Progress(!flags.json);
+async function run(checkpoint: string, flags: ScoringFlags, group: ProcessGroup | undefined): Promise<void> {
+  // Of several processes one speaks and writes.
+  const main = group?.main ?? true;
+  const progress = new Progress(main && !flags.json);
   const data = await openDataset(flags.data);
   try {
     using model = await Model.load(checkpoint);
@@ -27,9 +40,12 @@ async function run(checkpoint: string, flags: ScoringFlags): Promise<void> {
       model,
       data,
       ...scoringOptions(flags),
+      ...(group ? { group } : {}),
       onProgress: (done, total) => progress.update(done, total, data.name),
     });
     progress.clear();
+    const damaged = await damagedFiles(data, group);
+    if (!main) return;
     if (flags.output !== undefined) {
       await writeFiles(flags.output, { "retrieval.json": `${JSON.stringify(scores, null, 2)}\n` });
     }
@@ -62,8 +78,7 @@ async function run(checkpoint: string, flags: ScoringFlags): Promise<void> {
         ],
       ),
     );
-    for (const text of leftOut(scores.missing, scores.skipped, data.damaged))
-      process.stderr.write(`${text}\n`);
+    for (const text of leftOut(scores.missing, scores.skipped, damaged)) process.stderr.write(`${text}\n`);
   } finally {
     progress.clear();
     await data.close?.();
