@@ -11,11 +11,11 @@ const command = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
 const PAIRS = 1024;
 const BATCH = 64;
 
-const config = `
+export const config = (batch) => `
 preset: scratch
 train:
   epochs: 1
-  batchSize: ${BATCH}
+  batchSize: ${batch}
   losses:
     pooled: { weight: 0 }
     contrastive: { weight: 1, temperature: 0.07 }
@@ -28,7 +28,7 @@ train:
 export async function processes({ rounds = 3, threads = 2, progress }) {
   const folder = mkdtempSync(join(tmpdir(), "soundspot-bench-"));
   const file = join(folder, "run.yaml");
-  writeFileSync(file, config);
+  writeFileSync(file, config(BATCH));
   const one = (count, output) => {
     const args = [
       "train",
