@@ -75,3 +75,6 @@ export {
   train,
 } from "./trainer.js";
 export type { Box, Mask, RawAudio, RawImage, TensorData, TruthMap } from "./types.js";
+export { type LocalizeVideoOptions, localizeVideo, type VideoRange } from "./video/localize-video.js";
+export { type RenderedVideo, type RenderVideoOptions, renderVideo } from "./video/render-video.js";
+export type { VideoBox, VideoOverlayOptions, VideoSpot } from "./video/video-spot.js";

@@ -11,6 +11,8 @@ import {
   type TrainerHandle,
 } from "./native.js";
 import { type LocalizeInput, prepareInput } from "./prepare.js";
+import { type LocalizeVideoOptions, localizeVideo } from "./video/localize-video.js";
+import type { VideoSpot } from "./video/video-spot.js";
 
 /** Features, slots, queries and attentions of a batch; every shape starts with the batch. */
 export type Encoding = NativeEncoding;
@@ -96,6 +98,16 @@ export class Model implements Disposable {
       options,
     );
     return one ? (spots[0] as Spot) : spots;
+  }
+
+  /**
+   * Finds what sounds over a video, frame by frame.
+   * @throws {SoundspotError} as `localizeVideo`.
+   * @example
+   * for await (const { time, source, boxes } of model.localizeVideo("clip.mp4")) console.log(time, source, boxes);
+   */
+  localizeVideo(path: string, options: LocalizeVideoOptions = {}): AsyncGenerator<VideoSpot, void, void> {
+    return localizeVideo(this, path, options);
   }
 
   /** Features, slots, queries and attentions of a batch, the latter at `sharpening` (default the configuration's). */

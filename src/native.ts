@@ -164,6 +164,18 @@ export interface Native {
       sizes: readonly (readonly [number, number])[];
     },
   ): Promise<NativeSpot[]>;
+  /**
+   * A map each [T, height, width], and its regions at the threshold, of the attention [T, side, side] of target slots;
+   * audio and image maps are blended where `alpha` is given.
+   */
+  slotMaps(options: {
+    audio: TensorData;
+    image: TensorData;
+    alpha?: number;
+    height: number;
+    width: number;
+    threshold: number;
+  }): Promise<{ readonly maps: TensorData; readonly boxes: readonly NativeSpot["boxes"][] }>;
   /** [B, h, w] of the image encoder's last stage. */
   objectness(model: ModelHandle, samples: readonly SampleHandle[]): Promise<TensorData>;
   /** Milliseconds of joint slot attention on random tokens, `times` times, for bench/. */

@@ -190,6 +190,21 @@ std::vector<Spot> localize_batch(ModelHandle& handle, const Tensor& images, cons
   return spots;
 }
 
+Napi::Array boxes_to_javascript(Napi::Env env, const std::vector<model::Region>& regions) {
+  Napi::Array boxes = Napi::Array::New(env, regions.size());
+  for (size_t i = 0; i < regions.size(); ++i) {
+    const model::Region& region = regions[i];
+    Napi::Object box = Napi::Object::New(env);
+    box.Set("x", static_cast<double>(region.x));
+    box.Set("y", static_cast<double>(region.y));
+    box.Set("width", static_cast<double>(region.width));
+    box.Set("height", static_cast<double>(region.height));
+    box.Set("score", region.score);
+    boxes.Set(static_cast<uint32_t>(i), box);
+  }
+  return boxes;
+}
+
 Napi::Value spot_to_javascript(Napi::Env env, const Spot& spot) {
   Napi::Object result = Napi::Object::New(env);
   result.Set("heatmap", tensor_to_javascript(env, spot.heatmap));
@@ -203,18 +218,7 @@ Napi::Value spot_to_javascript(Napi::Env env, const Spot& spot) {
   const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(
       env, mask->mutable_data_ptr<uint8_t>(), count, [](Napi::Env, void*, Tensor* kept) { delete kept; }, mask);
   result.Set("mask", Napi::Uint8Array::New(env, count, buffer, 0));
-  Napi::Array boxes = Napi::Array::New(env, spot.regions.size());
-  for (size_t i = 0; i < spot.regions.size(); ++i) {
-    const model::Region& region = spot.regions[i];
-    Napi::Object box = Napi::Object::New(env);
-    box.Set("x", static_cast<double>(region.x));
-    box.Set("y", static_cast<double>(region.y));
-    box.Set("width", static_cast<double>(region.width));
-    box.Set("height", static_cast<double>(region.height));
-    box.Set("score", region.score);
-    boxes.Set(static_cast<uint32_t>(i), box);
-  }
-  result.Set("boxes", boxes);
+  result.Set("boxes", boxes_to_javascript(env, spot.regions));
   result.Set("confidence", spot.confidence);
   set_attention(env, result, spot.attention);
   if (const model::AttentionLogits& own = spot.attention.logits; own.image_on_image.defined()) {
@@ -258,6 +262,45 @@ Napi::Value localize(const Napi::CallbackInfo& call) {
           list.Set(static_cast<uint32_t>(i), spot_to_javascript(env, spots[i]));
         }
         return list;
+      });
+}
+
+struct SlotMaps {
+  Tensor maps;  // [T, height, width]
+  std::vector<std::vector<model::Region>> regions;
+};
+
+// slotMaps({ audio, image, alpha?, height, width, threshold }) → Promise<{ maps: [T, height, width], boxes: box[][] }>
+// of the attention [T, side, side] of target slots, a map each; blended by `alpha` where it is given
+Napi::Value slot_maps(const Napi::CallbackInfo& call) {
+  const auto options = call[0].As<Napi::Object>();
+  const Tensor audio = tensor_from_javascript(options.Get("audio")),
+               image = tensor_from_javascript(options.Get("image"));
+  const std::optional<double> alpha = options.Has("alpha") ? std::optional(number(options, "alpha")) : std::nullopt;
+  const int64_t height = integer(options, "height"), width = integer(options, "width");
+  const double threshold = number(options, "threshold");
+  return Job<SlotMaps>::run(
+      call.Env(), {options},
+      [=] {
+        const at::NoGradGuard no_grad;
+        const int64_t targets = audio.size(0), side = audio.size(1);
+        const auto of = [&](const Tensor& rows) {
+          return model::heatmap(rows.reshape({targets, 1, side * side}), side, height, width);
+        };
+        SlotMaps result;
+        result.maps = alpha ? model::refine(of(audio), of(image), *alpha) : of(audio);
+        for (const Tensor& map : result.maps.unbind()) result.regions.push_back(model::regions(map, threshold));
+        return result;
+      },
+      [](Napi::Env env, SlotMaps& found) {
+        Napi::Object result = Napi::Object::New(env);
+        result.Set("maps", tensor_to_javascript(env, found.maps));
+        Napi::Array boxes = Napi::Array::New(env, found.regions.size());
+        for (size_t i = 0; i < found.regions.size(); ++i) {
+          boxes.Set(static_cast<uint32_t>(i), boxes_to_javascript(env, found.regions[i]));
+        }
+        result.Set("boxes", boxes);
+        return result;
       });
 }
 
@@ -311,6 +354,7 @@ void register_model(Napi::Env env, Napi::Object exports) {
   exports.Set("setParameters", Napi::Function::New(env, set_parameters, "setParameters"));
   exports.Set("encode", Napi::Function::New(env, encode, "encode"));
   exports.Set("localize", Napi::Function::New(env, localize, "localize"));
+  exports.Set("slotMaps", Napi::Function::New(env, slot_maps, "slotMaps"));
   exports.Set("objectness", Napi::Function::New(env, objectness, "objectness"));
   exports.Set("falseNegatives", Napi::Function::New(env, false_negatives, "falseNegatives"));
   exports.Set("nearest", Napi::Function::New(env, nearest, "nearest"));

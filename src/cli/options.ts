@@ -1,5 +1,7 @@
 /** Values of options: what is wrong is wrong usage, refused before any work is done. */
+import { extname } from "node:path";
 import { InvalidArgumentError } from "commander";
+import { videoEndings } from "../video/video-writer.js";
 
 /** A number from `low` to `high`. */
 export function numberFrom(low: number, high = Number.POSITIVE_INFINITY): (text: string) => number {
@@ -21,6 +23,23 @@ export function wholeFrom(low: number): (text: string) => number {
     if (text.trim() !== "" && Number.isSafeInteger(value) && value >= low) return value;
     throw new InvalidArgumentError(`a whole number of at least ${low} is expected`);
   };
+}
+
+/** Whether a path is that of a video to write, by its ending. */
+export function isVideoPath(path: string): boolean {
+  return videoEndings.includes(extname(path).toLowerCase());
+}
+
+/** The path of an overlay to write: a picture or a video by its ending. */
+export function overlayPath(path: string): string {
+  if (isVideoPath(path)) return path;
+  try {
+    return picturePath(path);
+  } catch {
+    throw new InvalidArgumentError(
+      `a path that ends in .png, .jpg, .jpeg, ${videoEndings.join(", ")} is expected`,
+    );
+  }
 }
 
 /** The path of a picture to write: PNG or JPEG by its ending. */

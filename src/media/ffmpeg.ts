@@ -5,7 +5,7 @@ import { access } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { delimiter, isAbsolute, join, resolve } from "node:path";
-import type { Readable } from "node:stream";
+import type { Readable, Writable } from "node:stream";
 import { promisify } from "node:util";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { Limit } from "../limit.js";
@@ -26,6 +26,10 @@ export interface StartFfmpegOptions {
   readonly signal?: AbortSignal | undefined;
   /** Written to its standard input, which is closed without it. */
   readonly input?: Uint8Array | undefined;
+  /** Gives its standard input to be written to, in place of `input`. */
+  readonly writable?: boolean | undefined;
+  /** Takes no place: for who runs several that wait for each other. */
+  readonly unlimited?: boolean | undefined;
   /** Path of the program; without it {@link findFfmpeg} looks. */
   readonly ffmpeg?: string | undefined;
 }
@@ -45,6 +49,8 @@ export interface FfmpegResult {
 
 export interface FfmpegProcess {
   readonly stdout: Readable;
+  /** Where it was asked for. */
+  readonly stdin?: Writable;
   /** Settles when the program has ended. Rejects with ERR_FFMPEG_MISSING when it did not start. */
   readonly finished: Promise<{ readonly code: number | null; readonly stderr: string }>;
   /** Ends it at once; harmless when it has ended. */
@@ -161,15 +167,16 @@ export async function startFfmpeg(
   args: readonly string[],
   options: StartFfmpegOptions = {},
 ): Promise<FfmpegProcess> {
-  const { signal, input } = options;
+  const { signal, input, writable = false, unlimited = false } = options;
   throwIfAborted(signal);
   const { path } = await findFfmpeg(options.ffmpeg);
-  const giveBack = await places.take(signal);
+  const giveBack = unlimited ? () => undefined : await places.take(signal);
+  const piped = input !== undefined || writable;
   let child: ChildProcess;
   try {
     throwIfAborted(signal);
-    child = spawn(path, ["-hide_banner", "-nostats", ...(input ? [] : ["-nostdin"]), ...args], {
-      stdio: [input ? "pipe" : "ignore", "pipe", "pipe"],
+    child = spawn(path, ["-hide_banner", "-nostats", ...(piped ? [] : ["-nostdin"]), ...args], {
+      stdio: [piped ? "pipe" : "ignore", "pipe", "pipe"],
       windowsHide: true,
     });
   } catch (error) {
@@ -190,7 +197,7 @@ export async function startFfmpeg(
     child.stdin.end(input);
   }
   if (!child.stdout) throw new SoundspotError("ERR_INTERNAL", "ffmpeg was started without an output pipe.");
-  return { stdout: child.stdout, finished, stop };
+  return { stdout: child.stdout, ...(writable && child.stdin ? { stdin: child.stdin } : {}), finished, stop };
 }
 
 /**

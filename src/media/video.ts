@@ -22,6 +22,8 @@ export interface VideoOptions {
   readonly ffmpeg?: string | undefined;
   /** What {@link probeVideo} said of this file, to spare probing it again. */
   readonly info?: VideoInfo | undefined;
+  /** Beside other decoders that this one is read in step with. */
+  readonly unlimited?: boolean | undefined;
 }
 
 export interface DecodeFramesOptions extends VideoOptions {

@@ -15,6 +15,8 @@ export interface Heatmap {
 export interface OverlayOptions {
   /** Opacity where the heat is 1, in [0, 1]; it falls with the heat. Default 0.55. */
   readonly opacity?: number | undefined;
+  /** Of the heat, in place of the colour map. */
+  readonly color?: Color | undefined;
   /** Drawn as green frames, in pixels of the picture. */
   readonly boxes?: readonly Box[] | undefined;
   /** Its contour is drawn in white; of the picture's size. */
@@ -45,7 +47,7 @@ export async function renderOverlay(
   heatmap: Heatmap,
   options: OverlayOptions = {},
 ): Promise<RawImage> {
-  const { opacity = 0.55, boxes = [], mask, contours = [], signal } = options;
+  const { opacity = 0.55, color, boxes = [], mask, contours = [], signal } = options;
   checkRawImage(image);
   checkSize("The heatmap", heatmap, image);
   const outlined: Outline[] = [
@@ -58,7 +60,7 @@ export async function renderOverlay(
   }
   const { width, height } = image;
   const data = new Uint8Array(image.data.length);
-  const blended = blendTables(opacity);
+  const blended = blendTables(opacity, color);
   await inSlices(width * height, SLICE_PIXELS, signal, (from, to) =>
     blendHeat(image.data, heatmap.data, blended, data, from, to),
   );
@@ -81,7 +83,7 @@ interface BlendTables {
   readonly add: Uint16Array;
 }
 
-function blendTables(opacity: number): BlendTables {
+function blendTables(opacity: number, color: Color | undefined): BlendTables {
   const keep = new Uint16Array(256);
   const add = new Uint16Array(256 * 3);
   for (let i = 0; i < 256; i++) {
@@ -90,7 +92,7 @@ function blendTables(opacity: number): BlendTables {
     const alpha = Math.round(opacity * heat * heat * (3 - 2 * heat) * 256);
     keep[i] = 256 - alpha;
     for (let channel = 0; channel < 3; channel++) {
-      add[i * 3 + channel] = alpha * (inferno[i * 3 + channel] ?? 0) + 128;
+      add[i * 3 + channel] = alpha * (color?.[channel] ?? inferno[i * 3 + channel] ?? 0) + 128;
     }
   }
   return { keep, add };

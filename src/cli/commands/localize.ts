@@ -7,7 +7,9 @@ import { Model } from "../../model.js";
 import type { Refinement } from "../../native.js";
 import { Objectness } from "../../objectness.js";
 import type { LocalizeInput } from "../../prepare.js";
-import { numberFrom, picturePath } from "../options.js";
+import { renderVideo } from "../../video/render-video.js";
+import { isVideoPath, numberFrom, overlayPath, picturePath, wholeFrom } from "../options.js";
+import { Progress } from "../progress.js";
 
 interface Flags {
   model: string;
@@ -15,6 +17,12 @@ interface Flags {
   panels?: string;
   spectrogram?: string;
   at?: number;
+  track?: string;
+  from?: number;
+  to?: number;
+  every?: number;
+  smoothing?: number;
+  minConfidence?: number;
   refine: Refinement;
   objectness?: string;
   threshold?: number;
@@ -29,7 +37,17 @@ export function register(program: Command): void {
     .argument("<picture-or-video>", "a picture, with a sound as second argument, or a video")
     .argument("[sound]", "the sound that belongs to the picture")
     .requiredOption("--model <file>", "checkpoint (.safetensors or .pth)")
-    .option("--output <file>", "overlay, .png or .jpg", picturePath)
+    .option(
+      "--output <file>",
+      "overlay: .png or .jpg, or .mp4, .mov, .mkv, .webm for all of a video",
+      overlayPath,
+    )
+    .option("--track <file>", "boxes and confidence of every frame of a video, as lines of JSON")
+    .option("--from <seconds>", "begin of the part of a video", numberFrom(0))
+    .option("--to <seconds>", "its end", numberFrom(0))
+    .option("--every <n>", "the model looks at every nth frame; default some five a second", wholeFrom(1))
+    .option("--smoothing <seconds>", "of the map over time; default 0.2", numberFrom(0, 10))
+    .option("--min-confidence <x>", "below it no source is in view, -1 to 1; default 0.5", numberFrom(-1, 1))
     .option("--panels <file>", "attention of every slot, .png or .jpg", picturePath)
     .option("--spectrogram <file>", "spectrogram with the audio attention, .png or .jpg", picturePath)
     .option(
@@ -64,10 +82,30 @@ async function write(path: string, content: Buffer): Promise<void> {
 }
 
 /** @throws {SoundspotError} ERR_CONFIG, before any file is read. */
-function checkUsage(picture: string, sound: string | undefined, { at, refine, objectness }: Flags): void {
+function checkUsage(picture: string, sound: string | undefined, flags: Flags): void {
+  const { at, refine, objectness, output, track } = flags;
   const wrong = (message: string) => new SoundspotError("ERR_CONFIG", message);
   if (sound === undefined && /\.(png|jpe?g|webp|gif|avif|tiff?|bmp|svg)$/i.test(picture)) {
     throw wrong(`${picture} is a picture. Give its sound as second argument.`);
+  }
+  if (overVideo(flags)) {
+    if (sound !== undefined)
+      throw wrong(`--output ${output ?? track} is for a video. Give no sound beside it.`);
+    if (refine === "ogl" || refine === "combined") throw wrong("--refine is none or iqr for all of a video.");
+    for (const name of forMoments) {
+      if (flags[name] !== undefined)
+        throw wrong(`${flagName(name)} is for one moment. Leave it out for all of a video.`);
+    }
+    if (output !== undefined && !isVideoPath(output)) {
+      throw wrong(`--track is of all of a video, and --output ${output} of one moment. Give one of them.`);
+    }
+  } else {
+    for (const name of forVideos) {
+      if (flags[name] === undefined) continue;
+      throw wrong(
+        `${flagName(name)} is for all of a video. Give --output clip.mp4 or --track, or leave it out.`,
+      );
+    }
   }
   if (sound !== undefined && at !== undefined) {
     throw wrong("--at is a moment of a video. Leave it out beside a picture and its sound.");
@@ -77,8 +115,55 @@ function checkUsage(picture: string, sound: string | undefined, { at, refine, ob
   }
 }
 
+/** Whether all of a video is asked for, not one moment of it. */
+function overVideo({ output, track }: Flags): boolean {
+  return track !== undefined || (output !== undefined && isVideoPath(output));
+}
+
+/** Options that are for all of a video alone. */
+const forVideos = ["from", "to", "every", "smoothing", "minConfidence"] as const;
+/** Options that are for one moment alone. */
+const forMoments = ["at", "panels", "spectrogram"] as const;
+
+function flagName(name: string): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+async function runOverVideo(video: string, flags: Flags): Promise<void> {
+  using model = await Model.load(flags.model);
+  const progress = new Progress(!flags.json);
+  const { output, track, from, to, every, smoothing, minConfidence, threshold, sharpening } = flags;
+  const stop = new AbortController();
+  const onSignal = () => stop.abort();
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, onSignal);
+  try {
+    const { frames, framesWithSource, duration, seconds } = await renderVideo(model, video, {
+      ...{ output, track, from, to, every, smoothing, minConfidence, signal: stop.signal },
+      refine: flags.refine === "iqr" ? "iqr" : "none",
+      ...(threshold === undefined ? {} : { threshold }),
+      ...(sharpening === undefined ? {} : { sharpening }),
+      onFrame: (_, done, total) => progress.update(done, total, video),
+    });
+    progress.clear();
+    const memory = process.resourceUsage().maxRSS / 1024;
+    if (flags.json) {
+      const peakMiB = Math.round(memory);
+      process.stdout.write(`${JSON.stringify({ frames, framesWithSource, duration, seconds, peakMiB })}\n`);
+      return;
+    }
+    process.stdout.write(
+      `${frames} frames, a source in view in ${framesWithSource}; ${duration.toFixed(1)} s in ${seconds.toFixed(1)} s, ${(seconds / duration).toFixed(2)} × real time, ${memory.toFixed(0)} MiB\n`,
+    );
+    for (const file of [output, track]) if (file !== undefined) process.stdout.write(`${file}\n`);
+  } finally {
+    progress.clear();
+    for (const name of ["SIGINT", "SIGTERM"] as const) process.off(name, onSignal);
+  }
+}
+
 async function run(picture: string, sound: string | undefined, flags: Flags): Promise<void> {
   checkUsage(picture, sound, flags);
+  if (overVideo(flags)) return runOverVideo(picture, flags);
   const input: LocalizeInput =
     sound === undefined
       ? { video: picture, ...(flags.at === undefined ? {} : { at: flags.at }) }

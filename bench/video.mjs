@@ -1,0 +1,98 @@
+// A clip of 1280 × 720 in which two objects of Debian's Tux Paint stamps sound in turn, through renderVideo: time over
+// the clip's length and memory. SOUNDSPOT_CHECKPOINT names a checkpoint that was trained on stamps; without it the
+// model of the preset scratch with random weights does the same work.
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import sharp from "sharp";
+import { Model, renderVideo } from "../dist/index.js";
+
+const STAMPS = "/usr/share/tuxpaint/stamps/animals";
+const [LEFT, RIGHT] = [`${STAMPS}/mammals/elephant`, `${STAMPS}/mammals/equines/horse`];
+const BACKGROUND = "/usr/share/backgrounds/mate/nature/GreenMeadow.jpg";
+const [WIDTH, HEIGHT, RATE, TURN] = [1280, 720, 25, 10]; // pixels, frames a second, seconds of each sound
+
+const ffmpeg = (
+  process.env.FFMPEG_PATH ?? (await import("@ffmpeg-installer/ffmpeg")).default.path
+).toString();
+const run = (...args) => execFileSync(ffmpeg, ["-nostdin", "-v", "error", "-y", ...args]);
+
+/** The stamp in a picture's left or right half, as high as half of it. */
+async function placed(name, left) {
+  const input = await sharp(`${name}.png`).resize({ width: 400, height: 400, fit: "inside" }).toBuffer();
+  const { width, height } = await sharp(input).metadata();
+  return { input, left: Math.round(left - width / 2), top: Math.round(HEIGHT * 0.6 - height / 2) };
+}
+
+/** @returns its path: each object sounds for ten seconds, then the other. */
+export async function makeClip(folder, minutes) {
+  const picture = join(folder, "scene.png");
+  await sharp(BACKGROUND)
+    .resize(WIDTH, HEIGHT, { fit: "cover" })
+    .composite([await placed(LEFT, 320), await placed(RIGHT, 960)])
+    .png()
+    .toFile(picture);
+  const sounds = [LEFT, RIGHT].map((name, i) => {
+    const file = join(folder, `${i}.wav`);
+    run("-stream_loop", "-1", "-i", `${name}.ogg`, "-t", String(TURN), "-ar", "44100", "-ac", "1", file);
+    return file;
+  });
+  const list = join(folder, "sounds.txt");
+  const turns = Array.from({ length: (minutes * 60) / TURN }, (_, i) => `file '${sounds[i % 2]}'`);
+  writeFileSync(list, turns.join("\n"));
+  const clip = join(folder, `clip-${minutes}.mp4`);
+  run(
+    ...["-loop", "1", "-framerate", String(RATE), "-i", picture, "-f", "concat", "-safe", "0", "-i", list],
+    // A slow pan, so that frames differ.
+    ...["-vf", `scale=${WIDTH * 1.05}:-2,crop=${WIDTH}:${HEIGHT}:x='16+16*sin(t/5)':y=8`],
+    ...["-t", String(minutes * 60), "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"],
+    ...["-c:a", "aac", clip],
+  );
+  return clip;
+}
+
+export async function video({ rounds = 1, progress }) {
+  const checkpoint = process.env.SOUNDSPOT_CHECKPOINT;
+  const model = checkpoint
+    ? await Model.load(checkpoint)
+    : await Model.create({ imageSize: 112, imageStages: 2, imageStride: 8, imageWidth: 32, audioWidth: 16 });
+  const folder = process.env.SOUNDSPOT_KEEP ?? mkdtempSync(join(tmpdir(), "soundspot-bench-"));
+  mkdirSync(folder, { recursive: true });
+  const rows = [];
+  try {
+    for (const minutes of process.env.SOUNDSPOT_MINUTES?.split(",").map(Number) ?? [1, 10]) {
+      const clip = await makeClip(folder, minutes);
+      for (let round = 0; round < rounds; round++) {
+        const memory = [];
+        const output = join(folder, `where-${minutes}.mp4`);
+        const { frames, framesWithSource, duration, seconds } = await renderVideo(model, clip, {
+          output,
+          track: join(folder, `where-${minutes}.jsonl`),
+          onFrame: (_, done, total) => {
+            if (done % Math.ceil(total / 10) === 0) memory.push(process.memoryUsage.rss() / 2 ** 20);
+          },
+        });
+        rows.push([
+          `${minutes} min`,
+          String(frames),
+          String(framesWithSource),
+          (seconds / duration).toFixed(2),
+          (process.resourceUsage().maxRSS / 1024).toFixed(0),
+          memory.map((each) => each.toFixed(0)).join(" "),
+        ]);
+      }
+      progress?.(rows.length, 2);
+    }
+  } finally {
+    model.dispose();
+    if (!process.env.SOUNDSPOT_KEEP) rmSync(folder, { recursive: true, force: true });
+  }
+  return {
+    title: `a clip of ${WIDTH} × ${HEIGHT}, ${RATE} frames a second, through renderVideo`,
+    table: {
+      columns: ["length", "frames", "with source", "× real time", "peak MiB", "MiB after each tenth"],
+      rows,
+    },
+  };
+}

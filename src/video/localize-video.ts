@@ -1,0 +1,214 @@
+/** Localization over a video: some frames through the model, all frames out. */
+import { SoundspotError, throwIfAborted } from "../errors.js";
+import { type LocalizeOptions, localizePrepared } from "../localize.js";
+import { decodeFrames, probeVideo, type VideoFrame, type VideoInfo } from "../media/video.js";
+import type { Model } from "../model.js";
+import { prepareSample } from "../prepare.js";
+import type { TensorData } from "../types.js";
+import { type SoundWindow, SoundWindows } from "./sound-windows.js";
+import { reachOf, smoothed, type Tracked, weighted } from "./tracking.js";
+import { VideoSpot } from "./video-spot.js";
+
+export interface LocalizeVideoOptions
+  extends Pick<LocalizeOptions, "alpha" | "threshold" | "sharpening" | "precision" | "signal"> {
+  /** "iqr" blends the audio map with the image map. Default "none". */
+  readonly refine?: "none" | "iqr";
+  /** First moment, in seconds. Default 0. */
+  readonly from?: number | undefined;
+  /** End, in seconds. Default the end of the video. */
+  readonly to?: number | undefined;
+  /** The model looks at every nth frame. Default what comes nearest to five a second. */
+  readonly every?: number | undefined;
+  /** Standard deviation of the smoothing over time, in seconds; 0 turns it off. Default 0.2. */
+  readonly smoothing?: number | undefined;
+  /**
+   * Cosine of the target slots from which on there is a source, in [−1, 1]. Default 0.5. What a checkpoint reaches for
+   * pairs that belong together depends on how it was trained: look at `confidence`.
+   */
+  readonly minConfidence?: number | undefined;
+  /** Path of ffmpeg; by default it is searched for. */
+  readonly ffmpeg?: string | undefined;
+  /** Called once, before the first frame. */
+  readonly onStart?: (video: VideoRange) => void;
+}
+
+/** What is worked on of a video. */
+export interface VideoRange extends VideoInfo {
+  /** Range in seconds. */
+  readonly from: number;
+  readonly to: number;
+  /** Frames in the range. */
+  readonly frames: number;
+}
+
+/** Localized frames that the model works on while later ones are decoded. */
+const AHEAD = 2;
+const PER_SECOND = 5;
+
+interface Look {
+  readonly tracked: Tracked;
+  readonly silent: boolean;
+}
+
+/**
+ * Finds what sounds over a video: every nth frame with the sound around it goes through the model, attention is smoothed
+ * over time and interpolated for the frames between. Gives every frame in order, at the video's average rate. Memory
+ * holds the frames of half a second to a second, however long the video is; leaving the loop ends all that runs.
+ *
+ * @throws {SoundspotError} ERR_NO_AUDIO for a video without sound; ERR_INPUT for options out of range; those of decoding;
+ * ERR_DISPOSED, ERR_ABORTED.
+ * @example
+ * for await (const { time, source, boxes } of model.localizeVideo("clip.mp4")) console.log(time, source, boxes);
+ */
+export async function* localizeVideo(
+  model: Model,
+  path: string,
+  options: LocalizeVideoOptions = {},
+): AsyncGenerator<VideoSpot, void, void> {
+  const { signal, smoothing = 0.2, minConfidence = 0.5 } = options;
+  const settings = {
+    threshold: inRange(options.threshold ?? 0.6, 0, 1, "threshold"),
+    alpha: options.refine === "iqr" ? inRange(options.alpha ?? 0.4, 0, 1, "alpha") : undefined,
+  };
+  if (options.refine !== undefined && options.refine !== "none" && options.refine !== "iqr") {
+    throw new SoundspotError("ERR_INPUT", `refine must be none or iqr for a video, got ${options.refine}.`);
+  }
+  inRange(smoothing, 0, 10, "smoothing");
+  inRange(minConfidence, -1, 1, "minConfidence");
+  void model.handle; // a disposed model is refused before anything is decoded
+  const range = await rangeOf(path, options);
+  const every = options.every ?? Math.max(1, Math.round(range.frameRate / PER_SECOND));
+  if (!Number.isSafeInteger(every) || every < 1) {
+    throw new SoundspotError(
+      "ERR_INPUT",
+      `every must be a whole number of frames of at least 1, got ${every}.`,
+    );
+  }
+  options.onStart?.(range);
+
+  const step = every / range.frameRate;
+  const reach = reachOf(smoothing, step);
+  const windows = new SoundWindows(path, range, model.config.audio.seconds, options);
+  const frames = decodeFrames(path, {
+    every: 1 / range.frameRate,
+    start: range.from,
+    end: range.to,
+    info: range,
+    signal,
+    ffmpeg: options.ffmpeg,
+    unlimited: true,
+  });
+  /** Of localized frames in order; those that no waiting frame needs any more are let go. */
+  const looks: (Promise<Look> | undefined)[] = [];
+  const waiting: { readonly index: number; readonly frame: VideoFrame }[] = [];
+
+  const look = async (frame: VideoFrame, sound: Promise<SoundWindow>): Promise<Look> => {
+    const { audio, silent } = await sound;
+    const handle = await prepareSample({ image: frame.image, audio }, model.config);
+    const [spot] = await localizePrepared(model, [{ handle }], {
+      ...options,
+      refine: "none",
+      sizes: [[1, 1]],
+    });
+    if (!spot) throw new SoundspotError("ERR_INTERNAL", "A frame was not localized.");
+    const { targetSlots } = model.config;
+    const targets = ({ data, shape: [, h = 0, w = 0] }: TensorData): TensorData => ({
+      data: data.slice(0, targetSlots * h * w),
+      shape: [targetSlots, h, w],
+    });
+    const { audioOnImage, imageOnImage } = spot.attention;
+    const tracked = {
+      audio: targets(audioOnImage),
+      image: targets(imageOnImage),
+      confidence: spot.confidence,
+    };
+    return { tracked, silent };
+  };
+  const at = async (key: number): Promise<Look> => {
+    const from = Math.max(0, key - reach);
+    const near = await Promise.all(looks.slice(from, key + reach + 1));
+    const all = near as Look[];
+    const own = all[key - from] as Look;
+    return {
+      tracked: smoothed(
+        all.map(({ tracked }) => tracked),
+        key - from,
+        smoothing,
+        step,
+      ),
+      silent: own.silent,
+    };
+  };
+  const finish = async ({ index, frame }: (typeof waiting)[number]): Promise<VideoSpot> => {
+    const key = Math.floor(index / every);
+    const next = Math.min(key + 1, looks.length - 1);
+    const share = next === key ? 0 : (index % every) / every;
+    const [before, after] = [await at(key), await at(next)];
+    for (let old = Math.max(0, key - reach - 2); old < key - reach; old++) looks[old] = undefined;
+    const tracked =
+      share === 0 ? before.tracked : weighted([before.tracked, after.tracked], [1 - share, share]);
+    const { silent } = share < 0.5 ? before : after;
+    const source = !silent && tracked.confidence >= minConfidence;
+    return VideoSpot.of(
+      { index, time: frame.time, image: frame.image, source, localized: index % every === 0 },
+      tracked,
+      settings,
+    );
+  };
+
+  // Sound is read in order: one window after the other.
+  let heard: Promise<unknown> = Promise.resolve();
+  try {
+    let index = 0;
+    for await (const frame of frames) {
+      if (index % every === 0) {
+        const sound = heard.then(() => windows.around(frame.time));
+        heard = sound.catch(() => undefined);
+        const own = look(frame, sound);
+        own.catch(() => undefined); // reported where it is waited for
+        looks.push(own);
+      }
+      waiting.push({ index, frame });
+      index++;
+      for (let first = waiting[0]; first; first = waiting[0]) {
+        if (Math.floor(first.index / every) + 1 + reach + AHEAD >= looks.length) break;
+        waiting.shift();
+        yield await finish(first);
+        throwIfAborted(signal);
+      }
+    }
+    for (let first = waiting.shift(); first; first = waiting.shift()) {
+      yield await finish(first);
+      throwIfAborted(signal);
+    }
+  } finally {
+    waiting.length = 0;
+    await Promise.allSettled(looks);
+  }
+}
+
+function inRange(value: number, low: number, high: number, name: string): number {
+  if (value >= low && value <= high) return value;
+  throw new SoundspotError("ERR_INPUT", `${name} must be a number from ${low} to ${high}, got ${value}.`);
+}
+
+async function rangeOf(
+  path: string,
+  { from = 0, to, signal, ffmpeg }: LocalizeVideoOptions,
+): Promise<VideoRange> {
+  const info = await probeVideo(path, { signal, ffmpeg });
+  if (!info.hasAudio) {
+    throw new SoundspotError("ERR_NO_AUDIO", `${path} has no audio stream. Give a video with sound.`);
+  }
+  if (!(from >= 0 && from < info.duration)) {
+    throw new SoundspotError(
+      "ERR_INPUT",
+      `from must be in [0, ${info.duration}) s, the length of ${path}, got ${from}.`,
+    );
+  }
+  if (to !== undefined && !(to > from)) {
+    throw new SoundspotError("ERR_INPUT", `to must be after from (${from} s), got ${to}.`);
+  }
+  const end = Math.min(to ?? info.duration, info.duration);
+  return { ...info, from, to: end, frames: Math.max(1, Math.ceil((end - from) * info.frameRate - 1e-6)) };
+}

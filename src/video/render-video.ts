@@ -1,0 +1,111 @@
+/** A video with the heatmap over every frame, and what was found in each as lines of JSON. */
+import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import type { Model } from "../model.js";
+import { writing } from "../preparation/whole-files.js";
+import { type LocalizeVideoOptions, localizeVideo, type VideoRange } from "./localize-video.js";
+import type { VideoOverlayOptions, VideoSpot } from "./video-spot.js";
+import { VideoWriter } from "./video-writer.js";
+
+export interface RenderVideoOptions extends LocalizeVideoOptions, Pick<VideoOverlayOptions, "opacity"> {
+  /** Video to write: .mp4, .mov, .mkv or .webm, with the sound of the original. */
+  readonly output?: string | undefined;
+  /** Lines of JSON to write, one a frame: `index`, `time`, `source`, `confidence`, `localized`, `boxes`. */
+  readonly track?: string | undefined;
+  readonly onFrame?: (spot: VideoSpot, done: number, total: number) => void;
+}
+
+export interface RenderedVideo {
+  readonly frames: number;
+  /** In which a source was in view. */
+  readonly framesWithSource: number;
+  /** Of the range, in seconds. */
+  readonly duration: number;
+  /** That it took. */
+  readonly seconds: number;
+}
+
+/**
+ * Localizes over a video and writes overlay and track. Both appear whole when all is done, or not at all. Memory is
+ * that of {@link localizeVideo} and the encoder's.
+ *
+ * @throws {SoundspotError} as `localizeVideo`; ERR_FILE_WRITE.
+ * @example
+ * await renderVideo(model, "clip.mp4", { output: "where.mp4", track: "where.jsonl" });
+ */
+export async function renderVideo(
+  model: Model,
+  path: string,
+  options: RenderVideoOptions,
+): Promise<RenderedVideo> {
+  const { output, track, opacity, onFrame, signal } = options;
+  const started = performance.now();
+  let range: VideoRange | undefined;
+  let [frames, framesWithSource] = [0, 0];
+  let video: VideoWriter | undefined;
+  const lines = track === undefined ? undefined : await TrackFile.open(track);
+  try {
+    const spots = localizeVideo(model, path, {
+      ...options,
+      onStart: (found) => {
+        range = found;
+        options.onStart?.(found);
+      },
+    });
+    for await (const spot of spots) {
+      const { from, to, frameRate, frames: total } = range as VideoRange;
+      if (output !== undefined) {
+        const { width, height } = spot.image;
+        video ??= await VideoWriter.open(output, {
+          ...{ width, height, frameRate, from, to },
+          ...{ soundOf: path, signal, ffmpeg: options.ffmpeg },
+        });
+        await video.write(await spot.overlay({ opacity, signal }));
+      }
+      await lines?.write(spot);
+      frames++;
+      if (spot.source) framesWithSource++;
+      onFrame?.(spot, frames, total);
+    }
+    await video?.close();
+    await lines?.close();
+  } catch (error) {
+    await video?.discard();
+    await lines?.discard();
+    throw error;
+  }
+  const { from, to } = range as unknown as VideoRange;
+  return { frames, framesWithSource, duration: to - from, seconds: (performance.now() - started) / 1000 };
+}
+
+class TrackFile {
+  readonly #path: string;
+  readonly #file: FileHandle;
+
+  private constructor(path: string, file: FileHandle) {
+    this.#path = path;
+    this.#file = file;
+  }
+
+  static async open(path: string): Promise<TrackFile> {
+    return new TrackFile(path, await writing(path, () => open(`${path}.part`, "w")));
+  }
+
+  async write({ index, time, source, confidence, localized, boxes }: VideoSpot): Promise<void> {
+    const line = { index, time: rounded(time), source, confidence: rounded(confidence), localized, boxes };
+    await writing(this.#path, () => this.#file.write(`${JSON.stringify(line)}\n`));
+  }
+
+  async close(): Promise<void> {
+    await writing(this.#path, async () => {
+      await this.#file.close();
+      await rename(`${this.#path}.part`, this.#path);
+    });
+  }
+
+  async discard(): Promise<void> {
+    await this.#file.close().catch(() => undefined);
+    await rm(`${this.#path}.part`, { force: true });
+  }
+}
+
+const rounded = (value: number) => Math.round(value * 1e6) / 1e6;

@@ -1,0 +1,171 @@
+/** Where the sound comes from in one frame of a video. */
+import type { SpotBox } from "../localize.js";
+import { native } from "../native.js";
+import { type Color, renderOverlay } from "../report/overlay.js";
+import { drawCaption } from "../report/text.js";
+import type { RawImage } from "../types.js";
+import type { Tracked } from "./tracking.js";
+
+/** A region of one target slot's mask. */
+export interface VideoBox extends SpotBox {
+  /** Of the target slot, from 0. */
+  readonly slot: number;
+}
+
+export interface VideoOverlayOptions {
+  /** 0 shows the picture alone, 1 the map alone where it is hot. Default 0.55. */
+  readonly opacity?: number | undefined;
+  /** Draw the boxes. Default true. */
+  readonly boxes?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How maps are made of attention. */
+export interface MapSettings {
+  readonly threshold: number;
+  /** The audio map's share of the blend with the image map; undefined leaves it alone. */
+  readonly alpha: number | undefined;
+}
+
+/** Longer side of the maps that boxes are found in; a map has no detail beyond its few tokens. */
+const SIDE_FOR_BOXES = 256;
+/** What nothing is drawn over says. */
+const NO_SOURCE = "no source in view";
+/** Of the target slots, where there are several; distinguishable without seeing colours apart (Okabe and Ito). */
+const SLOT_COLORS: readonly Color[] = [
+  [230, 159, 0],
+  [86, 180, 233],
+  [0, 158, 115],
+  [240, 228, 66],
+  [204, 121, 167],
+];
+
+export class VideoSpot {
+  /** Counted from the first frame of the range. */
+  readonly index: number;
+  /** In seconds of the video. */
+  readonly time: number;
+  readonly image: RawImage;
+  /** Cosine of the two target slots, in [−1, 1], smoothed as the maps are. */
+  readonly confidence: number;
+  /** Whether something is heard and the confidence is high enough. Without a source there are no boxes. */
+  readonly source: boolean;
+  /** Regions of every target slot's map, in pixels of the frame. */
+  readonly boxes: readonly VideoBox[];
+  /** Whether the model looked at this frame; others lie between two that it looked at. */
+  readonly localized: boolean;
+  readonly #tracked: Tracked;
+  readonly #settings: MapSettings;
+
+  private constructor(
+    frame: Pick<VideoSpot, "index" | "time" | "image" | "source" | "localized">,
+    boxes: readonly VideoBox[],
+    tracked: Tracked,
+    settings: MapSettings,
+  ) {
+    this.index = frame.index;
+    this.time = frame.time;
+    this.image = frame.image;
+    this.source = frame.source;
+    this.localized = frame.localized;
+    this.confidence = tracked.confidence;
+    this.boxes = boxes;
+    this.#tracked = tracked;
+    this.#settings = settings;
+  }
+
+  /** @internal */
+  static async of(
+    frame: Pick<VideoSpot, "index" | "time" | "image" | "source" | "localized">,
+    tracked: Tracked,
+    settings: MapSettings,
+  ): Promise<VideoSpot> {
+    return new VideoSpot(
+      frame,
+      frame.source ? await boxesIn(frame.image, tracked, settings) : [],
+      tracked,
+      settings,
+    );
+  }
+
+  /** [height, width] of the frame in [0, 1], row-major, of several target slots the maximum. */
+  async heatmap(): Promise<Float32Array> {
+    const [first, ...others] = await this.slotHeatmaps();
+    const map = first as Float32Array;
+    for (const other of others) {
+      for (let i = 0; i < map.length; i++) map[i] = Math.max(map[i] as number, other[i] as number);
+    }
+    return map;
+  }
+
+  /** A map each, as `heatmap`, of the target slots. */
+  async slotHeatmaps(): Promise<Float32Array[]> {
+    const { width, height } = this.image;
+    const { maps } = await mapsOf(this.#tracked, this.#settings, height, width, Number.POSITIVE_INFINITY);
+    const pixels = width * height;
+    return Array.from({ length: maps.shape[0] ?? 0 }, (_, slot) =>
+      maps.data.subarray(slot * pixels, (slot + 1) * pixels),
+    );
+  }
+
+  /**
+   * The map over the frame, of several target slots each in its colour; without a source the frame, and words that say
+   * so.
+   * @throws {SoundspotError} ERR_INPUT when the opacity is not in [0, 1]; ERR_ABORTED.
+   */
+  async overlay(options: VideoOverlayOptions = {}): Promise<RawImage> {
+    const { opacity, boxes = true, signal } = options;
+    const { width, height } = this.image;
+    if (!this.source) {
+      const canvas = { data: this.image.data.slice(), width, height };
+      drawCaption(canvas, NO_SOURCE);
+      return canvas;
+    }
+    let drawn = this.image;
+    const maps = await this.slotHeatmaps();
+    for (const [slot, data] of maps.entries()) {
+      const color = maps.length > 1 ? SLOT_COLORS[slot % SLOT_COLORS.length] : undefined;
+      const own = boxes ? this.boxes.filter((box) => box.slot === slot) : [];
+      drawn = await renderOverlay(drawn, { data, width, height }, { opacity, color, boxes: own, signal });
+    }
+    return drawn;
+  }
+}
+
+function mapsOf(
+  { audio, image }: Tracked,
+  { alpha }: MapSettings,
+  height: number,
+  width: number,
+  threshold: number,
+) {
+  return native().slotMaps({
+    audio,
+    image,
+    ...(alpha === undefined ? {} : { alpha }),
+    height,
+    width,
+    threshold,
+  });
+}
+
+async function boxesIn(
+  { width, height }: RawImage,
+  tracked: Tracked,
+  settings: MapSettings,
+): Promise<VideoBox[]> {
+  const scale = Math.min(1, SIDE_FOR_BOXES / Math.max(width, height));
+  const [rows, columns] = [Math.max(1, Math.round(height * scale)), Math.max(1, Math.round(width * scale))];
+  const { boxes } = await mapsOf(tracked, settings, rows, columns, settings.threshold);
+  const [across, down] = [width / columns, height / rows];
+  return boxes.flatMap((own, slot) =>
+    own.map(({ x, y, width: w, height: h, score }) => ({
+      x: Math.round(x * across),
+      y: Math.round(y * down),
+      width: Math.round(w * across),
+      height: Math.round(h * down),
+      score,
+      slot,
+    })),
+  );
+}

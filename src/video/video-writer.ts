@@ -1,0 +1,155 @@
+/** A video file made of frames and the sound of another, through ffmpeg. */
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { rename, rm } from "node:fs/promises";
+import { dirname, extname, join, resolve } from "node:path";
+import type { Writable } from "node:stream";
+import { SoundspotError, throwIfAborted } from "../errors.js";
+import { type FfmpegProcess, ffmpegReason, inputArgs, startFfmpeg } from "../media/ffmpeg.js";
+import type { RawImage } from "../types.js";
+
+export interface VideoWriterOptions {
+  readonly width: number;
+  readonly height: number;
+  /** Frames a second. */
+  readonly frameRate: number;
+  /** File whose sound is taken, from `from` to `to` seconds. */
+  readonly soundOf: string;
+  readonly from: number;
+  readonly to: number;
+  readonly signal?: AbortSignal | undefined;
+  readonly ffmpeg?: string | undefined;
+}
+
+const mpeg4 = [
+  ...["-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-pix_fmt", "yuv420p"],
+  ...["-c:a", "aac", "-b:a", "160k"],
+];
+/** By the ending of the file. */
+const codecs: Readonly<Record<string, readonly string[]>> = {
+  ".mp4": [...mpeg4, "-movflags", "+faststart"],
+  ".mov": [...mpeg4, "-movflags", "+faststart"],
+  ".mkv": mpeg4,
+  ".webm": [
+    ...["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "6", "-crf", "32", "-b:v", "0"],
+    ...["-pix_fmt", "yuv420p", "-c:a", "libopus", "-b:a", "128k"],
+  ],
+};
+
+/** Endings of files that can be written, such as ".mp4". */
+export const videoEndings: readonly string[] = Object.keys(codecs);
+
+/** Takes frames in order. The file appears, whole, when it is closed; until then there is another beside it. */
+export class VideoWriter {
+  readonly #path: string;
+  readonly #partial: string;
+  readonly #ffmpeg: FfmpegProcess;
+  readonly #options: VideoWriterOptions;
+
+  private constructor(path: string, partial: string, ffmpeg: FfmpegProcess, options: VideoWriterOptions) {
+    this.#path = path;
+    this.#partial = partial;
+    this.#ffmpeg = ffmpeg;
+    this.#options = options;
+  }
+
+  /**
+   * @param path Its ending chooses the format: .mp4, .mov, .mkv or .webm.
+   * @throws {SoundspotError} ERR_INPUT for another ending; ERR_FFMPEG_MISSING, ERR_ABORTED.
+   */
+  static async open(path: string, options: VideoWriterOptions): Promise<VideoWriter> {
+    const ending = extname(path).toLowerCase();
+    const encoding = codecs[ending];
+    if (!encoding) {
+      throw new SoundspotError(
+        "ERR_INPUT",
+        `${path} must end in ${videoEndings.join(", ")} to be written as video.`,
+      );
+    }
+    const { width, height, frameRate, soundOf, from, to, signal, ffmpeg } = options;
+    const file = resolve(path);
+    const partial = join(dirname(file), `.${randomUUID()}${ending}`);
+    const started = await startFfmpeg(
+      [
+        ...["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", `${width}x${height}`, "-r", String(frameRate)],
+        ...["-i", "pipe:0"],
+        ...inputArgs(soundOf, from),
+        ...["-map", "0:v:0", "-map", "1:a:0", "-t", (to - from).toFixed(6), "-map_metadata", "-1"],
+        // The encoders take even sides only.
+        ...["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2"],
+        ...encoding,
+        ...["-y", partial],
+      ],
+      { signal, ffmpeg, writable: true, unlimited: true },
+    );
+    const writer = new VideoWriter(file, partial, started, options);
+    // What goes wrong is said by the program's end.
+    writer.#input.on("error", () => undefined);
+    started.stdout.resume();
+    return writer;
+  }
+
+  get #input(): Writable {
+    if (!this.#ffmpeg.stdin)
+      throw new SoundspotError("ERR_INTERNAL", "ffmpeg was started without an input pipe.");
+    return this.#ffmpeg.stdin;
+  }
+
+  /**
+   * Waits until the encoder takes more.
+   * @param frame Of the size that was given.
+   * @throws {SoundspotError} ERR_SHAPE; ERR_FILE_WRITE when the encoder has ended; ERR_ABORTED.
+   */
+  async write(frame: RawImage): Promise<void> {
+    const { width, height, signal } = this.#options;
+    if (frame.width !== width || frame.height !== height) {
+      throw new SoundspotError(
+        "ERR_SHAPE",
+        `A frame is ${frame.width} × ${frame.height} in a video of ${width} × ${height}.`,
+      );
+    }
+    throwIfAborted(signal);
+    const input = this.#input;
+    if (input.destroyed || input.writableEnded) await this.#failed();
+    if (input.write(frame.data)) return;
+    const ended = new AbortController();
+    try {
+      await Promise.race([
+        once(input, "drain", { signal: ended.signal }).catch(() => undefined),
+        this.#ffmpeg.finished.then(() => this.#failed()),
+      ]);
+    } finally {
+      ended.abort();
+    }
+    throwIfAborted(signal);
+  }
+
+  /** @throws {SoundspotError} ERR_FILE_WRITE with what the encoder said; then there is no file. */
+  async close(): Promise<void> {
+    this.#input.end();
+    const { code } = await this.#ffmpeg.finished;
+    if (code !== 0) await this.#failed();
+    await rename(this.#partial, this.#path).catch(async (cause: Error) => {
+      await this.discard();
+      throw this.#unwritten(cause.message);
+    });
+  }
+
+  /** Gives up: nothing is left of it. Harmless after `close`. */
+  async discard(): Promise<void> {
+    this.#ffmpeg.stop();
+    await this.#ffmpeg.finished.catch(() => undefined);
+    await rm(this.#partial, { force: true });
+  }
+
+  async #failed(): Promise<never> {
+    const { stderr } = await this.#ffmpeg.finished;
+    await this.discard();
+    throwIfAborted(this.#options.signal);
+    throw this.#unwritten(ffmpegReason(stderr));
+  }
+
+  #unwritten(reason: string): SoundspotError {
+    return new SoundspotError("ERR_FILE_WRITE", `${this.#path} cannot be written: ${reason}.`);
+  }
+}
