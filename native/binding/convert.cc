@@ -14,6 +14,14 @@ void ModelHandle::weights_changed() {
   engines_ = {};
 }
 
+Napi::Value bytes_to_javascript(Napi::Env env, const Tensor& bytes) {
+  auto* held = new Tensor(bytes);
+  const auto count = static_cast<size_t>(held->numel());
+  const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(
+      env, held->mutable_data_ptr<uint8_t>(), count, [](Napi::Env, void*, Tensor* kept) { delete kept; }, held);
+  return Napi::Uint8Array::New(env, count, buffer, 0);
+}
+
 Napi::Value tensor_to_javascript(Napi::Env env, const Tensor& tensor) {
   const at::NoGradGuard no_grad;
   auto* held = new Tensor(tensor.detach().to(at::kFloat).contiguous());

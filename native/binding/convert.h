@@ -51,6 +51,9 @@ std::shared_ptr<T> unwrap(const Napi::Value& value) {
   return held;
 }
 
+/// A Uint8Array over the memory of a contiguous tensor of bytes that is not empty.
+Napi::Value bytes_to_javascript(Napi::Env env, const Tensor& bytes);
+
 /// `{ data: Float32Array, shape }` over the tensor's own memory where it is contiguous float32.
 Napi::Value tensor_to_javascript(Napi::Env env, const Tensor& tensor);
 

@@ -213,11 +213,7 @@ Napi::Value spot_to_javascript(Napi::Env env, const Spot& spot) {
   if (spot.iqr_map.defined()) result.Set("iqrMap", tensor_to_javascript(env, spot.iqr_map));
   if (spot.ogl_map.defined()) result.Set("oglMap", tensor_to_javascript(env, spot.ogl_map));
   if (spot.combined_map.defined()) result.Set("combinedMap", tensor_to_javascript(env, spot.combined_map));
-  auto* mask = new Tensor(spot.mask);
-  const auto count = static_cast<size_t>(mask->numel());
-  const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(
-      env, mask->mutable_data_ptr<uint8_t>(), count, [](Napi::Env, void*, Tensor* kept) { delete kept; }, mask);
-  result.Set("mask", Napi::Uint8Array::New(env, count, buffer, 0));
+  result.Set("mask", bytes_to_javascript(env, spot.mask));
   result.Set("boxes", boxes_to_javascript(env, spot.regions));
   result.Set("confidence", spot.confidence);
   set_attention(env, result, spot.attention);

@@ -4,6 +4,7 @@
 #include "binding/convert.h"
 #include "binding/functions.h"
 #include "signal/augment.h"
+#include "signal/blend.h"
 #include "signal/resample.h"
 #include "signal/resize.h"
 #include "signal/spectrogram.h"
@@ -148,11 +149,30 @@ Napi::Value resample(const Napi::CallbackInfo& call) {
       [](Napi::Env env, Tensor& result) { return tensor_to_javascript(env, result); });
 }
 
+// blendHeat(picture, heat, keep, add) → Promise<Uint8Array>; the caller has checked the lengths
+Napi::Value blend_heat(const Napi::CallbackInfo& call) {
+  const auto picture = call[0].As<Napi::Uint8Array>();
+  const auto heat = call[1].As<Napi::Float32Array>();
+  const auto keep = call[2].As<Napi::Uint16Array>(), add = call[3].As<Napi::Uint16Array>();
+  const std::span<const uint8_t> pixels(picture.Data(), picture.ElementLength());
+  const std::span<const float> heats(heat.Data(), heat.ElementLength());
+  const signal::BlendTables tables{{keep.Data(), keep.ElementLength()}, {add.Data(), add.ElementLength()}};
+  return Job<Tensor>::run(
+      call.Env(), {call[0], call[1], call[2], call[3]},
+      [=] {
+        const Tensor out = at::empty({static_cast<int64_t>(pixels.size())}, at::kByte);
+        signal::blend(pixels, heats, tables, {out.mutable_data_ptr<uint8_t>(), pixels.size()});
+        return out;
+      },
+      [](Napi::Env env, Tensor& out) { return bytes_to_javascript(env, out); });
+}
+
 }  // namespace
 
 void register_signal(Napi::Env env, Napi::Object exports) {
   exports.Set("prepare", Napi::Function::New(env, prepare, "prepare"));
   exports.Set("tensors", Napi::Function::New(env, tensors, "tensors"));
+  exports.Set("blendHeat", Napi::Function::New(env, blend_heat, "blendHeat"));
   exports.Set("resample", Napi::Function::New(env, resample, "resample"));
 }
 

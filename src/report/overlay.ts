@@ -1,9 +1,10 @@
 /** Draws a heatmap, boxes and a mask's contour over a picture. */
-import { SoundspotError } from "../errors.js";
+import { SoundspotError, throwIfAborted } from "../errors.js";
 import { checkRawImage } from "../media/image.js";
 import { inSlices } from "../media/wav.js";
+import { native } from "../native.js";
 import type { Box, Mask, RawImage } from "../types.js";
-import { colorIndex, inferno } from "./colormap.js";
+import { inferno } from "./colormap.js";
 
 /** Heat a pixel, row-major, in [0, 1]. */
 export interface Heatmap {
@@ -36,7 +37,7 @@ const SLICE_PIXELS = 32768;
 
 /**
  * Lays a heatmap over a picture; where it is cold the picture shows through. The picture given is
- * not changed. Large pictures are done in slices, so that the event loop stays free.
+ * not changed. The event loop stays free.
  *
  * @param heatmap `[height, width]` of the picture, in [0, 1]; values outside are clamped.
  * @throws {SoundspotError} ERR_SHAPE when the heatmap or the mask is not of the picture's size;
@@ -59,11 +60,9 @@ export async function renderOverlay(
     throw new SoundspotError("ERR_INPUT", `opacity must be in [0, 1], got ${opacity}.`);
   }
   const { width, height } = image;
-  const data = new Uint8Array(image.data.length);
-  const blended = blendTables(opacity, color);
-  await inSlices(width * height, SLICE_PIXELS, signal, (from, to) =>
-    blendHeat(image.data, heatmap.data, blended, data, from, to),
-  );
+  throwIfAborted(signal);
+  const { keep, add } = blendTables(opacity, color);
+  const data = await native().blendHeat(image.data, heatmap.data, keep, add);
   const canvas = { data, width, height };
   const line = Math.max(1, Math.round(Math.min(width, height) / 160));
   const rows = Math.max(1, Math.floor(SLICE_PIXELS / 4 / width));
@@ -96,24 +95,6 @@ function blendTables(opacity: number, color: Color | undefined): BlendTables {
     }
   }
   return { keep, add };
-}
-
-function blendHeat(
-  picture: Uint8Array,
-  heat: Float32Array,
-  { keep, add }: BlendTables,
-  out: Uint8Array,
-  from: number,
-  to: number,
-): void {
-  for (let pixel = from; pixel < to; pixel++) {
-    const color = colorIndex(heat[pixel] as number);
-    const rest = keep[color] as number;
-    const at = pixel * 3;
-    out[at] = ((picture[at] as number) * rest + (add[color * 3] as number)) >> 8;
-    out[at + 1] = ((picture[at + 1] as number) * rest + (add[color * 3 + 1] as number)) >> 8;
-    out[at + 2] = ((picture[at + 2] as number) * rest + (add[color * 3 + 2] as number)) >> 8;
-  }
 }
 
 interface Outline {
