@@ -66,6 +66,14 @@ export {
   type SampleRetrieval,
 } from "./retrieve.js";
 export {
+  type IndexUpdate,
+  SearchIndex,
+  type SearchIndexOptions,
+  type SearchItem,
+  type SearchResult,
+  type UpdateIndexOptions,
+} from "./search/search-index.js";
+export {
   type EpochEvent,
   type StepEvent,
   Trainer,
