@@ -65,6 +65,7 @@ export {
   retrieve,
   type SampleRetrieval,
 } from "./retrieve.js";
+export type { SkippedFile } from "./search/media-files.js";
 export {
   type IndexUpdate,
   SearchIndex,

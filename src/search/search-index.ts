@@ -15,7 +15,8 @@ import { type Description, readDescription, writeDescription } from "./descripti
 import { encodeAudio, encodeImage } from "./encoder.js";
 import { identityOf } from "./identity.js";
 import { type Labels, labelsOf } from "./labels.js";
-import { type Entry, isId, type Kind, kinds, Tables } from "./tables.js";
+import { lance } from "./lance.js";
+import { type Entry, isId, type Kind, kinds, type NearestOptions, Tables } from "./tables.js";
 import { type IndexChanges, updateTables } from "./update.js";
 
 export interface UpdateIndexOptions {
@@ -39,6 +40,7 @@ export interface IndexUpdate extends IndexChanges {
 }
 
 export interface SearchIndexOptions {
+  /** The one that made the index. Its weights are looked at when it is first used: `update` looks again. */
   readonly model: Model;
   /** Results, 1 to 1000. Default 10. */
   readonly k?: number;
@@ -104,6 +106,7 @@ export class SearchIndex implements Disposable {
    * @throws {SoundspotError} ERR_INPUT when the folder has an index, ERR_BUSY, ERR_FILE_WRITE, ERR_LANCEDB_MISSING.
    */
   static async create(folder: string, { model }: { readonly model: Model }): Promise<SearchIndex> {
+    lance(); // where it is missing nothing is made
     const path = resolve(folder);
     await writing(path, () => mkdir(path, { recursive: true }));
     const unlock = await lockFolder(path, LOCK);
@@ -260,9 +263,10 @@ export class SearchIndex implements Disposable {
   async #nearest(
     kind: Kind,
     vector: Float32Array,
-    options: Parameters<Tables["nearest"]>[2],
+    options: Omit<NearestOptions, "divided">,
   ): Promise<SearchResult[]> {
-    const found = await this.#tables.nearest(kind, vector, options);
+    const divided = this.#description.divided[kind];
+    const found = await this.#tables.nearest(kind, vector, { ...options, divided });
     return found.map(({ score, ...entry }) => ({ ...this.#itemOf(kind, entry), score }));
   }
 

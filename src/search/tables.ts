@@ -65,12 +65,22 @@ export interface NearestOptions {
   readonly k: number;
   readonly labels: readonly string[] | undefined;
   readonly exact: boolean;
+  /** Rows when the table was divided into partitions; undefined where it is not. */
+  readonly divided: number | undefined;
 }
 
 /** About 1,000 vectors a partition. docs/search.md has the recall that this was measured to give. */
 const ROWS_A_PARTITION = 1000;
-/** The nearest partitions, which a search reads. */
-const PROBES = 50;
+/**
+ * The share of the partitions that a search reads, the nearest ones, and how many at least. A sound lies elsewhere than
+ * the pictures that it finds, so that they are in more partitions than the neighbours of a picture would be.
+ */
+const SHARE_READ = 0.1;
+const LEAST_READ = 50;
+
+function partitionsOf(rows: number): number {
+  return Math.max(1, Math.round(rows / ROWS_A_PARTITION));
+}
 
 /** Fewer rows that a label leaves are compared one by one: partitions know nothing of labels. */
 const SCANNED_BY_LABEL = 50_000;
@@ -146,7 +156,7 @@ export class Tables {
   nearest(
     kind: Kind,
     vector: Float32Array,
-    { k, labels, exact }: NearestOptions,
+    { k, labels, exact, divided }: NearestOptions,
   ): Promise<(Entry & { readonly score: number })[]> {
     const table = this.#tables[kind];
     return reading(this.#folder, async () => {
@@ -155,12 +165,13 @@ export class Tables {
         .distanceType("cosine")
         .select([...columns, "_distance"])
         .limit(k);
-      let scan = exact;
+      let scan = exact || divided === undefined;
       if (labels) {
         query = query.where(labelIn(labels));
         scan ||= (await table.countRows(labelIn(labels))) <= SCANNED_BY_LABEL;
       }
-      query = scan ? query.bypassVectorIndex() : query.nprobes(PROBES);
+      if (scan) query = query.bypassVectorIndex();
+      else query = query.nprobes(Math.max(LEAST_READ, Math.ceil(SHARE_READ * partitionsOf(divided ?? 0))));
       return (await query.toArray()).map((row) => ({ ...entryOf(row), score: 1 - row._distance }));
     });
   }
@@ -209,7 +220,7 @@ export class Tables {
     const { lancedb } = lance();
     const config = lancedb.Index.ivfFlat({
       distanceType: "cosine",
-      numPartitions: Math.max(1, Math.round((await this.count(kind)) / ROWS_A_PARTITION)),
+      numPartitions: partitionsOf(await this.count(kind)),
       // Less than the defaults, and enough for the recall that was measured.
       sampleRate: 64,
       maxIterations: 15,

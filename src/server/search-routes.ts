@@ -1,4 +1,4 @@
-/** Search over HTTP: a Fastify plugin for an app that has @fastify/multipart. */
+/** Search over HTTP: a Fastify plugin for an app that has @fastify/multipart, without `attachFieldsToBody`. */
 import { open } from "node:fs/promises";
 import { extname } from "node:path";
 import type {} from "@fastify/multipart";
