@@ -1,4 +1,4 @@
-// npm run bench -- localize|train|kernels|data|startup|processes|network|shards|video [--rounds N] [--threads N] [--json FILE]
+// npm run bench -- NAME [--rounds N] [--threads N] [--json FILE], where NAME is that of a file beside this one
 //
 // Runs soundspot and every rival that is installed in turns and prints medians and ratios. README.md says how to
 // install the rivals.
@@ -9,9 +9,30 @@ import { table } from "./lib/turns.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: "string" }, threads: { type: "string" }, json: { type: "string" } },
+  options: {
+    rounds: { type: "string" },
+    threads: { type: "string" },
+    json: { type: "string" },
+    // Of search.
+    count: { type: "string" },
+    vectors: { type: "string" },
+    variants: { type: "string" },
+    model: { type: "string" },
+  },
 });
-const names = ["localize", "train", "kernels", "data", "startup", "processes", "network", "shards", "video"];
+const names = [
+  "localize",
+  "train",
+  "kernels",
+  "data",
+  "startup",
+  "processes",
+  "network",
+  "shards",
+  "video",
+  "search",
+  "serve",
+];
 const [name] = positionals;
 if (!names.includes(name)) {
   process.stderr.write(
@@ -23,6 +44,10 @@ const threads = Number(values.threads ?? cpus().length);
 const bench = (await import(`./${name}.mjs`))[name];
 const measured = await bench({
   ...(values.rounds ? { rounds: Number(values.rounds) } : {}),
+  ...(values.count ? { count: Number(values.count) } : {}),
+  ...(values.vectors ? { vectors: Number(values.vectors) } : {}),
+  ...(values.variants ? { variants: values.variants.split(",") } : {}),
+  ...(values.model ? { model: values.model } : {}),
   threads,
   progress: (done, total) => process.stderr.isTTY && process.stderr.write(`\rround ${done} of ${total} `),
 });
@@ -55,9 +80,13 @@ function compared(results) {
   return { columns, rows };
 }
 
-const { title } = measured;
-const { columns, rows } = measured.table ?? compared(measured.results);
-process.stdout.write(`\n${title}; ${cpus()[0].model}, ${threads} threads\n\n${table(columns, rows)}\n`);
+const tables = measured.tables ?? [
+  { title: measured.title, ...(measured.table ?? compared(measured.results)) },
+];
+const machine = `${cpus()[0].model}, ${threads} threads`;
+for (const { title, columns, rows } of tables) {
+  process.stdout.write(`\n${title}; ${machine}\n\n${table(columns, rows)}\n`);
+}
 for (const note of measured.notes ?? []) process.stdout.write(`${note}\n`);
 if (values.json) {
   writeFileSync(values.json, `${JSON.stringify({ threads, cpu: cpus()[0].model, ...measured }, null, 2)}\n`);

@@ -13,6 +13,17 @@ export interface Embedding {
   readonly group: string;
 }
 
+/** Target slots of [slots, D], each of length 1, one after the other. */
+export function targetVector({ data }: TensorData, { targetSlots, dim }: ModelConfig): Float32Array {
+  const targets = data.slice(0, targetSlots * dim);
+  for (let from = 0; from < targets.length; from += dim) {
+    const slot = targets.subarray(from, from + dim);
+    const length = Math.sqrt(slot.reduce((sum, value) => sum + value * value, 0)) || 1;
+    for (let d = 0; d < dim; d++) slot[d] = (slot[d] as number) / length;
+  }
+  return targets;
+}
+
 /** @internal Collects embeddings of labelled samples; after one without a label it holds none, and takes no memory. */
 export class Embeddings {
   readonly #config: ModelConfig;
@@ -28,8 +39,8 @@ export class Embeddings {
     this.#rows?.push({
       id,
       label: label as string,
-      image: this.#targets(slots.image),
-      audio: this.#targets(slots.audio),
+      image: targetVector(slots.image, this.#config),
+      audio: targetVector(slots.audio, this.#config),
       group: clip ?? picture ?? id,
     });
   }
@@ -48,16 +59,5 @@ export class Embeddings {
   /** Undefined when there are none, or when a sample had no label. */
   get rows(): readonly Embedding[] | undefined {
     return this.#rows?.length ? this.#rows : undefined;
-  }
-
-  #targets({ data }: TensorData): Float32Array {
-    const { targetSlots, dim } = this.#config;
-    const targets = data.slice(0, targetSlots * dim);
-    for (let from = 0; from < targets.length; from += dim) {
-      const slot = targets.subarray(from, from + dim);
-      const length = Math.sqrt(slot.reduce((sum, value) => sum + value * value, 0)) || 1;
-      for (let d = 0; d < dim; d++) slot[d] = (slot[d] as number) / length;
-    }
-    return targets;
   }
 }

@@ -66,6 +66,15 @@ export {
   retrieve,
   type SampleRetrieval,
 } from "./retrieve.js";
+export type { SkippedFile } from "./search/media-files.js";
+export {
+  type IndexUpdate,
+  SearchIndex,
+  type SearchIndexOptions,
+  type SearchItem,
+  type SearchResult,
+  type UpdateIndexOptions,
+} from "./search/search-index.js";
 export {
   type EpochEvent,
   type StepEvent,

@@ -174,6 +174,23 @@ async function hearMiddle(
 }
 
 /**
+ * The frame and the sound that a video is taken for where no moment is asked for; of one without sound the middle frame.
+ * @throws {SoundspotError} naming the file that cannot be read and why.
+ */
+export async function middleOfVideo(
+  path: string,
+  config: ModelConfig,
+  signal?: AbortSignal | undefined,
+): Promise<{ readonly at: number; readonly image: RawImage; readonly audio?: RawAudio }> {
+  const info = await probeVideo(path, { signal });
+  const heard = await hearMiddle(path, info, config, signal).catch((error: unknown) => {
+    if (error instanceof SoundspotError && error.code === "ERR_NO_AUDIO") return { at: info.duration / 2 };
+    throw error;
+  });
+  return { ...heard, image: await decodeFrame(path, heard.at, { info, signal }) };
+}
+
+/**
  * Decodes one input and prepares it as section 1.9 describes.
  * @throws {SoundspotError} naming the file that cannot be read and why.
  */

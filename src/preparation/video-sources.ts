@@ -33,7 +33,8 @@ export interface OpenedVideo<V extends FoundVideo> {
   close(): Promise<void>;
 }
 
-const VIDEO = /\.(mp4|m4v|mov|mkv|webm|avi|flv|wmv|mpe?g|m2?ts|mts|3gp|ogv)$/i;
+/** Names of files that are taken for videos. */
+export const VIDEO = /\.(mp4|m4v|mov|mkv|webm|avi|flv|wmv|mpe?g|m2?ts|mts|3gp|ogv)$/i;
 const ARCHIVE = /\.(tar|tar\.gz|tgz)$/i;
 /** What a run writes itself. */
 const SHARD = /^shard-\d+\.tar$/;

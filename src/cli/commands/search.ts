@@ -1,0 +1,70 @@
+/** `soundspot search`: pictures for a sound, or sounds for a picture, out of an index. */
+import type { Command } from "commander";
+import { SoundspotError } from "../../errors.js";
+import { Model } from "../../model.js";
+import { SearchIndex, type SearchResult } from "../../search/search-index.js";
+import { wholeFrom } from "../options.js";
+import { textTable } from "../table.js";
+
+interface Flags {
+  index: string;
+  model: string;
+  image?: string;
+  audio?: string;
+  k: number;
+  label?: string[];
+  exact?: true;
+  boxes: boolean;
+  json?: true;
+}
+
+export function register(program: Command): void {
+  program
+    .command("search")
+    .description("find pictures for a sound, or sounds for a picture, in an index")
+    .requiredOption("--index <folder>", "made by soundspot index")
+    .requiredOption("--model <file>", "the checkpoint that the index was made with")
+    .option("--image <file>", "picture to find sounds for")
+    .option("--audio <file>", "sound to find pictures for")
+    .option("-k <n>", "results", wholeFrom(1), 10)
+    .option("--label <label...>", "only what has this label, or one of these")
+    .option("--exact", "compare with all, in a large index too")
+    .option("--no-boxes", "do not box where the sound comes from in pictures")
+    .option("--json", "print the results as JSON")
+    .action(run);
+}
+
+async function run({ image, audio, ...flags }: Flags): Promise<void> {
+  if ((image === undefined) === (audio === undefined)) {
+    throw new SoundspotError("ERR_CONFIG", "Give either --image or --audio.");
+  }
+  using model = await Model.load(flags.model);
+  using index = await SearchIndex.open(flags.index);
+  const query = image === undefined ? { audio: audio as string } : { image };
+  const results = await index.search({
+    ...query,
+    model,
+    k: flags.k,
+    ...(flags.label ? { label: flags.label } : {}),
+    exact: flags.exact ?? false,
+    localize: flags.boxes,
+  });
+  if (flags.json) {
+    process.stdout.write(`${JSON.stringify({ query: image === undefined ? "audio" : "image", results })}\n`);
+    return;
+  }
+  process.stdout.write(results.length === 0 ? "nothing found\n" : tableOf(results));
+}
+
+function tableOf(results: readonly SearchResult[]): string {
+  const boxed = results.some(({ box }) => box);
+  return textTable(
+    ["", "cosine", "label", ...(boxed ? ["box"] : [])],
+    results.map(({ path, at, score, label = "", box }) => [
+      at === undefined ? path : `${path} at ${at.toFixed(2)} s`,
+      score.toFixed(3),
+      label,
+      box ? `${box.width} × ${box.height} at ${box.x}, ${box.y}` : "",
+    ]),
+  );
+}

@@ -1,0 +1,192 @@
+/** From files to vectors: target slots of pictures and sounds, each encoded by itself. */
+import { join } from "node:path";
+import { targetVector } from "../embeddings.js";
+import { SoundspotError, throwIfAborted } from "../errors.js";
+import { Limit, SAMPLES_AT_A_TIME } from "../limit.js";
+import { localizePrepared } from "../localize.js";
+import type { AudioSource } from "../media/audio.js";
+import type { ImageSource } from "../media/image.js";
+import type { Model } from "../model.js";
+import { frameCount, middleOfVideo, prepareInput, preprocess } from "../prepare.js";
+import type { TensorData } from "../types.js";
+import { hashOf, type MediaFile, type SkippedFile, skippedFile, stateOf } from "./media-files.js";
+
+/** What the encoders take of one file, or why there is nothing. */
+interface DecodedFile {
+  readonly file: MediaFile;
+  readonly hash: string;
+  /** Of a video: the moment that was taken, in seconds. */
+  readonly at?: number;
+  readonly picture?: TensorData;
+  readonly sound?: TensorData;
+}
+
+/** What an index keeps of one file. */
+export interface EncodedFile extends Omit<DecodedFile, "picture" | "sound"> {
+  readonly image?: Float32Array;
+  readonly audio?: Float32Array;
+}
+
+/** Files decoded ahead of those that are encoded. */
+const FILES_AT_A_TIME = 32;
+/** Pairs in one pass of the encoders. */
+const BATCH = 16;
+
+/** What says nothing about a file ends the work. */
+const fatal = new Set<string>([
+  "ERR_ABORTED",
+  "ERR_ADDON_MISSING",
+  "ERR_DISPOSED",
+  "ERR_FFMPEG_MISSING",
+  "ERR_INTERNAL",
+  "ERR_LIBTORCH_MISSING",
+]);
+
+/**
+ * Target vectors of pictures and of sounds, in float32 as retrieval is scored. The encoders take pairs: what has no
+ * partner gets a blank one, which its vector does not depend on.
+ */
+export async function encodeEach(
+  model: Model,
+  pictures: readonly TensorData[],
+  sounds: readonly TensorData[],
+  signal?: AbortSignal | undefined,
+): Promise<{ readonly images: Float32Array[]; readonly audios: Float32Array[] }> {
+  const { config } = model;
+  const blank = (shape: number[]) => ({ data: new Float32Array(shape.reduce((a, b) => a * b)), shape });
+  const noPicture = blank([3, config.imageSize, config.imageSize]);
+  const noSound = blank([1, Math.floor(config.audio.window / 2) + 1, frameCount(config)]);
+  const images: Float32Array[] = [];
+  const audios: Float32Array[] = [];
+  const pairs = Math.max(pictures.length, sounds.length);
+  for (let from = 0; from < pairs; from += BATCH) {
+    throwIfAborted(signal);
+    const samples = await Promise.all(
+      Array.from({ length: Math.min(BATCH, pairs - from) }, (_, i) => {
+        const { data: tensor, shape } = pictures[from + i] ?? noPicture;
+        const { data: spectrogram, shape: soundShape } = sounds[from + i] ?? noSound;
+        return prepareInput({ image: { tensor, shape }, audio: { spectrogram, shape: soundShape } }, config);
+      }),
+    );
+    // Only the slots are read: the maps may be as small as they get.
+    const sizes = samples.map(() => [1, 1] as const);
+    const spots = await localizePrepared(model, samples, { precision: "float32", sizes });
+    for (const [i, { slots }] of spots.entries()) {
+      if (from + i < pictures.length) images.push(targetVector(slots.image, config));
+      if (from + i < sounds.length) audios.push(targetVector(slots.audio, config));
+    }
+  }
+  return { images, audios };
+}
+
+/** The vector of one picture. */
+export async function encodeImage(
+  model: Model,
+  source: ImageSource,
+  signal?: AbortSignal | undefined,
+): Promise<Float32Array> {
+  const picture = await preprocess.image(source, model.config, { signal });
+  return (await encodeEach(model, [picture], [], signal)).images[0] as Float32Array;
+}
+
+/** The vector of one sound, and the spectrogram that the model hears. */
+export async function encodeAudio(
+  model: Model,
+  source: AudioSource,
+  signal?: AbortSignal | undefined,
+): Promise<{ readonly vector: Float32Array; readonly heard: TensorData }> {
+  const heard = await preprocess.audio(source, model.config, { signal });
+  return { vector: (await encodeEach(model, [], [heard], signal)).audios[0] as Float32Array, heard };
+}
+
+/**
+ * Encodes files below a folder, and decodes the next of them meanwhile. A file that cannot be read is given back with
+ * the reason.
+ * @throws {SoundspotError} ERR_ABORTED, and what says nothing about a file: ERR_FFMPEG_MISSING, ERR_DISPOSED.
+ */
+export async function* encodeFiles(
+  model: Model,
+  folder: string,
+  files: readonly MediaFile[],
+  signal?: AbortSignal | undefined,
+): AsyncGenerator<(EncodedFile | SkippedFile)[]> {
+  const limit = new Limit(SAMPLES_AT_A_TIME);
+  const ordered = mixed(files);
+  const decode = (from: number) => {
+    const some = ordered.slice(from, from + FILES_AT_A_TIME);
+    const decoded = Promise.all(
+      some.map((file) => limit.run(() => tryFile(model, folder, file, signal), signal)),
+    );
+    decoded.catch(() => undefined); // reported when its turn comes
+    return decoded;
+  };
+  try {
+    let next = decode(0);
+    for (let from = 0; from < ordered.length; from += FILES_AT_A_TIME) {
+      const all = await next;
+      if (from + FILES_AT_A_TIME < ordered.length) next = decode(from + FILES_AT_A_TIME);
+      const decoded = all.filter((each) => "hash" in each);
+      const pictures = decoded.flatMap(({ picture }) => picture ?? []);
+      const sounds = decoded.flatMap(({ sound }) => sound ?? []);
+      const { images, audios } = await encodeEach(model, pictures, sounds, signal);
+      yield all.map((each) => {
+        if (!("hash" in each)) return each;
+        const { picture, sound, ...file } = each;
+        const image = picture && images.shift();
+        const audio = sound && audios.shift();
+        return { ...file, ...(image ? { image } : {}), ...(audio ? { audio } : {}) };
+      });
+    }
+  } finally {
+    limit.close();
+  }
+}
+
+/** Pictures and sounds in turns, as far as there are both, so that few lack a partner. */
+function mixed(files: readonly MediaFile[]): MediaFile[] {
+  const places = (some: readonly MediaFile[]) =>
+    some.map((file, i) => ({ file, place: (i + 0.5) / some.length }));
+  const [sounds, others] = [true, false].map((own) => files.filter(({ type }) => (type === "sound") === own));
+  return [...places(others ?? []), ...places(sounds ?? [])]
+    .sort((a, b) => a.place - b.place)
+    .map(({ file }) => file);
+}
+
+async function tryFile(
+  model: Model,
+  folder: string,
+  file: MediaFile,
+  signal: AbortSignal | undefined,
+): Promise<DecodedFile | SkippedFile> {
+  try {
+    return await decodeFile(model, folder, file, signal);
+  } catch (error) {
+    throwIfAborted(signal);
+    if (!(error instanceof SoundspotError) || fatal.has(error.code)) throw error;
+    return skippedFile(file.path, error);
+  }
+}
+
+async function decodeFile(
+  { config }: Model,
+  folder: string,
+  file: MediaFile,
+  signal: AbortSignal | undefined,
+): Promise<DecodedFile> {
+  const path = join(folder, file.path);
+  const hash = await hashOf(path, signal);
+  const media = await decodeMedia();
+  const now = await stateOf(path);
+  if (now.bytes !== file.bytes || now.modified !== file.modified) {
+    throw new SoundspotError("ERR_BUSY", `${path} was changed while it was read. Update the index again.`);
+  }
+  return { file, hash, ...media };
+
+  async function decodeMedia() {
+    if (file.type === "picture") return { picture: await preprocess.image(path, config, { signal }) };
+    if (file.type === "sound") return { sound: await preprocess.audio(path, config, { signal }) };
+    const { at, image, audio } = await middleOfVideo(path, config, signal);
+    const picture = await preprocess.image(image, config, { signal });
+    return { at, picture, ...(audio ? { sound: await preprocess.audio(audio, config, { signal }) } : {}) };
+  }
+}

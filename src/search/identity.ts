@@ -1,0 +1,36 @@
+/** What tells models apart: vectors of two models cannot be compared. */
+import { createHash } from "node:crypto";
+import { Pacer } from "../media/wav.js";
+import type { Model } from "../model.js";
+
+const known = new WeakMap<Model, Promise<string>>();
+
+/** SHA-256 of configuration and weights, in hexadecimal. Computed once a model; `again` after it may have changed. */
+export function identityOf(model: Model, again = false): Promise<string> {
+  let identity = again ? undefined : known.get(model);
+  if (!identity) {
+    identity = computed(model);
+    known.set(model, identity);
+    identity.catch(() => known.delete(model));
+  }
+  return identity;
+}
+
+async function computed(model: Model): Promise<string> {
+  const hash = createHash("sha256").update(JSON.stringify(inOrder(model.config)));
+  const parameters = await model.parameters();
+  const pacer = new Pacer(undefined);
+  for (const { name, shape, data } of parameters.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    hash.update(JSON.stringify([name, shape]));
+    hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    if (pacer.due) await pacer.rest();
+  }
+  return hash.digest("hex");
+}
+
+/** The same with its fields by name: those of a configuration that was stored come in another order. */
+function inOrder(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  const fields = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(fields.map(([name, field]) => [name, inOrder(field)]));
+}

@@ -1,0 +1,58 @@
+/** Labels of the files in an index: the names of their folders, or a list. */
+import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
+import { csvRecords, wrong } from "../datasets/csv.js";
+import { paced, readText } from "../datasets/files.js";
+import { SoundspotError } from "../errors.js";
+
+/** "folder": the name of the folder that a file lies in. Or a CSV of two columns: file, relative to the folder that is indexed, and label. */
+export type Labels = "folder" | { readonly csv: string };
+
+/** Gives the label of a file by its path relative to `folder`; undefined where the list has none. */
+export async function labelsOf(
+  labels: Labels,
+  folder: string,
+  signal?: AbortSignal | undefined,
+): Promise<(path: string) => string | undefined> {
+  if (labels === "folder") return (path) => basename(dirname(resolve(folder, path))) || undefined;
+  if (typeof labels !== "object" || labels === null || typeof labels.csv !== "string") {
+    throw new SoundspotError("ERR_INPUT", 'labels must be "folder" or { csv: "labels.csv" }.');
+  }
+  const byFile = await readFileLabels(labels.csv, folder, signal);
+  return (path) => byFile.get(path);
+}
+
+/**
+ * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_ABORTED; ERR_DATASET for a row that is wrong, with its
+ * line.
+ */
+async function readFileLabels(
+  csv: string,
+  folder: string,
+  signal: AbortSignal | undefined,
+): Promise<Map<string, string>> {
+  const byFile = new Map<string, string>();
+  let first = true;
+  await paced(csvRecords(await readText(csv, signal), csv), signal, ({ line, cells }) => {
+    const [file, label] = cells.map((cell) => cell.trim());
+    if (cells.length !== 2) {
+      throw wrong(
+        csv,
+        line,
+        undefined,
+        `has ${cells.length} cells, not 2: file and label. Quote cells with commas.`,
+      );
+    }
+    const isHeader = first && file === "file" && label === "label";
+    first = false;
+    if (isHeader) return;
+    if (!file) throw wrong(csv, line, "file", "is empty. Give the file of every label.");
+    if (label) byFile.set(pathIn(folder, file), label);
+  });
+  return byFile;
+}
+
+/** As the index writes a path: relative to the folder, with "/" between names. */
+function pathIn(folder: string, file: string): string {
+  const path = relative(folder, isAbsolute(file) ? file : join(folder, file));
+  return path.split(sep).join("/");
+}

@@ -1,0 +1,110 @@
+/** The pictures, sounds and videos below a folder, as they are on the disk. */
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { readdir, realpath, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { SoundspotError, throwIfAborted } from "../errors.js";
+import { unreadable } from "../media/image.js";
+import { VIDEO } from "../preparation/video-sources.js";
+
+export type MediaType = "picture" | "sound" | "video";
+
+export interface FileState {
+  readonly bytes: number;
+  /** Of its last change, in milliseconds since 1970. */
+  readonly modified: number;
+}
+
+export interface MediaFile extends FileState {
+  /** Relative to the folder, with "/" between names. */
+  readonly path: string;
+  readonly type: MediaType;
+}
+
+/** A file or folder that could not be read, and why. */
+export interface SkippedFile {
+  /** Relative to the folder. */
+  readonly file: string;
+  readonly code: string;
+  readonly reason: string;
+}
+
+const PICTURE = /\.(jpe?g|png|webp|avif|gif|tiff?)$/i;
+const SOUND = /\.(wav|mp3|flac|ogg|oga|opus|m4a|aac|wma|aiff?)$/i;
+
+function typeOf(name: string): MediaType | undefined {
+  if (PICTURE.test(name)) return "picture";
+  if (SOUND.test(name)) return "sound";
+  return VIDEO.test(name) ? "video" : undefined;
+}
+
+/**
+ * Finds media by the usual endings, to any depth. Hidden files and folders are passed over, links are followed, and
+ * what is met twice counts once. The order depends on names alone.
+ * @throws {SoundspotError} ERR_FILE_NOT_FOUND when the folder itself cannot be read, ERR_ABORTED.
+ */
+export async function findMedia(
+  folder: string,
+  signal?: AbortSignal | undefined,
+): Promise<{ readonly files: readonly MediaFile[]; readonly skipped: readonly SkippedFile[] }> {
+  const files: MediaFile[] = [];
+  const skipped: SkippedFile[] = [];
+  const met = new Set<string>();
+  const visit = async (path: string): Promise<void> => {
+    throwIfAborted(signal);
+    const here = join(folder, path);
+    const real = await realpath(here);
+    if (met.has(real)) return;
+    met.add(real);
+    for (const name of (await readdir(here)).sort()) {
+      if (name.startsWith(".")) continue;
+      const inside = path === "" ? name : `${path}/${name}`;
+      const type = typeOf(name);
+      try {
+        const info = await stat(join(folder, inside));
+        if (info.isDirectory()) await visit(inside);
+        if (!info.isFile() || type === undefined) continue;
+        const target = await realpath(join(folder, inside));
+        if (met.has(target)) continue;
+        met.add(target);
+        files.push({ path: inside, type, bytes: info.size, modified: info.mtimeMs });
+      } catch (error) {
+        throwIfAborted(signal);
+        // A broken link to something else is no matter.
+        if (type === undefined && (error as NodeJS.ErrnoException).code === "ENOENT") continue;
+        skipped.push(skippedFile(inside, unreadable(join(folder, inside), error)));
+      }
+    }
+  };
+  try {
+    await visit("");
+  } catch (error) {
+    if (error instanceof SoundspotError) throw error;
+    throw unreadable(folder, error);
+  }
+  return { files, skipped };
+}
+
+export function skippedFile(file: string, { code, message }: SoundspotError): SkippedFile {
+  return { file, code, reason: message };
+}
+
+export async function stateOf(path: string): Promise<FileState> {
+  const info = await stat(path).catch((cause: unknown) => {
+    throw unreadable(path, cause);
+  });
+  return { bytes: info.size, modified: info.mtimeMs };
+}
+
+/** SHA-256 of a file's content, in hexadecimal. @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_ABORTED. */
+export async function hashOf(path: string, signal?: AbortSignal | undefined): Promise<string> {
+  const hash = createHash("sha256");
+  try {
+    await pipeline(createReadStream(path), hash, signal ? { signal } : {});
+  } catch (cause) {
+    throwIfAborted(signal);
+    throw unreadable(path, cause);
+  }
+  return hash.digest("hex");
+}

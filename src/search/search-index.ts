@@ -1,0 +1,351 @@
+/** Search by sound: pictures for a sound, and sounds for a picture, out of a folder. */
+
+import { mkdir } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { SoundspotError, throwIfAborted } from "../errors.js";
+import type { SpotBox } from "../localize.js";
+import type { AudioSource } from "../media/audio.js";
+import { decodeImage, type ImageSource } from "../media/image.js";
+import { decodeFrame } from "../media/video.js";
+import type { Model } from "../model.js";
+import { lockFolder } from "../preparation/folder-lock.js";
+import { writing } from "../preparation/whole-files.js";
+import type { RawImage, TensorData } from "../types.js";
+import { type Description, readDescription, writeDescription } from "./description.js";
+import { encodeAudio, encodeImage } from "./encoder.js";
+import { identityOf } from "./identity.js";
+import { type Labels, labelsOf } from "./labels.js";
+import { lance } from "./lance.js";
+import { type Entry, isId, type Kind, kinds, type NearestOptions, Tables } from "./tables.js";
+import { type IndexChanges, updateTables } from "./update.js";
+
+export interface UpdateIndexOptions {
+  /** The one that made the index. */
+  readonly model: Model;
+  /** Searched to any depth for pictures, sounds and videos. The index is of this folder alone. */
+  readonly folder: string;
+  /** Default "folder": the name of the folder that a file lies in. */
+  readonly labels?: Labels;
+  /** Tables with at least so many rows are divided into partitions, of which a search reads the nearest. Default 100,000. */
+  readonly approximateFrom?: number;
+  readonly signal?: AbortSignal | undefined;
+  /** In files; those that need not be encoded are done at once. */
+  readonly onProgress?: (done: number, total: number, skipped: number) => void;
+}
+
+/** What an update did, in files, and what the index has then, in items. */
+export interface IndexUpdate extends IndexChanges {
+  readonly images: number;
+  readonly sounds: number;
+}
+
+export interface SearchIndexOptions {
+  /** The one that made the index. Its weights are looked at when it is first used: `update` looks again. */
+  readonly model: Model;
+  /** Results, 1 to 1000. Default 10. */
+  readonly k?: number;
+  /** Only items of this label, or of one of these. */
+  readonly label?: string | readonly string[];
+  /** Compare with every item, however many there are. Default false. */
+  readonly exact?: boolean;
+  /** In each picture that is found, box where the sound comes from. Default false. */
+  readonly localize?: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A picture or a sound in an index. */
+export interface SearchItem {
+  readonly id: string;
+  readonly kind: Kind;
+  /** Of the file, absolute. */
+  readonly path: string;
+  /** The same relative to the folder that is indexed, with "/" between names. */
+  readonly name: string;
+  readonly label?: string;
+  /** Of a video: the moment in seconds of its frame, around which its sound is heard. */
+  readonly at?: number;
+}
+
+export interface SearchResult extends SearchItem {
+  /** Cosine of the target slots, in [−1, 1]. */
+  readonly score: number;
+  /** The largest region that makes the sound, in pixels; absent where there is none or the picture cannot be read. */
+  readonly box?: SpotBox;
+}
+
+const APPROXIMATE_FROM = 100_000;
+/** Versions of a table are kept so long for searches that read them, in milliseconds. */
+const KEPT = 3_600_000;
+const MOST_RESULTS = 1000;
+const LOCK = "index.lock";
+const TABLES = "tables";
+
+/**
+ * Vectors of the pictures and sounds below a folder, on the disk, of one model. Needs LanceDB:
+ * `npm install @lancedb/lancedb apache-arrow`.
+ * @example
+ * const index = await SearchIndex.create("pets.index", { model });
+ * await index.update({ model, folder: "pets" });
+ * const [best] = await index.search({ audio: "bark.wav", model, localize: true });
+ */
+export class SearchIndex implements Disposable {
+  /** Of the index, absolute. */
+  readonly folder: string;
+  readonly #tables: Tables;
+  #description: Description;
+  #closed = false;
+
+  private constructor(folder: string, tables: Tables, description: Description) {
+    this.folder = folder;
+    this.#tables = tables;
+    this.#description = description;
+  }
+
+  /**
+   * Makes an empty index for the vectors of a model.
+   * @throws {SoundspotError} ERR_INPUT when the folder has an index, ERR_BUSY, ERR_FILE_WRITE, ERR_LANCEDB_MISSING.
+   */
+  static async create(folder: string, { model }: { readonly model: Model }): Promise<SearchIndex> {
+    lance(); // where it is missing nothing is made
+    const path = resolve(folder);
+    await writing(path, () => mkdir(path, { recursive: true }));
+    const unlock = await lockFolder(path, LOCK);
+    try {
+      if (await SearchIndex.exists(path)) {
+        throw new SoundspotError(
+          "ERR_INPUT",
+          `${path} has an index already. Open it, or give another folder.`,
+        );
+      }
+      const { targetSlots, dim } = model.config;
+      const description: Description = {
+        format: "soundspot-search",
+        version: 1,
+        model: await identityOf(model, true),
+        dimensions: targetSlots * dim,
+        divided: {},
+      };
+      const tables = await Tables.create(join(path, TABLES), description.dimensions);
+      // Last: without it there is no index.
+      await writeDescription(path, description);
+      return new SearchIndex(path, tables, description);
+    } finally {
+      await unlock();
+    }
+  }
+
+  /** @throws {SoundspotError} ERR_FILE_NOT_FOUND when the folder has no index, ERR_INDEX_CORRUPT, ERR_LANCEDB_MISSING. */
+  static async open(folder: string): Promise<SearchIndex> {
+    const path = resolve(folder);
+    const description = await readDescription(path);
+    return new SearchIndex(path, await Tables.open(join(path, TABLES)), description);
+  }
+
+  /** Whether a folder has an index, whole or damaged. */
+  static async exists(folder: string): Promise<boolean> {
+    try {
+      await readDescription(resolve(folder));
+      return true;
+    } catch (error) {
+      return !(error instanceof SoundspotError && error.code === "ERR_FILE_NOT_FOUND");
+    }
+  }
+
+  /** The folder that was indexed last, absolute; undefined before the first update. */
+  get media(): string | undefined {
+    return this.#description.media;
+  }
+
+  /** Pictures and sounds in the index. */
+  async count(): Promise<{ readonly images: number; readonly sounds: number }> {
+    this.#checkOpen();
+    return { images: await this.#tables.count("image"), sounds: await this.#tables.count("audio") };
+  }
+
+  /**
+   * Makes the index say what is below a folder now. Only files that are new or whose content has changed are encoded:
+   * where size and time of change are as they were, a file is taken for unchanged, and where only the time differs its
+   * content decides. Files that are gone leave the index, files that cannot be read are listed in `skipped`. An update
+   * that is aborted or killed leaves an index that can be searched, and the next one goes on from there.
+   * @throws {SoundspotError} ERR_INDEX_MISMATCH for another model, ERR_FILE_NOT_FOUND when the folder is not there,
+   * ERR_DATASET when it has no media or the CSV is wrong, ERR_BUSY when another update is at work, ERR_FILE_WRITE,
+   * ERR_FFMPEG_MISSING, ERR_DISPOSED, ERR_ABORTED.
+   */
+  async update(options: UpdateIndexOptions): Promise<IndexUpdate> {
+    this.#checkOpen();
+    const { model, signal, approximateFrom = APPROXIMATE_FROM } = options;
+    throwIfAborted(signal);
+    const folder = resolve(options.folder);
+    const unlock = await lockFolder(this.folder, LOCK);
+    try {
+      this.#description = await readDescription(this.folder);
+      await this.#checkModel(model, true);
+      const labelOf = await labelsOf(options.labels ?? "folder", folder, signal);
+      const changes = await updateTables(this.#tables, {
+        model,
+        folder,
+        labelOf,
+        // Paths in the index are relative to it: from here on they are those of this folder.
+        begin: async () => {
+          if (this.#description.media !== folder) await this.#describe({ media: folder });
+        },
+        signal,
+        onProgress: options.onProgress,
+      });
+      throwIfAborted(signal);
+      for (const kind of kinds) await this.#divide(kind, approximateFrom);
+      return { ...changes, ...(await this.count()) };
+    } finally {
+      await unlock();
+    }
+  }
+
+  /**
+   * The nearest items of the other modality: pictures for a sound, sounds for a picture, nearest first.
+   * @throws {SoundspotError} ERR_INDEX_MISMATCH for another model, ERR_INPUT, ERR_INDEX_CORRUPT, ERR_ABORTED, and those of
+   * decoding.
+   */
+  async search(
+    options: SearchIndexOptions &
+      (
+        | { readonly image: ImageSource; readonly audio?: never }
+        | { readonly audio: AudioSource; readonly image?: never }
+      ),
+  ): Promise<SearchResult[]> {
+    this.#checkOpen();
+    const { model, image, audio, k = 10, label, exact = false, signal } = options;
+    throwIfAborted(signal);
+    if ((image === undefined) === (audio === undefined)) {
+      throw new SoundspotError("ERR_INPUT", "Give either image or audio to search for.");
+    }
+    if (!Number.isInteger(k) || k < 1 || k > MOST_RESULTS) {
+      throw new SoundspotError("ERR_INPUT", `k must be an integer in 1 … ${MOST_RESULTS}, got ${k}.`);
+    }
+    const labels = label === undefined ? undefined : [label].flat();
+    if (labels?.some((each) => typeof each !== "string") || labels?.length === 0) {
+      throw new SoundspotError("ERR_INPUT", "label must be a text, or a list of at least one.");
+    }
+    this.#description = await readDescription(this.folder);
+    await this.#checkModel(model);
+    if (image !== undefined) {
+      const vector = await encodeImage(model, image, signal);
+      return this.#nearest("audio", vector, { k, labels, exact });
+    }
+    const { vector, heard } = await encodeAudio(model, audio as AudioSource, signal);
+    const found = await this.#nearest("image", vector, { k, labels, exact });
+    throwIfAborted(signal);
+    return options.localize ? localized(found, heard, model, signal) : found;
+  }
+
+  /** The item of an id; undefined when the index has none. */
+  async item(id: string): Promise<SearchItem | undefined> {
+    this.#checkOpen();
+    if (!isId(id)) return undefined;
+    this.#description = await readDescription(this.folder);
+    for (const kind of kinds) {
+      const entry = await this.#tables.entry(kind, id);
+      if (entry) return this.#itemOf(kind, entry);
+    }
+    return undefined;
+  }
+
+  /** Gives the tables back; further use throws ERR_DISPOSED. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#tables.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  async #nearest(
+    kind: Kind,
+    vector: Float32Array,
+    options: Omit<NearestOptions, "divided">,
+  ): Promise<SearchResult[]> {
+    const divided = this.#description.divided[kind];
+    const found = await this.#tables.nearest(kind, vector, { ...options, divided });
+    return found.map(({ score, ...entry }) => ({ ...this.#itemOf(kind, entry), score }));
+  }
+
+  #itemOf(kind: Kind, { id, path: name, label, at }: Entry): SearchItem {
+    return {
+      id,
+      kind,
+      path: join(this.#description.media ?? "", name),
+      name,
+      ...(label === null ? {} : { label }),
+      ...(at === null ? {} : { at }),
+    };
+  }
+
+  /** Divides a table that has grown to twice its size, or drops the partitions of one that has shrunk. */
+  async #divide(kind: Kind, approximateFrom: number): Promise<void> {
+    const rows = await this.#tables.count(kind);
+    const before = this.#description.divided[kind];
+    if (rows >= approximateFrom && (before === undefined || rows >= 2 * before)) {
+      await this.#tables.approximate(kind);
+      await this.#describe({ divided: { ...this.#description.divided, [kind]: rows } });
+    } else if (rows < approximateFrom / 2 && before !== undefined) {
+      await this.#tables.dropApproximation(kind);
+      await this.#describe({ divided: { ...this.#description.divided, [kind]: undefined } });
+    }
+    await this.#tables.tidy(kind, new Date(Date.now() - KEPT));
+  }
+
+  async #describe(change: Partial<Description>): Promise<void> {
+    const description = { ...this.#description, ...change };
+    await writeDescription(this.folder, description);
+    this.#description = description;
+  }
+
+  async #checkModel(model: Model, again = false): Promise<void> {
+    const [own, given] = [this.#description.model, await identityOf(model, again)];
+    if (own === given) return;
+    throw new SoundspotError(
+      "ERR_INDEX_MISMATCH",
+      `The index ${this.folder} was made with another model (${own.slice(0, 12)}, not ${given.slice(0, 12)}): their vectors cannot be compared. Give the checkpoint that it was made with, or make an index of this model in another folder.`,
+    );
+  }
+
+  #checkOpen(): void {
+    if (!this.#closed) return;
+    throw new SoundspotError("ERR_DISPOSED", "The index was closed. Open it again.");
+  }
+}
+
+/** @internal The picture of an item: the file, or of a video its frame. */
+export function pictureOf({ path, at }: SearchItem, signal?: AbortSignal | undefined): Promise<RawImage> {
+  return at === undefined ? decodeImage(path, { signal }) : decodeFrame(path, at, { signal });
+}
+
+/** Boxes where the sound comes from in pictures that were found. */
+async function localized(
+  found: readonly SearchResult[],
+  { data: spectrogram, shape }: TensorData,
+  model: Model,
+  signal: AbortSignal | undefined,
+): Promise<SearchResult[]> {
+  const results: SearchResult[] = [];
+  for (const result of found) {
+    const picture = await pictureOf(result, signal).catch((error: unknown) => {
+      throwIfAborted(signal);
+      // It may be gone since it was indexed.
+      if (error instanceof SoundspotError && error.code !== "ERR_FFMPEG_MISSING") return undefined;
+      throw error;
+    });
+    if (!picture) {
+      results.push(result);
+      continue;
+    }
+    const spot = await model.localize(
+      { image: picture, audio: { spectrogram, shape } },
+      signal ? { signal } : {},
+    );
+    const [box] = spot.boxes;
+    results.push(box ? { ...result, box } : result);
+  }
+  return results;
+}

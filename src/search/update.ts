@@ -1,0 +1,210 @@
+/** Making an index say what is in a folder, with as little encoding as that takes. */
+import { join } from "node:path";
+import { inParallel } from "../datasets/files.js";
+import { SoundspotError, throwIfAborted } from "../errors.js";
+import { SAMPLES_AT_A_TIME } from "../limit.js";
+import type { Model } from "../model.js";
+import { type EncodedFile, encodeFiles } from "./encoder.js";
+import { findMedia, hashOf, type MediaFile, type SkippedFile } from "./media-files.js";
+import { type Entry, idOf, type Kind, kinds, type Row, type Tables } from "./tables.js";
+
+/** What an update did, in files. */
+export interface IndexChanges {
+  readonly added: number;
+  /** Files with another content than before. */
+  readonly changed: number;
+  /** Files that are no longer there. */
+  readonly removed: number;
+  readonly unchanged: number;
+  /** Files and folders that could not be read, and are not in the index. */
+  readonly skipped: readonly SkippedFile[];
+}
+
+export interface UpdateWork {
+  readonly model: Model;
+  readonly folder: string;
+  readonly labelOf: (path: string) => string | undefined;
+  /** Called when it is clear that there is something to index, before anything is written. */
+  readonly begin: () => Promise<void>;
+  readonly signal: AbortSignal | undefined;
+  readonly onProgress: ((done: number, total: number, skipped: number) => void) | undefined;
+}
+
+/** Rows that are written at a time, and milliseconds after which fewer are: what a killed update has lost at most. */
+const ROWS_AT_A_TIME = 512;
+const WRITE_EVERY = 10_000;
+
+type Known = Partial<Record<Kind, Entry>>;
+
+/** Entries of both tables by file. */
+async function knownFiles(tables: Tables): Promise<Map<string, Known>> {
+  const known = new Map<string, Known>();
+  for (const kind of kinds) {
+    for (const entry of await tables.entries(kind)) {
+      known.set(entry.path, { ...known.get(entry.path), [kind]: entry });
+    }
+  }
+  return known;
+}
+
+/**
+ * Whether the entries are of the file's content as it is. Of a video its picture is written last: without it the rest
+ * may be missing.
+ */
+async function isUnchanged(file: MediaFile, known: Known, work: UpdateWork): Promise<boolean> {
+  const last = file.type === "sound" ? known.audio : known.image;
+  if (!last) return false;
+  const entries = Object.values(known);
+  if (entries.some(({ bytes, hash }) => bytes !== file.bytes || hash !== last.hash)) return false;
+  if (entries.every(({ modified }) => modified === file.modified)) return true;
+  // One that cannot be read is told when it is decoded.
+  const hash = await hashOf(join(work.folder, file.path), work.signal).catch(() => undefined);
+  throwIfAborted(work.signal);
+  return hash === last.hash;
+}
+
+/**
+ * Each write is whole or not there, and carries the state of its files, so that an update may end anywhere: the next
+ * one compares what is there with the folder again.
+ * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_DATASET when the folder has no media, ERR_FILE_WRITE, ERR_ABORTED.
+ */
+export async function updateTables(tables: Tables, work: UpdateWork): Promise<IndexChanges> {
+  const { folder, signal, labelOf } = work;
+  const found = await findMedia(folder, signal);
+  const skipped = [...found.skipped];
+  if (found.files.length === 0) {
+    throw new SoundspotError(
+      "ERR_DATASET",
+      `${folder} has no pictures, sounds or videos. Check the path; the index is as it was.`,
+    );
+  }
+  const known = await knownFiles(tables);
+  throwIfAborted(signal);
+
+  await work.begin();
+  const there = new Set(found.files.map(({ path }) => path));
+  const gone = [...known].filter(([path]) => !there.has(path));
+  await deleteEntries(
+    tables,
+    gone.map(([, entries]) => entries),
+  );
+  const unreadable = new Set(skipped.map(({ file }) => file));
+  const removed = gone.filter(([path]) => !unreadable.has(path)).length;
+
+  const same = await inParallel(found.files, SAMPLES_AT_A_TIME, signal, (file) =>
+    isUnchanged(file, known.get(file.path) ?? {}, work),
+  );
+  const unchanged = found.files.filter((_, i) => same[i]);
+  const others = found.files.filter((_, i) => !same[i]);
+  await rewriteStale(tables, unchanged, known, labelOf);
+
+  const { onProgress } = work;
+  const total = found.files.length;
+  let done = unchanged.length;
+  let [added, changed, written] = [0, 0, performance.now()];
+  const pending = new Pending(tables, known, labelOf);
+  onProgress?.(done, total, skipped.length);
+  try {
+    for await (const files of encodeFiles(work.model, folder, others, signal)) {
+      for (const each of files) {
+        if ("reason" in each) {
+          skipped.push(each);
+          pending.drop(each.file);
+        } else {
+          if (known.has(each.file.path)) changed++;
+          else added++;
+          pending.add(each);
+        }
+      }
+      if (pending.size >= ROWS_AT_A_TIME || performance.now() - written > WRITE_EVERY) {
+        await pending.write();
+        written = performance.now();
+      }
+      done += files.length;
+      onProgress?.(done, total, skipped.length);
+    }
+  } finally {
+    // What was encoded before an error or an abort need not be encoded again.
+    await pending.write();
+  }
+  return { added, changed, removed, unchanged: unchanged.length, skipped };
+}
+
+async function deleteEntries(tables: Tables, entries: readonly Known[]): Promise<void> {
+  for (const kind of kinds) {
+    await tables.delete(
+      kind,
+      entries.flatMap((known) => known[kind]?.id ?? []),
+    );
+  }
+}
+
+/** Brings labels and times of change up to date. */
+async function rewriteStale(
+  tables: Tables,
+  files: readonly MediaFile[],
+  known: ReadonlyMap<string, Known>,
+  labelOf: UpdateWork["labelOf"],
+): Promise<void> {
+  // Pictures last, as when they are written first.
+  for (const kind of kinds.toReversed()) {
+    const stale = files.flatMap(({ path, modified }) => {
+      const entry = known.get(path)?.[kind];
+      const label = labelOf(path) ?? null;
+      if (!entry || (entry.modified === modified && entry.label === label)) return [];
+      return [{ ...entry, modified, label }];
+    });
+    await tables.rewrite(kind, stale);
+  }
+}
+
+/** What is to be written. */
+class Pending {
+  readonly #tables: Tables;
+  readonly #known: ReadonlyMap<string, Known>;
+  readonly #labelOf: UpdateWork["labelOf"];
+  #rows: Record<Kind, Row[]> = { image: [], audio: [] };
+  #dropped: Known[] = [];
+
+  constructor(tables: Tables, known: ReadonlyMap<string, Known>, labelOf: UpdateWork["labelOf"]) {
+    this.#tables = tables;
+    this.#known = known;
+    this.#labelOf = labelOf;
+  }
+
+  get size(): number {
+    return this.#rows.image.length + this.#rows.audio.length + this.#dropped.length;
+  }
+
+  add({
+    file: { path, bytes, modified },
+    hash,
+    at = null,
+    ...vectors
+  }: Omit<EncodedFile, "at"> & { readonly at?: number | null }): void {
+    const before = this.#known.get(path);
+    for (const kind of kinds) {
+      const vector = vectors[kind];
+      const entry = { path, label: this.#labelOf(path) ?? null, at, hash, bytes, modified };
+      if (vector) this.#rows[kind].push({ id: idOf(kind, path), ...entry, vector });
+      // A video that has lost its sound.
+      else if (before?.[kind]) this.#dropped.push({ [kind]: before[kind] });
+    }
+  }
+
+  /** A file that can no longer be read. */
+  drop(path: string): void {
+    const before = this.#known.get(path);
+    if (before) this.#dropped.push(before);
+  }
+
+  /** A video's picture comes last: where it is there, its sound is. */
+  async write(): Promise<void> {
+    const [rows, dropped] = [this.#rows, this.#dropped];
+    this.#rows = { image: [], audio: [] };
+    this.#dropped = [];
+    await deleteEntries(this.#tables, dropped);
+    await this.#tables.put("audio", rows.audio);
+    await this.#tables.put("image", rows.image);
+  }
+}
