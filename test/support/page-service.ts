@@ -24,6 +24,8 @@ export interface PageService {
   readonly asked: Asked[];
   /** Answers that many requests with 429 first. */
   busy: number;
+  /** Most requests to /v1/localize that were answered at a time. */
+  most: number;
   /** Fails every request with this message. */
   failing: string | undefined;
   close(): Promise<void>;
@@ -40,6 +42,7 @@ export async function servePage(model: Model, folder = "dist/web"): Promise<Page
     url: "",
     asked,
     busy: 0,
+    most: 0,
     failing: undefined as string | undefined,
     close: () => server.close(),
   };
@@ -80,6 +83,13 @@ export async function servePage(model: Model, folder = "dist/web"): Promise<Page
     return { parts, fields };
   };
 
+  let running = 0;
+  server.addHook("onRequest", async ({ url }) => {
+    if (url === "/v1/localize") service.most = Math.max(service.most, ++running);
+  });
+  server.addHook("onResponse", async ({ url }) => {
+    if (url === "/v1/localize") running--;
+  });
   server.post("/v1/localize", async (request, reply) => {
     const { parts } = await taken(request);
     if (service.busy > 0) {

@@ -36,3 +36,6 @@ export function blank(width: number, height: number): HTMLCanvasElement {
   made.height = height;
   return made;
 }
+
+/** A number as text, with a true minus sign. */
+export const decimal = (value: number, digits = 2): string => value.toFixed(digits).replace("-", "−");

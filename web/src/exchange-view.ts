@@ -1,5 +1,5 @@
 /** Two pictures with their sounds: the sounds change places, and both maps are made anew. */
-import { block, button, canvas, input } from "./dom.js";
+import { block, button, canvas, decimal, input } from "./dom.js";
 import { acceptFiles, type Pair, readParts, sorted } from "./files.js";
 import { Painter } from "./painter.js";
 import { encoded } from "./pictures.js";
@@ -107,9 +107,7 @@ export class ExchangeView {
       .then(() => {
         if (signal.aborted) return;
         this.#draw();
-        const confidences = ([0, 1] as const).map((i) =>
-          this.#views[i]?.[this.#soundOf(i)]?.confidence.toFixed(2),
-        );
+        const confidences = ([0, 1] as const).map((i) => shown(this.#views[i]?.[this.#soundOf(i)]));
         this.#say(
           `${this.#exchanged ? "Sounds exchanged" : "Each with its own sound"}: ` +
             `confidence ${confidences[0]} and ${confidences[1]}.`,
@@ -163,8 +161,7 @@ export class ExchangeView {
     });
     for (const picture of [0, 1]) {
       for (const sound of [0, 1]) {
-        block(`confidence-${picture}${sound}`).textContent =
-          this.#views[picture]?.[sound]?.confidence.toFixed(2) ?? "–";
+        block(`confidence-${picture}${sound}`).textContent = shown(this.#views[picture]?.[sound]);
       }
     }
   }
@@ -173,3 +170,5 @@ export class ExchangeView {
     block("exchange-status").textContent = text;
   }
 }
+
+const shown = (view: View | undefined): string => (view ? decimal(view.confidence) : "–");

@@ -1,5 +1,5 @@
 /** One scene: given, played, drawn with its map, and what else is known of it. */
-import { block, button, canvas, contextOf, find, input, make } from "./dom.js";
+import { block, button, canvas, contextOf, decimal, find, input, make } from "./dom.js";
 import { acceptFiles, readParts, sorted } from "./files.js";
 import { HeardPanel } from "./heard-panel.js";
 import { LiveScene } from "./live-scene.js";
@@ -229,15 +229,16 @@ export class LocalizeView {
       this.#drawPanels(scene, view, settings.sharpening);
       this.#tellFigures(scene, view);
     }
-    this.#heard.draw(scene.kind === "live" ? undefined : scene.time);
+    const untouched = scene.time === 0 && !moving;
+    this.#heard.draw(scene.kind === "live" || untouched ? undefined : scene.time);
     if (!this.#told) {
       this.#told = true;
       const { boxes, inView } = this.#painted;
       const regions = boxes.length === 1 ? "1 region sounds" : `${boxes.length} regions sound`;
       this.#say(
         inView
-          ? `${regions}, with a confidence of ${view.confidence.toFixed(2)}.`
-          : `No source in view: the confidence is ${view.confidence.toFixed(2)}.`,
+          ? `${regions}, with a confidence of ${decimal(view.confidence)}.`
+          : `No source in view: the confidence is ${decimal(view.confidence)}.`,
       );
     }
   }
@@ -254,8 +255,11 @@ export class LocalizeView {
 
   #tellFigures(scene: Scene, view: View): void {
     const { boxes, inView } = this.#painted;
-    find("confidence-meter", HTMLMeterElement).value = view.confidence;
-    block("confidence").textContent = view.confidence.toFixed(2);
+    const meter = find("confidence-meter", HTMLMeterElement);
+    meter.value = view.confidence;
+    meter.low = this.#settings.values.least;
+    meter.optimum = 1;
+    block("confidence").textContent = decimal(view.confidence);
     block("no-boxes").textContent = inView ? "none at this threshold" : "no source in view";
     block("no-boxes").hidden = boxes.length > 0;
     const items = boxes.slice(0, 5).map((box) => {

@@ -1,5 +1,5 @@
 /** Searches the service's index by the picture that is seen or the sound that is heard. */
-import { block, button, input, make } from "./dom.js";
+import { block, button, decimal, input, make } from "./dom.js";
 import type { LocalizeView } from "./localize-view.js";
 import { type Found, search } from "./service.js";
 import { wavOf } from "./sound.js";
@@ -55,7 +55,7 @@ function card({ kind, name, label, score, url }: Found): HTMLLIElement {
   }
   item.append(make("span", { className: "result-name", text: name }));
   item.append(
-    make("span", { className: "faint number", text: [label, score.toFixed(3)].filter(Boolean).join(" · ") }),
+    make("span", { className: "faint number", text: [label, decimal(score, 3)].filter(Boolean).join(" · ") }),
   );
   return item;
 }

@@ -67,7 +67,7 @@ export class Settings {
   #tell(): void {
     const values = this.values;
     for (const name of ["sharpening", "threshold", "alpha", "least", "opacity"] as const) {
-      const text = String(Number(values[name].toPrecision(name === "sharpening" ? 3 : 2)));
+      const text = String(Number(values[name].toPrecision(name === "sharpening" ? 3 : 2))).replace("-", "−");
       find(`${name}-value`, HTMLOutputElement).value = text;
       input(name).setAttribute("aria-valuetext", text);
     }
