@@ -105,6 +105,7 @@ describe.skipIf(!installed)("the page", () => {
     await page.goto(service.url);
     await page.locator("#sample:enabled").waitFor();
     service.asked.length = 0;
+    service.answers.length = 0;
     return page;
   }
 
@@ -188,7 +189,7 @@ describe.skipIf(!installed)("the page", () => {
   });
 
   it("plays a video with its map in step, and asks for nothing twice", async () => {
-    const page = await open();
+    const page = await open({ acceptDownloads: true });
     service.most = 0;
     await page.setInputFiles("#files", file("clip.webm"));
     await mapped(page);
@@ -216,6 +217,30 @@ describe.skipIf(!installed)("the page", () => {
     expect((await drawn(page, "picture")) === paused).toBe(true);
     await page.locator("#show-map").uncheck();
     expect((await drawn(page, "picture")) === paused).toBe(false);
+    // At a moment that was asked for it is that moment's answer, between two of them their mean.
+    const at = async (time: number): Promise<number[]> => {
+      await page.locator("#seek").fill(String(time));
+      const words = `${time.toFixed(1)} /`;
+      await page.waitForFunction(
+        (start) => document.getElementById("clock")?.textContent?.startsWith(start),
+        words,
+      );
+      const result = JSON.parse((await saved(page, "#save-result")).toString());
+      expect(result.at).toBeCloseTo(time, 5);
+      return result.logits.audioOnImage.data;
+    };
+    const [half, between, threeQuarters] = [await at(0.5), await at(0.6), await at(0.75)];
+    for (const logits of [half, threeQuarters]) {
+      const same = service.answers.filter(({ logits: { audioOnImage } }) =>
+        audioOnImage?.data.every((value, i) => Math.abs(value - (logits[i] as number)) < 1e-6),
+      );
+      expect(same).toHaveLength(1);
+    }
+    const furthest = (a: number[], b: number[]) =>
+      Math.max(...a.map((value, i) => Math.abs(value - (b[i] as number))));
+    const mean = half.map((value, i) => 0.6 * value + 0.4 * (threeQuarters[i] as number));
+    expect(furthest(between, mean)).toBeLessThan(1e-5);
+    expect(furthest(half, threeQuarters)).toBeGreaterThan(1e-3);
     await page.locator("#seek").fill("0");
     await page.click("#play");
     await page.waitForFunction(
@@ -253,6 +278,8 @@ describe.skipIf(!installed)("the page", () => {
     const cells = await page.locator("#matrix tbody td").allTextContents();
     for (const cell of cells) expect(cell).toMatch(/^−?[01]\.\d\d$/);
 
+    await page.click("#left-play");
+    await expect(page.locator("#left-caption").textContent()).resolves.toBe("Heard: the other’s sound");
     await page.click("#exchange");
     await status.getByText("Each with its own sound").waitFor();
     expect([await drawn(page, "left-picture"), await drawn(page, "right-picture")]).toEqual(before);

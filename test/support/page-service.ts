@@ -22,6 +22,8 @@ export interface Asked {
 export interface PageService {
   readonly url: string;
   readonly asked: Asked[];
+  /** The answers of /v1/localize. */
+  readonly answers: { readonly logits: Readonly<Record<string, { readonly data: readonly number[] }>> }[];
   /** Answers that many requests with 429 first. */
   busy: number;
   /** Most requests to /v1/localize that were answered at a time. */
@@ -41,6 +43,7 @@ export async function servePage(model: Model, folder = "dist/web"): Promise<Page
   const service = {
     url: "",
     asked,
+    answers: [] as PageService["answers"],
     busy: 0,
     most: 0,
     failing: undefined as string | undefined,
@@ -107,15 +110,17 @@ export async function servePage(model: Model, folder = "dist/web"): Promise<Page
     }
     try {
       const spot = await model.localize({ image: parts.image, audio: parts.audio });
-      return {
+      const answer = {
         width: spot.width,
         height: spot.height,
         confidence: spot.confidence,
         boxes: spot.boxes,
-        logits:
-          spot.logits &&
-          Object.fromEntries(Object.entries(spot.logits).map(([name, tensor]) => [name, plain(tensor)])),
+        logits: Object.fromEntries(
+          Object.entries(spot.logits ?? {}).map(([name, tensor]) => [name, plain(tensor)]),
+        ),
       };
+      service.answers.push(answer);
+      return answer;
     } catch (error) {
       if (!(error instanceof SoundspotError)) throw error;
       return reply.code(400).send({ error: { code: error.code, message: error.message } });

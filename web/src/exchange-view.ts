@@ -7,7 +7,7 @@ import { hideProblem, showProblem } from "./problem.js";
 import { drawSample } from "./sample.js";
 import type { Surroundings, View } from "./scene.js";
 import type { Settings } from "./settings.js";
-import { around, lengthOf } from "./sound.js";
+import { around, lengthOf, wavOf } from "./sound.js";
 import { pairOf } from "./video-scene.js";
 
 const SIDES = ["left", "right"] as const;
@@ -22,6 +22,7 @@ export class ExchangeView {
   /** By picture and sound. */
   #views: (View | undefined)[][] = [[], []];
   #exchanged = false;
+  readonly #player = new Audio();
   #stop = new AbortController();
   #samples = 0;
 
@@ -32,6 +33,7 @@ export class ExchangeView {
     settings.onChange(() => this.#draw());
     SIDES.forEach((side, i) => {
       acceptFiles(button(`${side}-drop`), input(`${side}-files`), (files) => this.#read(files, i as Side));
+      button(`${side}-play`).addEventListener("click", () => this.#play(i as Side));
     });
     button("exchange").addEventListener("click", () => {
       this.#exchanged = !this.#exchanged;
@@ -54,6 +56,22 @@ export class ExchangeView {
     );
     const lacking = this.#pairs.findIndex(({ picture, sound }) => !picture || !sound);
     this.#read(files, (aimed >= 0 ? aimed : Math.max(0, lacking)) as Side);
+  }
+
+  /** Silences what is played. */
+  pause(): void {
+    this.#player.pause();
+  }
+
+  #play(picture: Side): void {
+    const sound = this.#pairs[this.#soundOf(picture)]?.sound;
+    if (!sound) return;
+    URL.revokeObjectURL(this.#player.src);
+    this.#player.src = URL.createObjectURL(wavOf(sound));
+    this.#player.play().catch((error) => {
+      // Another sound took its place.
+      if (!(error instanceof DOMException && error.name === "AbortError")) showProblem(error);
+    });
   }
 
   async #read(files: readonly File[], side: Side): Promise<void> {
@@ -143,6 +161,7 @@ export class ExchangeView {
             : sound
               ? "Now give the picture to it."
               : "";
+      button(`${side}-play`).hidden = !this.#pairs[heard]?.sound;
       if (!picture) return;
       const view = this.#views[i]?.[heard];
       const { boxes, inView } = (this.#painters[i] as Painter).paint({

@@ -20,6 +20,8 @@ import { VideoScene } from "./video-scene.js";
 const MOVING_MAP_SIDE = 320;
 /** Least time between two drawings of the panels while it plays, in milliseconds. */
 const PANEL_PAUSE = 120;
+/** How long a summary stands before it is told, in milliseconds. */
+const SUMMARY_PAUSE = 250;
 
 export class LocalizeView {
   readonly #settings: Settings;
@@ -34,7 +36,9 @@ export class LocalizeView {
   #panels: { view: View; sharpening: number; attention: Attention } | undefined;
   #panelsAt = 0;
   #scheduled = false;
-  #told = false;
+  #summary = "";
+  #telling: ReturnType<typeof setTimeout> | undefined;
+  #failed = false;
   #samples = 0;
   /** Counts what was given, so that an earlier file that is read later does not take its place. */
   #turn = 0;
@@ -46,8 +50,10 @@ export class LocalizeView {
       ...surroundings,
       onNews: () => this.#schedule(),
       onFailure: (error) => {
-        block("busy").hidden = true;
-        showProblem(error, () => this.#scene?.start());
+        this.#failed = true;
+        this.#say("");
+        showProblem(error, () => this.#start());
+        this.#schedule();
       },
     };
     settings.onChange(() => this.#schedule());
@@ -138,7 +144,8 @@ export class LocalizeView {
   #show(scene: Scene): void {
     this.#scene?.close();
     this.#scene = scene;
-    this.#told = false;
+    this.#summary = "";
+    clearTimeout(this.#telling);
     this.#panels = undefined;
     if (scene.kind !== "still") this.#held = {};
     if (scene.kind !== "still") block("held").textContent = `Source: ${scene.name}`;
@@ -156,8 +163,13 @@ export class LocalizeView {
         media.addEventListener(event, () => this.#schedule());
       }
     }
+    this.#start();
+  }
+
+  #start(): void {
+    this.#failed = false;
     this.#say("Listening…");
-    scene.start();
+    this.#scene?.start();
     this.#schedule();
   }
 
@@ -168,6 +180,7 @@ export class LocalizeView {
     button("camera").setAttribute("aria-pressed", "false");
     button("camera").textContent = "Use camera and microphone";
     block("busy").hidden = true;
+    clearTimeout(this.#telling);
     this.#say("The camera is off.");
   }
 
@@ -218,7 +231,7 @@ export class LocalizeView {
       mapSide: scene.kind === "still" ? undefined : MOVING_MAP_SIDE,
     });
     block("screen").setAttribute("aria-busy", String(!view));
-    block("busy").hidden = view !== undefined || !block("problem").hidden;
+    block("busy").hidden = view !== undefined || this.#failed;
     this.#drawTransport(scene);
     for (const name of ["save-picture", "save-result"]) button(name).disabled = !view;
     if (!view) return;
@@ -231,16 +244,15 @@ export class LocalizeView {
     }
     const untouched = scene.time === 0 && !moving;
     this.#heard.draw(scene.kind === "live" || untouched ? undefined : scene.time);
-    if (!this.#told) {
-      this.#told = true;
-      const { boxes, inView } = this.#painted;
-      const regions = boxes.length === 1 ? "1 region sounds" : `${boxes.length} regions sound`;
-      this.#say(
-        inView
-          ? `${regions}, with a confidence of ${decimal(view.confidence)}.`
-          : `No source in view: the confidence is ${decimal(view.confidence)}.`,
-      );
-    }
+    this.#summarize(moving ? "" : summaryOf(this.#painted, view));
+  }
+
+  /** Told when it has stood for a moment: while a slider is drawn there would be too much to hear. */
+  #summarize(text: string): void {
+    if (text === this.#summary) return;
+    this.#summary = text;
+    clearTimeout(this.#telling);
+    this.#telling = setTimeout(() => this.#say(text), SUMMARY_PAUSE);
   }
 
   #drawPanels(scene: Scene, view: View, sharpening: number): void {
@@ -326,6 +338,13 @@ export class LocalizeView {
     save(file, "soundspot.json");
     this.#say("Saved soundspot.json.");
   }
+}
+
+function summaryOf({ boxes, inView }: Painted, { confidence }: View): string {
+  const value = decimal(confidence);
+  if (!inView) return `No source in view: the confidence is ${value}.`;
+  const regions = boxes.length === 1 ? "1 region sounds" : `${boxes.length} regions sound`;
+  return `${regions}, with a confidence of ${value}.`;
 }
 
 function plain(attention: Attention): Record<string, { shape: readonly number[]; data: number[] }> {

@@ -44,6 +44,7 @@ function start({ version, model, search }: Info): void {
       else block(id).removeAttribute("aria-current");
     }
     if (exchanging()) one.pause();
+    else two.pause();
   };
   window.addEventListener("hashchange", route);
   route();

@@ -27,7 +27,7 @@ export function colored({ width, height, data }: HeatMap, opacity: number): HTML
 /** Green frames with a dark rim, which keeps them visible on a bright picture; in pixels of the canvas. */
 export function drawBoxes(context: CanvasRenderingContext2D, boxes: readonly Box[]): void {
   const { width, height } = context.canvas;
-  const line = Math.max(2, Math.round(Math.min(width, height) / 160));
+  const line = Math.max(1, Math.round(Math.min(width, height) / 160));
   for (const box of boxes) {
     for (const [color, thickness] of [
       ["rgb(0 0 0)", line + 2],

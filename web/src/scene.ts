@@ -53,6 +53,7 @@ export interface Surroundings {
 /** The view between two moments: maps on the picture are interpolated, the sound is the nearer one's. */
 export function viewBetween({ before, after, share }: Neighbours<View>): View {
   if (before === after || share === 0) return before.value;
+  if (share === 1) return after.value;
   const [a, b] = [before.value, after.value];
   const nearer = share < 0.5 ? a : b;
   return {

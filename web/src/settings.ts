@@ -11,7 +11,7 @@ export interface ShownSettings extends MapSettings {
   readonly boxes: boolean;
 }
 
-const DEFAULTS = { threshold: 0.6, alpha: 0.4, least: 0, opacity: 0.55 } as const;
+const DEFAULTS = { threshold: 0.6, alpha: 0.4, least: 0.2, opacity: 0.55 } as const;
 
 export class Settings {
   readonly #changed: (() => void)[] = [];

@@ -48,9 +48,9 @@ export class VideoScene implements Scene {
     // A recording of the browser itself does not say how long it is.
     this.duration = Number.isFinite(media.duration) ? media.duration : lengthOf(sound);
     const { signal } = this.#stop;
-    for (const event of ["timeupdate", "seeking", "play"]) {
-      media.addEventListener(event, () => this.#pump(), { signal });
-    }
+    media.addEventListener("timeupdate", () => this.#pump(), { signal });
+    // After a failure the reader's next move is a new attempt.
+    for (const event of ["seeking", "play"]) media.addEventListener(event, () => this.start(), { signal });
     for (const event of ["seeked", "loadeddata"]) {
       media.addEventListener(event, () => surroundings.onNews(), { signal });
     }
@@ -193,14 +193,17 @@ function seek(video: HTMLVideoElement, time: number, signal: AbortSignal): Promi
 /** The middle frame of a video and its sound, whose middle that is. */
 export async function pairOf(file: Blob, name: string, sampleRate: number): Promise<Pair> {
   const url = URL.createObjectURL(file);
+  let video: HTMLVideoElement | undefined;
   try {
-    const video = await opened(url, name);
+    video = await opened(url, name);
     const sound = await decodeSound(file, sampleRate, name);
     const duration = Number.isFinite(video.duration) ? video.duration : lengthOf(sound);
     await seek(video, duration / 2, new AbortController().signal);
     const picture = copyOf(video, fitted(video.videoWidth, video.videoHeight, LONGEST_SIDE));
     return { picture, sound, name };
   } finally {
+    video?.removeAttribute("src");
+    video?.load();
     URL.revokeObjectURL(url);
   }
 }
