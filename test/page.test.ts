@@ -370,6 +370,7 @@ describe.skipIf(!installed)("the page", () => {
     await page.click("#camera");
     await mapped(page);
     await expect.poll(() => service.asked.length).toBeGreaterThan(2);
+    await expect.poll(() => page.locator("#status").textContent()).toBe("");
     expect(service.asked.at(-1)?.seconds).toBeLessThanOrEqual(model.config.audio.seconds + 0.01);
     expect(service.asked.at(-1)?.seconds).toBeGreaterThan(0.4);
     const some = await drawn(page, "picture");

@@ -36,7 +36,8 @@ export class LocalizeView {
   #panels: { view: View; sharpening: number; attention: Attention } | undefined;
   #panelsAt = 0;
   #scheduled = false;
-  #summary = "";
+  /** What was told of the scene last. */
+  #summary: string | undefined;
   #telling: ReturnType<typeof setTimeout> | undefined;
   #failed = false;
   #samples = 0;
@@ -144,7 +145,7 @@ export class LocalizeView {
   #show(scene: Scene): void {
     this.#scene?.close();
     this.#scene = scene;
-    this.#summary = "";
+    this.#summary = undefined;
     clearTimeout(this.#telling);
     this.#panels = undefined;
     if (scene.kind !== "still") this.#held = {};
