@@ -66,6 +66,15 @@ export {
   type SampleRetrieval,
 } from "./retrieve.js";
 export {
+  type CloseOptions,
+  createServer,
+  type ListenOptions,
+  type ServedRequest,
+  type Server,
+  type ServerOptions,
+  serve,
+} from "./server/server.js";
+export {
   type EpochEvent,
   type StepEvent,
   Trainer,
