@@ -1,4 +1,4 @@
-// npm run bench -- localize|train|kernels|data|startup|processes|shards [--rounds N] [--threads N] [--json FILE]
+// npm run bench -- localize|train|kernels|data|startup|processes|shards|serve [--rounds N] [--threads N] [--json FILE]
 //
 // Runs soundspot and every rival that is installed in turns and prints medians and ratios. README.md says how to
 // install the rivals.
@@ -11,7 +11,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { rounds: { type: "string" }, threads: { type: "string" }, json: { type: "string" } },
 });
-const names = ["localize", "train", "kernels", "data", "startup", "processes", "shards"];
+const names = ["localize", "train", "kernels", "data", "startup", "processes", "shards", "serve"];
 const [name] = positionals;
 if (!names.includes(name)) {
   process.stderr.write(

@@ -47,7 +47,7 @@ export async function createApp(service: Service, options: ServerOptions): Promi
     service.checkOpen();
   });
 
-  await app.register(multipart);
+  await app.register(multipart, { throwFileSizeLimit: false });
   await app.register(swagger, {
     openapi: {
       openapi: "3.1.0",

@@ -17,7 +17,7 @@ export interface UploadForm {
   /** Files that are taken, and where they go. */
   readonly files: Readonly<Record<string, "memory" | "disk">>;
   readonly fields: readonly string[];
-  /** Files in one request. */
+  /** Files in one request that may all be of the greatest size. */
   readonly most: number;
 }
 
@@ -58,11 +58,12 @@ export async function readUpload(
   const upload = new Received(form, options);
   countBytes(request, most, () => upload.fail(tooLarge(uploadBytes)));
   try {
+    const names = Object.keys(form.files).length;
     const limits = {
       fileSize: uploadBytes,
-      files: form.most,
+      files: names,
       fields: form.fields.length,
-      parts: form.most + form.fields.length,
+      parts: names + form.fields.length,
       fieldSize: FIELD_BYTES,
       fieldNameSize: 64,
       headerPairs: 16,
