@@ -3,7 +3,7 @@ import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { localizePrepared, type Spot } from "../localize.js";
-import { type LocalizeInput, type PreparedSample, prepareInput } from "../prepare.js";
+import { type LocalizeInput, prepareInput } from "../prepare.js";
 import type { TensorData } from "../types.js";
 import { choice, list, numberIn } from "./fields.js";
 import { INCLUDABLE, localizeSchema } from "./schemas.js";
@@ -45,18 +45,26 @@ export function localizeRoute(app: FastifyInstance, service: Service): void {
     };
   }
 
-  async function localize({ input, settings }: Asked, signal: AbortSignal): Promise<Spot> {
-    const prepare = (): Promise<PreparedSample> =>
-      prepareInput(input, model.config, { signal, maxPixels: limits.pixels });
-    const sample = await service.decoders.run(prepare, signal);
-    const [spot] = await localizePrepared(model, [sample], {
-      ...settings,
-      precision: service.precision,
-      signal,
-    });
-    service.metrics.localized();
-    throwIfAborted(signal);
-    return spot as Spot;
+  /** Localizes, and lets `use` make an answer of the spot while there is memory set aside for it. */
+  async function localize<T>(
+    { input, settings }: Asked,
+    signal: AbortSignal,
+    use: (spot: Spot) => Promise<T>,
+  ): Promise<T> {
+    const [sample, giveBack] = await service.decoders.run(async () => {
+      const prepared = await prepareInput(input, model.config, { signal, maxPixels: limits.pixels });
+      const { width = 0, height = 0 } = prepared.image ?? {};
+      return [prepared, await service.takeArea(width * height, signal)] as const;
+    }, signal);
+    try {
+      const { precision } = service;
+      const [spot] = await localizePrepared(model, [sample], { ...settings, precision, signal });
+      service.metrics.localized();
+      throwIfAborted(signal);
+      return await use(spot as Spot);
+    } finally {
+      giveBack();
+    }
   }
 
   async function answer(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
@@ -66,11 +74,11 @@ export function localizeRoute(app: FastifyInstance, service: Service): void {
       try {
         const wanted = asked(upload);
         await turn();
-        const spot = await localize(wanted, signal);
-        if (wantsPicture(request.headers.accept)) {
-          return reply.type("image/png").send(await spot.overlay({ signal }));
-        }
-        return await send(reply, spot, wanted, model.config.targetSlots, signal);
+        return await localize(wanted, signal, async (spot) =>
+          wantsPicture(request.headers.accept)
+            ? reply.type("image/png").send(await spot.overlay({ signal }))
+            : send(reply, spot, wanted, model.config.targetSlots, signal),
+        );
       } catch (error) {
         throw namingFields(error, upload.paths);
       } finally {

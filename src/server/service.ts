@@ -11,6 +11,10 @@ import { Metrics } from "./metrics.js";
 import { type Limits, limitsOf, type ServerOptions } from "./options.js";
 import { TemporaryFolder } from "./temporary-folder.js";
 
+/** Pixels at the model at a time, in units of 2²⁰: a unit takes some 16 MB with its maps. */
+const AREA_UNITS = 64;
+const UNIT_PIXELS = 2 ** 20;
+
 /** Seconds that a client is told to wait when the service shuts down: for another to take its place. */
 const RESTART_SECONDS = 5;
 
@@ -22,6 +26,19 @@ export interface Accepted {
   turn(): Promise<void>;
 }
 
+interface Active {
+  readonly controller: AbortController;
+  /** When the work is done, well or not. */
+  readonly settled: Promise<void>;
+  /** When the answer has left, or cannot. */
+  readonly sent: Promise<void>;
+}
+
+function onceSent({ raw }: FastifyReply, then: () => void): void {
+  if (raw.writableFinished || raw.destroyed) then();
+  else raw.once("finish", then).once("close", then);
+}
+
 export class Service {
   readonly model: Model;
   readonly precision: Precision;
@@ -31,7 +48,10 @@ export class Service {
   readonly folder = new TemporaryFolder();
   /** Requests decoded at a time. */
   readonly decoders = new Limit(availableParallelism());
-  readonly #active = new Map<AbortController, Promise<void>>();
+  readonly #area = new Limit(AREA_UNITS);
+  /** Who takes several units takes them one after the other, and nobody in between. */
+  readonly #takingArea = new Limit(1);
+  readonly #active = new Set<Active>();
   #closing = false;
 
   constructor(options: ServerOptions) {
@@ -50,6 +70,28 @@ export class Service {
   /** @throws {HttpError} 503 while the service shuts down. */
   checkOpen(): void {
     if (this.#closing) throw closingError();
+  }
+
+  /**
+   * Waits until there is memory for the maps of a picture; a picture of more than there ever is takes all of it.
+   * @returns what gives it back; harmless when it was given back.
+   * @throws {SoundspotError} ERR_ABORTED
+   */
+  takeArea(pixels: number, signal: AbortSignal): Promise<() => void> {
+    const units = Math.min(AREA_UNITS, Math.ceil(pixels / UNIT_PIXELS));
+    return this.#takingArea.run(async () => {
+      const held: (() => void)[] = [];
+      const giveBack = () => {
+        for (const each of held) each();
+      };
+      try {
+        while (held.length < units) held.push(await this.#area.take(signal));
+      } catch (error) {
+        giveBack();
+        throw error;
+      }
+      return giveBack;
+    }, signal);
   }
 
   /**
@@ -74,31 +116,28 @@ export class Service {
     if (request.raw.destroyed && !request.raw.readableEnded) onClose();
     let timer: NodeJS.Timeout | undefined;
     let answered = false;
+    const turn = async () => {
+      timer = setTimeout(() => controller.abort(this.#slowError()), 1000 * timeout);
+      await ticket.turn(signal);
+      throwIfAborted(signal);
+    };
     const working = (async () => {
       try {
-        const result = await work({
-          signal,
-          turn: async () => {
-            timer = setTimeout(() => controller.abort(this.#slowError()), 1000 * timeout);
-            await ticket.turn(signal);
-            throwIfAborted(signal);
-          },
-        });
+        const result = await work({ signal, turn });
         answered = true;
         return result;
       } finally {
         clearTimeout(timer);
         ticket.leave(answered);
-        this.#active.delete(controller);
       }
     })();
-    this.#active.set(
-      controller,
-      working.then(
-        () => undefined,
-        () => undefined,
-      ),
+    const settled = working.then(
+      () => undefined,
+      () => undefined,
     );
+    const active: Active = { controller, settled, sent: new Promise((resolve) => onceSent(reply, resolve)) };
+    this.#active.add(active);
+    void Promise.all([settled, active.sent]).then(() => this.#active.delete(active));
     return working;
   }
 
@@ -109,14 +148,11 @@ export class Service {
     const over = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, 1000 * grace);
     });
-    await Promise.race([this.#ended(), over]);
+    const answers = [...this.#active].flatMap(({ settled, sent }) => [settled, sent]);
+    await Promise.race([Promise.all(answers), over]);
     clearTimeout(timer);
-    for (const controller of this.#active.keys()) controller.abort(closingError());
-    await this.#ended();
-  }
-
-  async #ended(): Promise<void> {
-    await Promise.all(this.#active.values());
+    for (const { controller } of this.#active) controller.abort(closingError());
+    await Promise.all([...this.#active].map(({ settled }) => settled));
   }
 
   #slowError(): HttpError {

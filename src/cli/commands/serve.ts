@@ -62,6 +62,7 @@ async function run(checkpoint: string | undefined, flags: Flags): Promise<void> 
   }
   const ending = firstSignal();
   using model = await Model.load(path);
+  await warmUp(model, flags.precision);
   const { server, url } = await serve({
     model,
     host: flags.host,
@@ -79,6 +80,16 @@ async function run(checkpoint: string | undefined, flags: Flags): Promise<void> 
   process.stdout.write(flags.json ? `${JSON.stringify({ url })}\n` : `soundspot serves ${path} on ${url}\n`);
   await ending;
   await server.close({ grace: flags.grace });
+}
+
+/** A first pair takes several times as long as the next ones: it is no client's. */
+async function warmUp(model: Model, precision: Precision): Promise<void> {
+  const { imageSize: size, audio } = model.config;
+  const image = { data: new Uint8Array(3 * size * size), width: size, height: size };
+  await model.localize(
+    { image, audio: { samples: new Float32Array(1), sampleRate: audio.sampleRate } },
+    { precision },
+  );
 }
 
 /** Waits for SIGINT or SIGTERM; the second one ends the process at once. */
