@@ -87,13 +87,17 @@ async function load(url, forms, clients, seconds) {
   return { statuses, silent, rate, p50: at(0.5), p99: at(0.99) };
 }
 
-/** MiB resident, as the service itself says. */
-function resident(url) {
+/** What the service says of itself: MiB resident, and the event loop's delay since the last time it was asked. */
+function figures(url) {
   return new Promise((resolve, reject) => {
     get(`${url}/metrics`, async (response) => {
       let text = "";
       for await (const chunk of response.setEncoding("utf8")) text += chunk;
-      resolve(Number(/^process_resident_memory_bytes (\S+)/m.exec(text)[1]) / 2 ** 20);
+      const value = (name) => Number(new RegExp(`^${name} (\\S+)`, "m").exec(text)[1]);
+      resolve({
+        memory: value("process_resident_memory_bytes") / 2 ** 20,
+        delay: 1000 * value("nodejs_eventloop_lag_p99_seconds"),
+      });
     }).on("error", reject);
   });
 }
@@ -139,12 +143,15 @@ export async function serve({ seconds = 60, engineRounds = 16, flags = [], progr
     const { url } = service;
     await load(url, forms, 1, 2);
     const alone = await load(url, forms, 1, Math.min(15, seconds / 2));
-    await load(url, forms, CLIENTS, 2); // to the size that the memory takes under load
-    const memory = [await resident(url)];
+    await load(url, forms, CLIENTS, Math.min(10, seconds)); // to the size that the memory takes under load
+    const memory = [(await figures(url)).memory];
+    const delays = [];
     const loaded = load(url, forms, CLIENTS, seconds);
     for (let quarter = 1; quarter <= 4; quarter++) {
       await sleep((1000 * seconds) / 4 - (quarter === 4 ? 500 : 0));
-      memory.push(await resident(url));
+      const { memory: now, delay } = await figures(url);
+      memory.push(now);
+      delays.push(delay);
       progress?.(quarter, 4);
     }
     const many = await loaded;
@@ -172,6 +179,7 @@ export async function serve({ seconds = 60, engineRounds = 16, flags = [], progr
       },
       notes: [
         `MiB resident at the start and after each quarter: ${memory.map((each) => each.toFixed(0)).join(", ")}`,
+        `event loop, p99 of each quarter, of which 10 ms are the measure's own: ${delays.map((each) => each.toFixed(0)).join(", ")} ms`,
         `refusals without Retry-After: ${many.silent}; exit code after SIGTERM: ${code}`,
       ],
     };

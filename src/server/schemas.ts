@@ -35,6 +35,11 @@ const retryAfter = {
 /** Answers that any route may give. */
 export const failures = {
   400: errorBody("The request is wrong.", "ERR_INPUT", 'threshold must be a number from 0 to 1; it was "2".'),
+  403: errorBody(
+    "A page of another origin calls.",
+    "ERR_ORIGIN",
+    "Pages of https://example.org may not call this service.",
+  ),
   404: errorBody("There is no such thing.", "ERR_NOT_FOUND", "There is no GET /v2."),
   408: errorBody(
     "The request took too long to arrive.",
