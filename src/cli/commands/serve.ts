@@ -60,6 +60,7 @@ async function run(checkpoint: string | undefined, flags: Flags): Promise<void> 
   if (checkpoint !== undefined && flags.model !== undefined) {
     throw new SoundspotError("ERR_CONFIG", "The checkpoint was given twice. Leave --model out.");
   }
+  giveWayToOthers();
   const ending = firstSignal();
   using model = await Model.load(path);
   await warmUp(model, flags.precision);
@@ -80,6 +81,14 @@ async function run(checkpoint: string | undefined, flags: Flags): Promise<void> 
   process.stdout.write(flags.json ? `${JSON.stringify({ url })}\n` : `soundspot serves ${path} on ${url}\n`);
   await ending;
   await server.close({ grace: flags.grace });
+}
+
+/**
+ * Lets a thread of the model that waits for the others sleep sooner: decoding, and whoever else is at work on the
+ * computer, would take the others' cores from them while it spins. LibTorch's OpenMP reads this when it is loaded.
+ */
+function giveWayToOthers(): void {
+  if (process.env.OMP_WAIT_POLICY === undefined) process.env.GOMP_SPINCOUNT ??= "3000";
 }
 
 /** A first pair takes several times as long as the next ones: it is no client's. */
