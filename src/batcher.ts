@@ -1,9 +1,11 @@
 /** Joins the work of concurrent callers: what arrives while a batch is at work makes the next one. */
+import { throwIfAborted } from "./errors.js";
 
 interface Call<Item, Settings, Result> {
   readonly items: readonly Item[];
   readonly settings: Settings;
   readonly kind: string;
+  readonly signal: AbortSignal | undefined;
   readonly resolve: (results: Result[]) => void;
   readonly reject: (reason: unknown) => void;
 }
@@ -20,13 +22,44 @@ export class Batcher<Item, Settings, Result> {
     this.#most = most;
   }
 
-  /** Calls of equal `kind` have settings that mean the same. */
-  submit(items: readonly Item[], settings: Settings, kind: string): Promise<Result[]> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ items, settings, kind, resolve, reject });
-      if (!this.#atWork) void this.#work();
-    });
+  /**
+   * Calls of equal `kind` have settings that mean the same. A call whose signal fires leaves while it waits; what is at
+   * work ends with its batch.
+   * @throws {SoundspotError} ERR_ABORTED, and what the work throws.
+   */
+  async submit(
+    items: readonly Item[],
+    settings: Settings,
+    kind: string,
+    signal?: AbortSignal,
+  ): Promise<Result[]> {
+    throwIfAborted(signal);
+    try {
+      return await new Promise<Result[]>((resolve, reject) => {
+        // The same listener again is no second one, however many calls share the signal.
+        signal?.addEventListener("abort", this.#onAbort);
+        this.#waiting.push({ items, settings, kind, signal, resolve, reject });
+        if (!this.#atWork) void this.#work();
+      });
+    } finally {
+      if (!this.#waiting.some((call) => call.signal === signal)) {
+        signal?.removeEventListener("abort", this.#onAbort);
+      }
+    }
   }
+
+  readonly #onAbort = ({ target }: Event): void => {
+    const leaves = ({ signal }: Call<Item, Settings, Result>) => signal !== undefined && signal === target;
+    const leaving = this.#waiting.filter(leaves);
+    this.#waiting = this.#waiting.filter((call) => !leaves(call));
+    for (const { signal, reject } of leaving) {
+      try {
+        throwIfAborted(signal);
+      } catch (reason) {
+        reject(reason);
+      }
+    }
+  };
 
   async #work(): Promise<void> {
     this.#atWork = true;

@@ -76,6 +76,15 @@ export {
   type UpdateIndexOptions,
 } from "./search/search-index.js";
 export {
+  type CloseOptions,
+  createServer,
+  type ListenOptions,
+  type ServedRequest,
+  type Server,
+  type ServerOptions,
+  serve,
+} from "./server/server.js";
+export {
   type EpochEvent,
   type StepEvent,
   Trainer,

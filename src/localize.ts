@@ -293,7 +293,7 @@ export async function localizePrepared(
   void model.handle;
   const spots = objectness
     ? await run(model, items, { ...settings, objectness })
-    : await batcherOf(model).submit(items, settings, JSON.stringify(settings));
+    : await batcherOf(model).submit(items, settings, JSON.stringify(settings), options.signal);
   return spots.map((spot, i) => {
     const [height, width] = sizes[i] as readonly [number, number];
     return new Spot(spot, samples[i] as PreparedSample, model.config, width, height);

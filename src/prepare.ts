@@ -197,15 +197,25 @@ export async function middleOfVideo(
 export async function prepareInput(
   input: LocalizeInput,
   config: ModelConfig,
-  options: { readonly signal?: AbortSignal | undefined } = {},
+  options: {
+    readonly signal?: AbortSignal | undefined;
+    /** An encoded picture or a video with more is refused. */
+    readonly maxPixels?: number | undefined;
+  } = {},
 ): Promise<PreparedSample> {
-  const { signal } = options;
+  const { signal, maxPixels } = options;
   throwIfAborted(signal);
   if (typeof input !== "object" || input === null) {
     throw new SoundspotError("ERR_INPUT", "Give { image, audio } or { video, at }.");
   }
   if ("video" in input) {
     const info = await probeVideo(input.video, { signal });
+    if (info.width * info.height > (maxPixels ?? Number.POSITIVE_INFINITY)) {
+      throw new SoundspotError(
+        "ERR_MEDIA_DECODE",
+        `${input.video} has frames of ${info.width} × ${info.height}. Give one of at most ${maxPixels} pixels.`,
+      );
+    }
     const { at, audio } =
       input.at === undefined
         ? await hearMiddle(input.video, info, config, signal)
@@ -220,7 +230,9 @@ export async function prepareInput(
     throw new SoundspotError("ERR_INPUT", "Give both image and audio, or a video.");
   }
 
-  const image = isImageTensor(input.image) ? undefined : await decodeImage(input.image, { signal });
+  const image = isImageTensor(input.image)
+    ? undefined
+    : await decodeImage(input.image, { signal, maxPixels });
   const size = config.imageSize;
   const picture = isImageTensor(input.image)
     ? { tensor: checked(input.image.tensor, input.image.shape, [3, size, size], "The image tensor") }

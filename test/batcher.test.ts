@@ -10,7 +10,9 @@ function recording(most: number, fail: (items: readonly number[]) => boolean = (
     if (fail(items)) throw new Error(`failed: ${items.join(", ")}`);
     return items.map((item) => `${settings}${item}`);
   }, most);
-  return { batches, submit: (items: number[], settings = "a") => batcher.submit(items, settings, settings) };
+  const submit = (items: number[], settings = "a", signal?: AbortSignal) =>
+    batcher.submit(items, settings, settings, signal);
+  return { batches, submit };
 }
 
 describe("a batcher", () => {
@@ -40,5 +42,29 @@ describe("a batcher", () => {
     expect(results.map(({ status }) => status)).toEqual(["fulfilled", "fulfilled", "rejected", "fulfilled"]);
     expect((results[2] as PromiseRejectedResult).reason).toMatchObject({ message: "failed: 3" });
     await expect(submit([5])).resolves.toEqual(["a5"]);
+  });
+
+  it("drops calls that wait when their signal fires, and no others", async () => {
+    const { batches, submit } = recording(9);
+    const controller = new AbortController();
+    const { signal } = controller;
+    const other = new AbortController().signal;
+    const calls = [submit([1], "a", signal), submit([2], "a", signal), submit([3], "a", other), submit([4])];
+    calls.push(submit([5], "a", signal));
+    controller.abort("enough");
+    const results = await Promise.allSettled(calls);
+    expect(results.map(({ status }) => status)).toEqual([
+      "fulfilled", // it was at work
+      "rejected",
+      "fulfilled",
+      "fulfilled",
+      "rejected",
+    ]);
+    expect((results[1] as PromiseRejectedResult).reason).toMatchObject({
+      code: "ERR_ABORTED",
+      cause: "enough",
+    });
+    expect(batches.map(({ items }) => items)).toEqual([[1], [3, 4]]);
+    await expect(submit([6], "a", signal)).rejects.toMatchObject({ code: "ERR_ABORTED" });
   });
 });

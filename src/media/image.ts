@@ -9,6 +9,8 @@ export type ImageSource = string | Uint8Array | RawImage;
 
 export interface DecodeImageOptions {
   readonly signal?: AbortSignal | undefined;
+  /** An encoded picture of more pixels is refused. Default 2²⁷: 400 MB of RGB, more than any camera gives. */
+  readonly maxPixels?: number | undefined;
 }
 
 export interface EncodeImageOptions {
@@ -17,7 +19,6 @@ export interface EncodeImageOptions {
   readonly quality?: number | undefined;
 }
 
-/** Larger pictures are refused: 2²⁷ pixels are 400 MB of RGB, more than any camera gives. */
 const MAX_PIXELS = 2 ** 27;
 
 /**
@@ -26,13 +27,13 @@ const MAX_PIXELS = 2 ** 27;
  * is taken. Raw pixels are checked and returned as they are, not copied.
  *
  * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY; ERR_MEDIA_DECODE when it is not a
- * picture, is cut off or has more than 2²⁷ pixels; ERR_INPUT when raw pixels do not fit their size;
+ * picture, is cut off or has more than `maxPixels`; ERR_INPUT when raw pixels do not fit their size;
  * ERR_ABORTED.
  * @example
  * const { data, width, height } = await decodeImage("dog.jpg");
  */
 export async function decodeImage(source: ImageSource, options: DecodeImageOptions = {}): Promise<RawImage> {
-  const { signal } = options;
+  const { signal, maxPixels = MAX_PIXELS } = options;
   throwIfAborted(signal);
   if (typeof source !== "string" && !(source instanceof Uint8Array)) {
     return checkRawImage(source);
@@ -42,17 +43,17 @@ export async function decodeImage(source: ImageSource, options: DecodeImageOptio
   if (encoded.length === 0) {
     throw new SoundspotError("ERR_FILE_EMPTY", `${name} is empty (0 bytes). Give an encoded picture.`);
   }
-  const image = await decodeEncoded(encoded, name);
+  const image = await decodeEncoded(encoded, name, maxPixels);
   throwIfAborted(signal);
   return image;
 }
 
-async function decodeEncoded(encoded: Uint8Array, name: string): Promise<RawImage> {
+async function decodeEncoded(encoded: Uint8Array, name: string, maxPixels: number): Promise<RawImage> {
   try {
     const { data, info } = await sharp(encoded, {
       // "warning", sharp's default, refuses sound photographs with odd metadata.
       failOn: "error",
-      limitInputPixels: MAX_PIXELS,
+      limitInputPixels: maxPixels,
       autoOrient: true,
     })
       .flatten({ background: "#ffffff" })
@@ -67,7 +68,7 @@ async function decodeEncoded(encoded: Uint8Array, name: string): Promise<RawImag
     throw new SoundspotError(
       "ERR_MEDIA_DECODE",
       `${name} cannot be decoded: ${reasonOf(cause)}. ` +
-        `Check that it is a whole JPEG, PNG, WebP, AVIF, GIF, TIFF or SVG of at most ${MAX_PIXELS} pixels.`,
+        `Check that it is a whole JPEG, PNG, WebP, AVIF, GIF, TIFF or SVG of at most ${maxPixels} pixels.`,
       { cause },
     );
   }

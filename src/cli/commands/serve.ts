@@ -1,0 +1,137 @@
+/** `soundspot serve`: a model behind HTTP, until a signal ends it. */
+import { type Command, Option } from "commander";
+import { SoundspotError } from "../../errors.js";
+import type { Precision } from "../../localize.js";
+import { Model } from "../../model.js";
+import { DEFAULTS, type ServedRequest } from "../../server/options.js";
+import { serve } from "../../server/server.js";
+import { numberFrom, wholeFrom } from "../options.js";
+
+interface Flags {
+  model?: string;
+  host: string;
+  port: number;
+  maxUpload: number;
+  maxPixels: number;
+  concurrency: number;
+  queue: number;
+  uploadTimeout: number;
+  timeout: number;
+  grace: number;
+  precision: Precision;
+  cors?: string[];
+  json?: true;
+}
+
+export function register(program: Command): void {
+  program
+    .command("serve")
+    .description("answer requests over HTTP, with a page to try it on")
+    .argument("[checkpoint]", "checkpoint (.safetensors or .pth)")
+    .option("--model <file>", "the checkpoint, instead of the argument")
+    .option("--host <address>", "0.0.0.0 for every network of this computer", "127.0.0.1")
+    .option("--port <number>", "0 takes a free one", portNumber, 8080)
+    .option("--max-upload <MB>", "of a file", numberFrom(0.001, 1e6), DEFAULTS.uploadBytes / 1e6)
+    .option("--max-pixels <number>", "of a picture or frame", wholeFrom(1), DEFAULTS.pixels)
+    .option("--concurrency <number>", "requests at work at a time", wholeFrom(1), DEFAULTS.concurrency)
+    .option("--queue <number>", "requests that may wait", wholeFrom(0), DEFAULTS.queue)
+    .option("--upload-timeout <seconds>", "for a request to arrive", numberFrom(0.1), DEFAULTS.uploadTimeout)
+    .option("--timeout <seconds>", "from there to the answer", numberFrom(0.1), DEFAULTS.timeout)
+    .option("--grace <seconds>", "for accepted requests after SIGTERM or SIGINT", numberFrom(0), 30)
+    .addOption(
+      new Option("--precision <type>", "of the encoders")
+        .choices(["auto", "float32", "bfloat16"])
+        .default("auto"),
+    )
+    .option("--cors <origin...>", "origins whose pages may call the service, or *")
+    .option("--json", "print the address and every request as a line of JSON")
+    .action(run);
+}
+
+function portNumber(text: string): number {
+  return numberFrom(0, 65_535)(text) && wholeFrom(0)(text);
+}
+
+async function run(checkpoint: string | undefined, flags: Flags): Promise<void> {
+  const path = checkpoint ?? flags.model;
+  if (path === undefined) {
+    throw new SoundspotError("ERR_CONFIG", "Give a checkpoint: soundspot serve model.safetensors.");
+  }
+  if (checkpoint !== undefined && flags.model !== undefined) {
+    throw new SoundspotError("ERR_CONFIG", "The checkpoint was given twice. Leave --model out.");
+  }
+  giveWayToOthers();
+  const ending = firstSignal();
+  using model = await Model.load(path);
+  await warmUp(model, flags.precision);
+  const { server, url } = await serve({
+    model,
+    host: flags.host,
+    port: flags.port,
+    precision: flags.precision,
+    uploadBytes: Math.round(flags.maxUpload * 1e6),
+    pixels: flags.maxPixels,
+    concurrency: flags.concurrency,
+    queue: flags.queue,
+    uploadTimeout: flags.uploadTimeout,
+    timeout: flags.timeout,
+    ...(flags.cors ? { cors: flags.cors } : {}),
+    onRequest: flags.json ? printJson : printLine,
+  });
+  process.stdout.write(flags.json ? `${JSON.stringify({ url })}\n` : `soundspot serves ${path} on ${url}\n`);
+  await ending;
+  await server.close({ grace: flags.grace });
+}
+
+/**
+ * Lets a thread of the model that waits for the others sleep sooner: decoding, and whoever else is at work on the
+ * computer, would take the others' cores from them while it spins. LibTorch's OpenMP reads this when it is loaded.
+ */
+function giveWayToOthers(): void {
+  if (process.env.OMP_WAIT_POLICY === undefined) process.env.GOMP_SPINCOUNT ??= "3000";
+}
+
+/** A first pair takes several times as long as the next ones: it is no client's. */
+async function warmUp(model: Model, precision: Precision): Promise<void> {
+  const { imageSize: size, audio } = model.config;
+  const image = { data: new Uint8Array(3 * size * size), width: size, height: size };
+  await model.localize(
+    { image, audio: { samples: new Float32Array(1), sampleRate: audio.sampleRate } },
+    { precision },
+  );
+}
+
+/** Waits for SIGINT or SIGTERM; the second one ends the process at once. */
+function firstSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    let signals = 0;
+    for (const [signal, number] of [
+      ["SIGINT", 2],
+      ["SIGTERM", 15],
+    ] as const) {
+      process.on(signal, () => {
+        if (++signals > 1) process.exit(128 + number);
+        resolve();
+      });
+    }
+  });
+}
+
+function printJson({ error, ...request }: ServedRequest): void {
+  const milliseconds = Math.round(request.milliseconds * 10) / 10;
+  const reason = error === undefined ? {} : { error: stackOf(error) };
+  process.stdout.write(
+    `${JSON.stringify({ time: new Date().toISOString(), ...request, milliseconds, ...reason })}\n`,
+  );
+}
+
+function printLine({ method, path, status, milliseconds, code, error }: ServedRequest): void {
+  process.stdout.write(
+    `${method} ${path} ${status} ${milliseconds.toFixed(0)} ms${code ? ` ${code}` : ""}\n`,
+  );
+  if (error !== undefined) process.stderr.write(`${stackOf(error)}\n`);
+}
+
+function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

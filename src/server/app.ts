@@ -1,0 +1,189 @@
+/** The Fastify application: routes, limits, and how failures are answered. */
+import multipart from "@fastify/multipart";
+import swagger from "@fastify/swagger";
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import { packageVersion } from "../cli/version.js";
+import { answerTo, HttpError } from "./http-error.js";
+import { localizeRoute } from "./localize-route.js";
+import type { ServedRequest, ServerOptions } from "./options.js";
+import { defaultPage, page } from "./page.js";
+import { documentSchema, healthSchema, infoSchema, metricsSchema } from "./schemas.js";
+import type { Service } from "./service.js";
+import { FIELD_BYTES } from "./upload.js";
+
+/** Seconds in which the head of a request must arrive. */
+const HEAD_SECONDS = 10;
+/** Seconds that an idle connection is kept for another request. */
+const KEEP_ALIVE_SECONDS = 30;
+/** Connections at a time, whatever they do. */
+const CONNECTIONS = 2048;
+
+export async function createApp(service: Service, options: ServerOptions): Promise<FastifyInstance> {
+  const { limits } = service;
+  const app = fastify({
+    logger: false,
+    requestTimeout: 1000 * limits.uploadTimeout,
+    // A connection is silent while its request waits for its turn and is worked on.
+    connectionTimeout: 1000 * (limits.uploadTimeout + limits.timeout + HEAD_SECONDS),
+    keepAliveTimeout: 1000 * KEEP_ALIVE_SECONDS,
+    return503OnClosing: false,
+    http: {
+      headersTimeout: 1000 * Math.min(HEAD_SECONDS, limits.uploadTimeout),
+      connectionsCheckingInterval: 500,
+    },
+    clientErrorHandler: answerToBrokenRequest,
+  });
+  app.server.maxConnections = CONNECTIONS;
+  app.removeAllContentTypeParsers();
+  app.setErrorHandler((error, _request, reply) => answerFailure(reply, error));
+  app.setNotFoundHandler((request, reply) =>
+    answerFailure(reply, new HttpError(404, "ERR_NOT_FOUND", notFound(request))),
+  );
+  observe(app, service, options.onRequest);
+  guardOrigins(app, options.cors ?? []);
+  app.addHook("onRequest", async (_request, reply) => {
+    if (!service.closing) return;
+    reply.header("connection", "close");
+    service.checkOpen();
+  });
+
+  await app.register(multipart, { throwFileSizeLimit: false });
+  await app.register(swagger, {
+    openapi: {
+      openapi: "3.1.0",
+      info: {
+        title: "soundspot",
+        description: "Finds where a sound comes from in a picture.",
+        version: packageVersion(),
+        license: { name: "MIT" },
+      },
+      tags: [
+        { name: "localization", description: "Where a sound comes from." },
+        { name: "service", description: "The service itself." },
+        { name: "page", description: "For people." },
+      ],
+    },
+  });
+  await page(app, options.page ?? defaultPage());
+  serviceRoutes(app, service);
+  localizeRoute(app, service);
+  // Routes that stand on more than the model are registered here, such as those of a search index.
+  await app.ready();
+  return app;
+}
+
+function serviceRoutes(app: FastifyInstance, service: Service): void {
+  const { config } = service.model;
+  const info = {
+    name: "soundspot",
+    version: packageVersion(),
+    model: {
+      imageSize: config.imageSize,
+      seconds: config.audio.seconds,
+      sampleRate: config.audio.sampleRate,
+      targetSlots: config.targetSlots,
+      offTargetSlots: config.offTargetSlots,
+      sharpening: config.inferenceSharpening,
+    },
+    limits: { ...service.limits, fieldBytes: FIELD_BYTES },
+    search: false,
+  };
+  app.get("/v1/info", { schema: infoSchema }, async () => info);
+  app.get("/healthz", { schema: healthSchema }, async () => ({ status: "ok" }));
+  app.get("/metrics", { schema: metricsSchema }, async (_request, reply) => {
+    const { registry } = service.metrics;
+    return reply.type(registry.contentType).send(await registry.metrics());
+  });
+  app.get("/openapi.json", { schema: documentSchema }, async () => app.swagger());
+}
+
+/** Counts every request when it has ended, and tells `onRequest`. */
+function observe(app: FastifyInstance, service: Service, onRequest: ServerOptions["onRequest"]): void {
+  app.addHook("onRequest", async (request, reply) => {
+    const started = performance.now();
+    reply.raw.once("close", () => {
+      const status = reply.raw.writableFinished ? reply.statusCode : 499;
+      const milliseconds = performance.now() - started;
+      const route = request.routeOptions.url ?? "unknown";
+      service.metrics.ended(request.method, route, status, milliseconds / 1000);
+      const failure = failures.get(reply);
+      onRequest?.({
+        method: request.method,
+        path: request.url.split("?", 1)[0] as string,
+        status,
+        milliseconds,
+        address: request.ip,
+        ...(failure ? { code: failure.code } : {}),
+        ...(failure && failure.status >= 500 && failure.cause ? { error: failure.cause } : {}),
+      } satisfies ServedRequest);
+    });
+  });
+}
+
+/** Pages of other origins may call the service only where they were named. */
+function guardOrigins(app: FastifyInstance, origins: readonly string[]): void {
+  const all = origins.includes("*");
+  app.addHook("onRequest", async (request, reply) => {
+    const { origin } = request.headers;
+    const named = origin !== undefined && (all || origins.includes(origin));
+    if (origins.length > 0) reply.header("vary", "Origin");
+    if (named) {
+      reply.headers({
+        "access-control-allow-origin": all ? "*" : origin,
+        "access-control-expose-headers": "Retry-After",
+      });
+      if (request.method === "OPTIONS" && request.headers["access-control-request-method"]) {
+        reply.headers({
+          "access-control-allow-methods": "GET, POST",
+          "access-control-allow-headers": "Accept, Content-Type",
+          "access-control-max-age": 86_400,
+        });
+        return reply.code(204).send();
+      }
+      return;
+    }
+    // A page need not read an answer to keep the model busy.
+    const foreign = request.headers["sec-fetch-site"] === "cross-site";
+    if (foreign && request.method === "POST") {
+      throw new HttpError(403, "ERR_ORIGIN", `Pages of ${origin} may not call this service.`);
+    }
+  });
+}
+
+const failures = new WeakMap<FastifyReply, HttpError>();
+
+function answerFailure(reply: FastifyReply, error: unknown): FastifyReply {
+  const failure = answerTo(error);
+  failures.set(reply, failure);
+  if (failure.retryAfter !== undefined) reply.header("retry-after", String(failure.retryAfter));
+  return reply
+    .code(failure.status)
+    .type("application/json; charset=utf-8")
+    .send(JSON.stringify({ error: { code: failure.code, message: failure.message } }));
+}
+
+function notFound({ method, url }: FastifyRequest): string {
+  const path = url.split("?", 1)[0] as string;
+  if (path.startsWith("/v1/search")) return "This service has no index to search.";
+  return `There is no ${method} ${path.slice(0, 200)}. What there is stands in /openapi.json.`;
+}
+
+/** Requests that are no HTTP, too slow or too large in their head never reach a route. */
+function answerToBrokenRequest(
+  error: Error & { readonly code?: string },
+  socket: import("node:net").Socket,
+): void {
+  if (error.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const [status, code, message] =
+    error.code === "ERR_HTTP_REQUEST_TIMEOUT"
+      ? ["408 Request Timeout", "ERR_TIMEOUT", "The request did not arrive in time. Send it faster."]
+      : error.code === "HPE_HEADER_OVERFLOW"
+        ? ["431 Request Header Fields Too Large", "ERR_TOO_LARGE", "The head of the request is too large."]
+        : ["400 Bad Request", "ERR_INPUT", "This is not HTTP/1.1."];
+  const body = JSON.stringify({ error: { code, message } });
+  const head = `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n`;
+  socket.end(head + body, () => socket.destroy());
+}

@@ -1,0 +1,98 @@
+/** How much is accepted: so many requests at work, so many that wait, and no more. */
+import { Limit } from "../limit.js";
+import { HttpError } from "./http-error.js";
+
+/** Weight of what was measured before against one more request. */
+const MEMORY = 0.95;
+/** Longest time that a client is told to wait, in seconds. */
+const LONGEST = 60;
+
+export interface GateOptions {
+  /** Requests at work at a time. */
+  readonly concurrency: number;
+  /** Requests that wait for their turn, or are still being received. */
+  readonly queue: number;
+}
+
+/** A request that was accepted. */
+export interface Ticket {
+  /** Waits for its turn. @throws {SoundspotError} ERR_ABORTED when the signal fires. */
+  turn(signal: AbortSignal): Promise<void>;
+  /** Gives its place to the next; harmless when it has done so. `answered` ones count for the rate. */
+  leave(answered: boolean): void;
+}
+
+export class Gate {
+  readonly #places: Limit;
+  readonly #most: number;
+  readonly #now: () => number;
+  #accepted = 0;
+  #atWork = 0;
+  /** Answers and the seconds at work that they took, both fading. */
+  #answers = 0;
+  #seconds = 0;
+  #since = 0;
+
+  /** @param now a clock in milliseconds */
+  constructor({ concurrency, queue }: GateOptions, now: () => number = () => performance.now()) {
+    this.#places = new Limit(concurrency);
+    this.#most = concurrency + queue;
+    this.#now = now;
+  }
+
+  /** Accepted, but not at work. */
+  get waiting(): number {
+    return this.#accepted - this.#atWork;
+  }
+
+  get atWork(): number {
+    return this.#atWork;
+  }
+
+  /** Seconds until what is accepted now will have been answered, at the measured rate: a whole number from 1 to 60. */
+  get retryAfter(): number {
+    const each = this.#answers > 0 ? this.#seconds / this.#answers : 0;
+    return Math.max(1, Math.min(LONGEST, Math.ceil(this.#accepted * each)));
+  }
+
+  /** @throws {HttpError} 429 with the time to try again when all places are taken. */
+  admit(): Ticket {
+    if (this.#accepted >= this.#most) {
+      throw new HttpError(
+        429,
+        "ERR_OVERLOADED",
+        `${this.#most} requests are waiting or at work, and no more are taken. Try again after ${this.retryAfter} s.`,
+        { retryAfter: this.retryAfter },
+      );
+    }
+    this.#accepted++;
+    let giveBack: (() => void) | undefined;
+    let left = false;
+    return {
+      turn: async (signal) => {
+        giveBack = await this.#places.take(signal);
+        if (this.#atWork++ === 0) this.#since = this.#now();
+      },
+      leave: (answered) => {
+        if (left) return;
+        left = true;
+        this.#accepted--;
+        if (!giveBack) return;
+        this.#measure(answered);
+        this.#atWork--;
+        giveBack();
+      },
+    };
+  }
+
+  /** Time counts only while something is at work. */
+  #measure(answered: boolean): void {
+    const now = this.#now();
+    if (answered) {
+      this.#answers = MEMORY * this.#answers + 1;
+      this.#seconds *= MEMORY;
+    }
+    this.#seconds += (now - this.#since) / 1000;
+    this.#since = now;
+  }
+}

@@ -1,0 +1,75 @@
+/** Failures as HTTP answers: `{ error: { code, message } }` with a status. */
+import { type ErrorCode, SoundspotError } from "../errors.js";
+
+/** Codes of the package, and those that only an HTTP service has. */
+export type HttpErrorCode =
+  | ErrorCode
+  | "ERR_CLIENT_GONE"
+  | "ERR_CLOSING"
+  | "ERR_MEDIA_TYPE"
+  | "ERR_NOT_FOUND"
+  | "ERR_ORIGIN"
+  | "ERR_OVERLOADED"
+  | "ERR_TIMEOUT"
+  | "ERR_TOO_LARGE";
+
+/** A failure with the status it is answered with. */
+export class HttpError extends Error {
+  override readonly name = "HttpError";
+  readonly status: number;
+  readonly code: HttpErrorCode;
+  /** Whole seconds after which a client should try again. */
+  readonly retryAfter: number | undefined;
+
+  constructor(
+    status: number,
+    code: HttpErrorCode,
+    message: string,
+    options: ErrorOptions & { readonly retryAfter?: number } = {},
+  ) {
+    super(message, options);
+    this.status = status;
+    this.code = code;
+    this.retryAfter = options.retryAfter;
+  }
+}
+
+/** What the client sent is wrong. */
+const ofInput: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "ERR_AUDIO_EMPTY",
+  "ERR_AUDIO_NOT_FINITE",
+  "ERR_FILE_EMPTY",
+  "ERR_INPUT",
+  "ERR_MEDIA_DECODE",
+  "ERR_NO_AUDIO",
+  "ERR_SHAPE",
+]);
+
+const ofStatus: Readonly<Record<number, HttpErrorCode>> = {
+  404: "ERR_NOT_FOUND",
+  408: "ERR_TIMEOUT",
+  413: "ERR_TOO_LARGE",
+  415: "ERR_MEDIA_TYPE",
+};
+
+export const NOT_A_FORM = "Send the files as multipart/form-data.";
+
+/** The answer to any failure; of one that nobody foresaw the message stays in the log. */
+export function answerTo(error: unknown): HttpError {
+  if (error instanceof HttpError) return error;
+  if (error instanceof SoundspotError) {
+    if (error.cause instanceof HttpError) return error.cause; // the reason that a signal was fired with
+    return new HttpError(ofInput.has(error.code) ? 400 : 500, error.code, error.message, { cause: error });
+  }
+  const { statusCode = 500, message: text } = (error ?? {}) as { statusCode?: number; message?: string };
+  const message = statusCode === 415 ? NOT_A_FORM : `${text}.`;
+  if (statusCode >= 400 && statusCode < 500) {
+    return new HttpError(statusCode, ofStatus[statusCode] ?? "ERR_INPUT", message, { cause: error });
+  }
+  return new HttpError(
+    500,
+    "ERR_INTERNAL",
+    "The service failed. What it met is in its log; try again, and report it if it stays.",
+    { cause: error },
+  );
+}

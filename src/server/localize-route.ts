@@ -1,0 +1,196 @@
+/** POST /v1/localize: an upload to where its sound comes from. */
+import { Readable } from "node:stream";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { SoundspotError, throwIfAborted } from "../errors.js";
+import { localizePrepared, type Spot } from "../localize.js";
+import { type LocalizeInput, prepareInput } from "../prepare.js";
+import type { TensorData } from "../types.js";
+import { choice, list, numberIn } from "./fields.js";
+import { INCLUDABLE, localizeSchema } from "./schemas.js";
+import type { Service } from "./service.js";
+import { readUpload, type Upload } from "./upload.js";
+
+const FORM = {
+  files: { image: "memory", audio: "memory", video: "disk" },
+  fields: ["at", "sharpening", "threshold", "alpha", "refine", "include"],
+  most: 2,
+} as const;
+
+type Includable = (typeof INCLUDABLE)[number];
+
+interface Asked {
+  readonly input: LocalizeInput;
+  readonly settings: {
+    readonly sharpening: number;
+    readonly threshold: number;
+    readonly alpha: number;
+    readonly refine: "none" | "iqr";
+  };
+  readonly include: ReadonlySet<Includable>;
+}
+
+export function localizeRoute(app: FastifyInstance, service: Service): void {
+  const { model, limits } = service;
+
+  function asked({ buffers, paths, fields }: Upload): Asked {
+    return {
+      input: inputOf(buffers, paths, numberIn(fields, "at", 0, Number.MAX_VALUE)),
+      settings: {
+        sharpening: numberIn(fields, "sharpening", 1e-6, 1e6) ?? model.config.inferenceSharpening,
+        threshold: numberIn(fields, "threshold", 0, 1) ?? 0.6,
+        alpha: numberIn(fields, "alpha", 0, 1) ?? 0.4,
+        refine: choice(fields, "refine", ["none", "iqr"]) ?? "none",
+      },
+      include: list(fields, "include", INCLUDABLE),
+    };
+  }
+
+  /** Localizes, and lets `use` make an answer of the spot while there is memory set aside for it. */
+  async function localize<T>(
+    { input, settings }: Asked,
+    signal: AbortSignal,
+    use: (spot: Spot) => Promise<T>,
+  ): Promise<T> {
+    const [sample, giveBack] = await service.decoders.run(async () => {
+      const prepared = await prepareInput(input, model.config, { signal, maxPixels: limits.pixels });
+      const { width = 0, height = 0 } = prepared.image ?? {};
+      return [prepared, await service.takeArea(width * height, signal)] as const;
+    }, signal);
+    try {
+      const { precision } = service;
+      const [spot] = await localizePrepared(model, [sample], { ...settings, precision, signal });
+      service.metrics.localized();
+      throwIfAborted(signal);
+      return await use(spot as Spot);
+    } finally {
+      giveBack();
+    }
+  }
+
+  async function answer(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    return service.accept(request, reply, async ({ signal, turn }) => {
+      const { uploadBytes } = limits;
+      const upload = await readUpload(request, FORM, { uploadBytes, folder: service.folder, signal });
+      try {
+        const wanted = asked(upload);
+        await turn();
+        return await localize(wanted, signal, async (spot) =>
+          wantsPicture(request.headers.accept)
+            ? reply.type("image/png").send(await spot.overlay({ signal }))
+            : send(reply, spot, wanted, model.config.targetSlots, signal),
+        );
+      } catch (error) {
+        throw namingFields(error, upload.paths);
+      } finally {
+        await upload.remove();
+      }
+    });
+  }
+
+  app.post("/v1/localize", { schema: localizeSchema, validatorCompiler: () => () => true }, answer);
+}
+
+/** @throws {SoundspotError} ERR_INPUT when files are missing or too many. */
+function inputOf(
+  buffers: ReadonlyMap<string, Buffer>,
+  paths: ReadonlyMap<string, string>,
+  at: number | undefined,
+): LocalizeInput {
+  const [image, audio, video] = [buffers.get("image"), buffers.get("audio"), paths.get("video")];
+  if (video !== undefined) {
+    if (image || audio) {
+      throw new SoundspotError("ERR_INPUT", "Send image and audio, or video alone: a video has both.");
+    }
+    return { video, ...(at === undefined ? {} : { at }) };
+  }
+  if (!image || !audio) {
+    const missing = image ? "audio is" : audio ? "image is" : "image and audio are";
+    throw new SoundspotError(
+      "ERR_INPUT",
+      `${missing} missing. Send image and audio as files, or video alone.`,
+    );
+  }
+  if (at !== undefined) {
+    throw new SoundspotError("ERR_INPUT", "at is a moment of a video. Leave it out beside image and audio.");
+  }
+  return { image, audio };
+}
+
+/** Whether a picture is asked for, and JSON is not asked for as much. */
+export function wantsPicture(accept: string | undefined): boolean {
+  const weightOf = (type: string): number => {
+    for (const entry of (accept ?? "").toLowerCase().split(",")) {
+      const [name = "", ...parameters] = entry.split(";").map((part) => part.trim());
+      if (name !== type) continue;
+      const quality = parameters.find((parameter) => parameter.startsWith("q="));
+      return quality === undefined ? 1 : Number(quality.slice(2)) || 0;
+    }
+    return 0;
+  };
+  return weightOf("image/png") > weightOf("application/json");
+}
+
+/** Messages name the field, not where the upload lies. */
+function namingFields(error: unknown, paths: ReadonlyMap<string, string>): unknown {
+  if (!(error instanceof SoundspotError)) return error;
+  let message = error.message.replace(/^The picture buffer/, "image").replace(/^The audio buffer/, "audio");
+  for (const [name, path] of paths)
+    message = message.replaceAll(`The file ${path}`, name).replaceAll(path, name);
+  return message === error.message ? error : new SoundspotError(error.code, message, { cause: error.cause });
+}
+
+const plain = ({ shape, data }: TensorData) => ({ shape, data: Array.from(data) });
+
+function plainAttention(attention: Spot["attention"]) {
+  return {
+    audioOnImage: plain(attention.audioOnImage),
+    imageOnImage: plain(attention.imageOnImage),
+    audioOnAudio: plain(attention.audioOnAudio),
+    imageOnAudio: plain(attention.imageOnAudio),
+  };
+}
+
+/** @throws {SoundspotError} ERR_INPUT when the model has none. */
+function logitsOf(spot: Spot & { readonly logits?: Spot["attention"] }): Spot["attention"] {
+  if (spot.logits) return spot.logits;
+  throw new SoundspotError("ERR_INPUT", "This model gives no logits. Leave logits out of include.");
+}
+
+async function send(
+  reply: FastifyReply,
+  spot: Spot,
+  { settings, include }: Asked,
+  targetSlots: number,
+  signal: AbortSignal,
+): Promise<unknown> {
+  const figure = async (name: "overlay" | "spectrogram") =>
+    include.has(name) ? { [name]: (await spot[name]({ signal })).toString("base64") } : {};
+  const figures = { ...(await figure("overlay")), ...(await figure("spectrogram")) };
+  const { width, height, confidence, boxes } = spot;
+  const body = {
+    width,
+    height,
+    confidence,
+    boxes,
+    settings: { ...settings, targetSlots },
+    ...(include.has("attention") ? { attention: plainAttention(spot.attention) } : {}),
+    ...(include.has("logits") ? { logits: plainAttention(logitsOf(spot)) } : {}),
+    ...(Object.keys(figures).length > 0 ? { figures } : {}),
+  };
+  reply.type("application/json; charset=utf-8");
+  if (!include.has("heatmap")) return reply.send(body);
+  return reply.send(Readable.from(withHeatmap(JSON.stringify(body), spot)));
+}
+
+/** Bytes of a heatmap that are encoded at a time: a multiple of 3, for base64 pads at the end alone. */
+const SLICE = 3 * 2 ** 16;
+
+/** The answer with the heatmap as its last property, in parts: a large one would keep the event loop. */
+function* withHeatmap(json: string, { heatmap, width, height }: Spot): Generator<string> {
+  yield `${json.slice(0, -1)},"heatmap":{"shape":[${height},${width}],"data":"`;
+  const bytes = Buffer.from(heatmap.buffer, heatmap.byteOffset, heatmap.byteLength);
+  for (let at = 0; at < bytes.length; at += SLICE) {
+    yield bytes.toString("base64", at, Math.min(at + SLICE, bytes.length));
+  }
+  yield '"}}';
+}

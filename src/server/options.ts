@@ -1,0 +1,83 @@
+/** What a server is made with, checked. */
+import { SoundspotError } from "../errors.js";
+import type { Precision } from "../localize.js";
+import type { Model } from "../model.js";
+import type { HttpErrorCode } from "./http-error.js";
+
+/** A request that has ended. */
+export interface ServedRequest {
+  readonly method: string;
+  /** Without what follows "?". */
+  readonly path: string;
+  /** 499 when the client went away before the answer. */
+  readonly status: number;
+  readonly milliseconds: number;
+  /** Of the client, as the connection gives it. */
+  readonly address: string;
+  readonly code?: HttpErrorCode;
+  /** What the service met, of status 500. */
+  readonly error?: unknown;
+}
+
+export interface ServerOptions {
+  /** Stays the caller's: it is not disposed when the server closes. */
+  readonly model: Model;
+  /** What the encoders compute in. Default "auto". */
+  readonly precision?: Precision;
+  /** Requests at work at a time: decoded, in the model's batch of up to 16, or ready for the next one. Default 40. */
+  readonly concurrency?: number;
+  /** Requests beyond those that may be received or wait; more are answered with 429. Default 64. */
+  readonly queue?: number;
+  /** Bytes of an uploaded file. Default 32,000,000. */
+  readonly uploadBytes?: number;
+  /** Pixels of a picture or of a video's frames. Default 16,777,216. */
+  readonly pixels?: number;
+  /** Seconds for a whole request to arrive. Default 60. */
+  readonly uploadTimeout?: number;
+  /** Seconds from there to the answer. Default 60. */
+  readonly timeout?: number;
+  /** Origins whose pages may call the service, or "*". Default none but its own. */
+  readonly cors?: readonly string[];
+  /** Folder of the page. Default the package's own. */
+  readonly page?: string;
+  /** Told of every request when it has ended. */
+  readonly onRequest?: (request: ServedRequest) => void;
+}
+
+export const DEFAULTS = {
+  concurrency: 40,
+  queue: 64,
+  uploadBytes: 32_000_000,
+  pixels: 2 ** 24,
+  uploadTimeout: 60,
+  timeout: 60,
+} as const;
+
+/** Numbers of a server. */
+export type Limits = { readonly [name in keyof typeof DEFAULTS]: number };
+
+const ranges: { readonly [name in keyof Limits]: readonly [least: number, most: number, whole: boolean] } = {
+  concurrency: [1, 10_000, true],
+  queue: [0, 100_000, true],
+  uploadBytes: [1, 2 ** 40, true],
+  pixels: [1, 2 ** 27, true],
+  uploadTimeout: [0.1, 86_400, false],
+  timeout: [0.1, 86_400, false],
+};
+
+/** @throws {SoundspotError} ERR_INPUT with the name of the option. */
+export function limitsOf(options: ServerOptions): Limits {
+  const limits: Record<keyof Limits, number> = { ...DEFAULTS };
+  for (const name of Object.keys(DEFAULTS) as (keyof Limits)[]) {
+    const value = options[name] ?? DEFAULTS[name];
+    const [least, most, whole] = ranges[name];
+    if (!(value >= least && value <= most && (!whole || Number.isInteger(value)))) {
+      throw new SoundspotError(
+        "ERR_INPUT",
+        `${name} must be a ${whole ? "whole " : ""}number from ${least} to ${most}; it was ${value}.`,
+      );
+    }
+    limits[name] = value;
+  }
+  return limits;
+}

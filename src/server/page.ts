@@ -1,0 +1,75 @@
+/** The page, and the headers that keep it and every other answer from doing more than they should. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import serveStatic from "@fastify/static";
+import type { FastifyInstance } from "fastify";
+import { packageRoot } from "../native.js";
+import { pageSchema } from "./schemas.js";
+
+/** Where the build puts the page. */
+export function defaultPage(): string {
+  return join(packageRoot(), "dist", "web");
+}
+
+const YEAR = 31_536_000;
+
+const forAll = {
+  "cross-origin-opener-policy": "same-origin",
+  "referrer-policy": "no-referrer",
+  "x-content-type-options": "nosniff",
+  "x-frame-options": "DENY",
+};
+
+/** Nothing in an answer of the API is to run. */
+const forData = "default-src 'none'; frame-ancestors 'none'";
+
+/** The page's own scripts and styles; pictures, sounds and videos that it was given or made. */
+const forPage = [
+  "default-src 'self'",
+  "style-src 'self' 'unsafe-inline'",
+  "img-src 'self' blob: data:",
+  "media-src 'self' blob:",
+  "connect-src 'self' blob: data:",
+  "worker-src 'self' blob:",
+  "object-src 'none'",
+  "base-uri 'none'",
+  "form-action 'self'",
+  "frame-ancestors 'none'",
+].join("; ");
+
+const bare = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>soundspot</title>
+<p>This is the service of soundspot. Its API is described at <a href="/openapi.json">/openapi.json</a>; the page was not built.</p>
+</html>
+`;
+
+export async function page(app: FastifyInstance, folder: string): Promise<void> {
+  app.addHook("onSend", async (_request, reply) => {
+    const isPage = String(reply.getHeader("content-type") ?? "").startsWith("text/html");
+    reply.headers({
+      ...forAll,
+      "content-security-policy": isPage ? forPage : forData,
+      ...(isPage ? { "permissions-policy": "camera=(self), microphone=(self), geolocation=()" } : {}),
+    });
+  });
+  if (!existsSync(join(folder, "index.html"))) {
+    app.get("/", { schema: pageSchema }, async (_request, reply) =>
+      reply.type("text/html; charset=utf-8").header("cache-control", "no-cache").send(bare),
+    );
+    return;
+  }
+  await app.register(serveStatic, {
+    root: folder,
+    index: false,
+    cacheControl: false,
+    schemaHide: true,
+    setHeaders(reply, path) {
+      // The build names what is in assets/ by its content.
+      const named = path.startsWith(join(folder, "assets"));
+      reply.header("cache-control", named ? `public, max-age=${YEAR}, immutable` : "no-cache");
+    },
+  });
+  app.get("/", { schema: pageSchema }, async (_request, reply) => reply.sendFile("index.html"));
+}

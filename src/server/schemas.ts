@@ -1,0 +1,287 @@
+/** What requests and answers look like, for serialization and for /openapi.json. */
+import { NOT_A_FORM } from "./http-error.js";
+import { DEFAULTS } from "./options.js";
+import { FIELD_BYTES } from "./upload.js";
+
+const number = (description: string, more: object = {}) => ({ type: "number", description, ...more });
+const integer = (description: string, more: object = {}) => ({ type: "integer", description, ...more });
+const text = (description: string, more: object = {}) => ({ type: "string", description, ...more });
+const object = (
+  description: string,
+  properties: Record<string, object>,
+  required = Object.keys(properties),
+) => ({
+  type: "object",
+  description,
+  required,
+  properties,
+});
+const file = (description: string) => text(description, { format: "binary" });
+
+const errorBody = (description: string, code: string, message: string) => ({
+  ...object(description, {
+    error: object("What went wrong.", {
+      code: text("Stable between releases."),
+      message: text("Names the field or file, and says what to do."),
+    }),
+  }),
+  examples: [{ error: { code, message } }],
+});
+
+const retryAfter = {
+  "retry-after": { type: "integer", description: "Seconds after which to try again." },
+};
+
+/** Answers that any route may give. */
+export const failures = {
+  400: errorBody("The request is wrong.", "ERR_INPUT", 'threshold must be a number from 0 to 1; it was "2".'),
+  403: errorBody(
+    "A page of another origin calls.",
+    "ERR_ORIGIN",
+    "Pages of https://example.org may not call this service.",
+  ),
+  404: errorBody("There is no such thing.", "ERR_NOT_FOUND", "There is no GET /v2."),
+  408: errorBody(
+    "The request took too long to arrive.",
+    "ERR_TIMEOUT",
+    "The request did not arrive in time.",
+  ),
+  413: errorBody(
+    "A file or the form is too large.",
+    "ERR_TOO_LARGE",
+    "image is larger than 32 MB. Send a smaller one.",
+  ),
+  415: errorBody("No multipart form.", "ERR_MEDIA_TYPE", NOT_A_FORM),
+  429: {
+    ...errorBody(
+      "The queue is full.",
+      "ERR_OVERLOADED",
+      "104 requests are waiting or at work, and no more are taken.",
+    ),
+    headers: retryAfter,
+  },
+  500: errorBody("The service failed.", "ERR_INTERNAL", "The service failed. What it met is in its log."),
+  503: {
+    ...errorBody(
+      "The service is shutting down, or was too slow.",
+      "ERR_CLOSING",
+      "The service is shutting down.",
+    ),
+    headers: retryAfter,
+  },
+};
+
+const tensor = (description: string) =>
+  object(description, {
+    shape: { type: "array", items: { type: "integer" } },
+    data: { type: "array", items: { type: "number" }, description: "Row-major." },
+  });
+
+const attention = (description: string) =>
+  object(description, {
+    audioOnImage: tensor("Audio queries on the picture: [slots, h, w]."),
+    imageOnImage: tensor("Image queries on the picture: [slots, h, w]."),
+    audioOnAudio: tensor("Audio queries on the sound: [slots, t]."),
+    imageOnAudio: tensor("Image queries on the sound: [slots, t]."),
+  });
+
+/** What `include` may name. */
+export const INCLUDABLE = ["attention", "logits", "heatmap", "overlay", "spectrogram"] as const;
+
+const localized = {
+  ...object(
+    "Where the sound comes from.",
+    {
+      width: integer("Of the picture, in pixels."),
+      height: integer("Of the picture, in pixels."),
+      confidence: number("Cosine of the target slots of picture and sound, −1 … 1."),
+      boxes: {
+        type: "array",
+        description: "Connected regions of the mask, largest first.",
+        items: object("In pixels of the picture, origin top left.", {
+          x: number("Left."),
+          y: number("Top."),
+          width: number("In pixels."),
+          height: number("In pixels."),
+          score: number("Mean of the heatmap inside, 0 … 1."),
+        }),
+      },
+      settings: object("What the answer was made with.", {
+        sharpening: number("Factor on the logits."),
+        threshold: number("The mask is where the heatmap reaches it."),
+        alpha: number("The audio map's share of the refinement."),
+        refine: text("Refinement of the map."),
+        targetSlots: integer("Slots that stand for what sounds: the first ones."),
+      }),
+      attention: attention("Normalised over tokens."),
+      logits: attention("The same before sharpening and softmax."),
+      heatmap: object("At the size of the picture, in [0, 1].", {
+        shape: { type: "array", items: { type: "integer" }, description: "[height, width]" },
+        data: text("Little-endian float32, row-major, in base64."),
+      }),
+      figures: object(
+        "Drawings.",
+        {
+          overlay: text("The heatmap over the picture: PNG in base64."),
+          spectrogram: text("The spectrogram with the attention over time: PNG in base64."),
+        },
+        [],
+      ),
+    },
+    ["width", "height", "confidence", "boxes", "settings"],
+  ),
+  examples: [
+    {
+      width: 640,
+      height: 480,
+      confidence: 0.71,
+      boxes: [{ x: 120, y: 88, width: 210, height: 190, score: 0.82 }],
+      settings: { sharpening: 0.1, threshold: 0.6, alpha: 0.4, refine: "none", targetSlots: 1 },
+    },
+  ],
+};
+
+export const localizeSchema = {
+  summary: "Find what sounds in a picture",
+  description:
+    "Send `image` and `audio`, or `video` alone. Fields have at most " +
+    `${FIELD_BYTES} bytes; unknown ones are refused. With \`Accept: image/png\` the answer is the heatmap drawn over the picture.`,
+  operationId: "localize",
+  tags: ["localization"],
+  consumes: ["multipart/form-data"],
+  body: {
+    type: "object",
+    properties: {
+      image: file("A picture: JPEG, PNG, WebP, AVIF, GIF, TIFF or SVG."),
+      audio: file("A sound: WAV, or whatever ffmpeg reads. Of a long one the middle is heard."),
+      video: file("A video with sound, instead of image and audio."),
+      at: number(
+        "Seconds: the frame of the video, heard with the sound around it. Default the middle, or the nearest moment with sound.",
+        { minimum: 0 },
+      ),
+      sharpening: number("Factor on the attention logits. Default the checkpoint's.", {
+        minimum: 1e-6,
+        maximum: 1e6,
+      }),
+      threshold: number("Of the mask.", { minimum: 0, maximum: 1, default: 0.6 }),
+      alpha: number("The audio map's share of the refinement.", { minimum: 0, maximum: 1, default: 0.4 }),
+      refine: text("What the audio map is blended with: `iqr` the image map.", {
+        enum: ["none", "iqr"],
+        default: "none",
+      }),
+      include: text(`What to add to the answer, separated by commas: ${INCLUDABLE.join(", ")}.`, {
+        default: "",
+        examples: ["attention,heatmap"],
+      }),
+    },
+  },
+  response: {
+    200: {
+      description: "Where the sound comes from.",
+      content: {
+        "application/json": { schema: localized },
+        "image/png": { schema: file("The heatmap over the picture.") },
+      },
+    },
+    ...failures,
+  },
+};
+
+export const infoSchema = {
+  summary: "The model and the limits of the service",
+  operationId: "info",
+  tags: ["service"],
+  response: {
+    200: {
+      ...object("Model and limits.", {
+        name: text("Of the package."),
+        version: text("Of the package."),
+        model: object("What the model takes and has.", {
+          imageSize: integer("Pixels a side that pictures are resized to."),
+          seconds: number("Of sound that is heard."),
+          sampleRate: integer("Hertz that sounds are resampled to."),
+          targetSlots: integer("Slots that stand for what sounds."),
+          offTargetSlots: integer("Slots that take the rest."),
+          sharpening: number("Default factor on the attention logits."),
+        }),
+        limits: object("More is refused.", {
+          uploadBytes: integer("Bytes of a file."),
+          fieldBytes: integer("Bytes of a field."),
+          pixels: integer("Pixels of a picture or a frame."),
+          concurrency: integer("Requests at work at a time."),
+          queue: integer("Requests that may wait."),
+          uploadTimeout: number("Seconds for a request to arrive."),
+          timeout: number("Seconds for its answer after that."),
+        }),
+        search: { type: "boolean", description: "Whether there is an index to search." },
+      }),
+      examples: [
+        {
+          name: "soundspot",
+          version: "0.1.0",
+          model: {
+            imageSize: 224,
+            seconds: 5,
+            sampleRate: 16_000,
+            targetSlots: 1,
+            offTargetSlots: 1,
+            sharpening: 0.1,
+          },
+          limits: { ...DEFAULTS, fieldBytes: FIELD_BYTES },
+          search: false,
+        },
+      ],
+    },
+    500: failures[500],
+    503: failures[503],
+  },
+};
+
+export const healthSchema = {
+  summary: "Whether the service takes requests",
+  operationId: "health",
+  tags: ["service"],
+  response: {
+    200: {
+      ...object("It does.", { status: { type: "string", enum: ["ok"] } }),
+      examples: [{ status: "ok" }],
+    },
+    503: failures[503],
+  },
+};
+
+export const metricsSchema = {
+  summary: "Figures of the service, as Prometheus reads them",
+  operationId: "metrics",
+  tags: ["service"],
+  response: {
+    200: {
+      description: "The text format of Prometheus.",
+      content: { "text/plain": { schema: { type: "string" } } },
+    },
+    500: failures[500],
+  },
+};
+
+export const documentSchema = {
+  summary: "This document",
+  operationId: "document",
+  tags: ["service"],
+  response: {
+    200: {
+      description: "OpenAPI 3.1.",
+      content: { "application/json": { schema: { type: "object", additionalProperties: true } } },
+    },
+    500: failures[500],
+  },
+};
+
+export const pageSchema = {
+  summary: "The page",
+  operationId: "page",
+  tags: ["page"],
+  response: {
+    200: { description: "The page.", content: { "text/html": { schema: { type: "string" } } } },
+    404: failures[404],
+  },
+};

@@ -1,0 +1,117 @@
+/** A model behind HTTP. */
+import type { AddressInfo } from "node:net";
+import type { FastifyInstance } from "fastify";
+import { SoundspotError } from "../errors.js";
+import type { ServerOptions } from "./options.js";
+import type { Service } from "./service.js";
+
+export type { ServedRequest, ServerOptions } from "./options.js";
+
+export interface ListenOptions {
+  /** Default 127.0.0.1: this computer alone. */
+  readonly host?: string;
+  /** 0 takes a free one. Default 8080. */
+  readonly port?: number;
+}
+
+export interface CloseOptions {
+  /** Seconds for what was accepted to be answered. Default 30. */
+  readonly grace?: number;
+}
+
+export class Server implements AsyncDisposable {
+  /** The Fastify application, with `inject` for tests. */
+  readonly app: FastifyInstance;
+  readonly #service: Service;
+  #closed: Promise<void> | undefined;
+
+  /** @internal */
+  constructor(app: FastifyInstance, service: Service) {
+    this.app = app;
+    this.#service = service;
+  }
+
+  /**
+   * Starts to listen.
+   * @returns the address, such as "http://127.0.0.1:8080"
+   * @throws {SoundspotError} ERR_BUSY when the port is taken, ERR_INPUT when host or port cannot be had.
+   */
+  async listen({ host = "127.0.0.1", port = 8080 }: ListenOptions = {}): Promise<string> {
+    await this.app.listen({ host, port }).catch((cause: NodeJS.ErrnoException) => {
+      throw listenError(cause, host, port);
+    });
+    const { address, port: bound, family } = this.app.server.address() as AddressInfo;
+    return `http://${family === "IPv6" ? `[${address}]` : address}:${bound}`;
+  }
+
+  /**
+   * Shuts down: new requests get 503, accepted ones are finished within `grace` seconds and given up after them,
+   * temporary files are removed. The model stays.
+   */
+  close({ grace = 30 }: CloseOptions = {}): Promise<void> {
+    this.#closed ??= this.#close(grace);
+    return this.#closed;
+  }
+
+  async #close(grace: number): Promise<void> {
+    await this.#service.drain(grace);
+    const closed = this.app.close();
+    // What is being sent may end; who does not take it is cut off.
+    const timer = setTimeout(() => this.app.server.closeAllConnections(), 1000);
+    await closed;
+    clearTimeout(timer);
+    await this.#service.folder.remove();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+function listenError(cause: NodeJS.ErrnoException, host: string, port: number): SoundspotError {
+  if (cause.code === "EADDRINUSE") {
+    return new SoundspotError(
+      "ERR_BUSY",
+      `Port ${port} of ${host} is taken by another program. Give another port, or 0 for a free one.`,
+      { cause },
+    );
+  }
+  const reason =
+    cause.code === "EACCES"
+      ? "this user may not open it. Give a port of at least 1024"
+      : cause.code === "EADDRNOTAVAIL" || cause.code === "ENOTFOUND"
+        ? "this computer has no such address. Give one of its own, or 0.0.0.0 for all"
+        : `${cause.message}. Give another host or port`;
+  return new SoundspotError("ERR_INPUT", `Cannot listen on ${host}, port ${port}: ${reason}.`, { cause });
+}
+
+/**
+ * A server that does not listen yet.
+ * @throws {SoundspotError} ERR_INPUT when an option is out of range, ERR_DISPOSED.
+ * @example
+ * const server = await createServer({ model });
+ * console.log(await server.listen({ port: 8080 }));
+ * await server.close();
+ */
+export async function createServer(options: ServerOptions): Promise<Server> {
+  // Fastify is loaded by those who serve, not by everybody who localizes.
+  const [{ createApp }, { Service }] = await Promise.all([import("./app.js"), import("./service.js")]);
+  const service = new Service(options);
+  return new Server(await createApp(service, options), service);
+}
+
+/**
+ * Makes a server and listens: `createServer` and `listen` in one.
+ * @throws {SoundspotError} as both of them.
+ */
+export async function serve(
+  options: ServerOptions & ListenOptions,
+): Promise<{ readonly server: Server; readonly url: string }> {
+  const server = await createServer(options);
+  try {
+    return { server, url: await server.listen(options) };
+  } catch (error) {
+    await server.close({ grace: 0 });
+    throw error;
+  }
+}

@@ -1,0 +1,201 @@
+/** Files and fields of a multipart request, within limits. */
+import { createWriteStream } from "node:fs";
+import { rm } from "node:fs/promises";
+import { pipeline } from "node:stream/promises";
+import type { Multipart, MultipartFile } from "@fastify/multipart";
+import type { FastifyRequest } from "fastify";
+import { SoundspotError, throwIfAborted } from "../errors.js";
+import { HttpError, NOT_A_FORM } from "./http-error.js";
+import type { TemporaryFolder } from "./temporary-folder.js";
+
+/** Bytes of a field's value. */
+export const FIELD_BYTES = 1024;
+/** Bytes of boundaries and headers of all parts together. */
+const FRAMING_BYTES = 2 ** 16;
+
+export interface UploadForm {
+  /** Files that are taken, and where they go. */
+  readonly files: Readonly<Record<string, "memory" | "disk">>;
+  readonly fields: readonly string[];
+  /** Files in one request that may all be of the greatest size. */
+  readonly most: number;
+}
+
+export interface UploadOptions {
+  /** Bytes of a file. */
+  readonly uploadBytes: number;
+  /** For files that go to the disk. */
+  readonly folder: TemporaryFolder;
+  readonly signal: AbortSignal;
+}
+
+export interface Upload {
+  /** Files in memory by their field. */
+  readonly buffers: ReadonlyMap<string, Buffer>;
+  /** Files on the disk by their field. */
+  readonly paths: ReadonlyMap<string, string>;
+  readonly fields: ReadonlyMap<string, string>;
+  /** Removes the files on the disk; harmless when they are gone. */
+  remove(): Promise<void>;
+}
+
+/**
+ * Reads a form to its end. Nothing is left on the disk when it fails.
+ * @throws {HttpError} 400 for a form that is malformed or has other fields than `form` names, 413 for one that is too
+ * large, 415 for one that is no multipart form.
+ */
+export async function readUpload(
+  request: FastifyRequest,
+  form: UploadForm,
+  options: UploadOptions,
+): Promise<Upload> {
+  const { uploadBytes, signal } = options;
+  if (!request.isMultipart()) {
+    throw new HttpError(415, "ERR_MEDIA_TYPE", NOT_A_FORM);
+  }
+  const most = form.most * uploadBytes + form.fields.length * FIELD_BYTES + FRAMING_BYTES;
+  if (Number(request.headers["content-length"] ?? 0) > most) throw tooLarge(uploadBytes);
+  const upload = new Received(form, options);
+  countBytes(request, most, () => upload.fail(tooLarge(uploadBytes)));
+  try {
+    const names = Object.keys(form.files).length;
+    const limits = {
+      fileSize: uploadBytes,
+      files: names,
+      fields: form.fields.length,
+      parts: names + form.fields.length,
+      fieldSize: FIELD_BYTES,
+      fieldNameSize: 64,
+      headerPairs: 16,
+    };
+    for await (const part of request.parts({ limits })) await upload.take(part);
+    throwIfAborted(signal);
+    upload.check();
+    return upload;
+  } catch (error) {
+    await upload.remove();
+    throwIfAborted(signal);
+    throw upload.failure ?? readable(error);
+  } finally {
+    // What is left is read and dropped, so that the answer reaches a client that is still sending.
+    request.raw.unpipe();
+    request.raw.resume();
+  }
+}
+
+/** Calls `tooMany` when the body is longer than `most`; one that goes on and on is cut off. */
+function countBytes({ raw }: FastifyRequest, most: number, tooMany: () => void): void {
+  let received = 0;
+  raw.on("data", (chunk: Buffer) => {
+    received += chunk.length;
+    if (received > most) tooMany();
+    if (received > 4 * most) raw.destroy();
+  });
+}
+
+class Received implements Upload {
+  readonly buffers = new Map<string, Buffer>();
+  readonly paths = new Map<string, string>();
+  readonly fields = new Map<string, string>();
+  failure: HttpError | undefined;
+  readonly #form: UploadForm;
+  readonly #options: UploadOptions;
+  #current: MultipartFile["file"] | undefined;
+
+  constructor(form: UploadForm, options: UploadOptions) {
+    this.#form = form;
+    this.#options = options;
+  }
+
+  /** Ends the reading with this failure, the first one of them. */
+  fail(failure: HttpError): void {
+    this.failure ??= failure;
+    this.#current?.destroy(failure);
+  }
+
+  async take(part: Multipart): Promise<void> {
+    if (this.failure) throw this.failure;
+    const name = part.fieldname;
+    const kind = Object.hasOwn(this.#form.files, name) ? this.#form.files[name] : undefined;
+    if (this.buffers.has(name) || this.paths.has(name) || this.fields.has(name)) {
+      throw wrong(`${name} was given twice. Give it once.`);
+    }
+    if (part.type === "field") return this.#takeField(name, part, kind !== undefined);
+    if (!kind) {
+      throw wrong(
+        this.#form.fields.includes(name)
+          ? `${name} must be a plain field, not a file.`
+          : this.#unknown("file", name, Object.keys(this.#form.files)),
+      );
+    }
+    this.#current = part.file;
+    if (kind === "memory") this.buffers.set(name, await part.toBuffer());
+    else await this.#toDisk(name, part);
+    this.#current = undefined;
+    if (part.file.truncated) throw tooLarge(this.#options.uploadBytes, name);
+  }
+
+  check(): void {
+    if (this.failure) throw this.failure;
+  }
+
+  async remove(): Promise<void> {
+    await Promise.all([...this.paths.values()].map((path) => rm(path, { force: true })));
+  }
+
+  #takeField(name: string, part: Extract<Multipart, { type: "field" }>, isFile: boolean): void {
+    if (isFile) throw wrong(`${name} must be a file: send it with a file name.`);
+    if (!this.#form.fields.includes(name)) throw wrong(this.#unknown("field", name, this.#form.fields));
+    if (part.valueTruncated) {
+      throw new HttpError(413, "ERR_TOO_LARGE", `${name} is longer than ${FIELD_BYTES} bytes.`);
+    }
+    this.fields.set(name, String(part.value));
+  }
+
+  #unknown(kind: string, name: string, known: readonly string[]): string {
+    return `There is no ${kind} ${JSON.stringify(name.slice(0, 64))}. Use ${known.join(", ")}.`;
+  }
+
+  async #toDisk(name: string, part: MultipartFile): Promise<void> {
+    const path = await this.#options.folder.newPath();
+    this.paths.set(name, path);
+    try {
+      await pipeline(part.file, createWriteStream(path, { mode: 0o600 }), { signal: this.#options.signal });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).syscall === undefined) throw error;
+      throw new SoundspotError(
+        "ERR_FILE_WRITE",
+        "The upload cannot be written to the folder for temporary files. See that it has free space.",
+        { cause: error },
+      );
+    }
+  }
+}
+
+function wrong(message: string): HttpError {
+  return new HttpError(400, "ERR_INPUT", message);
+}
+
+function tooLarge(uploadBytes: number, name = "A file"): HttpError {
+  const megabytes = (uploadBytes / 1e6).toLocaleString("en", { maximumFractionDigits: 3 });
+  return new HttpError(413, "ERR_TOO_LARGE", `${name} is larger than ${megabytes} MB. Send a smaller one.`);
+}
+
+/** What the parser met, as a failure of the client's. */
+function readable(error: unknown): unknown {
+  if (error instanceof HttpError || error instanceof SoundspotError) return error;
+  const { code, message } = error as { code?: string; message?: string };
+  if (code === "FST_PARTS_LIMIT" || code === "FST_FILES_LIMIT" || code === "FST_FIELDS_LIMIT") {
+    return new HttpError(
+      413,
+      "ERR_TOO_LARGE",
+      "The form has more parts than there are fields. Leave some out.",
+      {
+        cause: error,
+      },
+    );
+  }
+  return new HttpError(400, "ERR_INPUT", `The form is not valid multipart/form-data: ${message}.`, {
+    cause: error,
+  });
+}
