@@ -14,15 +14,18 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
-import multipart from "@fastify/multipart";
-import fastify from "fastify";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Model, SearchIndex, type SoundspotError, type UpdateIndexOptions } from "../src/index.js";
+import {
+  createServer,
+  Model,
+  SearchIndex,
+  type SoundspotError,
+  type UpdateIndexOptions,
+} from "../src/index.js";
 import { findFfmpeg } from "../src/media/ffmpeg.js";
 import { decodeFrame } from "../src/media/video.js";
 import { encodeWav } from "../src/media/wav.js";
-import { searchRoutes } from "../src/server/search-routes.js";
 import { tiny } from "./support/tiny.js";
 import { transpilePackage } from "./support/transpiled.js";
 
@@ -516,9 +519,9 @@ describe("over HTTP", () => {
     const folder = await media(4);
     writeFileSync(join(folder, "secret.txt"), "secret");
     using index = await indexed(folder);
-    await using app = fastify();
-    await app.register(multipart);
-    await app.register(searchRoutes, { index, model });
+    await using server = await createServer({ model, index });
+    const { app } = server;
+    expect((await app.inject("/v1/info")).json().search).toBe(true);
     const post = (parts: Readonly<Record<string, string | Buffer>>) =>
       app.inject({ method: "POST", url: "/v1/search", ...form(parts) });
 
@@ -564,7 +567,11 @@ describe("over HTTP", () => {
         { error: { code: expect.stringMatching(/^ERR_/), message: expect.any(String) } },
       ]);
     }
-    expect((await app.inject({ method: "POST", url: "/v1/search" })).statusCode).toBe(400);
+    expect((await app.inject({ method: "POST", url: "/v1/search" })).statusCode).toBe(415);
+    const large = await createServer({ model, index, uploadBytes: 1000 });
+    const refusedLarge = await large.app.inject({ method: "POST", url: "/v1/search", ...form({ audio }) });
+    await large.close();
+    expect(refusedLarge.statusCode).toBe(413);
 
     // A sound has no thumbnail, and no path is taken.
     for (const url of [
@@ -574,11 +581,11 @@ describe("over HTTP", () => {
       `/v1/search/items/${"0".repeat(32)}/audio`,
     ]) {
       const refused = await app.inject(url);
-      expect([refused.statusCode, refused.json().error.code]).toEqual([404, "ERR_FILE_NOT_FOUND"]);
+      expect([refused.statusCode, refused.json().error.code]).toEqual([404, "ERR_NOT_FOUND"]);
     }
     rmSync(join(folder, first.name));
     const gone = await app.inject(first.url);
-    expect([gone.statusCode, gone.json().error.code]).toEqual([404, "ERR_FILE_NOT_FOUND"]);
+    expect([gone.statusCode, gone.json().error.code]).toEqual([404, "ERR_NOT_FOUND"]);
     expect(gone.body).not.toContain(folder);
   });
 });

@@ -185,7 +185,9 @@ describe("POST /v1/localize", () => {
 
   it("gives logits where the model has them, and says so where not", async () => {
     const { url } = await start();
-    const { logits } = (await model.localize({ image: png, audio })) as { logits?: Localized["attention"] };
+    const { logits } = (await model.localize({ image: png, audio })) as unknown as {
+      logits?: Localized["attention"];
+    };
     const response = post(url, { image: png, audio, include: "logits" });
     if (!logits)
       return expect(await failure(response)).toEqual([400, "ERR_INPUT", expect.stringMatching(/logits/)]);

@@ -179,7 +179,7 @@ export class SearchIndex implements Disposable {
     const unlock = await lockFolder(this.folder, LOCK);
     try {
       this.#description = await readDescription(this.folder);
-      await this.#checkModel(model, true);
+      await this.checkModel(model, true);
       const labelOf = await labelsOf(options.labels ?? "folder", folder, signal);
       const changes = await updateTables(this.#tables, {
         model,
@@ -226,7 +226,7 @@ export class SearchIndex implements Disposable {
       throw new SoundspotError("ERR_INPUT", "label must be a text, or a list of at least one.");
     }
     this.#description = await readDescription(this.folder);
-    await this.#checkModel(model);
+    await this.checkModel(model);
     if (image !== undefined) {
       const vector = await encodeImage(model, image, signal);
       return this.#nearest("audio", vector, { k, labels, exact });
@@ -301,7 +301,8 @@ export class SearchIndex implements Disposable {
     this.#description = description;
   }
 
-  async #checkModel(model: Model, again = false): Promise<void> {
+  /** @internal @throws {SoundspotError} ERR_INDEX_MISMATCH when another model made the index. */
+  async checkModel(model: Model, again = false): Promise<void> {
     const [own, given] = [this.#description.model, await identityOf(model, again)];
     if (own === given) return;
     throw new SoundspotError(

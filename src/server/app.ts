@@ -8,6 +8,7 @@ import { localizeRoute } from "./localize-route.js";
 import type { ServedRequest, ServerOptions } from "./options.js";
 import { defaultPage, page } from "./page.js";
 import { documentSchema, healthSchema, infoSchema, metricsSchema } from "./schemas.js";
+import { searchRoutes } from "./search-routes.js";
 import type { Service } from "./service.js";
 import { FIELD_BYTES } from "./upload.js";
 
@@ -59,20 +60,21 @@ export async function createApp(service: Service, options: ServerOptions): Promi
       },
       tags: [
         { name: "localization", description: "Where a sound comes from." },
+        { name: "search", description: "Pictures for a sound, sounds for a picture." },
         { name: "service", description: "The service itself." },
         { name: "page", description: "For people." },
       ],
     },
   });
   await page(app, options.page ?? defaultPage());
-  serviceRoutes(app, service);
+  serviceRoutes(app, service, options.index !== undefined);
   localizeRoute(app, service);
-  // Routes that stand on more than the model are registered here, such as those of a search index.
+  if (options.index) searchRoutes(app, service, options.index);
   await app.ready();
   return app;
 }
 
-function serviceRoutes(app: FastifyInstance, service: Service): void {
+function serviceRoutes(app: FastifyInstance, service: Service, search: boolean): void {
   const { config } = service.model;
   const info = {
     name: "soundspot",
@@ -86,7 +88,7 @@ function serviceRoutes(app: FastifyInstance, service: Service): void {
       sharpening: config.inferenceSharpening,
     },
     limits: { ...service.limits, fieldBytes: FIELD_BYTES },
-    search: false,
+    search,
   };
   app.get("/v1/info", { schema: infoSchema }, async () => info);
   app.get("/healthz", { schema: healthSchema }, async () => ({ status: "ok" }));

@@ -2,6 +2,7 @@
 import { SoundspotError } from "../errors.js";
 import type { Precision } from "../localize.js";
 import type { Model } from "../model.js";
+import type { SearchIndex } from "../search/search-index.js";
 import type { HttpErrorCode } from "./http-error.js";
 
 /** A request that has ended. */
@@ -22,6 +23,8 @@ export interface ServedRequest {
 export interface ServerOptions {
   /** Stays the caller's: it is not disposed when the server closes. */
   readonly model: Model;
+  /** Searched by `POST /v1/search`; made by this model. It stays the caller's too. */
+  readonly index?: SearchIndex;
   /** What the encoders compute in. Default "auto". */
   readonly precision?: Precision;
   /** Requests at work at a time: decoded, in the model's batch of up to 16, or ready for the next one. Default 40. */

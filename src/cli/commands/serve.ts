@@ -3,12 +3,14 @@ import { type Command, Option } from "commander";
 import { SoundspotError } from "../../errors.js";
 import type { Precision } from "../../localize.js";
 import { Model } from "../../model.js";
+import { SearchIndex } from "../../search/search-index.js";
 import { DEFAULTS, type ServedRequest } from "../../server/options.js";
 import { serve } from "../../server/server.js";
 import { numberFrom, wholeFrom } from "../options.js";
 
 interface Flags {
   model?: string;
+  index?: string;
   host: string;
   port: number;
   maxUpload: number;
@@ -29,6 +31,7 @@ export function register(program: Command): void {
     .description("answer requests over HTTP, with a page to try it on")
     .argument("[checkpoint]", "checkpoint (.safetensors or .pth)")
     .option("--model <file>", "the checkpoint, instead of the argument")
+    .option("--index <folder>", "of `soundspot index`, to search in")
     .option("--host <address>", "0.0.0.0 for every network of this computer", "127.0.0.1")
     .option("--port <number>", "0 takes a free one", portNumber, 8080)
     .option("--max-upload <MB>", "of a file", numberFrom(0.001, 1e6), DEFAULTS.uploadBytes / 1e6)
@@ -63,9 +66,12 @@ async function run(checkpoint: string | undefined, flags: Flags): Promise<void> 
   giveWayToOthers();
   const ending = firstSignal();
   using model = await Model.load(path);
+  using index = flags.index === undefined ? undefined : await SearchIndex.open(flags.index);
+  await index?.checkModel(model);
   await warmUp(model, flags.precision);
   const { server, url } = await serve({
     model,
+    ...(index ? { index } : {}),
     host: flags.host,
     port: flags.port,
     precision: flags.precision,
