@@ -14,11 +14,12 @@ import type { ModelOptions, TrainOptions } from "../src/config.js";
 import { datasets, type PresetName, parseModelConfig, parseTrainConfig, presets } from "../src/index.js";
 import { Limit } from "../src/limit.js";
 import { mergeTrain } from "../src/trainer.js";
+import { examples, lacking } from "./support/docs/examples.js";
 import { given, notRun, rewrites } from "./support/docs/exceptions.js";
 import {
   checkSyntax,
   commandsIn,
-  endServices,
+  endService,
   exceptionFor,
   met,
   type Place,
@@ -26,7 +27,14 @@ import {
   runShell,
   shapeOf,
 } from "./support/docs/run.js";
-import { brokenLinks, placeOf, readDocuments, root, type Sample } from "./support/docs/samples.js";
+import {
+  brokenLinks,
+  exampleFiles,
+  placeOf,
+  readDocuments,
+  root,
+  type Sample,
+} from "./support/docs/samples.js";
 import { isScript, standAlone, typeErrors } from "./support/docs/scripts.js";
 import { callsIn, commandLine, wrongUsage } from "./support/docs/usage.js";
 import { copyWorld, makeWorld, type World } from "./support/docs/world.js";
@@ -129,15 +137,18 @@ async function check(sample: Sample, place: Place): Promise<void> {
 type Verdict = { readonly error?: unknown };
 const verdicts = new Map<Sample, Promise<Verdict>>();
 
-/** Starts every document; the samples of one wait for each other. */
+/** Starts every document; the samples of one wait for each other, and so do documents that start a service. */
 function start(): void {
   const { port } = files.address() as AddressInfo;
   const atOnce = new Limit(2);
+  let portFree: Promise<Verdict> = Promise.resolve({});
   for (const document of new Set(samples.map((sample) => sample.document))) {
+    const own = samples.filter((each) => each.document === document);
+    const serves = own.some(({ text }) => text.includes("soundspot serve"));
     const folder = copyWorld(world, document.replaceAll(/\W/g, "-"));
     const place = { world, folder, server: `http://127.0.0.1:${port}` };
-    let last: Promise<Verdict> = Promise.resolve({});
-    for (const sample of samples.filter((each) => each.document === document)) {
+    let last: Promise<Verdict> = serves ? portFree : Promise.resolve({});
+    for (const sample of own) {
       last = last.then(() =>
         atOnce
           .run(() => check(sample, place))
@@ -148,7 +159,8 @@ function start(): void {
       );
       verdicts.set(sample, last);
     }
-    void last.then(() => endServices(folder));
+    const done = last.finally(() => endService(folder));
+    if (serves) portFree = done;
   }
 }
 
@@ -193,6 +205,22 @@ for (const document of new Set(samples.map((sample) => sample.document))) {
     }
   });
 }
+
+describe("examples", () => {
+  for (const [name, { modules = [], run }] of Object.entries(examples)) {
+    const absent = lacking(modules);
+    const why = absent.length > 0 ? ` (skipped: ${absent.join(" and ")} not installed)` : "";
+    it.skipIf(absent.length > 0)(`${name}${why}`, { timeout: 180_000 }, async () => {
+      const folder = copyWorld(world, name.replaceAll(/\W/g, "-"));
+      await run({ world, folder, server: "" });
+    });
+  }
+
+  it("are all run", () => {
+    const run = Object.values(examples).flatMap(({ files: names }) => names);
+    expect(run.sort()).toEqual(exampleFiles());
+  });
+});
 
 describe("the documentation", () => {
   it("gives soundspot the options that it has, in sentences as well", () => {

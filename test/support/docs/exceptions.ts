@@ -85,6 +85,8 @@ export interface NotRun {
 const install = "would install the published package into the world, in place of the one under test";
 const cluster = "needs a launcher and several machines; test/distributed.test.ts sets what it sets";
 
+const server = "a server of another package; support/docs/examples.ts runs it and sends what curl would";
+
 export const notRun: readonly NotRun[] = [
   { document: "README.md", begins: "git clone <this repository>", why: "needs the repository's address" },
   { document: "README.md", begins: "npm install && npm run demo", why: "compiles, and trains for minutes" },
@@ -99,6 +101,15 @@ export const notRun: readonly NotRun[] = [
   { document: "docs/distributed.md", begins: "srun", why: cluster },
   { document: "docs/distributed.md", begins: "export MASTER_ADDR", why: cluster },
   { document: "docs/distributed.md", begins: "apiVersion: kubeflow.org/v1", why: cluster },
+  { document: "docs/guide.md", begins: "npm install soundspot", why: install },
+  {
+    document: "docs/guide.md",
+    begins: "npx soundspot demo ",
+    why: "trains for minutes; README.md's demo --quick is run",
+  },
+  { document: "docs/recipes.md", begins: "npm install soundspot", why: install },
+  { document: "docs/recipes.md", begins: "MODEL=", why: server },
+  { document: "docs/recipes.md", begins: "curl", why: server },
   { document: "examples/evaluate.yml", begins: "npm install soundspot", why: install },
 ];
 

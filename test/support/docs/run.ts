@@ -5,7 +5,7 @@ import { delimiter, join } from "node:path";
 import { type NotRun, notRun, type Rewrite, rewrites } from "./exceptions.js";
 import type { Sample } from "./samples.js";
 import { javascriptOf, type Script } from "./scripts.js";
-import { SERVICES, type World } from "./world.js";
+import { SERVICE, type World } from "./world.js";
 
 /** Longest time for a sample. One that takes longer needs a rewrite in exceptions.ts. */
 const LIMIT = 45_000;
@@ -73,7 +73,8 @@ export interface Place {
   readonly server: string;
 }
 
-function environment({ programs }: World): NodeJS.ProcessEnv {
+/** What samples run under: `npx soundspot` is the built command, and one thread is enough. */
+export function environment({ programs }: World): NodeJS.ProcessEnv {
   const { NODE_OPTIONS, VITEST, ...env } = process.env;
   return { ...env, PATH: `${programs}${delimiter}${env.PATH}`, OMP_NUM_THREADS: "1", NO_COLOR: "1" };
 }
@@ -131,16 +132,14 @@ export async function runScript(script: Script, place: Place): Promise<Outcome> 
   return outcomeOf(process.execPath, [name], place);
 }
 
-/** Ends the services that a document started. */
-export function endServices(folder: string): void {
-  const list = join(folder, SERVICES);
-  if (!existsSync(list)) return;
-  for (const pid of readFileSync(list, "utf8").trim().split("\n")) {
-    try {
-      process.kill(Number(pid), "SIGTERM");
-    } catch {
-      // It has ended by itself.
-    }
+/** Ends the service that a document has started. */
+export function endService(folder: string): void {
+  const file = join(folder, SERVICE);
+  if (!existsSync(file)) return;
+  try {
+    process.kill(Number(readFileSync(file, "utf8")), "SIGTERM");
+  } catch {
+    // It has ended by itself.
   }
 }
 

@@ -1,6 +1,6 @@
 /** The samples of the documentation: every fenced block of README.md and docs/, and the workflows of examples/. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const root = fileURLToPath(new URL("../../..", import.meta.url));
@@ -85,6 +85,15 @@ export function readDocuments(): { documents: string[]; samples: Sample[]; menti
     mentions: read.flatMap(({ mentions }) => mentions),
   };
 }
+
+/** Files of examples/ that are not samples themselves, as paths below it. */
+export const exampleFiles = (): string[] =>
+  readdirSync(join(root, "examples"), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && !/\.ya?ml$/.test(entry.name))
+    .map((entry) =>
+      relative(join(root, "examples"), join(entry.parentPath, entry.name)).replaceAll("\\", "/"),
+    )
+    .sort();
 
 /** The name by which GitHub links to a heading. */
 const anchorOf = (heading: string) =>

@@ -20,7 +20,7 @@ export async function commandLine(): Promise<Command> {
 export function callsIn(line: string): string[][] {
   const calls: string[][] = [];
   const text = line.replace(/\\\n/g, " ");
-  for (const { index } of text.matchAll(/(?<![\w/.@<-])soundspot (?=[a-z-])/g)) {
+  for (const { index } of text.matchAll(/(?<![\w/.@<-])(?<!install |rebuild )soundspot (?=[a-z-])/g)) {
     const words = text.slice(index).match(/'[^']*'|"[^"]*"|[|;&()#>`]|[^\s|;&()`]+/g) ?? [];
     const end = words.findIndex((word) => /^[|;&()#>`]/.test(word));
     calls.push(words.slice(1, end < 0 ? undefined : end).map((word) => word.replace(/^(['"])(.*)\1$/, "$2")));

@@ -85,8 +85,8 @@ export function copyWorld({ folder, files }: World, name: string): string {
 /** The package as npm would install it, built from src as it is now. */
 function buildPackage(folder: string): void {
   mkdirSync(folder);
-  for (const name of ["package.json", "tsup.config.ts", "tsconfig.json", "CMakeLists.txt"]) {
-    cpSync(join(root, name), join(folder, name));
+  for (const name of ["package.json", "tsup.config.ts", "tsconfig.json", "CMakeLists.txt", "examples"]) {
+    cpSync(join(root, name), join(folder, name), { recursive: true });
   }
   for (const name of ["src", "node_modules", "scripts", "build", "prebuilds", "vendor"]) {
     if (existsSync(join(root, name))) symlinkSync(join(root, name), join(folder, name), "junction");
@@ -96,15 +96,19 @@ function buildPackage(folder: string): void {
 }
 
 /**
- * `npx soundspot` as the shell finds it. A service goes on in the background until its document is done, and the next
- * command waits until it has written its address.
+ * `npx soundspot` as the shell finds it. A service goes on in the background until its document is done or starts
+ * another one, and the next command waits until it has written its address.
  */
 const npx = (main: string) => `#!/usr/bin/env bash
 if [ "$1" != soundspot ]; then echo "npx: there is no $1 here, only soundspot" >&2; exit 127; fi
 shift
 if [ "$1" != serve ] || [[ " $* " == *" --help "* ]]; then exec node "${main}" "$@"; fi
+if [ -f ${SERVICE} ]; then
+  kill "$(cat ${SERVICE})" 2> /dev/null
+  while kill -0 "$(cat ${SERVICE})" 2> /dev/null; do sleep 0.1; done
+fi
 node "${main}" "$@" > serve.log 2>&1 &
-echo $! >> ${SERVICES}
+echo $! > ${SERVICE}
 for _ in {1..200}; do
   grep -q "http://" serve.log && exit 0
   kill -0 $! 2> /dev/null || break
@@ -114,8 +118,8 @@ cat serve.log >&2
 exit 1
 `;
 
-/** Process ids of services that were started, one a line. */
-export const SERVICES = ".services";
+/** File with the process id of the service that a document has started last. */
+export const SERVICE = ".service";
 
 type Put = (name: string, content: string | Uint8Array) => string;
 
@@ -166,6 +170,8 @@ async function makeMedia(put: Put): Promise<Media> {
   video("clips/train.mp4", "320x240", 14);
   for (const name of ["dog.jpg", "photo.jpg", "street.jpg"]) put(name, media.jpeg);
   for (const name of ["dog.png", "street.png"]) put(name, media.png);
+  for (const name of ["pets/dog.jpg", "pets/wolf.jpg"]) put(name, media.jpeg);
+  for (const name of ["pets/dog.wav", "pets/wolf.wav", "bark.wav"]) put(name, wav);
   for (const name of ["sound.wav", "horn.wav", "street.wav"]) put(name, wav);
   for (const name of ["a.mp4", "video.mp4"]) put(name, media.mp4);
   return media;
@@ -287,7 +293,7 @@ async function putStamps(put: Put, { jpeg, wav }: Media): Promise<void> {
 function putVideos(put: Put, { mp4 }: Media): void {
   for (const name of ["dog/1.mp4", "dog/2.mp4", "cat/1.mp4", "cat/2.mp4"]) put(`videos/${name}`, mp4);
   put("more/b.mp4", mp4);
-  put("labels.csv", "id,label\n1,dog\n2,dog\n");
+  put("labels.csv", "id,label\n1,dog\n2,dog\ndog,dog\nwolf,wolf\n");
   const tar = (names: readonly string[]) =>
     Buffer.concat([...names.map((name) => tarEntry(name, mp4, new Date(0))), tarEnd]);
   put("clips.tar", tar(["horn/3.mp4"]));
