@@ -118,7 +118,12 @@ function endGroup(pid: number): void {
 export async function runShell(sample: Sample, commands: readonly string[], place: Place): Promise<Outcome> {
   const kept = commands.filter((command) => !exceptionFor(sample.document, command));
   if (kept.length === 0) return { code: 0, output: "" };
-  const joined = kept.map((command) => command.replace(/\\\n\s*/g, ""));
+  const joined = kept.map((command) =>
+    command
+      .replace(/\\\n\s*/g, "")
+      // A service goes on by itself (world.ts), once it listens; with & nothing would wait for that.
+      .replace(/(\bsoundspot serve\b.*?)\s*&\s*$/, "$1"),
+  );
   const script = joined.map((command) => rewritten(command, place.server)).join("\n");
   const strict =
     sample.language === "console" ? "" : "set -eo pipefail\ntrap 'echo \"failed: $BASH_COMMAND\" >&2' ERR\n";
