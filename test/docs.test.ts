@@ -209,7 +209,10 @@ for (const document of new Set(samples.map((sample) => sample.document))) {
 describe("examples", () => {
   for (const [name, { modules = [], run }] of Object.entries(examples)) {
     const absent = lacking(modules);
-    const why = absent.length > 0 ? ` (skipped: ${absent.join(" and ")} not installed)` : "";
+    const why =
+      absent.length > 0
+        ? ` (skipped without ${absent.join(" and ")}: give their folder in EXAMPLES_MODULES)`
+        : "";
     it.skipIf(absent.length > 0)(`${name}${why}`, { timeout: 180_000 }, async () => {
       const folder = copyWorld(world, name.replaceAll(/\W/g, "-"));
       await run({ world, folder, server: "" });
