@@ -186,11 +186,35 @@ const trainSchema = z.strictObject({
   checkpointSteps: count(0, 1_000_000).default(0),
 });
 
+/**
+ * A complete configuration of a model, as a checkpoint carries it.
+ * @interface
+ */
 export type ModelConfig = z.output<typeof modelSchema>;
+/**
+ * What a model is configured with; a field left out has the value of the paper.
+ * @interface
+ */
 export type ModelOptions = z.input<typeof modelSchema>;
+/**
+ * A complete training configuration.
+ * @interface
+ */
 export type TrainConfig = z.output<typeof trainSchema>;
+/**
+ * What training is configured with; a field left out has the value of the preset, or of the paper.
+ * @interface
+ */
 export type TrainOptions = z.input<typeof trainSchema>;
+/**
+ * A loss's weight over the run: 0 before epoch `from`, linear up to `weight` over `ramp` epochs, 0 again from `until`.
+ * @interface
+ */
 export type LossSchedule = z.output<typeof lossSchema>;
+/**
+ * How training changes its pictures and spectrograms at random.
+ * @interface
+ */
 export type AugmentConfig = z.output<typeof augmentSchema>;
 
 /**

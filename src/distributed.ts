@@ -5,6 +5,7 @@ import { parse } from "./config.js";
 import { type ErrorCode, SoundspotError } from "./errors.js";
 import { type GroupHandle, native, type Traffic } from "./native.js";
 
+/** Which of the processes this one is, and where they meet. */
 export interface ProcessGroupOptions {
   /** Of this process, 0 ≤ rank < size. Rank 0 writes the files of a run. */
   readonly rank: number;

@@ -32,6 +32,7 @@ export class SoundspotError extends Error {
   override readonly name = "SoundspotError";
   readonly code: ErrorCode;
 
+  /** `options.cause` is the error that led to this one. */
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;

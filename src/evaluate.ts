@@ -47,6 +47,7 @@ export type {
   SourcesScores,
 } from "./evaluation/summaries.js";
 
+/** What is scored, on what, and how. */
 export interface EvaluateOptions {
   readonly model: Model;
   readonly data: Dataset;
@@ -80,6 +81,7 @@ export interface EvaluateOptions {
   readonly onSample?: (sample: Sample, spot: Spot, score: SampleScore) => void | Promise<void>;
 }
 
+/** Scores of a model on a dataset, in all and sample by sample. */
 export interface Evaluation {
   readonly dataset: string;
   /** Samples scored, those without a source in the picture included. */

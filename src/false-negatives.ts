@@ -22,6 +22,7 @@ export async function falseNegatives(
   ]);
 }
 
+/** How false negatives are looked for. */
 export interface ExclusionOptions {
   /** Neighbours; default the paper's 20. */
   readonly k?: number;

@@ -14,6 +14,7 @@ export type {
   DamagedFile,
   Dataset,
   LoadableSample,
+  LoadOptions as SampleLoadOptions,
   MissingSample,
   Sample,
   Sequence,
@@ -25,6 +26,7 @@ export { type ErrorCode, SoundspotError } from "./errors.js";
 export {
   type AreaScores,
   type ClassScores,
+  type Ends,
   type EvaluateOptions,
   type Evaluation,
   type ExtendedScores,
@@ -38,6 +40,7 @@ export {
 } from "./evaluate.js";
 export { type ExclusionOptions, type Exclusions, falseNegatives } from "./false-negatives.js";
 export {
+  type FigureOptions,
   type LocalizeOptions,
   localize,
   type OverlayOptions,
@@ -46,10 +49,12 @@ export {
   type SpotAttention,
   type SpotBox,
 } from "./localize.js";
+export type { AudioSource } from "./media/audio.js";
+export type { ImageSource } from "./media/image.js";
 export * as metrics from "./metrics/index.js";
 export { type Encoding, type LoadOptions, Model, type WeightsReport } from "./model.js";
 export { type Collapse, CollapseMonitor, type CollapseWarning } from "./monitor.js";
-export type { NamedTensor, Refinement, StepResult, Traffic } from "./native.js";
+export type { AttentionStatistics, NamedTensor, Refinement, StepResult, Traffic } from "./native.js";
 export { Objectness } from "./objectness.js";
 export {
   type FailedVideo,
@@ -57,7 +62,7 @@ export {
   type PrepareVideosOptions,
   prepareVideos,
 } from "./preparation/prepare-videos.js";
-export { type LocalizeInput, preprocess } from "./prepare.js";
+export { type ImageTensor, type LocalizeInput, preprocess, type SpectrogramTensor } from "./prepare.js";
 export { type Preset, type PresetName, presets } from "./presets.js";
 export {
   type Retrieval,
@@ -66,6 +71,7 @@ export {
   retrieve,
   type SampleRetrieval,
 } from "./retrieve.js";
+export type { SearchLabels } from "./search/labels.js";
 export type { SkippedFile } from "./search/media-files.js";
 export {
   type IndexUpdate,
@@ -75,6 +81,8 @@ export {
   type SearchResult,
   type UpdateIndexOptions,
 } from "./search/search-index.js";
+export type { SearchKind } from "./search/tables.js";
+export type { HttpErrorCode } from "./server/http-error.js";
 export {
   type CloseOptions,
   createServer,
@@ -86,8 +94,10 @@ export {
 } from "./server/server.js";
 export {
   type EpochEvent,
+  type ResumeEvent,
   type StepEvent,
   Trainer,
+  type TrainerStepOptions,
   type TrainRun,
   type TrainRunOptions,
   train,

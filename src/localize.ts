@@ -11,6 +11,7 @@ import { renderOverlay } from "./report/overlay.js";
 import { renderPanels, renderSpectrogram } from "./report/panels.js";
 import type { Box, RawImage, TensorData } from "./types.js";
 
+/** How a map is refined, cut and computed. */
 export interface LocalizeOptions {
   /**
    * What the audio map is blended with: "iqr" the image map, "ogl" objectness, "combined" half of each; "none" leaves
@@ -47,6 +48,7 @@ export interface SpotBox extends Box {
   readonly score: number;
 }
 
+/** How the map is drawn over the picture. */
 export interface OverlayOptions {
   readonly format?: "png" | "jpeg";
   /** 0 shows the picture alone, 1 the map alone where it is hot. Default 0.55. */

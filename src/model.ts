@@ -17,6 +17,7 @@ import type { VideoSpot } from "./video/video-spot.js";
 /** Features, slots, queries and attentions of a batch; every shape starts with the batch. */
 export type Encoding = NativeEncoding;
 
+/** How a checkpoint is loaded. */
 export interface LoadOptions {
   /** For files that do not carry their configuration (`.pth`); default the paper's. */
   readonly config?: ModelOptions;
@@ -35,6 +36,7 @@ export interface WeightsReport {
 /** Key of the configuration in a checkpoint's metadata. */
 export const CONFIG_KEY = "soundspot.config";
 
+/** A model and its weights. Free it with `dispose()`, or by `using`. */
 export class Model implements Disposable {
   readonly config: ModelConfig;
   #handle: ModelHandle;
@@ -197,6 +199,7 @@ export class Model implements Disposable {
     native().release(this.#handle);
   }
 
+  /** The same as `dispose()`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

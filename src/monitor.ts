@@ -4,6 +4,7 @@ import type { StepResult } from "./native.js";
 /** Kinds of collapse, by name. */
 export type Collapse = "uniform-image-attention" | "uniform-audio-attention" | "contrastive-at-chance";
 
+/** A kind of collapse that has lasted, and what to do about it. */
 export interface CollapseWarning {
   readonly kind: Collapse;
   readonly message: string;
@@ -18,10 +19,12 @@ export class CollapseMonitor {
   readonly #reported = new Set<Collapse>();
   readonly #batchSize: number;
 
+  /** `batchSize`, pairs a step of all processes, says what chance is for the contrastive loss. */
   constructor(batchSize: number) {
     this.#batchSize = batchSize;
   }
 
+  /** @returns the kinds that have now lasted for 50 steps, each once in a run */
   observe(step: StepResult): CollapseWarning[] {
     const { attention, losses } = step;
     const chance = 2 * Math.log(this.#batchSize); // of both directions together

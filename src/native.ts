@@ -91,6 +91,7 @@ export interface AttentionStatistics {
   readonly spread: number;
 }
 
+/** What a training step gave. */
 export interface StepResult {
   /** Each unweighted, and `total`. */
   readonly losses: Readonly<Record<string, number>>;

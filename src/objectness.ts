@@ -49,10 +49,12 @@ export class Objectness implements Disposable {
     return native().objectness(handle, samples);
   }
 
+  /** Frees the weights; further use throws ERR_DISPOSED. */
   dispose(): void {
     this.#model.dispose();
   }
 
+  /** The same as `dispose()`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -2,11 +2,13 @@
 import type { ModelOptions, TrainOptions } from "./config.js";
 import { SoundspotError } from "./errors.js";
 
+/** A recipe: a model and how it is trained. */
 export interface Preset {
   readonly model: ModelOptions;
   readonly train: TrainOptions;
 }
 
+/** The recipes by name. */
 export const presets = {
   /** The published recipe. It needs an image encoder that starts from ImageNet weights. */
   paper: { model: {}, train: {} },
@@ -51,6 +53,7 @@ export const presets = {
   },
 } satisfies Record<string, Preset>;
 
+/** Name of a recipe. */
 export type PresetName = keyof typeof presets;
 
 /** @throws {SoundspotError} ERR_CONFIG with the names that there are. */

@@ -22,6 +22,7 @@ export interface Retrieval {
 /** The K of R@K. */
 export const recallRanks: readonly number[] = [1, 5, 10];
 
+/** Which pairs are searched, by which model. */
 export interface RetrieveOptions {
   readonly model: Model;
   /** Labelled pairs. */

@@ -42,6 +42,7 @@ function withPrecision(config: TrainConfig): TrainConfig {
   return { ...config, precision: native().info().bfloat16 ? "bfloat16" : "float32" };
 }
 
+/** What a single step may be told. */
 export interface TrainerStepOptions {
   /** Return the gradients, before clipping. Default false. */
   readonly gradients?: boolean;
@@ -140,6 +141,7 @@ export class Trainer {
   }
 }
 
+/** A step that has been taken. */
 export interface StepEvent {
   readonly epoch: number;
   /** Steps since the start of the run, this one counted. */
@@ -155,6 +157,7 @@ export interface StepEvent {
   readonly warnings: readonly CollapseWarning[];
 }
 
+/** An epoch that has ended, with its evaluation where one was due. */
 export interface EpochEvent {
   readonly epoch: number;
   readonly meanLoss: number;
@@ -176,6 +179,7 @@ export interface ResumeEvent {
   readonly processesBefore: number;
 }
 
+/** What is trained on, what comes of it and who is told; the fields of TrainOptions beside these. */
 export interface TrainRunOptions extends TrainOptions {
   readonly data: Dataset;
   /** Evaluated every `evaluateEvery` epochs, by default each, and after the last. */
@@ -205,12 +209,17 @@ export interface TrainRunOptions extends TrainOptions {
    * `imageWeights`.
    */
   readonly group?: ProcessGroup;
+  /** Called once before the first step of a run that goes on. */
   readonly onResume?: (event: ResumeEvent) => void;
+  /** Called after every step. */
   readonly onStep?: (event: StepEvent) => void;
+  /** Called after every epoch, once it is evaluated where that is due. */
   readonly onEpoch?: (event: EpochEvent) => void;
+  /** Called for the samples of an evaluation within the run. */
   readonly onEvaluationProgress?: (done: number, total: number) => void;
 }
 
+/** What a run has come to: its model, its scores, its files. */
 export interface TrainRun {
   readonly model: Model;
   /** Steps taken in all, earlier parts of a resumed run counted. */

@@ -14,29 +14,38 @@ void ModelHandle::weights_changed() {
   engines_ = {};
 }
 
+namespace {
+
+/// Looks at the tensor's memory, and the tensor lives as long as the buffer; where that is not allowed, as in Electron,
+/// it is a copy. The tensor is contiguous and not empty.
+Napi::ArrayBuffer array_buffer(Napi::Env env, const Tensor& tensor) {
+  const size_t bytes = tensor.nbytes();
+  auto* held = new Tensor(tensor);
+  napi_value value = nullptr;
+  const napi_status status = napi_create_external_arraybuffer(
+      env, held->mutable_data_ptr(), bytes, [](napi_env, void*, void* kept) { delete static_cast<Tensor*>(kept); },
+      held, &value);
+  if (status == napi_ok) return {env, value};
+  delete held;
+  if (status != napi_no_external_buffers_allowed) throw Napi::Error::New(env);
+  Napi::ArrayBuffer copy = Napi::ArrayBuffer::New(env, bytes);
+  std::memcpy(copy.Data(), tensor.const_data_ptr(), bytes);
+  return copy;
+}
+
+}  // namespace
+
 Napi::Value bytes_to_javascript(Napi::Env env, const Tensor& bytes) {
-  auto* held = new Tensor(bytes);
-  const auto count = static_cast<size_t>(held->numel());
-  const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(
-      env, held->mutable_data_ptr<uint8_t>(), count, [](Napi::Env, void*, Tensor* kept) { delete kept; }, held);
-  return Napi::Uint8Array::New(env, count, buffer, 0);
+  return Napi::Uint8Array::New(env, bytes.nbytes(), array_buffer(env, bytes), 0);
 }
 
 Napi::Value tensor_to_javascript(Napi::Env env, const Tensor& tensor) {
   const at::NoGradGuard no_grad;
-  auto* held = new Tensor(tensor.detach().to(at::kFloat).contiguous());
-  const auto count = static_cast<size_t>(held->numel());
+  const Tensor values = tensor.detach().to(at::kFloat).contiguous();
+  const auto count = static_cast<size_t>(values.numel());
   Napi::Object result = Napi::Object::New(env);
-  if (count == 0) {
-    delete held;
-    result.Set("data", Napi::Float32Array::New(env, 0));
-  } else {
-    // The array looks at the tensor's memory; the tensor lives as long as the array.
-    const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(
-        env, held->mutable_data_ptr<float>(), count * sizeof(float),
-        [](Napi::Env, void*, Tensor* kept) { delete kept; }, held);
-    result.Set("data", Napi::Float32Array::New(env, count, buffer, 0));
-  }
+  result.Set("data", count == 0 ? Napi::Float32Array::New(env, 0)
+                                : Napi::Float32Array::New(env, count, array_buffer(env, values), 0));
   Napi::Array shape = Napi::Array::New(env, static_cast<size_t>(tensor.dim()));
   for (int64_t i = 0; i < tensor.dim(); ++i) {
     shape.Set(static_cast<uint32_t>(i), Napi::Number::New(env, static_cast<double>(tensor.size(i))));

@@ -74,12 +74,14 @@ export interface Sequence {
   batches(request: SequenceRequest): AsyncIterable<readonly LoadableSample[]>;
 }
 
+/** Which reading of a sample is asked for. */
 export interface LoadOptions {
   /** Endless datasets give other samples in another epoch; finite ones ignore it. Default 0. */
   readonly epoch?: number;
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What is trained on and scored: pairs by their index, decoded when they are asked for. */
 export interface Dataset {
   readonly name: string;
   /** Samples an epoch. */

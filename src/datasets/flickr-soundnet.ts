@@ -9,6 +9,7 @@ import { type Corners, GRID, truthFromBoxes } from "./grid.js";
 import { type IdList, inFrames, readIds, readSilent } from "./lists.js";
 import { elementsNamed, parseXml, type XmlElement } from "./xml.js";
 
+/** Where Flickr-SoundNet lies, and which part of it is taken. */
 export interface FlickrSoundNetOptions extends BenchmarkOptions {
   /** The ids, for instance `flickr_test.csv`: further columns are ignored. */
   readonly list: IdList;

@@ -8,6 +8,7 @@ import type { Dataset } from "./dataset.js";
 import { checked, oneOf, paced, readJson } from "./files.js";
 import { type Corners, GRID, mapCorners, truthFromBoxes, truthFromMask } from "./grid.js";
 
+/** Where IS3 lies, and what its truth is made of. */
 export interface Is3Options extends BenchmarkOptions {
   /** Default `IS3_annotation.json` in `root`. */
   readonly annotations?: string | undefined;

@@ -12,6 +12,7 @@ import type { Dataset, LoadOptions, Sample } from "./dataset.js";
 import { naming, readText, rowAt } from "./files.js";
 import { boxSchema, checkBoxes, readMask } from "./truth.js";
 
+/** Which list is read. */
 export interface ManifestOptions {
   /** A `.jsonl`, `.ndjson` or `.csv` file. */
   readonly path: string;

@@ -7,6 +7,7 @@ import { type SceneKey, type SceneSettings, sceneClasses } from "./scene-rendere
 export type { Scene, SceneKey, SceneSettings } from "./scene-renderer.js";
 export { renderScene, sceneClasses } from "./scene-renderer.js";
 
+/** How scenes are drawn. */
 export interface ScenesOptions extends Partial<SceneSettings> {
   /** Side of the square picture in pixels, 32 to 1024. Default 112. */
   readonly size?: number;

@@ -14,6 +14,7 @@ import { checkIndexedSize, readShardIndex } from "../shards/shard-index.js";
 import type { DamagedFile, Dataset, LoadableSample, Sample, SequenceRequest } from "./dataset.js";
 import { inParallel, noSample } from "./files.js";
 
+/** Which archives are read, and how. */
 export interface ShardsOptions {
   /**
    * Paths and http(s) addresses, with `{000..123}` and `{a,b}`, in paths also `*`, `?` and `[a-z]`. All are looked

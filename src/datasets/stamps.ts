@@ -11,6 +11,7 @@ import { inRange, RenderPool } from "./render-pool.js";
 import { backgrounds, heardClasses, silentThings, unheardClasses } from "./stamp-catalogue.js";
 import type { Cutout, StampClass, StampLibrary, StampSettings } from "./stamp-renderer.js";
 
+/** How composites are made, and of what. */
 export interface StampsOptions extends Partial<StampSettings> {
   /** Tux Paint's data: the folder of `stamps/` and `templates/`. Default "/usr/share/tuxpaint". */
   readonly root?: string;

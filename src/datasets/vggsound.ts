@@ -7,6 +7,7 @@ import { paced, readText } from "./files.js";
 import { type IdList, inFrames, listName, readIds } from "./lists.js";
 import { readVggss } from "./vggss.js";
 
+/** Where VGG-Sound lies, and which clips of it are taken. */
 export interface VggSoundOptions extends BenchmarkOptions {
   /** The ids, `YOUTUBE_SECOND` with six digits, for instance those of the 10k or 144k training sets. */
   readonly list: IdList;

@@ -9,6 +9,7 @@ import { checked, paced, readJson } from "./files.js";
 import { type Corners, GRID, mapCorners, truthFromBoxes } from "./grid.js";
 import { type IdList, inFrames, listName, readIds, readSilent } from "./lists.js";
 
+/** Where VGG-SS lies, and which clips of it are taken. */
 export interface VggssOptions extends BenchmarkOptions {
   /** `vggss.json`. */
   readonly annotations: string;

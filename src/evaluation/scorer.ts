@@ -9,6 +9,7 @@ import type { Mask, TruthMap } from "../types.js";
 
 /** The maps that are scored: the audio and image queries', and what the audio map is blended into (section 1.7). */
 export const mapNames = ["audio", "image", "iqr", "ogl", "combined"] as const;
+/** Name of a scored map: of the audio or the image queries, or of what the audio map is blended into. */
 export type MapName = (typeof mapNames)[number];
 
 /** One map against the truth, at the threshold; each in [0, 1]. */
@@ -19,6 +20,7 @@ export interface MapScore {
   readonly f: number;
 }
 
+/** One sample: a score for each map that was asked for, and what the summaries group by. */
 export interface SampleScore extends Partial<Readonly<Record<MapName, MapScore>>> {
   /** Of the sample in its dataset. */
   readonly index: number;

@@ -10,6 +10,7 @@ import { type MapName, type MapScore, mean, type SampleScore, type Scorer } from
 /** Ends of a confidence interval. */
 export type Ends = readonly [low: number, high: number];
 
+/** Scores of one map over all sounding samples; shares and means in [0, 1]. */
 export interface MapScores {
   /** Share of samples with cIoU ≥ 0.5. */
   readonly ciou: number;
@@ -62,6 +63,7 @@ export interface GroupScores {
   readonly f: number;
 }
 
+/** Scores of the samples of one class. */
 export interface ClassScores {
   readonly label: string;
   /** Sounding samples of the class. */

@@ -7,6 +7,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { hash, uniform } from "../random.js";
 
+/** How samples are drawn again. */
 export interface BootstrapOptions {
   /** Default 1000. */
   readonly resamples?: number;
@@ -22,6 +23,7 @@ export interface BootstrapOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** A score with the ends of its confidence interval. */
 export interface Interval {
   /** The score of the samples as they are. */
   readonly estimate: number;

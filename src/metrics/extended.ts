@@ -14,6 +14,7 @@
  */
 import { successRate } from "./localization.js";
 
+/** A pair of an extended list, of which some have no sounding source. */
 export interface ExtendedScore {
   /** That something in the picture sounds; a finite number on any scale, only its order counts. */
   readonly confidence: number;
@@ -23,6 +24,7 @@ export interface ExtendedScore {
   readonly sounding: boolean;
 }
 
+/** What a threshold on the confidence gives. */
 export interface OperatingPoint {
   /** Confidence from which on a pair counts as confident. */
   readonly threshold: number;

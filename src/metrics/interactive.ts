@@ -11,6 +11,7 @@ export interface SourceScore {
   readonly ciou: number;
 }
 
+/** How many pictures have all of their sources found. */
 export interface InteractiveScores {
   /** How many pictures there are. */
   readonly pictures: number;

@@ -93,6 +93,7 @@ export class FrameScores {
   #inObject = 0;
   #inBoth = 0;
 
+  /** Pixels from `threshold`, in [0, 1], on are the prediction. */
   constructor(threshold: number) {
     this.#threshold = threshold;
   }
@@ -182,6 +183,7 @@ export function frameFCurve(
   return frame.curve(betaSquared);
 }
 
+/** What an FCurve has summed up, for another process to go on with. */
 export interface FCurveState {
   readonly sums: Float64Array;
   readonly frames: number;
@@ -199,6 +201,7 @@ export class FCurve {
   readonly #betaSquared: number;
   #frames = 0;
 
+  /** With `betaSquared` below 1 precision counts more than recall. */
   constructor(betaSquared = 0.3) {
     this.#betaSquared = betaSquared;
   }
@@ -237,6 +240,7 @@ export class FCurve {
     return { sums: this.#sums, frames: this.#frames, betaSquared: this.#betaSquared };
   }
 
+  /** A curve that goes on from a state. */
   static from({ sums, frames, betaSquared }: FCurveState): FCurve {
     const curve = new FCurve(betaSquared);
     curve.#sums.set(sums);

@@ -15,6 +15,7 @@ import { checkInputs, type FoundVideo, findVideos, type OpenedVideo, openVideos 
 
 export type { FailedVideo } from "./prepared-folder.js";
 
+/** What is prepared, where to, and how. */
 export interface PrepareVideosOptions {
   /**
    * Folders, videos, tar archives of videos (`.tar`, `.tar.gz`, `.tgz`), and lists of any of them
@@ -53,6 +54,7 @@ export interface PrepareVideosOptions {
   readonly onProgress?: ((done: number, total: number, failed: number) => void) | undefined;
 }
 
+/** What a run has made, and what it could not make. */
 export interface PreparedVideos {
   /** Samples made by this run. */
   readonly prepared: number;

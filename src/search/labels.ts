@@ -1,15 +1,15 @@
-/** Labels of the files in an index: the names of their folders, or a list. */
+/** SearchLabels of the files in an index: the names of their folders, or a list. */
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { csvRecords, wrong } from "../datasets/csv.js";
 import { paced, readText } from "../datasets/files.js";
 import { SoundspotError } from "../errors.js";
 
 /** "folder": the name of the folder that a file lies in. Or a CSV of two columns: file, relative to the folder that is indexed, and label. */
-export type Labels = "folder" | { readonly csv: string };
+export type SearchLabels = "folder" | { readonly csv: string };
 
 /** Gives the label of a file by its path relative to `folder`; undefined where the list has none. */
 export async function labelsOf(
-  labels: Labels,
+  labels: SearchLabels,
   folder: string,
   signal?: AbortSignal | undefined,
 ): Promise<(path: string) => string | undefined> {

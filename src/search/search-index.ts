@@ -14,18 +14,19 @@ import type { RawImage, TensorData } from "../types.js";
 import { type Description, readDescription, writeDescription } from "./description.js";
 import { encodeAudio, encodeImage } from "./encoder.js";
 import { identityOf } from "./identity.js";
-import { type Labels, labelsOf } from "./labels.js";
+import { labelsOf, type SearchLabels } from "./labels.js";
 import { lance } from "./lance.js";
-import { type Entry, isId, type Kind, kinds, type NearestOptions, Tables } from "./tables.js";
+import { type Entry, isId, kinds, type NearestOptions, type SearchKind, Tables } from "./tables.js";
 import { type IndexChanges, updateTables } from "./update.js";
 
+/** Options of {@link SearchIndex.update}. */
 export interface UpdateIndexOptions {
   /** The one that made the index. */
   readonly model: Model;
   /** Searched to any depth for pictures, sounds and videos. The index is of this folder alone. */
   readonly folder: string;
   /** Default "folder": the name of the folder that a file lies in. */
-  readonly labels?: Labels;
+  readonly labels?: SearchLabels;
   /** Tables with at least so many rows are divided into partitions, of which a search reads the nearest. Default 100,000. */
   readonly approximateFrom?: number;
   readonly signal?: AbortSignal | undefined;
@@ -39,6 +40,7 @@ export interface IndexUpdate extends IndexChanges {
   readonly sounds: number;
 }
 
+/** Options of {@link SearchIndex.search}, beside the picture or sound to search with. */
 export interface SearchIndexOptions {
   /** The one that made the index. Its weights are looked at when it is first used: `update` looks again. */
   readonly model: Model;
@@ -56,7 +58,7 @@ export interface SearchIndexOptions {
 /** A picture or a sound in an index. */
 export interface SearchItem {
   readonly id: string;
-  readonly kind: Kind;
+  readonly kind: SearchKind;
   /** Of the file, absolute. */
   readonly path: string;
   /** The same relative to the folder that is indexed, with "/" between names. */
@@ -256,12 +258,13 @@ export class SearchIndex implements Disposable {
     this.#tables.close();
   }
 
+  /** `close`. */
   [Symbol.dispose](): void {
     this.close();
   }
 
   async #nearest(
-    kind: Kind,
+    kind: SearchKind,
     vector: Float32Array,
     options: Omit<NearestOptions, "divided">,
   ): Promise<SearchResult[]> {
@@ -270,7 +273,7 @@ export class SearchIndex implements Disposable {
     return found.map(({ score, ...entry }) => ({ ...this.#itemOf(kind, entry), score }));
   }
 
-  #itemOf(kind: Kind, { id, path: name, label, at }: Entry): SearchItem {
+  #itemOf(kind: SearchKind, { id, path: name, label, at }: Entry): SearchItem {
     return {
       id,
       kind,
@@ -282,7 +285,7 @@ export class SearchIndex implements Disposable {
   }
 
   /** Divides a table that has grown to twice its size, or drops the partitions of one that has shrunk. */
-  async #divide(kind: Kind, approximateFrom: number): Promise<void> {
+  async #divide(kind: SearchKind, approximateFrom: number): Promise<void> {
     const rows = await this.#tables.count(kind);
     const before = this.#description.divided[kind];
     if (rows >= approximateFrom && (before === undefined || rows >= 2 * before)) {

@@ -8,9 +8,10 @@ import { writing } from "../preparation/whole-files.js";
 import { lance } from "./lance.js";
 import type { FileState } from "./media-files.js";
 
-export type Kind = "image" | "audio";
+/** What an item of an index is: searched for with the other kind. */
+export type SearchKind = "image" | "audio";
 
-export const kinds: readonly Kind[] = ["image", "audio"];
+export const kinds: readonly SearchKind[] = ["image", "audio"];
 
 /** What is known of an item without its vector. */
 export interface Entry extends FileState {
@@ -30,12 +31,12 @@ export interface Row extends Entry {
 }
 
 const columns = ["id", "path", "label", "at", "hash", "bytes", "modified"] as const;
-const names: Readonly<Record<Kind, string>> = { image: "images", audio: "sounds" };
+const names: Readonly<Record<SearchKind, string>> = { image: "images", audio: "sounds" };
 const VECTOR_INDEX = "vector_idx";
 /** Ids in one condition. */
 const IDS_AT_A_TIME = 500;
 
-export function idOf(kind: Kind, path: string): string {
+export function idOf(kind: SearchKind, path: string): string {
   return createHash("sha256").update(`${kind}\0${path}`).digest("hex").slice(0, 32);
 }
 
@@ -88,9 +89,9 @@ const SCANNED_BY_LABEL = 50_000;
 export class Tables {
   readonly #folder: string;
   readonly #connection: Connection;
-  readonly #tables: Readonly<Record<Kind, Table>>;
+  readonly #tables: Readonly<Record<SearchKind, Table>>;
 
-  private constructor(folder: string, connection: Connection, tables: Readonly<Record<Kind, Table>>) {
+  private constructor(folder: string, connection: Connection, tables: Readonly<Record<SearchKind, Table>>) {
     this.#folder = folder;
     this.#connection = connection;
     this.#tables = tables;
@@ -102,7 +103,7 @@ export class Tables {
     return writing(folder, async () => {
       await mkdir(folder, { recursive: true });
       const connection = await lancedb.connect(folder, { readConsistencyInterval: 0 });
-      const make = (kind: Kind) =>
+      const make = (kind: SearchKind) =>
         connection.createEmptyTable(names[kind], schemaOf(dimensions), { mode: "overwrite" });
       return new Tables(folder, connection, { image: await make("image"), audio: await make("audio") });
     });
@@ -114,7 +115,7 @@ export class Tables {
     return reading(folder, async () => {
       // Each question sees what another process has written since.
       const connection = await lancedb.connect(folder, { readConsistencyInterval: 0 });
-      const open = (kind: Kind) => connection.openTable(names[kind]);
+      const open = (kind: SearchKind) => connection.openTable(names[kind]);
       return new Tables(folder, connection, { image: await open("image"), audio: await open("audio") });
     });
   }
@@ -124,12 +125,12 @@ export class Tables {
     this.#connection.close();
   }
 
-  count(kind: Kind): Promise<number> {
+  count(kind: SearchKind): Promise<number> {
     return reading(this.#folder, () => this.#tables[kind].countRows());
   }
 
   /** Every entry of a kind, in no order. */
-  entries(kind: Kind): Promise<Entry[]> {
+  entries(kind: SearchKind): Promise<Entry[]> {
     return reading(this.#folder, async () =>
       (
         await this.#tables[kind]
@@ -140,7 +141,7 @@ export class Tables {
     );
   }
 
-  entry(kind: Kind, id: string): Promise<Entry | undefined> {
+  entry(kind: SearchKind, id: string): Promise<Entry | undefined> {
     return reading(this.#folder, async () => {
       const [found] = await this.#tables[kind]
         .query()
@@ -154,7 +155,7 @@ export class Tables {
 
   /** The nearest by cosine, nearest first. */
   nearest(
-    kind: Kind,
+    kind: SearchKind,
     vector: Float32Array,
     { k, labels, exact, divided }: NearestOptions,
   ): Promise<(Entry & { readonly score: number })[]> {
@@ -177,7 +178,7 @@ export class Tables {
   }
 
   /** Puts rows in place of those with their ids, and new ones beside them: all or none. */
-  async put(kind: Kind, rows: readonly Row[]): Promise<void> {
+  async put(kind: SearchKind, rows: readonly Row[]): Promise<void> {
     if (rows.length === 0) return;
     await writing(this.#folder, () =>
       this.#tables[kind]
@@ -188,14 +189,14 @@ export class Tables {
     );
   }
 
-  async delete(kind: Kind, ids: readonly string[]): Promise<void> {
+  async delete(kind: SearchKind, ids: readonly string[]): Promise<void> {
     for (const some of slices(ids, IDS_AT_A_TIME)) {
       await writing(this.#folder, () => this.#tables[kind].delete(idIn(some)));
     }
   }
 
   /** Writes what is known of files whose content is as it was; the vectors stay. */
-  async rewrite(kind: Kind, entries: readonly Entry[]): Promise<void> {
+  async rewrite(kind: SearchKind, entries: readonly Entry[]): Promise<void> {
     for (const some of slices(entries, IDS_AT_A_TIME)) {
       const vectors = await reading(this.#folder, () =>
         this.#tables[kind]
@@ -216,7 +217,7 @@ export class Tables {
   }
 
   /** Divides the vectors of a kind into partitions, so that a search reads some of them only. */
-  async approximate(kind: Kind): Promise<void> {
+  async approximate(kind: SearchKind): Promise<void> {
     const { lancedb } = lance();
     const config = lancedb.Index.ivfFlat({
       distanceType: "cosine",
@@ -228,7 +229,7 @@ export class Tables {
     await writing(this.#folder, () => this.#tables[kind].createIndex("vector", { config, replace: true }));
   }
 
-  async dropApproximation(kind: Kind): Promise<void> {
+  async dropApproximation(kind: SearchKind): Promise<void> {
     await writing(this.#folder, async () => {
       const indices = await this.#tables[kind].listIndices();
       if (indices.some(({ name }) => name === VECTOR_INDEX)) await this.#tables[kind].dropIndex(VECTOR_INDEX);
@@ -236,7 +237,7 @@ export class Tables {
   }
 
   /** Brings rows written since into the partitions, joins small files, and removes versions older than `before`. */
-  async tidy(kind: Kind, before: Date): Promise<void> {
+  async tidy(kind: SearchKind, before: Date): Promise<void> {
     await writing(this.#folder, () => this.#tables[kind].optimize({ cleanupOlderThan: before }));
   }
 }

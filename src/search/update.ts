@@ -6,7 +6,7 @@ import { SAMPLES_AT_A_TIME } from "../limit.js";
 import type { Model } from "../model.js";
 import { type EncodedFile, encodeFiles } from "./encoder.js";
 import { findMedia, hashOf, type MediaFile, type SkippedFile } from "./media-files.js";
-import { type Entry, idOf, type Kind, kinds, type Row, type Tables } from "./tables.js";
+import { type Entry, idOf, kinds, type Row, type SearchKind, type Tables } from "./tables.js";
 
 /** What an update did, in files. */
 export interface IndexChanges {
@@ -34,7 +34,7 @@ export interface UpdateWork {
 const ROWS_AT_A_TIME = 512;
 const WRITE_EVERY = 10_000;
 
-type Known = Partial<Record<Kind, Entry>>;
+type Known = Partial<Record<SearchKind, Entry>>;
 
 /** Entries of both tables by file. */
 async function knownFiles(tables: Tables): Promise<Map<string, Known>> {
@@ -163,7 +163,7 @@ class Pending {
   readonly #tables: Tables;
   readonly #known: ReadonlyMap<string, Known>;
   readonly #labelOf: UpdateWork["labelOf"];
-  #rows: Record<Kind, Row[]> = { image: [], audio: [] };
+  #rows: Record<SearchKind, Row[]> = { image: [], audio: [] };
   #dropped: Known[] = [];
 
   constructor(tables: Tables, known: ReadonlyMap<string, Known>, labelOf: UpdateWork["labelOf"]) {

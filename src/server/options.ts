@@ -20,6 +20,7 @@ export interface ServedRequest {
   readonly error?: unknown;
 }
 
+/** What a server is made with. */
 export interface ServerOptions {
   /** Stays the caller's: it is not disposed when the server closes. */
   readonly model: Model;

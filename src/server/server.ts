@@ -7,6 +7,7 @@ import type { Service } from "./service.js";
 
 export type { ServedRequest, ServerOptions } from "./options.js";
 
+/** Where a server listens. */
 export interface ListenOptions {
   /** Default 127.0.0.1: this computer alone. */
   readonly host?: string;
@@ -14,11 +15,13 @@ export interface ListenOptions {
   readonly port?: number;
 }
 
+/** How a server shuts down. */
 export interface CloseOptions {
   /** Seconds for what was accepted to be answered. Default 30. */
   readonly grace?: number;
 }
 
+/** A model behind HTTP: made by {@link createServer} or {@link serve}. */
 export class Server implements AsyncDisposable {
   /** The Fastify application, with `inject` for tests. */
   readonly app: FastifyInstance;
@@ -63,6 +66,7 @@ export class Server implements AsyncDisposable {
     await this.#service.folder.remove();
   }
 
+  /** `close`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

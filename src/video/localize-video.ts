@@ -9,6 +9,7 @@ import { type SoundWindow, SoundWindows } from "./sound-windows.js";
 import { reachOf, smoothed, type Tracked, weighted } from "./tracking.js";
 import { VideoSpot } from "./video-spot.js";
 
+/** Options of {@link localizeVideo}. */
 export interface LocalizeVideoOptions
   extends Pick<LocalizeOptions, "alpha" | "threshold" | "sharpening" | "precision" | "signal"> {
   /** "iqr" blends the audio map with the image map. Default "none". */

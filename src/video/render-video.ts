@@ -6,14 +6,17 @@ import { type LocalizeVideoOptions, localizeVideo, type VideoRange } from "./loc
 import type { VideoOverlayOptions, VideoSpot } from "./video-spot.js";
 import { VideoWriter } from "./video-writer.js";
 
+/** Options of {@link renderVideo}. */
 export interface RenderVideoOptions extends LocalizeVideoOptions, Pick<VideoOverlayOptions, "opacity"> {
   /** Video to write: .mp4, .mov, .mkv or .webm, with the sound of the original. */
   readonly output?: string | undefined;
   /** Lines of JSON to write, one a frame: `index`, `time`, `source`, `confidence`, `localized`, `boxes`. */
   readonly track?: string | undefined;
+  /** Called after each frame, with how many are done and how many there are. */
   readonly onFrame?: (spot: VideoSpot, done: number, total: number) => void;
 }
 
+/** What {@link renderVideo} did. */
 export interface RenderedVideo {
   readonly frames: number;
   /** In which a source was in view. */

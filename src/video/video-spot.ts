@@ -12,6 +12,7 @@ export interface VideoBox extends SpotBox {
   readonly slot: number;
 }
 
+/** Options of {@link VideoSpot.overlay}. */
 export interface VideoOverlayOptions {
   /** 0 shows the picture alone, 1 the map alone where it is hot. Default 0.55. */
   readonly opacity?: number | undefined;
@@ -40,6 +41,7 @@ const SLOT_COLORS: readonly Color[] = [
   [204, 121, 167],
 ];
 
+/** One frame of a video: what sounds in it. */
 export class VideoSpot {
   /** Counted from the first frame of the range. */
   readonly index: number;

@@ -1,0 +1,5 @@
+const { contextBridge, ipcRenderer } = require("electron");
+
+contextBridge.exposeInMainWorld("soundspot", {
+  localize: (image, audio) => ipcRenderer.invoke("localize", { image, audio }),
+});

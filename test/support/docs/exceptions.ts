@@ -1,0 +1,128 @@
+/**
+ * What the samples of the documentation need beside the world of `world.ts`, as tables. An entry that meets no sample
+ * fails the test, so that none outlives the sample that it was made for.
+ */
+
+import { tiny } from "../tiny.js";
+
+/** A part of a sample that is run with less work. What people read stays as it is. */
+export interface Rewrite {
+  readonly find: RegExp;
+  /** As in String.replace; SERVER stands for the address of the world's files on a web server. */
+  readonly become: string;
+  readonly why: string;
+}
+
+/** What training samples are run with: the file tiny.yaml of the world, and in code. */
+export const settings = {
+  model: tiny,
+  train: {
+    epochs: 1,
+    batchSize: 4,
+    precision: "float32",
+    augment: false,
+    losses: { contrastive: { weight: 1 }, matching: { weight: 1 } },
+  },
+};
+
+/** Made in every command and script, in this order. */
+export const rewrites: readonly Rewrite[] = [
+  {
+    find: /\b(soundspot (?:train|ablate)\b(?![^|;&]*--config)[^|;&#\n]*)/g,
+    become: "$1 --config tiny.yaml ",
+    why: "one epoch of a small model in place of the preset's",
+  },
+  {
+    find: / --epochs \d+/g,
+    become: "",
+    why: "the settings file says how many",
+  },
+  {
+    find: /\b(length[=:] ?)\d{3,}/g,
+    become: "$18",
+    why: "eight samples in place of hundreds",
+  },
+  {
+    find: /stamps:(?:size=\d+,seconds=\d+,)?/g,
+    become: "stamps:root=stamps,backgrounds=stamps,size=32,seconds=0.5,length=8,",
+    why: "small cut-outs of the world, whether or not Tux Paint's are installed",
+  },
+  {
+    find: /datasets\.stamps\(\{/g,
+    become: 'datasets.stamps({ root: "stamps", backgrounds: "stamps",',
+    why: "the same in code",
+  },
+  {
+    find: /(--fail-under [\w.-]+=)(?!95)[\d.]+/g,
+    become: "$10",
+    why: "the world's checkpoint is not trained; 95 is the floor that fails in the documentation",
+  },
+  {
+    find: /preset: "scratch",/g,
+    become: `preset: "scratch", ...${JSON.stringify(settings.train)}, model: ${JSON.stringify(settings.model)},`,
+    why: "one epoch of a small model in place of the preset's",
+  },
+  {
+    find: /\{000000\.\.000143\}/g,
+    become: "{000000..000001}",
+    why: "two shards",
+  },
+  {
+    find: /https:\/\/example\.org\//g,
+    become: "SERVER/",
+    why: "no network",
+  },
+];
+
+/** A command or a block that cannot be run here; its syntax and the options that it gives soundspot are checked. */
+export interface NotRun {
+  readonly document: string;
+  /** Beginning of the command, or of the first line of a block in another language. */
+  readonly begins: string;
+  readonly why: string;
+}
+
+const install = "would install the published package into the world, in place of the one under test";
+const cluster = "needs a launcher and several machines; test/distributed.test.ts sets what it sets";
+
+const server = "a server of another package; support/docs/examples.ts runs it and sends what curl would";
+
+export const notRun: readonly NotRun[] = [
+  { document: "README.md", begins: "git clone <this repository>", why: "needs the repository's address" },
+  { document: "README.md", begins: "npm install && npm run demo", why: "compiles, and trains for minutes" },
+  { document: "README.md", begins: "npm install && npm test", why: "would run this test" },
+  { document: "README.md", begins: "npm install soundspot", why: install },
+  {
+    document: "docs/datasets.md",
+    begins: "apt-get install tuxpaint",
+    why: "installs packages of the system",
+  },
+  { document: "docs/distributed.md", begins: "torchrun", why: cluster },
+  { document: "docs/distributed.md", begins: "srun", why: cluster },
+  { document: "docs/distributed.md", begins: "export MASTER_ADDR", why: cluster },
+  { document: "docs/distributed.md", begins: "apiVersion: kubeflow.org/v1", why: cluster },
+  { document: "docs/guide.md", begins: "npm install soundspot", why: install },
+  {
+    document: "docs/guide.md",
+    begins: "npx soundspot demo ",
+    why: "trains for minutes; README.md's demo --quick is run",
+  },
+  { document: "docs/recipes.md", begins: "npm install soundspot", why: install },
+  { document: "docs/recipes.md", begins: "MODEL=", why: server },
+  { document: "docs/recipes.md", begins: "curl", why: server },
+  { document: "docs/search.md", begins: "npm install @lancedb", why: install },
+  { document: "docs/serve.md", begins: "location / {", why: "needs nginx" },
+  { document: "docs/page.md", begins: "npm run build:ts", why: "builds the package that the tests run on" },
+  { document: "docs/page.md", begins: "npx vitest", why: "would run the tests" },
+  { document: "examples/evaluate.yml", begins: "npm install soundspot", why: install },
+];
+
+/**
+ * Names that a fragment of JavaScript uses and that the text around it, not the fragment, speaks of. Beside these a
+ * fragment may use what an earlier sample of its document imported from soundspot. `$` is the package.
+ */
+export const given: Readonly<Record<string, string>> = {
+  model: 'await $.Model.load("model.safetensors")',
+  data: 'await $.datasets.manifest({ path: "train.jsonl" })',
+  testData: 'await $.datasets.manifest({ path: "test.jsonl" })',
+};

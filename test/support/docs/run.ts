@@ -1,0 +1,156 @@
+/** Runs samples in their worlds, one document beside another. */
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { type NotRun, notRun, type Rewrite, rewrites } from "./exceptions.js";
+import type { Sample } from "./samples.js";
+import { javascriptOf, type Script } from "./scripts.js";
+import { SERVICE, type World } from "./world.js";
+
+/** Longest time for a sample. One that takes longer needs a rewrite in exceptions.ts. */
+const LIMIT = 45_000;
+
+/** Entries of the tables that met a sample. */
+export const met = new Set<Rewrite | NotRun>();
+
+function rewritten(text: string, server: string): string {
+  return rewrites.reduce((before, rewrite) => {
+    const after = before.replace(rewrite.find, rewrite.become);
+    if (after !== before) met.add(rewrite);
+    return after.replaceAll("SERVER", server);
+  }, text);
+}
+
+/** The entry that says why a command or a block is not run. */
+export function exceptionFor(document: string, text: string): NotRun | undefined {
+  const found = notRun.find((each) => each.document === document && text.trimStart().startsWith(each.begins));
+  if (found) met.add(found);
+  return found;
+}
+
+/** @throws {Error} with what bash says against the script. */
+export function checkSyntax(script: string): void {
+  execFileSync("bash", ["-n"], { input: script, stdio: ["pipe", "pipe", "pipe"] });
+}
+
+/** Whether bash takes a script for a whole one. */
+function isWhole(script: string): boolean {
+  if (/\\\n?$/.test(script)) return false;
+  try {
+    checkSyntax(script);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The commands of a script: lines that belong together are one. */
+export function commandsIn(script: string): string[] {
+  const commands: string[] = [];
+  let open = "";
+  for (const line of script.split("\n")) {
+    open += open === "" ? line : `\n${line}`;
+    if (open.trim() === "" || /^\s*#/.test(open)) open = "";
+    else if (!line.endsWith("\\") && isWhole(open)) {
+      commands.push(open);
+      open = "";
+    }
+  }
+  if (open !== "") commands.push(open);
+  return commands;
+}
+
+export interface Outcome {
+  readonly code: number | null;
+  readonly output: string;
+}
+
+export interface Place {
+  readonly world: World;
+  /** The document's copy of the world. */
+  readonly folder: string;
+  /** Address of the world's files. */
+  readonly server: string;
+}
+
+/** What samples run under: `npx soundspot` is the built command, and one thread is enough. */
+export function environment({ programs }: World): NodeJS.ProcessEnv {
+  const { NODE_OPTIONS, VITEST, ...env } = process.env;
+  return { ...env, PATH: `${programs}${delimiter}${env.PATH}`, OMP_NUM_THREADS: "1", NO_COLOR: "1" };
+}
+
+/** Standard output and error of a program, together; ended after the limit. */
+function outcomeOf(program: string, args: readonly string[], { world, folder }: Place): Promise<Outcome> {
+  const child = spawn(program, args, {
+    cwd: folder,
+    env: environment(world),
+    stdio: ["ignore", "pipe", "pipe"],
+    detached: process.platform !== "win32",
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      output += text;
+    });
+  }
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      output += `\nIt took longer than ${LIMIT / 1000} s: scale it down in test/support/docs/exceptions.ts.`;
+      endGroup(child.pid as number);
+    }, LIMIT);
+    child.on("error", reject);
+    child.on("close", (code) => {
+      clearTimeout(timer);
+      resolve({ code, output });
+    });
+  });
+}
+
+function endGroup(pid: number): void {
+  try {
+    process.kill(process.platform === "win32" ? pid : -pid, "SIGKILL");
+  } catch {
+    // It has ended by itself.
+  }
+}
+
+/** Runs the commands of a block but those that an exception names. `console` blocks show what is printed. */
+export async function runShell(sample: Sample, commands: readonly string[], place: Place): Promise<Outcome> {
+  const kept = commands.filter((command) => !exceptionFor(sample.document, command));
+  if (kept.length === 0) return { code: 0, output: "" };
+  const joined = kept.map((command) =>
+    command
+      .replace(/\\\n\s*/g, "")
+      // A service goes on by itself (world.ts), once it listens; with & nothing would wait for that.
+      .replace(/(\bsoundspot serve\b.*?)\s*&\s*$/, "$1"),
+  );
+  const script = joined.map((command) => rewritten(command, place.server)).join("\n");
+  const strict =
+    sample.language === "console" ? "" : "set -eo pipefail\ntrap 'echo \"failed: $BASH_COMMAND\" >&2' ERR\n";
+  return outcomeOf("bash", ["-c", `${strict}${script}`], place);
+}
+
+/** Runs a script in a process of its own, which has to end by itself. */
+export async function runScript(script: Script, place: Place): Promise<Outcome> {
+  const name = `sample-${script.sample.line}.mjs`;
+  writeFileSync(join(place.folder, name), javascriptOf(script, rewritten(script.sample.text, place.server)));
+  return outcomeOf(process.execPath, [name], place);
+}
+
+/** Ends the service that a document has started. */
+export function endService(folder: string): void {
+  const file = join(folder, SERVICE);
+  if (!existsSync(file)) return;
+  try {
+    process.kill(Number(readFileSync(file, "utf8")), "SIGTERM");
+  } catch {
+    // It has ended by itself.
+  }
+}
+
+/** What is printed, with every number as # and spaces as one: figures of a trained model differ from the world's. */
+export const shapeOf = (output: string) =>
+  output
+    .replace(/\d+([.,]\d+)*/g, "#")
+    .replace(/[ \t]+/g, " ")
+    .trim();
