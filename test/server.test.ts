@@ -547,7 +547,7 @@ describe("under load", () => {
     const { url } = await start({ timeout: 0.1 });
     const slow = join(folder, "long.mp4");
     const { path } = await findFfmpeg();
-    const inputs = "-f lavfi -i color=s=640x480:r=25:d=60 -f lavfi -i sine=duration=60";
+    const inputs = "-f lavfi -i testsrc2=s=640x480:r=25:d=60 -f lavfi -i sine=duration=60";
     execFileSync(path, [
       "-v",
       "error",
@@ -557,6 +557,9 @@ describe("under load", () => {
       "libx264",
       "-preset",
       "ultrafast",
+      // One frame that stands by itself: all before the one that is wanted are decoded.
+      "-g",
+      "100000",
       slow,
     ]);
     const response = await post(url, { video: readFileSync(slow), at: "55" });
