@@ -8,9 +8,9 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { Model, renderVideo } from "../dist/index.js";
 
-const STAMPS = "/usr/share/tuxpaint/stamps/animals";
-const [LEFT, RIGHT] = [`${STAMPS}/mammals/elephant`, `${STAMPS}/mammals/equines/horse`];
-const BACKGROUND = "/usr/share/backgrounds/mate/nature/GreenMeadow.jpg";
+const STAMPS = "/usr/share/tuxpaint/stamps";
+const [LEFT, RIGHT] = [`${STAMPS}/vehicles/emergency/firetruck`, `${STAMPS}/animals/birds/penguin`];
+const BACKGROUND = "/usr/share/backgrounds/mate/nature/Dune.jpg";
 const [WIDTH, HEIGHT, RATE, TURN] = [1280, 720, 25, 10]; // pixels, frames a second, seconds of each sound
 
 const ffmpeg = (
