@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { config } from "./processes.mjs";
+import { config, training } from "./processes.mjs";
 
 const command = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
 const [PAIRS, BATCH, RATE] = [1024, 64, "100mbit"];
@@ -45,16 +45,7 @@ function disconnect() {
 /** What rank 0 prints of a run that both take part in. */
 async function run(file, output, port) {
   const ends = names.map((_, rank) => {
-    const args = [
-      "train",
-      "--json",
-      "--data",
-      `scenes:length=${PAIRS}`,
-      "--config",
-      file,
-      "--output",
-      output,
-    ];
+    const args = training(PAIRS, file, output);
     const child = spawn("ip", inside(rank, process.execPath, command, ...args), {
       stdio: ["ignore", rank === 0 ? "pipe" : "ignore", "inherit"],
       env: {

@@ -25,21 +25,19 @@ train:
     reconstruction: { weight: 0.1 }
 `;
 
+/** The command that both this bench and that of a network run. */
+export const training = (pairs, file, output) => [
+  "train",
+  "--json",
+  ...["--data", `scenes:length=${pairs}`, "--config", file, "--output", output],
+];
+
 export async function processes({ rounds = 3, threads = 2, progress }) {
   const folder = mkdtempSync(join(tmpdir(), "soundspot-bench-"));
   const file = join(folder, "run.yaml");
   writeFileSync(file, config(BATCH));
   const one = (count, output) => {
-    const args = [
-      "train",
-      "--json",
-      "--data",
-      `scenes:length=${PAIRS}`,
-      "--config",
-      file,
-      "--output",
-      output,
-    ];
+    const args = training(PAIRS, file, output);
     const env = { ...process.env, OMP_NUM_THREADS: String(Math.max(1, Math.floor(threads / count))) };
     const text = execFileSync(process.execPath, [command, ...args, "--processes", String(count)], {
       env,

@@ -197,7 +197,8 @@ function highest({ data, shape }: TensorData, rows: number): Float32Array {
   return result;
 }
 
-function inRange(value: number, low: number, high: number, name: string): number {
+/** @internal @throws {SoundspotError} ERR_INPUT when an option is no number from `low` to `high`. */
+export function inRange(value: number, low: number, high: number, name: string): number {
   if (typeof value === "number" && value >= low && value <= high) return value;
   throw new SoundspotError("ERR_INPUT", `${name} must be a number from ${low} to ${high}; it was ${value}.`);
 }

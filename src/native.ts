@@ -173,8 +173,8 @@ export interface Native {
     },
   ): Promise<NativeSpot[]>;
   /**
-   * A map each [T, height, width], and its regions at the threshold, of the attention [T, side, side] of target slots;
-   * audio and image maps are blended where `alpha` is given.
+   * A map each [T, height, width] of the attention [T, side, side] of target slots, and where there is a threshold its
+   * regions; audio and image maps are blended where `alpha` is given.
    */
   slotMaps(options: {
     audio: TensorData;
@@ -182,7 +182,7 @@ export interface Native {
     alpha?: number;
     height: number;
     width: number;
-    threshold: number;
+    threshold?: number;
   }): Promise<{ readonly maps: TensorData; readonly boxes: readonly NativeSpot["boxes"][] }>;
   /** [B, h, w] of the image encoder's last stage. */
   objectness(model: ModelHandle, samples: readonly SampleHandle[]): Promise<TensorData>;

@@ -14,6 +14,7 @@ import {
   type ServedRequest,
   type Server,
   type ServerOptions,
+  type Spot,
   serve,
 } from "../src/index.js";
 import { findFfmpeg } from "../src/media/ffmpeg.js";
@@ -185,14 +186,13 @@ describe("POST /v1/localize", () => {
 
   it("gives logits where the model has them, and says so where not", async () => {
     const { url } = await start();
-    const { logits } = (await model.localize({ image: png, audio })) as unknown as {
-      logits?: Localized["attention"];
-    };
-    const response = post(url, { image: png, audio, include: "logits" });
-    if (!logits)
-      return expect(await failure(response)).toEqual([400, "ERR_INPUT", expect.stringMatching(/logits/)]);
-    const { shape, data } = logits.audioOnImage as { shape: number[]; data: number[] };
-    expect((await json(response)).logits.audioOnImage).toEqual({ shape: [...shape], data: [...data] });
+    const { logits } = (await model.localize({ image: png, audio })) as Required<Spot>;
+    const { shape, data } = logits.audioOnImage;
+    const answer = await json(post(url, { image: png, audio, include: "logits" }));
+    expect(answer.logits.audioOnImage).toEqual({ shape: [...shape], data: [...data] });
+    const without = await start({ model: await Model.create({ ...tiny, localization: "similarity" }) });
+    const response = post(without.url, { image: png, audio, include: "logits" });
+    expect(await failure(response)).toEqual([400, "ERR_INPUT", expect.stringMatching(/logits/)]);
   });
 
   it("takes a heatmap of any size", async () => {

@@ -1,5 +1,7 @@
 #include "binding/convert.h"
 
+#include <cstring>
+
 namespace soundspot::binding {
 
 std::shared_ptr<const inference::Engine> ModelHandle::engine(bool bfloat16) {

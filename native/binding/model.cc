@@ -266,15 +266,17 @@ struct SlotMaps {
   std::vector<std::vector<model::Region>> regions;
 };
 
-// slotMaps({ audio, image, alpha?, height, width, threshold }) → Promise<{ maps: [T, height, width], boxes: box[][] }>
-// of the attention [T, side, side] of target slots, a map each; blended by `alpha` where it is given
+// slotMaps({ audio, image, alpha?, height, width, threshold? }) → Promise<{ maps: [T, height, width], boxes: box[][] }>
+// of the attention [T, side, side] of target slots, a map each, blended by `alpha` where it is given; no boxes without
+// a threshold
 Napi::Value slot_maps(const Napi::CallbackInfo& call) {
   const auto options = call[0].As<Napi::Object>();
   const Tensor audio = tensor_from_javascript(options.Get("audio")),
                image = tensor_from_javascript(options.Get("image"));
   const std::optional<double> alpha = options.Has("alpha") ? std::optional(number(options, "alpha")) : std::nullopt;
   const int64_t height = integer(options, "height"), width = integer(options, "width");
-  const double threshold = number(options, "threshold");
+  const std::optional<double> threshold =
+      options.Has("threshold") ? std::optional(number(options, "threshold")) : std::nullopt;
   return Job<SlotMaps>::run(
       call.Env(), {options},
       [=] {
@@ -285,7 +287,9 @@ Napi::Value slot_maps(const Napi::CallbackInfo& call) {
         };
         SlotMaps result;
         result.maps = alpha ? model::refine(of(audio), of(image), *alpha) : of(audio);
-        for (const Tensor& map : result.maps.unbind()) result.regions.push_back(model::regions(map, threshold));
+        if (threshold) {
+          for (const Tensor& map : result.maps.unbind()) result.regions.push_back(model::regions(map, *threshold));
+        }
         return result;
       },
       [](Napi::Env env, SlotMaps& found) {

@@ -40,16 +40,15 @@ WinogradTiles::WinogradTiles(int64_t side, const Tensor& weight, const Tensor& b
       out_(weight.size(0)),
       half_(half) {
   const kernels::Kernels& run = kernels::kernels();
-  const Tensor from = weight.contiguous();
   const int64_t panels = out_ / kPanel, each = in_ * kPanel;
   const auto numbers = [&](at::IntArrayRef sizes, at::ScalarType number) {
-    return at::empty(sizes, from.options().dtype(number));
+    return at::empty(sizes, weight.options().dtype(number));
   };
   weight_ = numbers({products_, panels, each}, half_ ? at::kBFloat16 : at::kFloat);
   at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) {
     const Tensor whole = half_ ? numbers({products_, each}, at::kFloat) : Tensor();
     for (int64_t panel = begin; panel < end; ++panel) {
-      const float* of_panel = from.const_data_ptr<float>() + panel * kPanel * in_ * 9;
+      const float* of_panel = weight.const_data_ptr<float>() + panel * kPanel * in_ * 9;
       if (!half_) {
         kernels_.weight(of_panel, in_, weight_.mutable_data_ptr<float>() + panel * each, panels * each);
         continue;
@@ -93,7 +92,6 @@ void WinogradTiles::filter(const Tensor& x, const Tensor& y, bool add, bool relu
   const int64_t cores = at::in_parallel_region() ? 1 : at::get_num_threads();
   const int64_t fit = cores * kBytes / (products_ * (in_ + out_) * static_cast<int64_t>(sizeof(float)));
   const int64_t block = std::min(end - begin, std::max(fit, kFewestTiles));
-  // A little more than they need, for planes that lie a power of two apart fall into the same few sets of the cache.
   const int64_t input_plane = block * in_, output_plane = block * out_;
   const Tensor transformed = at::empty({products_, input_plane}, x.options().dtype(half_ ? at::kBFloat16 : at::kFloat));
   const Tensor products = at::empty({products_, output_plane}, x.options());

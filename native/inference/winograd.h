@@ -11,8 +11,8 @@ namespace soundspot::inference {
 /// By tiles of one size.
 class WinogradTiles {
  public:
-  /// `side` of a tile's results: 2 or 4. `weight` [out, in, 3, 3] and `bias` [out], float32. With `half` the products
-  /// are made from factors rounded to bfloat16; everything around them is float32.
+  /// `side` of a tile's results: 2 or 4. `weight` [out, in, 3, 3] and `bias` [out], contiguous float32. With `half` the
+  /// products are made from factors rounded to bfloat16; everything around them is float32.
   WinogradTiles(int64_t side, const Tensor& weight, const Tensor& bias, bool half);
 
   void operator()(const Tensor& x, const Tensor& y, bool add, bool relu) const;

@@ -1,4 +1,4 @@
-/** SearchLabels of the files in an index: the names of their folders, or a list. */
+/** Labels of the files in an index: the names of their folders, or a list. */
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { csvRecords, wrong } from "../datasets/csv.js";
 import { paced, readText } from "../datasets/files.js";

@@ -2,7 +2,7 @@
 import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { SoundspotError, throwIfAborted } from "../errors.js";
-import { localizePrepared, type Spot } from "../localize.js";
+import { localizePrepared, type Spot, type SpotAttention } from "../localize.js";
 import { type LocalizeInput, prepareInput } from "../prepare.js";
 import type { TensorData } from "../types.js";
 import { choice, list, numberIn } from "./fields.js";
@@ -141,7 +141,7 @@ function namingFields(error: unknown, paths: ReadonlyMap<string, string>): unkno
 
 const plain = ({ shape, data }: TensorData) => ({ shape, data: Array.from(data) });
 
-function plainAttention(attention: Spot["attention"]) {
+function plainAttention(attention: SpotAttention) {
   return {
     audioOnImage: plain(attention.audioOnImage),
     imageOnImage: plain(attention.imageOnImage),
@@ -151,8 +151,8 @@ function plainAttention(attention: Spot["attention"]) {
 }
 
 /** @throws {SoundspotError} ERR_INPUT when the model has none. */
-function logitsOf(spot: Spot & { readonly logits?: Spot["attention"] }): Spot["attention"] {
-  if (spot.logits) return spot.logits;
+function logitsOf({ logits }: Spot): SpotAttention {
+  if (logits) return logits;
   throw new SoundspotError("ERR_INPUT", "This model gives no logits. Leave logits out of include.");
 }
 

@@ -88,6 +88,14 @@ const attention = (description: string) =>
 /** What `include` may name. */
 export const INCLUDABLE = ["attention", "logits", "heatmap", "overlay", "spectrogram"] as const;
 
+const box = object("In pixels of the picture, origin top left.", {
+  x: number("Left."),
+  y: number("Top."),
+  width: number("In pixels."),
+  height: number("In pixels."),
+  score: number("Mean of the heatmap inside, 0 … 1."),
+});
+
 const localized = {
   ...object(
     "Where the sound comes from.",
@@ -95,17 +103,7 @@ const localized = {
       width: integer("Of the picture, in pixels."),
       height: integer("Of the picture, in pixels."),
       confidence: number("Cosine of the target slots of picture and sound, −1 … 1."),
-      boxes: {
-        type: "array",
-        description: "Connected regions of the mask, largest first.",
-        items: object("In pixels of the picture, origin top left.", {
-          x: number("Left."),
-          y: number("Top."),
-          width: number("In pixels."),
-          height: number("In pixels."),
-          score: number("Mean of the heatmap inside, 0 … 1."),
-        }),
-      },
+      boxes: { type: "array", description: "Connected regions of the mask, largest first.", items: box },
       settings: object("What the answer was made with.", {
         sharpening: number("Factor on the logits."),
         threshold: number("The mask is where the heatmap reaches it."),
@@ -186,6 +184,56 @@ export const localizeSchema = {
     ...failures,
   },
 };
+
+/** Most results of a search. */
+export const MOST_RESULTS = 100;
+
+export const searchSchema = {
+  summary: "Pictures for a sound, or sounds for a picture",
+  operationId: "search",
+  tags: ["search"],
+  consumes: ["multipart/form-data"],
+  body: {
+    type: "object",
+    properties: {
+      image: file("A picture, to find sounds; or give audio."),
+      audio: file("A sound, to find pictures."),
+      k: integer("How many results.", { minimum: 1, maximum: MOST_RESULTS, default: 10 }),
+      label: text("Only items of this label."),
+    },
+  },
+  response: {
+    200: object("What is nearest, nearest first.", {
+      query: text("What was sent.", { enum: ["image", "audio"] }),
+      results: {
+        type: "array",
+        items: object(
+          "A picture or a sound.",
+          {
+            id: text("Of the index."),
+            score: number("Cosine of the target slots, −1 … 1."),
+            kind: text("What it is.", { enum: ["image", "audio"] }),
+            name: text("Path relative to the folder that was indexed."),
+            label: text("Of the item, where it has one."),
+            url: text("Of a thumbnail, or of the sound."),
+            box,
+          },
+          ["id", "score", "kind", "name", "url"],
+        ),
+      },
+    }),
+    ...failures,
+  },
+};
+
+/** Of a file that the index has. */
+export const itemSchema = (summary: string, type: string) => ({
+  summary,
+  tags: ["search"],
+  produces: [type],
+  params: object("Of a result.", { id: text("Of the index.") }),
+  response: failures,
+});
 
 export const infoSchema = {
   summary: "The model and the limits of the service",

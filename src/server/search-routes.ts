@@ -9,7 +9,7 @@ import { encodeWav } from "../media/wav.js";
 import { pictureOf, type SearchIndex, type SearchItem, type SearchResult } from "../search/search-index.js";
 import { numberIn } from "./fields.js";
 import { HttpError } from "./http-error.js";
-import { failures } from "./schemas.js";
+import { itemSchema, MOST_RESULTS, searchSchema } from "./schemas.js";
 import type { Service } from "./service.js";
 import { readUpload, type Upload } from "./upload.js";
 
@@ -17,7 +17,6 @@ const FORM = { files: { image: "memory", audio: "memory" }, fields: ["k", "label
 
 /** Pixels of the longer side of a thumbnail. */
 const THUMBNAIL = 320;
-const MOST_RESULTS = 100;
 
 const soundTypes: Readonly<Record<string, string>> = {
   ".wav": "audio/wav",
@@ -32,61 +31,6 @@ const soundTypes: Readonly<Record<string, string>> = {
   ".aif": "audio/aiff",
   ".aiff": "audio/aiff",
 };
-
-const number = { type: "number" } as const;
-const text = { type: "string" } as const;
-
-const boxSchema = {
-  type: "object",
-  required: ["x", "y", "width", "height", "score"],
-  properties: { x: number, y: number, width: number, height: number, score: number },
-} as const;
-
-const resultSchema = {
-  type: "object",
-  required: ["id", "score", "kind", "name", "url"],
-  properties: {
-    id: text,
-    score: { ...number, description: "cosine of the target slots, −1 to 1" },
-    kind: { ...text, enum: ["image", "audio"] },
-    name: { ...text, description: "path relative to the folder that was indexed" },
-    label: text,
-    url: { ...text, description: "of a thumbnail, or of the sound" },
-    box: { ...boxSchema, description: "where the sound comes from, in pixels of the picture itself" },
-  },
-} as const;
-
-const searchSchema = {
-  summary: "Pictures for a sound, or sounds for a picture",
-  consumes: ["multipart/form-data"],
-  body: {
-    type: "object",
-    properties: {
-      image: { ...text, format: "binary", description: "a picture; or give audio" },
-      audio: { ...text, format: "binary", description: "a sound; or give image" },
-      k: { type: "integer", minimum: 1, maximum: MOST_RESULTS, default: 10 },
-      label: { ...text, description: "only items of this label" },
-    },
-  },
-  response: {
-    200: {
-      type: "object",
-      required: ["query", "results"],
-      properties: {
-        query: { ...text, enum: ["image", "audio"] },
-        results: { type: "array", items: resultSchema },
-      },
-    },
-    ...failures,
-  },
-} as const;
-
-const itemSchema = (summary: string, type: string) => ({
-  summary,
-  produces: [type],
-  params: { type: "object", required: ["id"], properties: { id: text } },
-  response: failures,
-});
 
 /**
  * Registers `POST /v1/search`, `GET /v1/search/items/:id/thumbnail` and `GET /v1/search/items/:id/audio`. Files are

@@ -1,6 +1,6 @@
 /** Localization over a video: some frames through the model, all frames out. */
 import { SoundspotError, throwIfAborted } from "../errors.js";
-import { type LocalizeOptions, localizePrepared } from "../localize.js";
+import { inRange, type LocalizeOptions, localizePrepared } from "../localize.js";
 import { decodeFrames, probeVideo, type VideoFrame, type VideoInfo } from "../media/video.js";
 import type { Model } from "../model.js";
 import { prepareSample } from "../prepare.js";
@@ -186,11 +186,6 @@ export async function* localizeVideo(
     waiting.length = 0;
     await Promise.allSettled(looks);
   }
-}
-
-function inRange(value: number, low: number, high: number, name: string): number {
-  if (value >= low && value <= high) return value;
-  throw new SoundspotError("ERR_INPUT", `${name} must be a number from ${low} to ${high}, got ${value}.`);
 }
 
 async function rangeOf(

@@ -1,5 +1,7 @@
 /** A video with the heatmap over every frame, and what was found in each as lines of JSON. */
+import { randomUUID } from "node:crypto";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { Model } from "../model.js";
 import { writing } from "../preparation/whole-files.js";
 import { type LocalizeVideoOptions, localizeVideo, type VideoRange } from "./localize-video.js";
@@ -82,15 +84,18 @@ export async function renderVideo(
 
 class TrackFile {
   readonly #path: string;
+  readonly #partial: string;
   readonly #file: FileHandle;
 
-  private constructor(path: string, file: FileHandle) {
+  private constructor(path: string, partial: string, file: FileHandle) {
     this.#path = path;
+    this.#partial = partial;
     this.#file = file;
   }
 
   static async open(path: string): Promise<TrackFile> {
-    return new TrackFile(path, await writing(path, () => open(`${path}.part`, "w")));
+    const partial = join(dirname(path), `.${randomUUID()}.jsonl`);
+    return new TrackFile(path, partial, await writing(path, () => open(partial, "wx")));
   }
 
   async write({ index, time, source, confidence, localized, boxes }: VideoSpot): Promise<void> {
@@ -101,13 +106,13 @@ class TrackFile {
   async close(): Promise<void> {
     await writing(this.#path, async () => {
       await this.#file.close();
-      await rename(`${this.#path}.part`, this.#path);
+      await rename(this.#partial, this.#path);
     });
   }
 
   async discard(): Promise<void> {
     await this.#file.close().catch(() => undefined);
-    await rm(`${this.#path}.part`, { force: true });
+    await rm(this.#partial, { force: true });
   }
 }
 

@@ -103,7 +103,7 @@ export class VideoSpot {
   /** A map each, as `heatmap`, of the target slots. */
   async slotHeatmaps(): Promise<Float32Array[]> {
     const { width, height } = this.image;
-    const { maps } = await mapsOf(this.#tracked, this.#settings, height, width, Number.POSITIVE_INFINITY);
+    const { maps } = await mapsOf(this.#tracked, this.#settings, { height, width });
     const pixels = width * height;
     return Array.from({ length: maps.shape[0] ?? 0 }, (_, slot) =>
       maps.data.subarray(slot * pixels, (slot + 1) * pixels),
@@ -137,18 +137,9 @@ export class VideoSpot {
 function mapsOf(
   { audio, image }: Tracked,
   { alpha }: MapSettings,
-  height: number,
-  width: number,
-  threshold: number,
+  options: { readonly height: number; readonly width: number; readonly threshold?: number },
 ) {
-  return native().slotMaps({
-    audio,
-    image,
-    ...(alpha === undefined ? {} : { alpha }),
-    height,
-    width,
-    threshold,
-  });
+  return native().slotMaps({ audio, image, ...(alpha === undefined ? {} : { alpha }), ...options });
 }
 
 async function boxesIn(
@@ -158,7 +149,8 @@ async function boxesIn(
 ): Promise<VideoBox[]> {
   const scale = Math.min(1, SIDE_FOR_BOXES / Math.max(width, height));
   const [rows, columns] = [Math.max(1, Math.round(height * scale)), Math.max(1, Math.round(width * scale))];
-  const { boxes } = await mapsOf(tracked, settings, rows, columns, settings.threshold);
+  const { threshold } = settings;
+  const { boxes } = await mapsOf(tracked, settings, { height: rows, width: columns, threshold });
   const [across, down] = [width / columns, height / rows];
   return boxes.flatMap((own, slot) =>
     own.map(({ x, y, width: w, height: h, score }) => ({

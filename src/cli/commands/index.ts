@@ -1,10 +1,10 @@
 /** `soundspot index`: the pictures and sounds of a folder, to be searched. */
 import type { Command } from "commander";
-import { SoundspotError } from "../../errors.js";
 import { Model } from "../../model.js";
 import { type IndexUpdate, SearchIndex } from "../../search/search-index.js";
 import { wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
+import { stoppable } from "../signals.js";
 
 interface Flags {
   model: string;
@@ -37,39 +37,33 @@ export function register(program: Command): void {
 async function run(folder: string, flags: Flags): Promise<void> {
   const { labels, approximateFrom, output, json } = flags;
   const progress = new Progress(!json);
-  const stop = new AbortController();
-  const onSignal = (name: NodeJS.Signals) => stop.abort(name);
-  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, onSignal);
   let already: number | undefined;
   try {
-    using model = await Model.load(flags.model);
-    using index = (await SearchIndex.exists(output))
-      ? await SearchIndex.open(output)
-      : await SearchIndex.create(output, { model });
-    const result = await index.update({
-      model,
-      folder,
-      ...(labels === undefined ? {} : { labels: { csv: labels } }),
-      ...(approximateFrom === undefined ? {} : { approximateFrom }),
-      signal: stop.signal,
-      onProgress: (done, total, skipped) => {
-        already ??= done;
-        progress.update(done - already, total - already, skipped > 0 ? `${skipped} unreadable` : "");
+    const result = await stoppable(
+      async (signal) => {
+        using model = await Model.load(flags.model);
+        using index = (await SearchIndex.exists(output))
+          ? await SearchIndex.open(output)
+          : await SearchIndex.create(output, { model });
+        return await index.update({
+          model,
+          folder,
+          ...(labels === undefined ? {} : { labels: { csv: labels } }),
+          ...(approximateFrom === undefined ? {} : { approximateFrom }),
+          signal,
+          onProgress: (done, total, skipped) => {
+            already ??= done;
+            progress.update(done - already, total - already, skipped > 0 ? `${skipped} unreadable` : "");
+          },
+        });
       },
-    });
+      (name) => `Stopped by ${name}; ${output} has what is done. The same command goes on.`,
+    );
     progress.clear();
     process.stdout.write(json ? `${JSON.stringify(result)}\n` : summary(result, output));
     if (result.images + result.sounds === 0) process.exitCode = 1;
-  } catch (error) {
-    if (!stop.signal.aborted) throw error;
-    throw new SoundspotError(
-      "ERR_ABORTED",
-      `Stopped by ${String(stop.signal.reason)}; ${output} has what is done. The same command goes on.`,
-      { cause: error },
-    );
   } finally {
     progress.clear();
-    for (const name of ["SIGINT", "SIGTERM"] as const) process.off(name, onSignal);
   }
 }
 

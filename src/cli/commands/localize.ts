@@ -10,6 +10,7 @@ import type { LocalizeInput } from "../../prepare.js";
 import { renderVideo } from "../../video/render-video.js";
 import { isVideoPath, numberFrom, overlayPath, picturePath, wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
+import { stoppable } from "../signals.js";
 
 interface Flags {
   model: string;
@@ -133,17 +134,16 @@ async function runOverVideo(video: string, flags: Flags): Promise<void> {
   using model = await Model.load(flags.model);
   const progress = new Progress(!flags.json);
   const { output, track, from, to, every, smoothing, minConfidence, threshold, sharpening } = flags;
-  const stop = new AbortController();
-  const onSignal = () => stop.abort();
-  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, onSignal);
   try {
-    const { frames, framesWithSource, duration, seconds } = await renderVideo(model, video, {
-      ...{ output, track, from, to, every, smoothing, minConfidence, signal: stop.signal },
-      refine: flags.refine === "iqr" ? "iqr" : "none",
-      ...(threshold === undefined ? {} : { threshold }),
-      ...(sharpening === undefined ? {} : { sharpening }),
-      onFrame: (_, done, total) => progress.update(done, total, video),
-    });
+    const { frames, framesWithSource, duration, seconds } = await stoppable((signal) =>
+      renderVideo(model, video, {
+        ...{ output, track, from, to, every, smoothing, minConfidence, signal },
+        refine: flags.refine === "iqr" ? "iqr" : "none",
+        ...(threshold === undefined ? {} : { threshold }),
+        ...(sharpening === undefined ? {} : { sharpening }),
+        onFrame: (_, done, total) => progress.update(done, total, video),
+      }),
+    );
     progress.clear();
     const memory = process.resourceUsage().maxRSS / 1024;
     if (flags.json) {
@@ -157,7 +157,6 @@ async function runOverVideo(video: string, flags: Flags): Promise<void> {
     for (const file of [output, track]) if (file !== undefined) process.stdout.write(`${file}\n`);
   } finally {
     progress.clear();
-    for (const name of ["SIGINT", "SIGTERM"] as const) process.off(name, onSignal);
   }
 }
 

@@ -1,10 +1,10 @@
 /** `soundspot prepare`: videos to frames, sounds and a manifest. */
 import { join } from "node:path";
 import { type Command, Option } from "commander";
-import { SoundspotError } from "../../errors.js";
 import { type PreparedVideos, prepareVideos } from "../../preparation/prepare-videos.js";
 import { numberFrom, wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
+import { stoppable } from "../signals.js";
 
 interface Flags {
   output: string;
@@ -60,35 +60,29 @@ async function run(input: string[], flags: Flags): Promise<void> {
   const { labels: csv, labelByFolder, strict, json, ...options } = flags;
   const labels = csv === undefined ? (labelByFolder ? ("folder" as const) : undefined) : { csv };
   const progress = new Progress(!json);
-  const stop = new AbortController();
-  const onSignal = (name: NodeJS.Signals) => stop.abort(name);
-  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, onSignal);
   let already: number | undefined;
   try {
-    const result = await prepareVideos({
-      ...options,
-      input,
-      labels,
-      signal: stop.signal,
-      onProgress: (done, total, failed) => {
-        already ??= done;
-        progress.update(done - already, total - already, failed > 0 ? `${failed} failed` : "");
-      },
-    });
+    const result = await stoppable(
+      (signal) =>
+        prepareVideos({
+          ...options,
+          input,
+          labels,
+          signal,
+          onProgress: (done, total, failed) => {
+            already ??= done;
+            progress.update(done - already, total - already, failed > 0 ? `${failed} failed` : "");
+          },
+        }),
+      (name) =>
+        `Stopped by ${name}; ${join(flags.output, "manifest.jsonl")} lists what is done. The same command goes on.`,
+    );
     progress.clear();
     process.stdout.write(json ? `${JSON.stringify(result)}\n` : summary(result, flags.output));
     const { prepared, skipped, failed } = result;
     if (prepared + skipped === 0 || (strict && failed.length > 0)) process.exitCode = 1;
-  } catch (error) {
-    if (!stop.signal.aborted) throw error;
-    throw new SoundspotError(
-      "ERR_ABORTED",
-      `Stopped by ${String(stop.signal.reason)}; ${join(flags.output, "manifest.jsonl")} lists what is done. The same command goes on.`,
-      { cause: error },
-    );
   } finally {
     progress.clear();
-    for (const name of ["SIGINT", "SIGTERM"] as const) process.off(name, onSignal);
   }
 }
 
