@@ -172,9 +172,7 @@ function expectSame(alone: Weights, group: Weights): void {
 function checkStep(own: Step, alone: Step): void {
   expect(own.falseNegatives).toBe(alone.falseNegatives);
   for (const [name, value] of Object.entries(alone.losses)) {
-    // Matching is a mean of squares of differences in the sixth digit: rounding shows in it first.
-    const most = name === "matching" ? 1e-4 : 1e-5;
-    expect(Math.abs((own.losses[name] as number) / value - 1), name).toBeLessThan(most);
+    expect(Math.abs((own.losses[name] as number) / value - 1), name).toBeLessThan(1e-5);
   }
   expect(own.attention.image.spread).toBeCloseTo(alone.attention.image.spread, 4);
 }

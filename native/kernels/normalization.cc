@@ -69,25 +69,25 @@ class Joined {
 
 Moments moments(const Tensor& x, const distributed::PeersPointer& peers) {
   const int64_t channels = x.size(1), rows = x.numel() / channels, chunks = (rows + kRows - 1) / kRows;
-  const auto options = x.options().dtype(at::kFloat).memory_format(at::MemoryFormat::Contiguous);
+  const auto options = x.options().dtype(at::kDouble).memory_format(at::MemoryFormat::Contiguous);
   const Tensor means = at::empty({chunks, channels}, options), squares = at::empty({chunks, channels}, options);
   with_kernels(x, [&](auto type, const auto& run) {
     using Number = decltype(type);
     over_rows(rows, [&](int64_t chunk, int64_t first, int64_t count) {
-      run.moments(read<Number>(x) + first * channels, count, channels, write<float>(means) + chunk * channels,
-                  write<float>(squares) + chunk * channels);
+      run.moments(read<Number>(x) + first * channels, count, channels, write<double>(means) + chunk * channels,
+                  write<double>(squares) + chunk * channels);
     });
   });
   std::vector<Joined> joined(static_cast<size_t>(channels));
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     const auto count = static_cast<double>(std::min(kRows, rows - chunk * kRows));
     for (int64_t c = 0; c < channels; ++c) {
-      joined[static_cast<size_t>(c)].add(read<float>(means)[chunk * channels + c],
-                                         read<float>(squares)[chunk * channels + c], count);
+      joined[static_cast<size_t>(c)].add(read<double>(means)[chunk * channels + c],
+                                         read<double>(squares)[chunk * channels + c], count);
     }
   }
   if (peers) {
-    const Tensor own = at::empty({1, 3, channels}, options.dtype(at::kDouble));
+    const Tensor own = at::empty({1, 3, channels}, options);
     double* const values = write<double>(own);
     for (int64_t c = 0; c < channels; ++c) {
       const Joined& each = joined[static_cast<size_t>(c)];
@@ -104,7 +104,7 @@ Moments moments(const Tensor& x, const distributed::PeersPointer& peers) {
       }
     }
   }
-  Moments result{at::empty({channels}, options), at::empty({channels}, options),
+  Moments result{at::empty({channels}, options.dtype(at::kFloat)), at::empty({channels}, options.dtype(at::kFloat)),
                  static_cast<int64_t>(joined.front().count())};
   for (int64_t c = 0; c < channels; ++c) {
     const Joined& each = joined[static_cast<size_t>(c)];
@@ -153,7 +153,7 @@ class BatchNormFunction : public torch::autograd::Function<BatchNormFunction> {
     const int64_t counted = context->saved_data["rows"].toInt();
     const auto found = context->saved_data.find("peers");
 
-    const Tensor partial = at::empty({2, chunks, channels}, mean.options());
+    const Tensor partial = at::empty({2, chunks, channels}, mean.options().dtype(at::kDouble));
     const Tensor dx = at::empty_like(x);
     const Tensor passed = context->saved_data["residual"].toBool() ? at::empty_like(x) : Tensor();
     Tensor sums, products;
@@ -165,10 +165,10 @@ class BatchNormFunction : public torch::autograd::Function<BatchNormFunction> {
       over_rows(rows, [&](int64_t chunk, int64_t first, int64_t count) {
         const int64_t at = first * channels;
         run.gradient_sums(from(x, at), from(gradient, at), from(y, at), read<float>(mean), count, channels,
-                          write<float>(partial) + chunk * channels,
-                          write<float>(partial) + (chunks + chunk) * channels);
+                          write<double>(partial) + chunk * channels,
+                          write<double>(partial) + (chunks + chunk) * channels);
       });
-      Tensor totals = partial.sum(1, /*keepdim=*/false, at::kDouble);
+      Tensor totals = partial.sum(1);
       sums = totals[0].to(at::kFloat);
       products = totals[1].to(at::kFloat);
       if (found != context->saved_data.end()) {

@@ -24,11 +24,11 @@ struct Panels {
 };
 
 /// Batch norm with what follows it, and pooling, in training. Tensors are channels-last, seen as [rows, channels];
-/// arithmetic is float32.
+/// arithmetic is float32, that of sums over many rows float64.
 template <class Number>
 struct TrainingKernels {
   /// Of each channel over `rows`: the mean and the sum of squares around it.
-  void (*moments)(const Number* x, int64_t rows, int64_t channels, float* mean, float* squares);
+  void (*moments)(const Number* x, int64_t rows, int64_t channels, double* mean, double* squares);
 
   /// y = x · scale + shift, plus `residual` where it is given, negative results 0 with `relu`.
   void (*normalize)(const Number* x, const float* scale, const float* shift, const Number* residual, bool relu,
@@ -36,7 +36,7 @@ struct TrainingKernels {
 
   /// Of each channel: Σ g and Σ g · (x − mean), where g is `gradient`, and 0 where `y` is not positive if it is given.
   void (*gradient_sums)(const Number* x, const Number* gradient, const Number* y, const float* mean, int64_t rows,
-                        int64_t channels, float* sums, float* products);
+                        int64_t channels, double* sums, double* products);
 
   /// dx = scale · (g − offset − (x − mean) · slope), into `dx`, and g itself into `passed` where it is given.
   void (*denormalize)(const Number* x, const Number* gradient, const Number* y, const float* mean, const float* scale,

@@ -25,25 +25,40 @@ inline void put(float value, bfloat16_bits& to) {
   to = value == value ? rounded : bfloat16_bits{0x7fc0};
 }
 
+/// Rows whose sums are kept in float before they go into double: sums of many rows then hardly depend on how rows are
+/// shared out over threads and processes.
+constexpr int64_t kRun = 16;
+
 template <class Number>
-void moments(const Number* x, int64_t rows, int64_t channels, float* mean, float* squares) {
+void moments(const Number* x, int64_t rows, int64_t channels, double* mean, double* squares) {
   for (int64_t from = 0; from < channels; from += kBlock) {
     const int64_t count = std::min(kBlock, channels - from);
-    // Around the first row, so that a mean far from 0 takes nothing from the variance.
-    float shift[kBlock], sums[kBlock] = {}, powers[kBlock] = {};
-    for (int64_t c = 0; c < count; ++c) shift[c] = widened(x[from + c]);
-    for (int64_t row = 1; row < rows; ++row) {
-      const Number* values = x + row * channels + from;
+    double means[kBlock] = {}, powers[kBlock] = {};
+    for (int64_t begin = 0; begin < rows; begin += kRun) {
+      const int64_t end = std::min(rows, begin + kRun);
+      // Around the first row, so that a mean far from 0 takes nothing from the variance.
+      const Number* const first = x + begin * channels + from;
+      float sum[kBlock] = {}, power[kBlock] = {};
+      for (int64_t row = begin + 1; row < end; ++row) {
+        const Number* const values = x + row * channels + from;
+        for (int64_t c = 0; c < count; ++c) {
+          const float apart = widened(values[c]) - widened(first[c]);
+          sum[c] += apart;
+          power[c] += apart * apart;
+        }
+      }
+      // Joined to the rows before (Chan, Golub and LeVeque, 1979).
+      const auto of = static_cast<double>(end - begin), all = static_cast<double>(end);
+      const double share = of / all, spread = static_cast<double>(begin) * of / all;
       for (int64_t c = 0; c < count; ++c) {
-        const float apart = widened(values[c]) - shift[c];
-        sums[c] += apart;
-        powers[c] += apart * apart;
+        const double added = sum[c], apart = static_cast<double>(widened(first[c])) + added / of - means[c];
+        means[c] += apart * share;
+        powers[c] += power[c] - added * added / of + apart * apart * spread;
       }
     }
-    const auto total = static_cast<float>(rows);
     for (int64_t c = 0; c < count; ++c) {
-      mean[from + c] = shift[c] + sums[c] / total;
-      squares[from + c] = std::max(powers[c] - sums[c] * sums[c] / total, 0.0f);
+      mean[from + c] = means[c];
+      squares[from + c] = std::max(powers[c], 0.0);
     }
   }
 }
@@ -81,27 +96,34 @@ inline float passed_gradient(const Number* gradient, const Number* y, int64_t at
 
 template <class Number, bool Relu>
 void gradient_sum_rows(const Number* __restrict x, const Number* __restrict gradient, const Number* __restrict y,
-                       const float* __restrict mean, int64_t rows, int64_t channels, float* __restrict sums,
-                       float* __restrict products) {
+                       const float* __restrict mean, int64_t rows, int64_t channels, double* __restrict sums,
+                       double* __restrict products) {
   for (int64_t from = 0; from < channels; from += kBlock) {
     const int64_t count = std::min(kBlock, channels - from);
-    float sum[kBlock] = {}, product[kBlock] = {};
-    for (int64_t row = 0; row < rows; ++row) {
-      const int64_t at = row * channels + from;
+    double all[kBlock] = {}, all_products[kBlock] = {};
+    for (int64_t begin = 0; begin < rows; begin += kRun) {
+      float sum[kBlock] = {}, product[kBlock] = {};
+      for (int64_t row = begin; row < std::min(rows, begin + kRun); ++row) {
+        const int64_t at = row * channels + from;
+        for (int64_t c = 0; c < count; ++c) {
+          const float passed = passed_gradient<Number, Relu>(gradient, y, at + c);
+          sum[c] += passed;
+          product[c] += passed * (widened(x[at + c]) - mean[from + c]);
+        }
+      }
       for (int64_t c = 0; c < count; ++c) {
-        const float passed = passed_gradient<Number, Relu>(gradient, y, at + c);
-        sum[c] += passed;
-        product[c] += passed * (widened(x[at + c]) - mean[from + c]);
+        all[c] += sum[c];
+        all_products[c] += product[c];
       }
     }
-    std::copy_n(sum, count, sums + from);
-    std::copy_n(product, count, products + from);
+    std::copy_n(all, count, sums + from);
+    std::copy_n(all_products, count, products + from);
   }
 }
 
 template <class Number>
 void gradient_sums(const Number* x, const Number* gradient, const Number* y, const float* mean, int64_t rows,
-                   int64_t channels, float* sums, float* products) {
+                   int64_t channels, double* sums, double* products) {
   if (y) return gradient_sum_rows<Number, true>(x, gradient, y, mean, rows, channels, sums, products);
   gradient_sum_rows<Number, false>(x, gradient, y, mean, rows, channels, sums, products);
 }
