@@ -1,10 +1,9 @@
 // Preparation of samples: pixels and sound in, normalised tensors held in C++ out.
-#include <bit>
-
 #include "binding/convert.h"
 #include "binding/functions.h"
 #include "signal/augment.h"
 #include "signal/blend.h"
+#include "signal/finite.h"
 #include "signal/resample.h"
 #include "signal/resize.h"
 #include "signal/spectrogram.h"
@@ -23,22 +22,10 @@ Tensor pixels(const Napi::Object& image) {
   return at::from_blob(data.Data(), {height, width, 3}, at::kByte);
 }
 
-/// Whether no value of a contiguous float32 tensor is infinite or not a number: one pass, and no temporary.
-bool all_finite(const Tensor& values) {
-  constexpr uint32_t kExponent = 0x7f800000;  // of all ones in either
-  const float* from = values.const_data_ptr<float>();
-  uint32_t found = 0;
-  for (int64_t i = 0; i < values.numel(); ++i) {
-    const auto bits = std::bit_cast<uint32_t>(from[i]);
-    found |= static_cast<uint32_t>((bits & kExponent) == kExponent);
-  }
-  return found == 0;
-}
-
 /// A copy in the shape of a sample's part. `values` is contiguous float32.
 /// @throws Error ERR_INPUT when a value is not finite.
 Tensor finite_copy(const Tensor& values, at::IntArrayRef shape, const char* what) {
-  if (!all_finite(values)) {
+  if (!signal::all_finite(values.const_data_ptr<float>(), values.numel())) {
     throw Error("ERR_INPUT", std::string(what) + " has values that are not finite. Look where they come from.");
   }
   return values.clone().reshape(shape);

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "error.h"
+#include "signal/finite.h"
 #include "signal/resample.h"
 
 namespace soundspot::signal {
@@ -21,8 +22,37 @@ void check_samples(const Tensor& samples) {
 
 bool all_finite(const Tensor& values) {
   const Tensor dense = values.contiguous();
-  const float* const data = dense.const_data_ptr<float>();
-  return std::all_of(data, data + dense.numel(), [](float value) { return std::isfinite(value); });
+  return signal::all_finite(dense.const_data_ptr<float>(), dense.numel());
+}
+
+/// Frames that are transformed at a time: what they need stays in the cache and below the size from which the C library
+/// asks the system for memory, and returns it, each time.
+constexpr int64_t kFrames = 48;
+
+/// The mean over the channels of |STFT|², frames centred with reflection: [C, n] → [window div 2 + 1, n div hop + 1].
+Tensor mean_power(const Tensor& clip, const SpectrogramOptions& options) {
+  const int64_t window = options.window, bins = window / 2 + 1, channels = clip.size(0);
+  const Tensor hann = at::hann_window(window, /*periodic=*/true, at::TensorOptions(at::kFloat));
+  const Tensor padded = at::reflection_pad1d(clip, {window / 2, window / 2}).contiguous();
+  const int64_t frames = (padded.size(1) - window) / options.hop + 1;
+  Tensor power = at::zeros({bins, frames}, at::kFloat);
+  float* const out = power.mutable_data_ptr<float>();
+  for (int64_t channel = 0; channel < channels; ++channel) {
+    for (int64_t first = 0; first < frames; first += kFrames) {
+      const int64_t count = std::min(kFrames, frames - first);
+      const Tensor part =
+          padded.as_strided({count, window}, {options.hop, 1}, channel * padded.size(1) + first * options.hop);
+      const Tensor transform = at::view_as_real(at::fft_rfft(part * hann).contiguous());
+      const float* const in = transform.const_data_ptr<float>();
+      for (int64_t bin = 0; bin < bins; ++bin) {
+        for (int64_t i = 0; i < count; ++i) {
+          const float* const value = in + 2 * (i * bins + bin);
+          out[bin * frames + first + i] += value[0] * value[0] + value[1] * value[1];
+        }
+      }
+    }
+  }
+  return channels == 1 ? power : power.div_(channels);
 }
 
 /// Returns the number of samples that the model hears.
@@ -74,15 +104,12 @@ Tensor log_spectrogram(const Tensor& samples, int64_t rate, const SpectrogramOpt
   }
 
   const Tensor clip = resample_and_fit(samples, rate, options.sample_rate, length);  // [C, length]
-  const Tensor hann = at::hann_window(options.window, /*periodic=*/true, at::TensorOptions(at::kFloat));
-  const Tensor transform = at::stft(clip, options.window, options.hop, options.window, hann, /*center=*/true, "reflect",
-                                    /*normalized=*/false, /*onesided=*/true, /*return_complex=*/true);
-  Tensor power = at::view_as_real(transform).square().sum(-1).mean(0, /*keepdim=*/true);  // [1, window/2 + 1, T]
+  Tensor power = mean_power(clip, options).unsqueeze(0);
   power.add_(options.log_offset).log_().div_(options.scale);
   if (!all_finite(power)) {
     throw Error("ERR_AUDIO_NOT_FINITE", "The samples are too large: their power is infinite. Expected -1 to 1.");
   }
-  return power.contiguous();
+  return power;
 }
 
 }  // namespace soundspot::signal

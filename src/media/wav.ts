@@ -151,8 +151,8 @@ export async function readWavSamples(
 ): Promise<RawAudio> {
   const { name = "The WAV data", signal } = options;
   const { channels, bytesPerSample, sampleRate, dataOffset } = header;
-  const reader = sampleReader(header);
-  if (!reader) {
+  const format = sampleFormats[`${header.encoding}${bytesPerSample * 8}`];
+  if (!format) {
     throw new SoundspotError(
       "ERR_MEDIA_DECODE",
       `${name} holds WAV format ${header.formatTag} with ${bytesPerSample * 8} bits, which is not plain PCM or float. ` +
@@ -173,12 +173,12 @@ export async function readWavSamples(
   const slice = Math.max(1, Math.floor(8192 / channels));
   const block = slice * Math.max(1, Math.floor(source.blockBytes / (slice * frameBytes)));
   // A function of its own is compiled as a whole.
-  const convert = (from: number, to: number, done: number, read: (offset: number) => number) => {
-    for (let frame = from; frame < to; frame++) {
-      let at = (frame - done) * frameBytes;
-      for (let channel = 0; channel < channels; channel++) {
-        samples[channel * count + frame] = read(at);
-        at += bytesPerSample;
+  const convert = (from: number, values: SampleValues) => {
+    const { zero, scale } = format;
+    for (let channel = 0; channel < channels; channel++) {
+      let to = channel * count + from;
+      for (let at = channel; at < values.length; at += channels) {
+        samples[to++] = ((values[at] as number) - zero) * scale;
       }
     }
   };
@@ -187,9 +187,9 @@ export async function readWavSamples(
     const end = Math.min(count, done + block);
     const bytes = await source.read(dataOffset + (first + done) * frameBytes, (end - done) * frameBytes);
     if (bytes.length < (end - done) * frameBytes) throw cutOff(name, "its end is missing");
-    const read = reader(viewOf(bytes));
     for (let from = done; from < end; from += slice) {
-      convert(from, Math.min(end, from + slice), done, read);
+      const [begin, stop] = [(from - done) * frameBytes, (Math.min(end, from + slice) - done) * frameBytes];
+      convert(from, format.read(bytes.subarray(begin, stop)));
       if (pacer.due) await pacer.rest();
     }
   }
@@ -376,23 +376,39 @@ function isChunkId(bytes: Uint8Array, offset: number): boolean {
   return offset + 8 <= bytes.length && /^[A-Za-z0-9 _-]{4}$/.test(fourCC(bytes, offset));
 }
 
-function sampleReader(header: WavHeader): ((view: DataView) => (offset: number) => number) | undefined {
-  switch (`${header.encoding}${header.bytesPerSample * 8}`) {
-    case "pcm8":
-      return (view) => (at) => (view.getUint8(at) - 128) / 128;
-    case "pcm16":
-      return (view) => (at) => view.getInt16(at, true) / 32768;
-    case "pcm24":
-      return (view) => (at) => (view.getUint16(at, true) + view.getInt8(at + 2) * 65536) / 8388608;
-    case "pcm32":
-      return (view) => (at) => view.getInt32(at, true) / 2147483648;
-    case "float32":
-      return (view) => (at) => view.getFloat32(at, true);
-    case "float64":
-      return (view) => (at) => view.getFloat64(at, true);
-    default:
-      return undefined;
+type SampleValues = Uint8Array | Int16Array | Int32Array | Float32Array | Float64Array;
+
+/** How samples lie in a file: (value − zero) · scale is in [−1, 1]. */
+interface SampleFormat {
+  readonly zero: number;
+  readonly scale: number;
+  read(bytes: Uint8Array): SampleValues;
+}
+
+/** By encoding and bits. WAV is little-endian, as every machine is that LibTorch runs on. */
+const sampleFormats: Readonly<Record<string, SampleFormat>> = {
+  pcm8: { zero: 128, scale: 1 / 128, read: (bytes) => bytes },
+  pcm16: { zero: 0, scale: 2 ** -15, read: (bytes) => new Int16Array(...aligned(bytes, 2)) },
+  pcm24: { zero: 0, scale: 2 ** -31, read: widened },
+  pcm32: { zero: 0, scale: 2 ** -31, read: (bytes) => new Int32Array(...aligned(bytes, 4)) },
+  float32: { zero: 0, scale: 1, read: (bytes) => new Float32Array(...aligned(bytes, 4)) },
+  float64: { zero: 0, scale: 1, read: (bytes) => new Float64Array(...aligned(bytes, 8)) },
+};
+
+/** The memory, or a copy where values of `size` bytes cannot be read from it, and how many values there are. */
+function aligned(bytes: Uint8Array, size: number): [ArrayBufferLike, number, number] {
+  const { buffer, byteOffset, length } = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes);
+  return [buffer, byteOffset, length / size];
+}
+
+/** 24 bits become the upper ones of 32. */
+function widened(bytes: Uint8Array): Int32Array {
+  const values = new Int32Array(bytes.length / 3);
+  for (let i = 0, at = 0; i < values.length; i++, at += 3) {
+    const [low, middle, high] = [bytes[at] as number, bytes[at + 1] as number, bytes[at + 2] as number];
+    values[i] = (low << 8) | (middle << 16) | (high << 24);
   }
+  return values;
 }
 
 function fourCC(bytes: Uint8Array, offset: number): string {
