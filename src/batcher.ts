@@ -1,4 +1,5 @@
-/** Joins the work of concurrent callers: what arrives while a batch is at work makes the next one. */
+/** Joins the work of concurrent callers: what arrives together, or while a batch is at work, makes the next one. */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { throwIfAborted } from "./errors.js";
 
 interface Call<Item, Settings, Result> {
@@ -63,6 +64,7 @@ export class Batcher<Item, Settings, Result> {
 
   async #work(): Promise<void> {
     this.#atWork = true;
+    await nextTurn();
     try {
       for (let calls = this.#take(); calls.length > 0; calls = this.#take()) await this.#answer(calls);
     } finally {

@@ -16,6 +16,7 @@ export class Limit {
   readonly #waiting = new Set<Waiting>();
   #taken = 0;
   #closed = false;
+  #paused = false;
 
   constructor(places: number) {
     this.#places = places;
@@ -48,6 +49,21 @@ export class Limit {
     }
   }
 
+  /** Lets nobody in until `resume`; who has a place keeps it. */
+  pause(): void {
+    this.#paused = true;
+  }
+
+  resume(): void {
+    this.#paused = false;
+    while (this.#taken < this.#places) {
+      const [next] = this.#waiting;
+      if (!next) return;
+      this.#taken++;
+      this.#leave(next, true);
+    }
+  }
+
   /** Turns away who waits or comes later; who has a place keeps it. */
   close(): void {
     this.#closed = true;
@@ -56,7 +72,7 @@ export class Limit {
 
   #place(signal: AbortSignal | undefined): boolean | Promise<boolean> {
     if (this.#closed || signal?.aborted) return false;
-    if (this.#taken < this.#places) {
+    if (this.#taken < this.#places && !this.#paused) {
       this.#taken++;
       return true;
     }
@@ -67,7 +83,7 @@ export class Limit {
 
   #giveBack(): void {
     const [next] = this.#waiting;
-    if (next) this.#leave(next, true);
+    if (next && !this.#paused) this.#leave(next, true);
     else this.#taken--;
   }
 

@@ -1,4 +1,5 @@
 /** Calls that wait for one another share batches, and nobody gets another's results or errors. */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { Batcher } from "../src/batcher.js";
 
@@ -16,24 +17,33 @@ function recording(most: number, fail: (items: readonly number[]) => boolean = (
 }
 
 describe("a batcher", () => {
-  it("runs the first call at once and the others together", async () => {
+  it("runs calls of one moment together, and then those that came in the meantime", async () => {
     const { batches, submit } = recording(4);
-    const results = await Promise.all([submit([1]), submit([2]), submit([3, 4]), submit([5])]);
+    const first = [submit([1]), submit([2])];
+    await nextTurn();
+    const results = await Promise.all([...first, submit([3, 4]), submit([5])]);
     expect(results).toEqual([["a1"], ["a2"], ["a3", "a4"], ["a5"]]);
-    expect(batches.map(({ items }) => items)).toEqual([[1], [2, 3, 4, 5]]);
+    expect(batches.map(({ items }) => items)).toEqual([
+      [1, 2],
+      [3, 4, 5],
+    ]);
   });
 
   it("keeps to its size, but for a call that is larger alone", async () => {
     const { batches, submit } = recording(2);
     await Promise.all([submit([1]), submit([2]), submit([3, 4, 5]), submit([6]), submit([7])]);
-    expect(batches.map(({ items }) => items)).toEqual([[1], [2, 6], [3, 4, 5], [7]]);
+    expect(batches.map(({ items }) => items)).toEqual([
+      [1, 2],
+      [3, 4, 5],
+      [6, 7],
+    ]);
   });
 
   it("joins no calls of different settings", async () => {
     const { batches, submit } = recording(9);
     const results = await Promise.all([submit([1]), submit([2], "b"), submit([3]), submit([4], "b")]);
     expect(results).toEqual([["a1"], ["b2"], ["a3"], ["b4"]]);
-    expect(batches.map(({ settings }) => settings)).toEqual(["a", "b", "a"]);
+    expect(batches.map(({ settings }) => settings)).toEqual(["a", "b"]);
   });
 
   it("gives a failure to the call that has it alone", async () => {
@@ -49,8 +59,9 @@ describe("a batcher", () => {
     const controller = new AbortController();
     const { signal } = controller;
     const other = new AbortController().signal;
-    const calls = [submit([1], "a", signal), submit([2], "a", signal), submit([3], "a", other), submit([4])];
-    calls.push(submit([5], "a", signal));
+    const calls = [submit([1], "a", signal)];
+    await nextTurn();
+    calls.push(submit([2], "a", signal), submit([3], "a", other), submit([4]), submit([5], "a", signal));
     controller.abort("enough");
     const results = await Promise.allSettled(calls);
     expect(results.map(({ status }) => status)).toEqual([

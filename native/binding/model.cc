@@ -207,8 +207,10 @@ Napi::Array boxes_to_javascript(Napi::Env env, const std::vector<model::Region>&
 
 Napi::Value spot_to_javascript(Napi::Env env, const Spot& spot) {
   Napi::Object result = Napi::Object::New(env);
-  result.Set("heatmap", tensor_to_javascript(env, spot.heatmap));
-  result.Set("audioMap", tensor_to_javascript(env, spot.audio_map));
+  const Napi::Value audio_map = tensor_to_javascript(env, spot.audio_map);
+  result.Set("audioMap", audio_map);
+  // Not refined, they are one: the collector counts its memory once.
+  result.Set("heatmap", spot.heatmap.is_same(spot.audio_map) ? audio_map : tensor_to_javascript(env, spot.heatmap));
   result.Set("imageMap", tensor_to_javascript(env, spot.image_map));
   if (spot.iqr_map.defined()) result.Set("iqrMap", tensor_to_javascript(env, spot.iqr_map));
   if (spot.ogl_map.defined()) result.Set("oglMap", tensor_to_javascript(env, spot.ogl_map));

@@ -51,14 +51,17 @@ export function localizeRoute(app: FastifyInstance, service: Service): void {
     signal: AbortSignal,
     use: (spot: Spot) => Promise<T>,
   ): Promise<T> {
-    const [sample, giveBack] = await service.decoders.run(async () => {
+    const [sample, giveBack] = await service.turns.decode(async () => {
       const prepared = await prepareInput(input, model.config, { signal, maxPixels: limits.pixels });
       const { width = 0, height = 0 } = prepared.image ?? {};
       return [prepared, await service.takeArea(width * height, signal)] as const;
     }, signal);
     try {
       const { precision } = service;
-      const [spot] = await localizePrepared(model, [sample], { ...settings, precision, signal });
+      const [spot] = await service.turns.compute(
+        () => localizePrepared(model, [sample], { ...settings, precision, signal }),
+        signal,
+      );
       service.metrics.localized();
       throwIfAborted(signal);
       return await use(spot as Spot);

@@ -10,6 +10,7 @@ import { HttpError } from "./http-error.js";
 import { Metrics } from "./metrics.js";
 import { type Limits, limitsOf, type ServerOptions } from "./options.js";
 import { TemporaryFolder } from "./temporary-folder.js";
+import { Turns } from "./turns.js";
 
 /** Pixels at the model at a time, in units of 2²⁰: a unit takes some 16 MB with its maps. */
 const AREA_UNITS = 64;
@@ -46,8 +47,7 @@ export class Service {
   readonly gate: Gate;
   readonly metrics: Metrics;
   readonly folder = new TemporaryFolder();
-  /** Requests decoded at a time. */
-  readonly decoders = new Limit(availableParallelism());
+  readonly turns = new Turns(availableParallelism());
   readonly #area = new Limit(AREA_UNITS);
   /** Who takes several units takes them one after the other, and nobody in between. */
   readonly #takingArea = new Limit(1);

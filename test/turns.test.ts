@@ -1,0 +1,59 @@
+/** Decoding and the model take turns, and neither keeps the other waiting for long. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+import { Turns } from "../src/server/turns.js";
+
+/** What happens, in order; the model takes 40 ms. */
+function recording(decoders: number) {
+  const turns = new Turns(decoders);
+  const events: string[] = [];
+  const request = async (name: string, decoding: number, own = new AbortController().signal) => {
+    await turns.decode(() => sleep(decoding), own);
+    events.push(`decoded ${name}`);
+    await turns.compute(async () => {
+      events.push(`model ${name}`);
+      await sleep(40);
+    }, own);
+    events.push(`done ${name}`);
+  };
+  return { events, request };
+}
+
+describe("decoding and the model", () => {
+  it("wait for each other, so that requests of one moment are at the model together", async () => {
+    const { events, request } = recording(2);
+    const first = ["a", "b", "c"].map((name) => request(name, 1));
+    while (!events.includes("model c")) await sleep(1);
+    const last = request("d", 1);
+    await Promise.all([...first, last]);
+    expect(events.slice(0, 6).map((event) => event.split(" ")[0])).toEqual([
+      ...["decoded", "decoded", "decoded", "model", "model", "model"],
+    ]);
+    expect(events.indexOf("decoded d")).toBeGreaterThan(events.indexOf("done a"));
+  });
+
+  it("do not wait for what is decoded slowly", async () => {
+    const { events, request } = recording(2);
+    await Promise.all([request("film", 500), request("picture", 1)]);
+    expect(events.indexOf("done picture")).toBeLessThan(events.indexOf("decoded film"));
+  });
+
+  it("let no more than 16 at the model", async () => {
+    const { events, request } = recording(20);
+    await Promise.all(Array.from({ length: 20 }, (_, i) => request(String(i), 1)));
+    const firstDone = events.findIndex((event) => event.startsWith("done"));
+    expect(events.slice(0, firstDone).filter((event) => event.startsWith("model"))).toHaveLength(16);
+  });
+
+  it("go on when who waits goes away", async () => {
+    const { events, request } = recording(2);
+    const controller = new AbortController();
+    const slow = request("film", 200);
+    const gone = request("gone", 1, controller.signal);
+    while (!events.includes("decoded gone")) await sleep(1);
+    controller.abort();
+    await Promise.all([slow, gone.catch(() => undefined)]);
+    await request("next", 1);
+    expect(events.at(-1)).toBe("done next");
+  });
+});
