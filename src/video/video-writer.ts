@@ -1,11 +1,11 @@
 /** A video file made of frames and the sound of another, through ffmpeg. */
-import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { rename, rm } from "node:fs/promises";
-import { dirname, extname, join, resolve } from "node:path";
+import { dirname, extname, resolve } from "node:path";
 import type { Writable } from "node:stream";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { type FfmpegProcess, ffmpegReason, inputArgs, startFfmpeg } from "../media/ffmpeg.js";
+import { checkReplaceable, temporaryIn } from "../preparation/whole-files.js";
 import type { RawImage } from "../types.js";
 
 export interface VideoWriterOptions {
@@ -66,9 +66,10 @@ export class VideoWriter {
         `${path} must end in ${videoEndings.join(", ")} to be written as video.`,
       );
     }
+    await checkReplaceable(path);
     const { width, height, frameRate, soundOf, from, to, signal, ffmpeg } = options;
     const file = resolve(path);
-    const partial = join(dirname(file), `.${randomUUID()}${ending}`);
+    const partial = temporaryIn(dirname(file), ending);
     const started = await startFfmpeg(
       [
         ...["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", `${width}x${height}`, "-r", String(frameRate)],
@@ -150,6 +151,9 @@ export class VideoWriter {
   }
 
   #unwritten(reason: string): SoundspotError {
-    return new SoundspotError("ERR_FILE_WRITE", `${this.#path} cannot be written: ${reason}.`);
+    return new SoundspotError(
+      "ERR_FILE_WRITE",
+      `${this.#path} cannot be written: ${reason}. Check that its folder exists, may be written and has free space.`,
+    );
   }
 }
