@@ -152,7 +152,7 @@ const works = {
       const samples = {};
       for (let i = 0; i < data.length; i++) {
         const { id: path, label, image, audio } = await data.load(i);
-      const id = path.split("/").at(-1);
+        const id = path.split("/").at(-1);
         const hash = createHash("sha256").update(image.data).update(Buffer.from(audio.samples.buffer));
         if (samples[id]) throw new Error(`${id} is there twice`);
         samples[id] = `${label} ${hash.digest("hex")}`;
@@ -236,6 +236,16 @@ async function runChild(name, output, inputs, disturb = () => undefined) {
   return { ...outcome, ...(await ended), said: outcome.said };
 }
 
+/** Names of the files below a folder that are not whole yet. */
+function unfinished(folder) {
+  try {
+    const names = readdirSync(folder, { recursive: true });
+    return names.filter((name) => /\.tmp$|\.soundspot-/.test(name)).join();
+  } catch {
+    return ""; // not there yet, or changed meanwhile
+  }
+}
+
 /** Kills at a random moment: half the time after some time, else some milliseconds after a word of the process. */
 function killer(random, milliseconds, output) {
   const next = () => random.next().value;
@@ -255,11 +265,7 @@ function killer(random, milliseconds, output) {
       let before = "";
       const look = async () => {
         while (child.exitCode === null && child.signalCode === null) {
-          const torn = existsSync(output)
-            ? readdirSync(output, { recursive: true })
-                .filter((name) => /\.tmp$|\.soundspot-/.test(name))
-                .join()
-            : "";
+          const torn = unfinished(output);
           if (torn && torn !== before && files-- <= 0) return kill();
           before = torn;
           await new Promise((resolve) => setImmediate(resolve));
