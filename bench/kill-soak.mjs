@@ -145,7 +145,15 @@ const works = {
       const how = { labels: "folder", workers: 2, shards: true, shardSize: 3 };
       await prepareVideos({ input: videos, output, ...how, onProgress });
     },
-    usable: (output) => loadAll(join(output, "manifest.jsonl")),
+    async usable(output) {
+      for (const name of readdirSync(output).filter((each) => each.endsWith(".tar")))
+        execFileSync("tar", ["-tf", join(output, name)], { stdio: ["ignore", "ignore", "pipe"] });
+      const index = join(output, "shardindex.json");
+      if (!existsSync(index)) return;
+      const data = await datasets.shards({ index });
+      for (let i = 0; i < data.length; i++) await data.load(i);
+      await data.close?.();
+    },
     // Which sample lies in which archive goes with the order in which they were done.
     async result(output) {
       const data = await datasets.shards({ index: join(output, "shardindex.json") });
