@@ -345,7 +345,7 @@ describe("a file that changes while it is read", () => {
     ["is emptied", (path: string) => truncateSync(path, 0), /ERR_FILE_EMPTY|ERR_DATASET/],
     ["is cut off", (path: string) => truncateSync(path, 60), /ERR_MEDIA_DECODE|ERR_DATASET/],
   ])("in mid-epoch, when it %s, ends a run that goes on with the file", async (_, change, code) => {
-    const path = await manifest(14);
+    const path = await manifest(12);
     const data = () => datasets.manifest({ path });
     const [whole, output] = [newFolder(), newFolder()];
     await run({ data: await data(), output: whole });
@@ -509,7 +509,7 @@ describe("a path to write", () => {
   /** Everything that writes one file of that name into a folder. */
   const writers: Record<string, (path: string) => Promise<unknown>> = {
     "a model": (path) => model.save(path),
-    "a report": (path) => replaceFile(path, "report"),
+    "a report": (path) => replaceFile(path, "a report"),
     "an overlay": (path) => renderVideo(model, clip, { output: path, to: 0.5 }),
     "a track": (path) => renderVideo(model, clip, { track: path, to: 0.5 }),
   };
