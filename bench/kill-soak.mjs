@@ -318,6 +318,7 @@ async function soak(name, kills, folder, inputs, seed) {
       throw new Error(`${output} differs from ${whole}: see expected.json and actual.json in ${folder}`);
     }
     runs++;
+    console.error(`${name}: ${killed} of ${kills} kills, ${runs} runs`);
     rmSync(output, { recursive: true });
     rmSync(`${output}.media`, { recursive: true, force: true });
   }
