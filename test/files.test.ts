@@ -44,6 +44,8 @@ import { writeShards } from "./support/shards.js";
 import { tiny } from "./support/tiny.js";
 import { transpilePackage } from "./support/transpiled.js";
 
+vi.setConfig({ testTimeout: 240_000 }); // many short runs of training, on a computer that may have other work
+
 const root = mkdtempSync(join(tmpdir(), "soundspot-files-"));
 const mounted: string[] = [];
 let folders = 0;
@@ -290,6 +292,37 @@ describe.skipIf(!canMount)("a full disk", () => {
   });
 });
 
+describe.skipIf(process.platform === "win32")("a limit on the size of files", () => {
+  it("is told like a full disk, and leaves what was there", async () => {
+    const [place, src] = [newFolder(), transpilePackage(newFolder())];
+    const paths = ["model.safetensors", "report.html", "where.jsonl", "where.mp4"].map((name) =>
+      join(place, name),
+    );
+    for (const path of paths) writeFileSync(path, "before");
+    const code = `
+      import { Model, renderVideo } from ${JSON.stringify(join(src, "index.js"))};
+      import { replaceFile } from ${JSON.stringify(join(src, "preparation/whole-files.js"))};
+      const [saved, report, track, output] = ${JSON.stringify(paths)};
+      const model = await Model.create(${JSON.stringify(tiny)});
+      const failed = [];
+      const tell = (error) => failed.push([error.code, error.message]);
+      await model.save(saved).catch(tell);
+      await replaceFile(report, "x".repeat(100_000)).catch(tell);
+      await renderVideo(model, ${JSON.stringify(clip)}, { track }).catch(tell);
+      await renderVideo(model, ${JSON.stringify(clip)}, { output }).catch(tell);
+      process.stdout.write(JSON.stringify(failed));`;
+    const limited = 'ulimit -f 1; exec "$0" --input-type=module -e "$1"'; // 512 or 1,024 bytes
+    const told = execFileSync("sh", ["-c", limited, process.execPath, code], { encoding: "utf8" });
+    const failed = JSON.parse(told) as [string, string][];
+    expect(failed.map(([each]) => each)).toEqual(Array(4).fill("ERR_FILE_WRITE"));
+    failed.forEach(([, message], i) => {
+      expect(message).toContain(paths[i]);
+    });
+    expect(namesIn(place)).toEqual(["model.safetensors", "report.html", "where.jsonl", "where.mp4"]);
+    for (const path of paths) expect(readFileSync(path, "utf8")).toBe("before");
+  });
+});
+
 describe.skipIf(!canMount)("a folder that may only be read", () => {
   it("is told by everything that writes, and can be read", async () => {
     const place = disk(4096);
@@ -458,7 +491,7 @@ describe("two runs in one folder", () => {
       for (const { stdin } of takers) stdin.write("end\n");
       await Promise.all(ended);
     }
-  }, 120_000);
+  });
 });
 
 describe("a clock that jumps", () => {
