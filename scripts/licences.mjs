@@ -27,7 +27,7 @@ for (const [path, { version, license, optional, dev, peer, hasInstallScript }] o
     /^https:.*LICENSE.*$/,
     "GPL or LGPL: see the package",
   );
-  rows.push(`| ${name} | ${version} | ${licence} | ${optional ? "optional" : ""} | ${script} |`);
+  rows.push([name, version, licence, optional ? "optional" : "", script]);
 }
 const text = `# Third-party software
 
@@ -39,10 +39,16 @@ Downloaded when it is installed: LibTorch ${LIBTORCH_VERSION}, BSD-3-Clause, wit
 
 Installed by npm with soundspot, some of them on one platform only:
 
-| package | version | licence | | install script |
-| ------- | ------- | ------- | --- | --- |
-${[...new Set(rows)].sort().join("\n")}
+${table(["package", "version", "licence", "", "install script"], rows)}
 `;
+
+/** A table in Markdown, sorted, each row once, in columns. */
+function table(head, unsorted) {
+  const body = [...new Map(unsorted.map((row) => [row.join(), row]))].sort().map(([, row]) => row);
+  const widths = head.map((_, i) => Math.max(3, ...[head, ...body].map((row) => row[i].length)));
+  const line = (row) => `| ${row.map((cell, i) => cell.padEnd(widths[i])).join(" | ")} |`;
+  return [line(head), line(widths.map((width) => "-".repeat(width))), ...body.map(line)].join("\n");
+}
 
 if (!process.argv.includes("--check")) writeFileSync(FILE, text);
 else if (readFileSync(FILE, "utf8") !== text) {
