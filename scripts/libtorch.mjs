@@ -4,12 +4,14 @@
  * download, and the wheel of `torch` through pip, of which only the C++ part is kept.
  *
  *   node scripts/libtorch.mjs [--no-include]     --no-include leaves out the headers, which only a compiler needs
+ *
+ *   LIBTORCH_SHA256=…     take only an archive with this SHA-256
  */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream, existsSync, readFileSync, realpathSync } from "node:fs";
 import { lstat, mkdir, mkdtemp, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
-import { dirname, join, relative, resolve } from "node:path";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
@@ -38,7 +40,10 @@ const ARCHIVES = {
 };
 const PYTORCH = "https://download.pytorch.org";
 
-/** SHA-256 of archives by file name. Others are trusted to TLS and to pip's own check of its index. */
+/**
+ * SHA-256 of archives by file name. Others are taken on the word of TLS, and of pip's own check against its index, unless
+ * LIBTORCH_SHA256 names the sum; what they had is said and kept in `archive-sha256`.
+ */
 const CHECKSUMS = {
   [`torch-${LIBTORCH_VERSION}+cpu-cp311-cp311-manylinux_2_28_x86_64.whl`]:
     "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",
@@ -88,12 +93,13 @@ export async function ensureLibTorch({ log = console.error, include = true } = {
     ]) {
       try {
         const archive = await fetchArchive(work, log);
-        await verify(archive);
+        const sum = await verifyArchive(archive, log);
         const unpacked = join(work, "libtorch");
         await rm(unpacked, { recursive: true, force: true });
         await unpack(archive, unpacked, { include, log });
         const missing = missingFrom(unpacked, include);
         if (missing.length > 0) throw new Error(`the archive lacks ${missing.join(", ")}`);
+        await writeFile(join(unpacked, "archive-sha256"), `${sum}  ${basename(archive)}\n`);
         await moveIntoPlace(unpacked, include);
         const { version } = describe(HOME) ?? {};
         log(`LibTorch ${version ?? ""} is in vendor/libtorch (from ${source}).`);
@@ -277,14 +283,31 @@ async function findPython() {
   throw new Error("no Python with pip (python3, python, py) on the PATH");
 }
 
-async function verify(archive) {
-  const name = archive.slice(dirname(archive).length + 1);
-  const expected = CHECKSUMS[name];
-  if (!expected) return;
+/**
+ * Compares an archive with LIBTORCH_SHA256, or else with the sum that is known of its name.
+ *
+ * @param {string} archive
+ * @param {(line: string) => void} log
+ * @returns {Promise<string>} its SHA-256, in hexadecimal.
+ * @throws {Error} when it is another.
+ */
+export async function verifyArchive(archive, log) {
+  const name = basename(archive);
+  const wanted = process.env.LIBTORCH_SHA256?.trim().toLowerCase();
+  if (wanted && !/^[\da-f]{64}$/.test(wanted)) {
+    throw new Error("LIBTORCH_SHA256 is not a SHA-256: give 64 hexadecimal digits");
+  }
   const hash = createHash("sha256");
   await pipeline(createReadStream(archive), hash);
   const actual = hash.digest("hex");
-  if (actual !== expected) throw new Error(`${name} has SHA-256 ${actual}, expected ${expected}`);
+  const expected = wanted || CHECKSUMS[name];
+  if (expected && actual !== expected) throw new Error(`${name} has SHA-256 ${actual}, expected ${expected}`);
+  if (!expected) {
+    log(
+      `No SHA-256 of ${name} is known here. It is ${actual}: LIBTORCH_SHA256 holds later installations to it.`,
+    );
+  }
+  return actual;
 }
 
 /** Archives hold `libtorch/…`, wheels `torch/…`. Returns the path to keep it at, or undefined to leave it out. */

@@ -1,12 +1,14 @@
 #!/usr/bin/env node
 /**
- * Makes prebuilds/<platform>-<arch>/soundspot[.glibc].node with prebuildify. LibTorch is not part of it.
+ * Makes prebuilds/<platform>-<arch>/soundspot[.glibc].node with prebuildify and prints its SHA-256, which with the same
+ * compiler is the same wherever the package lies. LibTorch is not part of it.
  *
  * prebuildify calls `node-gyp rebuild`; it is given this file in place of node-gyp, which compiles with cmake-js.
  *
  *   node scripts/prebuild.mjs
  */
-import { readdirSync, rmSync, statSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -28,9 +30,10 @@ async function prebuild() {
     shell: true,
   });
   for (const name of readdirSync(folder)) {
-    console.log(
-      `${join("prebuilds", `${process.platform}-${process.arch}`, name)}: ${statSync(join(folder, name)).size} bytes`,
-    );
+    const sum = createHash("sha256")
+      .update(readFileSync(join(folder, name)))
+      .digest("hex");
+    console.log(`${sum}  prebuilds/${process.platform}-${process.arch}/${name}`);
   }
 }
 

@@ -60,10 +60,11 @@ const modelSchema = z
     path: ["imageStride"],
     message: "is more than the encoder's stages give: use 2^(imageStages + 1) at most",
   })
-  .transform((model) => ({
+  // In one order, whether they were given or not: a checkpoint of a resumed run has the bytes of one that was not.
+  .transform(({ mlpHidden, decoderHidden, ...model }) => ({
     ...model,
-    mlpHidden: model.mlpHidden ?? 2 * model.dim,
-    decoderHidden: model.decoderHidden ?? model.dim,
+    mlpHidden: mlpHidden ?? 2 * model.dim,
+    decoderHidden: decoderHidden ?? model.dim,
   }));
 
 /** A loss's weight over the run: 0 before epoch `from`, linear up to `weight` over `ramp` epochs, 0 again from `until`. */

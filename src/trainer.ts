@@ -1,16 +1,6 @@
 /** Training: one step at a time with `Trainer`, whole runs with `train()`. */
 import { setMaxListeners } from "node:events";
-import {
-  access,
-  appendFile,
-  mkdir,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  truncate,
-  writeFile,
-} from "node:fs/promises";
+import { access, appendFile, mkdir, readdir, readFile, rm, truncate } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import {
   type LossSchedule,
@@ -30,7 +20,7 @@ import { Model, type WeightsReport } from "./model.js";
 import { CollapseMonitor, type CollapseWarning } from "./monitor.js";
 import { native, type SampleHandle, type StepResult, type TrainerHandle } from "./native.js";
 import { lockFolder } from "./preparation/folder-lock.js";
-import { writing } from "./preparation/whole-files.js";
+import { removeTemporary, replaceFile, writing } from "./preparation/whole-files.js";
 import { type LocalizeInput, prepareInput, prepareSample } from "./prepare.js";
 import { type Preset, type PresetName, presetNamed } from "./presets.js";
 import { hash, permutation } from "./random.js";
@@ -356,8 +346,7 @@ class MetricsLog {
         }
       });
       const content = kept.map((line) => `${line}\n`).join("");
-      await writeFile(`${this.#path}.tmp`, content);
-      await rename(`${this.#path}.tmp`, this.#path);
+      await replaceFile(this.#path, content);
       this.#length = Buffer.byteLength(content);
     });
   }
@@ -373,7 +362,7 @@ class MetricsLog {
     await writing(this.#path, async () => {
       if (this.#torn) await truncate(this.#path, this.#length);
       this.#torn = true;
-      await appendFile(this.#path, text);
+      await appendFile(this.#path, text, { flush: true });
       this.#torn = false;
     });
     this.#length += Buffer.byteLength(text);
@@ -459,9 +448,10 @@ function exists(path: string): Promise<boolean> {
   );
 }
 
-/** Removes the half-written checkpoints that a killed run left in the folder. */
+/** Removes the half-written files that a killed run left in the folder. */
 async function removeTorn(folder: string): Promise<void> {
   await writing(folder, async () => {
+    await removeTemporary(folder);
     for (const name of await readdir(folder)) {
       if (/^(last|best|epoch-\d+)\.safetensors\.\d+\.tmp$/.test(name))
         await rm(join(folder, name), { force: true });

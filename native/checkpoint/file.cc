@@ -94,6 +94,13 @@ void InputFile::read(uint64_t offset, void* to, uint64_t bytes) {
 }
 
 OutputFile::OutputFile(const std::string& path) : name_(path), target_(from_utf8(path)) {
+  std::error_code unknown;
+  const std::filesystem::file_status there = std::filesystem::status(target_, unknown);
+  if (std::filesystem::exists(there) && !std::filesystem::is_regular_file(there)) {
+    throw Error("ERR_FILE_WRITE", name_ + " cannot be written: it is " +
+                                      (std::filesystem::is_directory(there) ? "a folder" : "not a regular file") +
+                                      ". Give the path of a file.");
+  }
   std::random_device random;
   do {
     temporary_ = target_;
@@ -133,7 +140,8 @@ void OutputFile::commit() {
 }
 
 void OutputFile::fail(int error) const {
-  throw Error("ERR_FILE_WRITE", name_ + " cannot be written: " + reason(error) + ".");
+  throw Error("ERR_FILE_WRITE", name_ + " cannot be written: " + reason(error) +
+                                    ". Check that its folder exists, may be written and has free space.");
 }
 
 }  // namespace soundspot::checkpoint

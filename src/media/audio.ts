@@ -3,6 +3,7 @@ import { type FileHandle, mkdtemp, open, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SoundspotError, throwIfAborted } from "../errors.js";
+import { writing } from "../preparation/whole-files.js";
 import type { RawAudio } from "../types.js";
 import { type FfmpegResult, ffmpegReason, inputArgs, runFfmpeg, startFfmpeg } from "./ffmpeg.js";
 import { checkMediaFile, kindOf, unreadable } from "./image.js";
@@ -263,10 +264,11 @@ async function readBytes(file: FileHandle, offset: number, length: number): Prom
 
 /** In a file, not a pipe: MP4 keeps its index at the end, which a pipe cannot reach. */
 async function withCopy<T>(bytes: Uint8Array, work: (path: string) => Promise<T>): Promise<T> {
-  const folder = await mkdtemp(join(tmpdir(), "soundspot-"));
+  const temporary = tmpdir();
+  const folder = await writing(temporary, () => mkdtemp(join(temporary, "soundspot-")));
   try {
     const path = join(folder, "audio");
-    await writeFile(path, bytes);
+    await writing(path, () => writeFile(path, bytes));
     return await work(path);
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -114,6 +114,7 @@ async function createByName(path: string, content: string): Promise<boolean> {
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    await rm(path, { force: true }); // half of a lock would keep everybody out
     throw error;
   }
 }

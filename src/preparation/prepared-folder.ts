@@ -146,8 +146,8 @@ export class PreparedFolder {
       await this.#log.close();
       await this.#failedLog.close();
       await this.#save();
-      await rm(this.partial, { recursive: true, force: true });
     } finally {
+      await rm(this.partial, { recursive: true, force: true }).catch(() => undefined);
       await this.#unlock();
     }
   }

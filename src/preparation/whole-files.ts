@@ -1,31 +1,64 @@
 /** Files that are there whole or not at all, however the process ends. */
 import { randomUUID } from "node:crypto";
-import { type FileHandle, open, readFile, rename } from "node:fs/promises";
-import { join } from "node:path";
+import { type FileHandle, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { SoundspotError } from "../errors.js";
 
 /**
- * Writes a file in another folder of the same disk, then gives it its name.
- * @param partial The folder for what is not whole yet.
+ * Writes a file under another name on the same disk, then gives it its own. A link of that name is replaced, not
+ * followed; when it fails, what was there is as it was.
+ * @param partial The folder for what is not whole yet; default the file's own.
  * @throws {SoundspotError} ERR_FILE_WRITE
  */
 export async function replaceFile(
   path: string,
   content: string | Uint8Array,
-  partial: string,
+  partial = dirname(path),
   options: { readonly flush?: boolean } = {},
 ): Promise<void> {
+  await checkReplaceable(path);
   await writing(path, async () => {
-    const temporary = join(partial, randomUUID());
-    const file = await open(temporary, "wx");
+    const temporary = temporaryIn(partial);
     try {
-      await file.writeFile(content);
-      if (options.flush) await file.sync();
-    } finally {
-      await file.close();
+      const file = await open(temporary, "wx");
+      try {
+        await file.writeFile(content);
+        if (options.flush) await file.sync();
+      } finally {
+        await file.close();
+      }
+      await rename(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true }).catch(() => undefined);
+      throw error;
     }
-    await rename(temporary, path);
   });
+}
+
+/** A name in a folder for a file that is not whole yet. */
+export function temporaryIn(folder: string, ending = ""): string {
+  return join(folder, `.soundspot-${randomUUID()}${ending}`);
+}
+
+/** Removes what processes that were killed left under such names; for who has locked the folder. */
+export async function removeTemporary(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (/^\.soundspot-[\da-f-]{36}(\.\w+)?$/.test(name)) await rm(join(folder, name), { force: true });
+  }
+}
+
+/**
+ * Renaming a file over a device would replace the device, and over a folder fails only when all is written.
+ * @throws {SoundspotError} ERR_FILE_WRITE when something other than a file is there.
+ */
+export async function checkReplaceable(path: string): Promise<void> {
+  const there = await stat(path).catch(() => undefined);
+  if (!there || there.isFile()) return;
+  const what = there.isDirectory() ? "a folder" : "not a regular file";
+  throw new SoundspotError(
+    "ERR_FILE_WRITE",
+    `${path} cannot be written: it is ${what}. Give the path of a file.`,
+  );
 }
 
 /** @throws {SoundspotError} ERR_FILE_WRITE with the path, whatever the disk said. */
@@ -34,9 +67,11 @@ export async function writing<T>(path: string, work: () => Promise<T>): Promise<
     return await work();
   } catch (cause) {
     if (cause instanceof SoundspotError) throw cause;
-    throw new SoundspotError("ERR_FILE_WRITE", `${path} cannot be written: ${(cause as Error).message}.`, {
-      cause,
-    });
+    throw new SoundspotError(
+      "ERR_FILE_WRITE",
+      `${path} cannot be written: ${(cause as Error).message}. Check that its folder exists, may be written and has free space.`,
+      { cause },
+    );
   }
 }
 

@@ -9,7 +9,7 @@ import { decodeImage, type ImageSource } from "../media/image.js";
 import { decodeFrame } from "../media/video.js";
 import type { Model } from "../model.js";
 import { lockFolder } from "../preparation/folder-lock.js";
-import { writing } from "../preparation/whole-files.js";
+import { removeTemporary, writing } from "../preparation/whole-files.js";
 import type { RawImage, TensorData } from "../types.js";
 import { type Description, readDescription, writeDescription } from "./description.js";
 import { encodeAudio, encodeImage } from "./encoder.js";
@@ -180,6 +180,7 @@ export class SearchIndex implements Disposable {
     const folder = resolve(options.folder);
     const unlock = await lockFolder(this.folder, LOCK);
     try {
+      await removeTemporary(this.folder).catch(() => undefined); // they do no harm
       this.#description = await readDescription(this.folder);
       await this.checkModel(model, true);
       const labelOf = await labelsOf(options.labels ?? "folder", folder, signal);

@@ -1,8 +1,9 @@
 /** Files that last as long as a request. */
-import { rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { SoundspotError } from "../errors.js";
 
 /** A folder in the system's place for temporary files, made on first use and gone when the process ends. */
 export class TemporaryFolder {
@@ -12,18 +13,35 @@ export class TemporaryFolder {
 
   /** A path that nobody else has; the file is for the caller to write and to remove. */
   async newPath(): Promise<string> {
+    if (this.#path !== undefined && !existsSync(this.#path)) this.#forget(); // the system has tidied up
     this.#made ??= mkdtemp(join(tmpdir(), "soundspot-serve-")).then((path) => {
       this.#path = path;
       process.once("exit", this.#removeNow);
       return path;
     });
-    return join(await this.#made, String(++this.#count));
+    const made = this.#made;
+    try {
+      return join(await made, String(++this.#count));
+    } catch (cause) {
+      if (this.#made === made) this.#forget(); // the next upload tries again
+      throw new SoundspotError(
+        "ERR_FILE_WRITE",
+        "The folder for temporary files cannot be written. See that it is there and has free space.",
+        { cause },
+      );
+    }
   }
 
   /** Removes the folder with what is still in it. */
   async remove(): Promise<void> {
     if (this.#made) await rm(await this.#made, { recursive: true, force: true });
+    this.#forget();
+  }
+
+  #forget(): void {
     process.off("exit", this.#removeNow);
+    this.#made = undefined;
+    this.#path = undefined;
   }
 
   readonly #removeNow = (): void => {

@@ -160,7 +160,9 @@ class Received implements Upload {
     const path = await this.#options.folder.newPath();
     this.paths.set(name, path);
     try {
-      await pipeline(part.file, createWriteStream(path, { mode: 0o600 }), { signal: this.#options.signal });
+      await pipeline(part.file, createWriteStream(path, { flags: "wx", mode: 0o600 }), {
+        signal: this.#options.signal,
+      });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).syscall === undefined) throw error;
       throw new SoundspotError(

@@ -1,9 +1,8 @@
 /** A video with the heatmap over every frame, and what was found in each as lines of JSON. */
-import { randomUUID } from "node:crypto";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import type { Model } from "../model.js";
-import { writing } from "../preparation/whole-files.js";
+import { checkReplaceable, temporaryIn, writing } from "../preparation/whole-files.js";
 import { type LocalizeVideoOptions, localizeVideo, type VideoRange } from "./localize-video.js";
 import type { VideoOverlayOptions, VideoSpot } from "./video-spot.js";
 import { VideoWriter } from "./video-writer.js";
@@ -94,13 +93,14 @@ class TrackFile {
   }
 
   static async open(path: string): Promise<TrackFile> {
-    const partial = join(dirname(path), `.${randomUUID()}.jsonl`);
+    await checkReplaceable(path);
+    const partial = temporaryIn(dirname(path), ".jsonl");
     return new TrackFile(path, partial, await writing(path, () => open(partial, "wx")));
   }
 
   async write({ index, time, source, confidence, localized, boxes }: VideoSpot): Promise<void> {
     const line = { index, time: rounded(time), source, confidence: rounded(confidence), localized, boxes };
-    await writing(this.#path, () => this.#file.write(`${JSON.stringify(line)}\n`));
+    await writing(this.#path, () => this.#file.appendFile(`${JSON.stringify(line)}\n`));
   }
 
   async close(): Promise<void> {

@@ -1,11 +1,11 @@
 /** A video file made of frames and the sound of another, through ffmpeg. */
-import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { rename, rm } from "node:fs/promises";
-import { dirname, extname, join, resolve } from "node:path";
+import { dirname, extname, resolve } from "node:path";
 import type { Writable } from "node:stream";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { type FfmpegProcess, ffmpegReason, inputArgs, startFfmpeg } from "../media/ffmpeg.js";
+import { checkReplaceable, temporaryIn } from "../preparation/whole-files.js";
 import type { RawImage } from "../types.js";
 
 export interface VideoWriterOptions {
@@ -39,6 +39,9 @@ const codecs: Readonly<Record<string, readonly string[]>> = {
 /** Endings of files that can be written, such as ".mp4". */
 export const videoEndings: readonly string[] = Object.keys(codecs);
 
+/** What the log says when the end of a file could not be written: ffmpeg before 5 ends as if all were well. */
+const TORN = /Error writing trailer|Error closing file|Unable to re-open|No space left on device/;
+
 /** Takes frames in order. The file appears, whole, when it is closed; until then there is another beside it. */
 export class VideoWriter {
   readonly #path: string;
@@ -66,9 +69,10 @@ export class VideoWriter {
         `${path} must end in ${videoEndings.join(", ")} to be written as video.`,
       );
     }
+    await checkReplaceable(path);
     const { width, height, frameRate, soundOf, from, to, signal, ffmpeg } = options;
     const file = resolve(path);
-    const partial = join(dirname(file), `.${randomUUID()}${ending}`);
+    const partial = temporaryIn(dirname(file), ending);
     const started = await startFfmpeg(
       [
         ...["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", `${width}x${height}`, "-r", String(frameRate)],
@@ -127,8 +131,8 @@ export class VideoWriter {
   /** @throws {SoundspotError} ERR_FILE_WRITE with what the encoder said; then there is no file. */
   async close(): Promise<void> {
     this.#input.end();
-    const { code } = await this.#ffmpeg.finished;
-    if (code !== 0) await this.#failed();
+    const { code, stderr } = await this.#ffmpeg.finished;
+    if (code !== 0 || TORN.test(stderr)) await this.#failed();
     await rename(this.#partial, this.#path).catch(async (cause: Error) => {
       await this.discard();
       throw this.#unwritten(cause.message);
@@ -146,10 +150,17 @@ export class VideoWriter {
     const { stderr } = await this.#ffmpeg.finished;
     await this.discard();
     throwIfAborted(this.#options.signal);
-    throw this.#unwritten(ffmpegReason(stderr));
+    // What follows in the log is that the conversion failed.
+    const ofDisk = /No space left on device|Disk quota exceeded|File too large|Input\/output error/.exec(
+      stderr,
+    );
+    throw this.#unwritten(ofDisk?.[0] ?? ffmpegReason(stderr));
   }
 
   #unwritten(reason: string): SoundspotError {
-    return new SoundspotError("ERR_FILE_WRITE", `${this.#path} cannot be written: ${reason}.`);
+    return new SoundspotError(
+      "ERR_FILE_WRITE",
+      `${this.#path} cannot be written: ${reason}. Check that its folder exists, may be written and has free space.`,
+    );
   }
 }

@@ -1,5 +1,5 @@
 /** `soundspot demo`: trains on procedural scenes from scratch, localizes held-out ones and writes a report. */
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
 import type { Dataset } from "../../datasets/dataset.js";
@@ -7,6 +7,7 @@ import { scenes } from "../../datasets/scenes.js";
 import { type Evaluation, evaluate, truthOf } from "../../evaluate.js";
 import { auc, ciou, successRate, successThresholds } from "../../metrics/localization.js";
 import { Model } from "../../model.js";
+import { replaceFile, writing } from "../../preparation/whole-files.js";
 import { presets } from "../../presets.js";
 import { type ReportSample, renderHtmlReport } from "../../report/html.js";
 import { runCurves } from "../../report/run-curves.js";
@@ -72,7 +73,7 @@ async function run(flags: Flags): Promise<void> {
   const pairs = scenes({ ...scene, split: "test", sources: 2, length: counts.two });
   try {
     say(`training on procedural scenes, preset "scratch"`);
-    await mkdir(flags.output, { recursive: true });
+    await writing(flags.output, () => mkdir(flags.output, { recursive: true }));
     const result = await train({
       preset: "scratch",
       ...(counts.epochs ? { epochs: counts.epochs } : {}),
@@ -169,7 +170,7 @@ async function run(flags: Flags): Promise<void> {
       { name: "cIoU@0.5 untrained, IQR", value: percent(untrained.iqr.ciou) },
       { name: "cIoU@0.5 centred disc", value: percent(disc.ciou) },
     ];
-    await writeFile(
+    await replaceFile(
       report,
       await renderHtmlReport({
         title: "soundspot demo",

@@ -1,11 +1,11 @@
 /** `soundspot localize`: a picture and a sound, or a video, to an overlay. */
-import { writeFile } from "node:fs/promises";
 import { extname } from "node:path";
 import { type Command, Option } from "commander";
 import { SoundspotError } from "../../errors.js";
 import { Model } from "../../model.js";
 import type { Refinement } from "../../native.js";
 import { Objectness } from "../../objectness.js";
+import { replaceFile } from "../../preparation/whole-files.js";
 import type { LocalizeInput } from "../../prepare.js";
 import { renderVideo } from "../../video/render-video.js";
 import { isVideoPath, numberFrom, overlayPath, picturePath, wholeFrom } from "../options.js";
@@ -74,12 +74,6 @@ export function register(program: Command): void {
 
 function formatOf(path: string): "png" | "jpeg" {
   return extname(path).toLowerCase() === ".png" ? "png" : "jpeg";
-}
-
-async function write(path: string, content: Buffer): Promise<void> {
-  await writeFile(path, content).catch((cause: Error) => {
-    throw new SoundspotError("ERR_FILE_WRITE", `${path} cannot be written: ${cause.message}.`, { cause });
-  });
 }
 
 /** @throws {SoundspotError} ERR_CONFIG, before any file is read. */
@@ -175,10 +169,10 @@ async function run(picture: string, sound: string | undefined, flags: Flags): Pr
     ...(flags.threshold === undefined ? {} : { threshold: flags.threshold }),
     ...(flags.sharpening === undefined ? {} : { sharpening: flags.sharpening }),
   });
-  if (flags.output) await write(flags.output, await spot.overlay({ format: formatOf(flags.output) }));
-  if (flags.panels) await write(flags.panels, await spot.panels({ format: formatOf(flags.panels) }));
+  if (flags.output) await replaceFile(flags.output, await spot.overlay({ format: formatOf(flags.output) }));
+  if (flags.panels) await replaceFile(flags.panels, await spot.panels({ format: formatOf(flags.panels) }));
   if (flags.spectrogram) {
-    await write(flags.spectrogram, await spot.spectrogram({ format: formatOf(flags.spectrogram) }));
+    await replaceFile(flags.spectrogram, await spot.spectrogram({ format: formatOf(flags.spectrogram) }));
   }
   const { width, height, boxes, confidence } = spot;
   if (flags.json) {
