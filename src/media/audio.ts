@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import type { RawAudio } from "../types.js";
-import { type FfmpegResult, ffmpegReason, inputArgs, runFfmpeg, startFfmpeg } from "./ffmpeg.js";
+import { type FfmpegResult, ffmpegReason, inputArgs, outputOf, runFfmpeg, startFfmpeg } from "./ffmpeg.js";
 import { checkMediaFile, kindOf, unreadable } from "./image.js";
 import {
   type ByteSource,
@@ -106,13 +106,9 @@ export async function measureSound(
   const decoder = new TextDecoder("latin1");
   let head = "";
   let tail = "";
-  try {
-    for await (const chunk of ffmpeg.stdout as AsyncIterable<Buffer>) {
-      if (head.length < 4096) head += decoder.decode(chunk.subarray(0, 4096));
-      tail = (tail + decoder.decode(chunk.subarray(-4096))).slice(-4096);
-    }
-  } finally {
-    ffmpeg.stop();
+  for await (const chunk of outputOf(ffmpeg, options.name ?? path)) {
+    if (head.length < 4096) head += decoder.decode(chunk.subarray(0, 4096));
+    tail = (tail + decoder.decode(chunk.subarray(-4096))).slice(-4096);
   }
   const { stderr } = await ffmpeg.finished;
   throwIfAborted(options.signal);
@@ -212,12 +208,12 @@ function encodedSound(
   return {
     name,
     decode: async (range) => {
-      const result = await runDecoder(path, range, [], options);
+      const result = await runDecoder(path, range, [], { ...options, name });
       return decoded(result, name, range.start ?? 0, options.signal);
     },
     decodeShort: async () => {
       // Stops when it is not short; `-fs` is in bytes.
-      const result = await runDecoder(path, {}, ["-fs", String(WHOLE_BYTES)], options);
+      const result = await runDecoder(path, {}, ["-fs", String(WHOLE_BYTES)], { ...options, name });
       return result.stdout.length < WHOLE_BYTES ? decoded(result, name, 0, options.signal) : undefined;
     },
     measure: () => measureSound(path, { ...options, name }),
@@ -277,7 +273,7 @@ function runDecoder(
   path: string,
   range: { readonly start?: number | undefined; readonly duration?: number | undefined },
   limit: readonly string[],
-  options: Pick<DecodeAudioOptions, "signal" | "ffmpeg">,
+  options: Pick<DecodeAudioOptions, "signal" | "ffmpeg"> & { readonly name: string },
 ): Promise<FfmpegResult> {
   const { start = 0, duration } = range;
   // Decoders lose the first packet after a seek, so the last second before `start` is decoded and dropped.
@@ -291,7 +287,7 @@ function runDecoder(
       // A WAV header carries the native rate and channel count, so nothing need be probed.
       ...["-c:a", "pcm_f32le", "-f", "wav", "pipe:1"],
     ],
-    { signal: options.signal, ffmpeg: options.ffmpeg },
+    options,
   );
 }
 
@@ -301,7 +297,7 @@ async function decoded(
   start: number,
   signal: AbortSignal | undefined,
 ): Promise<RawAudio> {
-  if (/matches no streams/.test(stderr) && !isGuess(stderr)) {
+  if (/matches no streams/.test(stderr)) {
     throw new SoundspotError("ERR_NO_AUDIO", `${name} has no audio stream. Give a file with sound.`);
   }
   const readable = code === 0 && isWav(stdout);
@@ -316,11 +312,6 @@ async function decoded(
     "ERR_MEDIA_DECODE",
     `${name} cannot be decoded as sound: ${ffmpegReason(stderr)}. Check that it is a whole audio or video file.`,
   );
-}
-
-/** ffmpeg takes any text for terminal art, a video; such a file is junk to us. */
-function isGuess(stderr: string): boolean {
-  return /^Input #0, (tty|ansi|bin|xbin)\b/m.test(stderr);
 }
 
 function durationIn(stderr: string): number | undefined {
