@@ -32,6 +32,9 @@ export interface DecodeAudioOptions {
   readonly duration?: number | undefined;
 }
 
+/** Rates that can be resampled, in hertz. */
+const MAX_RATE = 768_000;
+
 /** Where a sound begins and ends on its file's clock, in seconds. */
 export interface SoundSpan {
   readonly start: number;
@@ -188,6 +191,7 @@ async function wavSound(
   if (!isWav(await bytes.read(0, 12))) return undefined;
   const header = await findWavHeader(bytes, name);
   if (header.encoding === "other") return undefined;
+  checkRate(header.sampleRate, name);
   const { frames, channels, sampleRate } = header;
   const decode: Sound["decode"] = ({ start, duration }) =>
     readWavSamples(bytes, header, { name, signal, start, duration });
@@ -302,6 +306,7 @@ async function decoded(
   }
   const readable = code === 0 && isWav(stdout);
   const audio = readable ? await parseWav(stdout, { name, signal }) : undefined;
+  if (audio) checkRate(audio.sampleRate, name);
   if (audio && audio.samples.length > 0) return audio;
   const seconds = durationIn(stderr);
   if (start > 0 && seconds !== undefined && start >= seconds) {
@@ -311,6 +316,14 @@ async function decoded(
   throw new SoundspotError(
     "ERR_MEDIA_DECODE",
     `${name} cannot be decoded as sound: ${ffmpegReason(stderr)}. Check that it is a whole audio or video file.`,
+  );
+}
+
+function checkRate(rate: number, name: string): void {
+  if (rate <= MAX_RATE) return;
+  throw new SoundspotError(
+    "ERR_MEDIA_DECODE",
+    `${name} claims ${rate} samples a second, more than ${MAX_RATE}. Check that it is whole, or resample it.`,
   );
 }
 
@@ -337,10 +350,10 @@ export function checkRawAudio(audio: RawAudio): Required<RawAudio> {
     );
   }
   const { samples, sampleRate, channels = 1 } = audio;
-  if (!(Number.isFinite(sampleRate) && sampleRate > 0)) {
+  if (!(Number.isInteger(sampleRate) && sampleRate >= 1 && sampleRate <= MAX_RATE)) {
     throw new SoundspotError(
       "ERR_INPUT",
-      `Raw audio: sampleRate must be in hertz, above 0, got ${sampleRate}.`,
+      `Raw audio: sampleRate must be a whole number of hertz in 1 … ${MAX_RATE}, got ${sampleRate}.`,
     );
   }
   if (!Number.isInteger(channels) || channels < 1 || samples.length % channels !== 0) {
