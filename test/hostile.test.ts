@@ -19,6 +19,7 @@ import { promisify } from "node:util";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Model, SearchIndex } from "../src/index.js";
+import { decodeAudio } from "../src/media/audio.js";
 import { findFfmpeg } from "../src/media/ffmpeg.js";
 import { encodeWav } from "../src/media/wav.js";
 import { type HostileFile, makeHostileFiles } from "./support/hostile.js";
@@ -170,7 +171,7 @@ describe("hostile and damaged files", () => {
   });
 
   it("are named", () => {
-    expect(failing(({ message, path }) => !message.includes(basename(path)))).toEqual([]);
+    expect(failing(({ message, path, field }) => !message.includes(field ?? basename(path)))).toEqual([]);
   });
 
   it("take less than two seconds", () => {
@@ -188,6 +189,18 @@ describe("hostile and damaged files", () => {
   it("write nothing", () => {
     expect(listings.before.length).toBeGreaterThan(files.length);
     expect(listings.after).toEqual(listings.before);
+  });
+
+  it("are no playlists that are followed, as ffmpeg by itself follows one", async () => {
+    const list = at("corpus", "control.mp3");
+    writeFileSync(list, "ffconcat version 1.0\nfile 'tone.wav'\n");
+    const { path } = await findFfmpeg();
+    const heard = execFileSync(path, ["-v", "error", "-i", list, "-f", "f32le", "pipe:1"]);
+    expect(heard.length).toBeGreaterThan(1000);
+    await expect(decodeAudio(list)).rejects.toMatchObject({
+      code: "ERR_MEDIA_DECODE",
+      message: expect.stringMatching(/control\.mp3.*format concat/),
+    });
   });
 
   it("reach nobody on the network", () => {

@@ -1,6 +1,6 @@
 /** Makes files that lie, are cut off or ask for too much: each with what it is given to and the code that it must get. */
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { crc32, deflateSync, gzipSync } from "node:zlib";
 import sharp from "sharp";
@@ -28,6 +28,8 @@ export interface HostileFile {
   readonly taker: Taker;
   readonly path: string;
   readonly code: ErrorCode;
+  /** The field that the message names where it does not name the file. */
+  readonly field?: string;
 }
 
 export interface Originals {
@@ -234,14 +236,6 @@ export async function makeHostileFiles(
       [7, be(65_500, 2)],
     ]),
   );
-  const gif = await picture.clone().gif().toBuffer();
-  image(
-    "promise.gif",
-    patched(gif, "GIF8", [
-      [6, le(65_535, 2)],
-      [8, le(65_535, 2)],
-    ]),
-  );
   const extended = [text("VP8X"), le(10, 4), le(0, 4), le(16_383, 3), le(16_383, 3)];
   const webp = Buffer.concat([
     text("WEBP"),
@@ -274,14 +268,6 @@ export async function makeHostileFiles(
   );
   const entities = `<!DOCTYPE svg [<!ENTITY l0 "ha">${laughs}]>`;
   image("laughs.svg", svg('width="9" height="9"', "<text>&l12;</text>", entities));
-  const uses = Array.from({ length: 20 }, (_, i) => {
-    const inner = `<use xlink:href="#g${i}"/>`.repeat(10);
-    return `<g id="g${i + 1}">${inner}</g>`;
-  });
-  image(
-    "uses.svg",
-    svg('width="99" height="99"', `<g id="g0"><rect width="9" height="9"/></g>${uses.join("")}`),
-  );
   mkdirSync(join(folder, "image", "folder.jpg"));
   made.push({ taker: "image", path: join(folder, "image", "folder.jpg"), code: "ERR_FILE_NOT_FOUND" });
   if (process.platform !== "win32") {
@@ -311,7 +297,6 @@ export async function makeHostileFiles(
   audio("no-channels.wav", wav([1, 0, 16_000, 16], Buffer.alloc(64)));
   audio("no-rate.wav", wav([1, 1, 0, 16], Buffer.alloc(64)));
   audio("mad-rate.wav", wav([1, 1, 2 ** 32 - 1, 16], Buffer.alloc(64)));
-  audio("odd-bits.wav", wav([1, 1, 16_000, 17], Buffer.alloc(64)));
   audio("unknown-format.wav", wav([0x7777, 1, 16_000, 16], Buffer.alloc(64)));
   audio("no-samples.wav", wav([1, 1, 16_000, 16], Buffer.alloc(0)), "ERR_AUDIO_EMPTY");
   audio("nan.wav", wav([3, 1, 16_000, 32], floats(0, Number.NaN, 0)), "ERR_AUDIO_NOT_FINITE");
@@ -366,14 +351,22 @@ export async function makeHostileFiles(
   video("head.mp4", mp4.subarray(0, 40));
   video("text.mp4", repeated("no video at all\n", 50));
   video("sound.mp4", sound);
-  // The size in the sample entry: 24 bytes before it and its name.
-  video(
-    "promise.mp4",
-    patched(mp4, "mp4v\0", [
-      [28, be(16_384, 2)],
-      [30, be(16_384, 2)],
-    ]),
+  // The size is 24 bytes past the name in the sample entry; this codec has it nowhere else.
+  run(
+    ...grey,
+    "-i",
+    join(folder, "tone.wav"),
+    "-c:v",
+    "qtrle",
+    "-c:a",
+    "pcm_s16le",
+    join(folder, "runs.mov"),
   );
+  const vast = [
+    [28, be(16_384, 2)],
+    [30, be(16_384, 2)],
+  ] as const;
+  video("promise.mov", patched(readFileSync(join(folder, "runs.mov")), "rle ", vast));
   // Version and flags, two times, the ticks in a second, then the duration.
   video(
     "century.mp4",
@@ -458,7 +451,7 @@ export async function makeHostileFiles(
   const pair = [tarEntry("a.jpg", jpeg), tarEntry("a.wav", sound)] as const;
   const shards = (name: string, content: Uint8Array | string, code: ErrorCode = "ERR_DATASET") =>
     file("shards", name, content, code);
-  shards("empty.tar", "", "ERR_FILE_EMPTY");
+  shards("empty.tar", "");
   shards("text.tar", repeated("no archive at all\n", 50));
   shards("cut.tar", Buffer.concat(pair).subarray(0, 700));
   shards("end-only.tar", tarEnd);
@@ -492,7 +485,7 @@ export async function makeHostileFiles(
   shards("cut.tar.gz", gzipSync(Buffer.concat(pair)).subarray(0, 100));
   shards("text.tar.gz", gzipSync(repeated("no archive at all\n", 50)));
   shards("head.tgz", Buffer.from([0x1f, 0x8b, 8, 0, 0, 0]));
-  const oversized = 300 * 2 ** 20;
+  const oversized = 2 ** 28 + 2 ** 20;
   const large = tarWith(tarEntry("a.jpg", text("")), [[124, `${oversized.toString(8).padStart(11, "0")}\0`]]);
   const bomb = Buffer.concat([large.subarray(0, 512), Buffer.alloc(oversized), pair[1], tarEnd]);
   shards("bomb.tar.gz", gzipSync(bomb, { level: 1 }), "ERR_MEDIA_DECODE");
@@ -538,14 +531,17 @@ export async function makeHostileFiles(
     "mad-corner": "<a><bbox><xmin>NaN</xmin><ymin>1</ymin><xmax>2</xmax><ymax>3</ymax></bbox></a>",
   };
   for (const [name, content] of Object.entries(xml)) file("flickr", `${name}.xml`, content, "ERR_DATASET");
-  const settings = (name: string, content: string) => file("settings", `${name}.yaml`, content, "ERR_CONFIG");
+  const settings = (name: string, content: string, field?: string) => {
+    const path = file("settings", `${name}.yaml`, content, "ERR_CONFIG");
+    if (field !== undefined) made[made.length - 1] = { taker: "settings", path, code: "ERR_CONFIG", field };
+  };
   settings("broken", "train: [1, 2\n");
   settings("list", "- 1\n- 2\n");
   settings("unknown", "exec: rm\n");
   const laughing = Array.from({ length: 9 }, (_, i) => `a${i + 1}: &a${i + 1} [${`*a${i},`.repeat(9)}]`);
   settings("laughs", `a0: &a0 [x]\n${laughing.join("\n")}\n`);
-  settings("circle", "train: &a\n  losses: *a\n");
-  settings("tag", "train: !!js/function 'function () { return 1 }'\n");
+  settings("circle", "train: &a\n  losses: *a\n", "train.losses");
+  settings("tag", "train: !!js/function 'function () { return 1 }'\n", "train");
   settings("preset", "preset: __proto__\n");
 
   // Search indexes.
@@ -560,7 +556,16 @@ export async function makeHostileFiles(
     search("no-json", "{");
     search("other-version", JSON.stringify({ ...description, version: 99 }));
     search("mad-dimensions", JSON.stringify({ ...description, dimensions: -1 }));
-    search("other-dimensions", JSON.stringify({ ...description, dimensions: 2 ** 30 }));
+    const damage = (name: string, work: (tables: string) => void) => {
+      search(name, JSON.stringify(description));
+      work(join(folder, "search-index", name, "tables"));
+    };
+    damage("no-tables", (tables) => rmSync(tables, { recursive: true }));
+    damage("junk-in-tables", (tables) => {
+      for (const entry of readdirSync(tables, { recursive: true, withFileTypes: true })) {
+        if (entry.isFile()) writeFileSync(join(entry.parentPath, entry.name), "junk");
+      }
+    });
     const bare = join(folder, "search-index", "no-index");
     mkdirSync(bare);
     made.push({ taker: "search index", path: bare, code: "ERR_FILE_NOT_FOUND" });
