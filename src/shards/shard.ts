@@ -162,10 +162,10 @@ export class Shard {
         };
       }
       open.endings.add(name.ending);
-      if (!open.members) continue;
       open.bytes += entry.size;
+      // Also where it is not read: nobody could use the samples after it, and unpacking it takes time.
       checkBytes(open.bytes, entry, this.place);
-      open.members.set(name.ending, await contentOf(entry));
+      open.members?.set(name.ending, await contentOf(entry));
     }
     const last = close();
     if (last && !("number" in last && last.number < from)) yield last;

@@ -488,7 +488,7 @@ export async function makeHostileFiles(
   const oversized = 2 ** 28 + 2 ** 20;
   const large = tarWith(tarEntry("a.jpg", text("")), [[124, `${oversized.toString(8).padStart(11, "0")}\0`]]);
   const bomb = Buffer.concat([large.subarray(0, 512), Buffer.alloc(oversized), pair[1], tarEnd]);
-  shards("bomb.tar.gz", gzipSync(bomb, { level: 1 }), "ERR_MEDIA_DECODE");
+  shards("bomb.tar.gz", gzipSync(bomb, { level: 1 }));
   shards("bad-picture.tar", Buffer.concat([tarEntry("a.jpg", text("x".repeat(99))), pair[1], tarEnd]));
   shards("bad-json.tar", Buffer.concat([...pair, tarEntry("a.json", text("{")), tarEnd]));
   const listed = (shardlist: unknown) => JSON.stringify({ wids_version: 1, shardlist });
