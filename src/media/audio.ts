@@ -301,7 +301,8 @@ async function decoded(
   start: number,
   signal: AbortSignal | undefined,
 ): Promise<RawAudio> {
-  if (/matches no streams/.test(stderr)) {
+  // Or it is a picture.
+  if (/matches no streams|^\[(\w+_pipe|image2) @ [^\]]*\] Format not on whitelist/m.test(stderr)) {
     throw new SoundspotError("ERR_NO_AUDIO", `${name} has no audio stream. Give a file with sound.`);
   }
   const readable = code === 0 && isWav(stdout);

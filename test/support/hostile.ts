@@ -317,7 +317,7 @@ export async function makeHostileFiles(
     Uint8Array.from({ length: 4096 }, (_, i) => (i * 7919) % 251),
   );
   audio("text.mp3", repeated("no sound at all\n", 50));
-  audio("picture.mp3", good);
+  audio("picture.mp3", good, "ERR_NO_AUDIO");
 
   // Playlists under all names: none is followed.
   const lists: Record<string, string> = {
