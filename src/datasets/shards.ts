@@ -89,9 +89,11 @@ export async function shards(options: ShardsOptions): Promise<Dataset> {
   });
   if (length === 0) {
     const reasons = [...problems.values()].map(({ file, reason }) => `${file}: ${reason}`);
+    const places = found.slice(0, 3).map(({ shard }) => shard.place);
+    const told = reasons.length > 0 ? reasons.slice(0, 3).join(" ") : `Looked at: ${places.join(", ")}.`;
     throw new SoundspotError(
       "ERR_DATASET",
-      `No archive has a whole sample. ${reasons.slice(0, 3).join(" ")} A sample is a picture and a sound of one name, one after the other: make archives with tar --sort=name.`,
+      `No archive has a whole sample. ${told} A sample is a picture and a sound of one name, one after the other: make archives with tar --sort=name.`,
     );
   }
 

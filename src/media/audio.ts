@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { writing } from "../preparation/whole-files.js";
 import type { RawAudio } from "../types.js";
-import { type FfmpegResult, ffmpegReason, inputArgs, runFfmpeg, startFfmpeg } from "./ffmpeg.js";
+import { type FfmpegResult, ffmpegReason, inputArgs, outputOf, runFfmpeg, startFfmpeg } from "./ffmpeg.js";
 import { checkMediaFile, kindOf, unreadable } from "./image.js";
 import {
   type ByteSource,
@@ -32,6 +32,9 @@ export interface DecodeAudioOptions {
   /** Length wanted, in seconds; less comes when the sound ends before. Default to the end. */
   readonly duration?: number | undefined;
 }
+
+/** Rates that can be resampled, in hertz. */
+const MAX_RATE = 768_000;
 
 /** Where a sound begins and ends on its file's clock, in seconds. */
 export interface SoundSpan {
@@ -107,13 +110,9 @@ export async function measureSound(
   const decoder = new TextDecoder("latin1");
   let head = "";
   let tail = "";
-  try {
-    for await (const chunk of ffmpeg.stdout as AsyncIterable<Buffer>) {
-      if (head.length < 4096) head += decoder.decode(chunk.subarray(0, 4096));
-      tail = (tail + decoder.decode(chunk.subarray(-4096))).slice(-4096);
-    }
-  } finally {
-    ffmpeg.stop();
+  for await (const chunk of outputOf(ffmpeg, options.name ?? path)) {
+    if (head.length < 4096) head += decoder.decode(chunk.subarray(0, 4096));
+    tail = (tail + decoder.decode(chunk.subarray(-4096))).slice(-4096);
   }
   const { stderr } = await ffmpeg.finished;
   throwIfAborted(options.signal);
@@ -193,6 +192,7 @@ async function wavSound(
   if (!isWav(await bytes.read(0, 12))) return undefined;
   const header = await findWavHeader(bytes, name);
   if (header.encoding === "other") return undefined;
+  checkRate(header.sampleRate, name);
   const { frames, channels, sampleRate } = header;
   const decode: Sound["decode"] = ({ start, duration }) =>
     readWavSamples(bytes, header, { name, signal, start, duration });
@@ -213,12 +213,12 @@ function encodedSound(
   return {
     name,
     decode: async (range) => {
-      const result = await runDecoder(path, range, [], options);
+      const result = await runDecoder(path, range, [], { ...options, name });
       return decoded(result, name, range.start ?? 0, options.signal);
     },
     decodeShort: async () => {
       // Stops when it is not short; `-fs` is in bytes.
-      const result = await runDecoder(path, {}, ["-fs", String(WHOLE_BYTES)], options);
+      const result = await runDecoder(path, {}, ["-fs", String(WHOLE_BYTES)], { ...options, name });
       return result.stdout.length < WHOLE_BYTES ? decoded(result, name, 0, options.signal) : undefined;
     },
     measure: () => measureSound(path, { ...options, name }),
@@ -279,7 +279,7 @@ function runDecoder(
   path: string,
   range: { readonly start?: number | undefined; readonly duration?: number | undefined },
   limit: readonly string[],
-  options: Pick<DecodeAudioOptions, "signal" | "ffmpeg">,
+  options: Pick<DecodeAudioOptions, "signal" | "ffmpeg"> & { readonly name: string },
 ): Promise<FfmpegResult> {
   const { start = 0, duration } = range;
   // Decoders lose the first packet after a seek, so the last second before `start` is decoded and dropped.
@@ -293,7 +293,7 @@ function runDecoder(
       // A WAV header carries the native rate and channel count, so nothing need be probed.
       ...["-c:a", "pcm_f32le", "-f", "wav", "pipe:1"],
     ],
-    { signal: options.signal, ffmpeg: options.ffmpeg },
+    options,
   );
 }
 
@@ -303,11 +303,13 @@ async function decoded(
   start: number,
   signal: AbortSignal | undefined,
 ): Promise<RawAudio> {
-  if (/matches no streams/.test(stderr) && !isGuess(stderr)) {
+  // Or it is a picture.
+  if (/matches no streams|^\[(\w+_pipe|image2) @ [^\]]*\] Format not on whitelist/m.test(stderr)) {
     throw new SoundspotError("ERR_NO_AUDIO", `${name} has no audio stream. Give a file with sound.`);
   }
   const readable = code === 0 && isWav(stdout);
   const audio = readable ? await parseWav(stdout, { name, signal }) : undefined;
+  if (audio) checkRate(audio.sampleRate, name);
   if (audio && audio.samples.length > 0) return audio;
   const seconds = durationIn(stderr);
   if (start > 0 && seconds !== undefined && start >= seconds) {
@@ -320,9 +322,12 @@ async function decoded(
   );
 }
 
-/** ffmpeg takes any text for terminal art, a video; such a file is junk to us. */
-function isGuess(stderr: string): boolean {
-  return /^Input #0, (tty|ansi|bin|xbin)\b/m.test(stderr);
+function checkRate(rate: number, name: string): void {
+  if (rate <= MAX_RATE) return;
+  throw new SoundspotError(
+    "ERR_MEDIA_DECODE",
+    `${name} claims ${rate} samples a second, more than ${MAX_RATE}. Check that it is whole, or resample it.`,
+  );
 }
 
 function durationIn(stderr: string): number | undefined {
@@ -348,10 +353,10 @@ export function checkRawAudio(audio: RawAudio): Required<RawAudio> {
     );
   }
   const { samples, sampleRate, channels = 1 } = audio;
-  if (!(Number.isFinite(sampleRate) && sampleRate > 0)) {
+  if (!(Number.isInteger(sampleRate) && sampleRate >= 1 && sampleRate <= MAX_RATE)) {
     throw new SoundspotError(
       "ERR_INPUT",
-      `Raw audio: sampleRate must be in hertz, above 0, got ${sampleRate}.`,
+      `Raw audio: sampleRate must be a whole number of hertz in 1 … ${MAX_RATE}, got ${sampleRate}.`,
     );
   }
   if (!Number.isInteger(channels) || channels < 1 || samples.length % channels !== 0) {

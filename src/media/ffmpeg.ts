@@ -9,6 +9,7 @@ import type { Readable, Writable } from "node:stream";
 import { promisify } from "node:util";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { Limit } from "../limit.js";
+import { changing, limitOf } from "./limits.js";
 import { Pacer } from "./wav.js";
 
 export type FfmpegSource = "option" | "FFMPEG_PATH" | "ffmpeg-static" | "@ffmpeg-installer/ffmpeg" | "PATH";
@@ -35,8 +36,8 @@ export interface StartFfmpegOptions {
 }
 
 export interface RunFfmpegOptions extends StartFfmpegOptions {
-  /** More output than this stops it. Default 2³⁰ bytes. */
-  readonly maxBytes?: number | undefined;
+  /** What errors call the input. Default "The file". */
+  readonly name?: string | undefined;
 }
 
 export interface FfmpegResult {
@@ -60,6 +61,100 @@ export interface FfmpegProcess {
 const require = createRequire(import.meta.url);
 const execFileAsync = promisify(execFile);
 const found = new Map<string, Promise<Ffmpeg>>();
+
+/**
+ * Formats that are read: those that hold their media themselves. Playlists (HLS, DASH, concat, SDP), patterns of names
+ * (image2), scripts and devices would make ffmpeg open other files and addresses, whatever the file is named.
+ */
+const FORMATS = [
+  ...[
+    "mov",
+    "mp4",
+    "matroska",
+    "webm",
+    "avi",
+    "flv",
+    "live_flv",
+    "asf",
+    "mpeg",
+    "mpegts",
+    "mpegvideo",
+    "ogg",
+  ],
+  ...[
+    "m4v",
+    "h261",
+    "h263",
+    "h264",
+    "hevc",
+    "obu",
+    "av1",
+    "ivf",
+    "dirac",
+    "vc1",
+    "dv",
+    "mxf",
+    "gxf",
+    "nut",
+    "rm",
+  ],
+  ...["wtv", "swf", "mjpeg", "mjpeg_2000", "yuv4mpegpipe", "gif", "apng"],
+  ...[
+    "wav",
+    "w64",
+    "aiff",
+    "au",
+    "caf",
+    "voc",
+    "nistsphere",
+    "ircam",
+    "sox",
+    "iff",
+    "dsf",
+    "ac3",
+    "eac3",
+    "dts",
+  ],
+  ...[
+    "dtshd",
+    "truehd",
+    "mlp",
+    "aac",
+    "loas",
+    "mp3",
+    "mpc",
+    "mpc8",
+    "flac",
+    "ape",
+    "wv",
+    "tak",
+    "tta",
+    "shn",
+    "oma",
+  ],
+  ...["amr", "amrnb", "amrwb", "gsm", "qcp", "xwma"],
+].join(",");
+
+/** The largest block that ffmpeg may take at once, in bytes: a frame of 16-bit RGBA with what is around it. */
+const maxBlock = () => Math.min(2 ** 31 - 1, 2 ** 27 + 8 * limitOf("SOUNDSPOT_MAX_FRAME_PIXELS"));
+
+/** Those at work, which end with this process. */
+const running = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of running) end(child);
+});
+
+/** Ends a program and what it has started; harmless when it has ended. */
+function end(child: ChildProcess): void {
+  try {
+    // It leads a group of its own; Windows has none.
+    if (process.platform !== "win32" && child.pid && child.exitCode === null && child.signalCode === null) {
+      process.kill(-child.pid, "SIGKILL");
+    } else child.kill("SIGKILL");
+  } catch {
+    child.kill("SIGKILL");
+  }
+}
 
 /** Programs at a time; each takes threads and memory of its own. */
 const places = new Limit(Math.max(4, 2 * availableParallelism()));
@@ -175,18 +270,23 @@ export async function startFfmpeg(
   let child: ChildProcess;
   try {
     throwIfAborted(signal);
-    child = spawn(path, ["-hide_banner", "-nostats", ...(piped ? [] : ["-nostdin"]), ...args], {
+    const general = ["-hide_banner", "-nostats", "-max_alloc", String(maxBlock())];
+    child = spawn(path, [...general, ...(piped ? [] : ["-nostdin"]), ...args], {
       stdio: [piped ? "pipe" : "ignore", "pipe", "pipe"],
       windowsHide: true,
+      detached: process.platform !== "win32",
     });
   } catch (error) {
     giveBack();
     throw error;
   }
-  child.once("exit", giveBack).once("error", giveBack);
-  const stop = () => {
-    child.kill("SIGKILL");
+  running.add(child);
+  const ended = () => {
+    running.delete(child);
+    giveBack();
   };
+  child.once("exit", ended).once("error", ended);
+  const stop = () => end(child);
   signal?.addEventListener("abort", stop, { once: true });
   const finished = waitForEnd(child, path).finally(() => signal?.removeEventListener("abort", stop));
   // Who only reads the stream must not meet an unhandled rejection.
@@ -201,47 +301,93 @@ export async function startFfmpeg(
 }
 
 /**
+ * What ffmpeg writes, in pieces. It is ended when it lets its reader wait for too long, whose own work does not count.
+ * @param counted "each" wait by itself, where much is read that comes slowly, or "all" of them together.
+ * @throws {SoundspotError} ERR_MEDIA_DECODE that names the input and the limit.
+ */
+export async function* outputOf(
+  ffmpeg: FfmpegProcess,
+  name: string,
+  counted: "each" | "all" = "all",
+): AsyncGenerator<Buffer, void, void> {
+  const most = 1000 * limitOf("SOUNDSPOT_MAX_DECODE_SECONDS");
+  const pieces = ffmpeg.stdout[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  let waited = 0;
+  try {
+    for (;;) {
+      const since = performance.now();
+      let late = false;
+      const timer = setTimeout(
+        () => {
+          late = true;
+          ffmpeg.stop();
+        },
+        Math.min(Math.max(0, most - waited), 2 ** 31 - 1),
+      );
+      const { value, done } = await pieces.next().finally(() => clearTimeout(timer));
+      if (late) {
+        const seconds = changing("SOUNDSPOT_MAX_DECODE_SECONDS");
+        throw new SoundspotError(
+          "ERR_MEDIA_DECODE",
+          `${name} takes ffmpeg more seconds than it may. Give a part, or another file. ${seconds}.`,
+        );
+      }
+      if (done) return;
+      if (counted === "all") waited += performance.now() - since;
+      yield value;
+    }
+  } finally {
+    ffmpeg.stop();
+  }
+}
+
+/**
  * Runs ffmpeg to its end and collects what it writes to `pipe:1`. Which exit code is a failure is
  * for the caller to judge.
  *
- * @throws {SoundspotError} ERR_FFMPEG_MISSING; ERR_MEDIA_DECODE when there is more output than
- * `maxBytes`; ERR_ABORTED.
+ * @throws {SoundspotError} ERR_FFMPEG_MISSING; ERR_MEDIA_DECODE when there are more samples, of 4 bytes, or it takes
+ * longer than the limits allow; ERR_ABORTED.
  */
 export async function runFfmpeg(
   args: readonly string[],
   options: RunFfmpegOptions = {},
 ): Promise<FfmpegResult> {
-  const { signal, maxBytes = 2 ** 30 } = options;
-  const ffmpeg = await startFfmpeg(args, options);
+  const { signal, name = "The file" } = options;
+  const maxBytes = 4 * limitOf("SOUNDSPOT_MAX_SAMPLES") + 4096;
+  // Orphans end as well, where the system counts processor time.
+  const seconds = limitOf("SOUNDSPOT_MAX_DECODE_SECONDS") * availableParallelism();
+  const ffmpeg = await startFfmpeg(["-timelimit", String(Math.min(seconds, 2 ** 31 - 1)), ...args], options);
   const chunks: Uint8Array[] = [];
   let length = 0;
-  try {
-    for await (const chunk of ffmpeg.stdout as AsyncIterable<Buffer>) {
-      length += chunk.length;
-      if (length > maxBytes) {
-        throw new SoundspotError(
-          "ERR_MEDIA_DECODE",
-          `ffmpeg gave more than ${maxBytes} bytes. Decode a part: give start and duration.`,
-        );
-      }
-      chunks.push(chunk);
+  for await (const chunk of outputOf(ffmpeg, name)) {
+    length += chunk.length;
+    if (length > maxBytes) {
+      throw new SoundspotError(
+        "ERR_MEDIA_DECODE",
+        `${name} has more samples than are decoded at once. Decode a part: give start and duration. ${changing("SOUNDSPOT_MAX_SAMPLES")}.`,
+      );
     }
-  } finally {
-    ffmpeg.stop();
+    chunks.push(chunk);
   }
   const { code, stderr } = await ffmpeg.finished;
   throwIfAborted(signal);
   return { stdout: await joinChunks(chunks, length, signal), stderr, code };
 }
 
-/** Arguments that open a file: never an option or a protocol, and never the network from a playlist. */
+/** Arguments that open a file: never an option, another file or the network, and no more pixels than are allowed. */
 export function inputArgs(path: string, seek = 0): string[] {
-  const at = seek > 0 ? ["-ss", seek.toFixed(6)] : [];
-  return ["-protocol_whitelist", "file,pipe,fd", ...at, "-i", resolve(path)];
+  const pixels = Math.min(2 ** 31 - 1, limitOf("SOUNDSPOT_MAX_FRAME_PIXELS"));
+  return [
+    ...["-protocol_whitelist", "file", "-format_whitelist", FORMATS, "-max_pixels", String(pixels)],
+    ...(seek > 0 ? ["-ss", seek.toFixed(6)] : []),
+    ...["-i", resolve(path)],
+  ];
 }
 
 /** The line of ffmpeg's log that says what went wrong. */
 export function ffmpegReason(stderr: string): string {
+  const format = /^\[([^\s,]+)\S* @ [^\]]*\] Format not on whitelist/m.exec(stderr)?.[1];
+  if (format) return `it looks like the format ${format}, which is not read`;
   const lines = stderr.split(/[\r\n]+/).map((line) => line.replace(/^\[[^\]]*\]\s*/, "").trim());
   const telling = lines.filter((line) =>
     /invalid|error|not found|fail|unknown|could not|no such/i.test(line),

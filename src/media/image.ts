@@ -1,15 +1,16 @@
 /** Pictures in and out: any file that sharp reads becomes 8-bit sRGB, and back to PNG or JPEG. */
-import { readFile, stat } from "node:fs/promises";
+import { open, readFile, stat } from "node:fs/promises";
 import sharp from "sharp";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import type { RawImage } from "../types.js";
+import { changing, limitOf } from "./limits.js";
 
 /** A path, an encoded picture (JPEG, PNG, WebP, …), or raw RGB pixels. */
 export type ImageSource = string | Uint8Array | RawImage;
 
 export interface DecodeImageOptions {
   readonly signal?: AbortSignal | undefined;
-  /** An encoded picture of more pixels is refused. Default 2²⁷: 400 MB of RGB, more than any camera gives. */
+  /** An encoded picture of more pixels is refused. Default 2²⁷, or what `SOUNDSPOT_MAX_PIXELS` says. */
   readonly maxPixels?: number | undefined;
 }
 
@@ -19,7 +20,18 @@ export interface EncodeImageOptions {
   readonly quality?: number | undefined;
 }
 
-const MAX_PIXELS = 2 ** 27;
+/** Bytes that tell the format of a picture; of SVG libvips itself looks no further. */
+const HEAD_BYTES = 1000;
+
+/** First bytes of JPEG, PNG, TIFF and BigTIFF, the last two in both orders of bytes. */
+const STARTS = [
+  [0xff, 0xd8, 0xff],
+  [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a],
+  [0x49, 0x49, 0x2a, 0x00],
+  [0x49, 0x49, 0x2b, 0x00],
+  [0x4d, 0x4d, 0x00, 0x2a],
+  [0x4d, 0x4d, 0x00, 0x2b],
+];
 
 /**
  * Decodes a picture to 8-bit sRGB `[height, width, 3]`. EXIF orientation is applied, colour profiles
@@ -33,19 +45,69 @@ const MAX_PIXELS = 2 ** 27;
  * const { data, width, height } = await decodeImage("dog.jpg");
  */
 export async function decodeImage(source: ImageSource, options: DecodeImageOptions = {}): Promise<RawImage> {
-  const { signal, maxPixels = MAX_PIXELS } = options;
+  const { signal } = options;
+  const maxPixels = Math.min(options.maxPixels ?? Number.POSITIVE_INFINITY, limitOf("SOUNDSPOT_MAX_PIXELS"));
   throwIfAborted(signal);
   if (typeof source !== "string" && !(source instanceof Uint8Array)) {
     return checkRawImage(source);
   }
   const name = typeof source === "string" ? `The picture ${source}` : "The picture buffer";
-  const encoded = typeof source === "string" ? await readMediaFile(source, signal) : source;
+  const encoded = typeof source === "string" ? await readPicture(source, name, signal) : source;
   if (encoded.length === 0) {
     throw new SoundspotError("ERR_FILE_EMPTY", `${name} is empty (0 bytes). Give an encoded picture.`);
   }
+  checkFormat(encoded, name);
   const image = await decodeEncoded(encoded, name, maxPixels);
   throwIfAborted(signal);
   return image;
+}
+
+/** Reads the beginning first: a film under the name of a picture is not taken into memory. */
+async function readPicture(path: string, name: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  await checkMediaFile(path);
+  const file = await open(path).catch((cause: unknown) => {
+    throw unreadable(path, cause);
+  });
+  try {
+    const { size } = await file.stat();
+    const head = new Uint8Array(HEAD_BYTES);
+    const { bytesRead } = await file.read(head, 0, HEAD_BYTES, 0);
+    checkFormat(head.subarray(0, bytesRead), name);
+    // Of 16-bit RGBA, unpacked, with room for what is said about it.
+    const most = 8 * limitOf("SOUNDSPOT_MAX_PIXELS") + 2 ** 20;
+    if (size > most) {
+      throw new SoundspotError(
+        "ERR_MEDIA_DECODE",
+        `${name} has ${size} bytes, more than its pixels may take. Scale it down. ${changing("SOUNDSPOT_MAX_PIXELS")}.`,
+      );
+    }
+    return bytesOf(await file.readFile(signal ? { signal } : {}));
+  } catch (cause) {
+    if (cause instanceof SoundspotError) throw cause;
+    throwIfAborted(signal);
+    throw unreadable(path, cause);
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Only the promised formats reach libvips, which may have been built with others.
+ * @throws {SoundspotError} ERR_MEDIA_DECODE
+ */
+function checkFormat(encoded: Uint8Array, name: string): void {
+  const head = encoded.subarray(0, HEAD_BYTES);
+  const text = Buffer.from(head).toString("latin1");
+  const known =
+    STARTS.some((start) => start.every((byte, i) => head[i] === byte)) ||
+    /^(GIF8[79]a|RIFF.{4}WEBP|.{4}ftyp.{0,64}avi[fs])/s.test(text) ||
+    /^(ï»¿)?\s*<.*?svg[\s>:]/is.test(text);
+  if (known) return;
+  throw new SoundspotError(
+    "ERR_MEDIA_DECODE",
+    `${name} cannot be decoded: it begins as none of the formats that are read. ` +
+      "Check that it is a whole JPEG, PNG, WebP, AVIF, GIF, TIFF or SVG.",
+  );
 }
 
 async function decodeEncoded(encoded: Uint8Array, name: string, maxPixels: number): Promise<RawImage> {
@@ -59,6 +121,7 @@ async function decodeEncoded(encoded: Uint8Array, name: string, maxPixels: numbe
       .flatten({ background: "#ffffff" })
       .toColourspace("srgb")
       .raw({ depth: "uchar" })
+      .timeout({ seconds: Math.min(3600, limitOf("SOUNDSPOT_MAX_DECODE_SECONDS")) })
       .toBuffer({ resolveWithObject: true });
     if (info.channels !== 3) {
       throw new Error(`it decodes to ${info.channels} channels, not 3`);
@@ -68,7 +131,8 @@ async function decodeEncoded(encoded: Uint8Array, name: string, maxPixels: numbe
     throw new SoundspotError(
       "ERR_MEDIA_DECODE",
       `${name} cannot be decoded: ${reasonOf(cause)}. ` +
-        `Check that it is a whole JPEG, PNG, WebP, AVIF, GIF, TIFF or SVG of at most ${maxPixels} pixels.`,
+        `Check that it is a whole JPEG, PNG, WebP, AVIF, GIF, TIFF or SVG of at most ${maxPixels} pixels ` +
+        "(SOUNDSPOT_MAX_PIXELS).",
       { cause },
     );
   }
@@ -157,7 +221,13 @@ export async function checkMediaFile(path: string): Promise<void> {
       `${path} is a folder, not a file. Give the path of a file in it.`,
     );
   }
-  if (info.isFile() && info.size === 0) {
+  if (!info.isFile()) {
+    throw new SoundspotError(
+      "ERR_FILE_NOT_FOUND",
+      `${path} is no plain file, but a device, a pipe or a socket. Copy what it gives into a file.`,
+    );
+  }
+  if (info.size === 0) {
     throw new SoundspotError(
       "ERR_FILE_EMPTY",
       `The file ${path} is empty (0 bytes). Copy or download it again.`,

@@ -308,7 +308,11 @@ function paxRecords(content: Uint8Array, path: string, start: number): Attribute
     if (!head || end > bytes.length || bytes[end - 1] !== 0x0a) {
       throw damaged(path, `the attributes at byte ${start} do not fit their lengths`);
     }
-    records[head[2] as string] = bytes.toString("utf8", at + head[0].length, end - 1);
+    const key = head[2] as string;
+    // What else is said is not kept: an archive may say it without end.
+    if (key === "path" || key === "size" || key === "GNU.sparse.name") {
+      records[key] = bytes.toString("utf8", at + head[0].length, end - 1);
+    } else if (key.startsWith("GNU.sparse.")) records["GNU.sparse."] = "";
     at = end;
   }
   return records;

@@ -2,8 +2,9 @@
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import type { RawAudio, RawImage } from "../types.js";
 import { decodeAudio } from "./audio.js";
-import { ffmpegReason, inputArgs, runFfmpeg, startFfmpeg } from "./ffmpeg.js";
+import { ffmpegReason, inputArgs, outputOf, runFfmpeg, startFfmpeg } from "./ffmpeg.js";
 import { checkMediaFile } from "./image.js";
+import { changing, limitOf } from "./limits.js";
 
 export interface VideoInfo {
   /** In seconds, of the longest stream. */
@@ -61,10 +62,11 @@ export async function probeVideo(path: string, options: VideoOptions = {}): Prom
   throwIfAborted(options.signal);
   await checkMediaFile(path);
   // Without an output ffmpeg describes the input and ends with an error.
-  const { stderr } = await runFfmpeg(inputArgs(path), options);
+  const { stderr } = await runFfmpeg(inputArgs(path), { ...options, name: path });
   const stream = videoStreamIn(stderr);
   const size = stream && /, (\d{1,6})x(\d{1,6})/.exec(stream);
-  if (!stream || !size || /^Input #0, (tty|ansi|bin|xbin)\b/m.test(stderr)) {
+  if (size) checkFrame(path, Number(size[1]), Number(size[2]));
+  if (!stream || !size) {
     const reason = /^Input #0/m.test(stderr) ? "it has no video stream" : ffmpegReason(stderr);
     throw new SoundspotError(
       "ERR_MEDIA_DECODE",
@@ -73,8 +75,16 @@ export async function probeVideo(path: string, options: VideoOptions = {}): Prom
   }
   const [width, height] = [Number(size[1]), Number(size[2])];
   const turned = isQuarterTurn(stream);
+  const stated = secondsIn(stderr, /Duration: (\d+):(\d+):([\d.]+)/);
+  const duration = stated ?? (await measureDuration(path, options));
+  if (duration > limitOf("SOUNDSPOT_MAX_VIDEO_SECONDS")) {
+    throw new SoundspotError(
+      "ERR_MEDIA_DECODE",
+      `${path} says that it lasts ${duration} s. Cut it. ${changing("SOUNDSPOT_MAX_VIDEO_SECONDS")}.`,
+    );
+  }
   return {
-    duration: secondsIn(stderr, /Duration: (\d+):(\d+):([\d.]+)/) ?? (await measureDuration(path, options)),
+    duration,
     width: turned ? height : width,
     height: turned ? width : height,
     frameRate: frameRateIn(stream),
@@ -143,7 +153,13 @@ export async function* decodeFrames(
   ].join(",");
   let last: RawImage | undefined;
   let n = 0;
-  for await (const image of streamFrames(path, seek, ["-vf", filter, "-frames:v", String(count)], options)) {
+  for await (const image of streamFrames(
+    path,
+    seek,
+    ["-vf", filter, "-frames:v", String(count)],
+    options,
+    "each",
+  )) {
     last = image;
     yield { time: start + n * every, image };
     if (++n >= count) return;
@@ -191,6 +207,14 @@ export async function decodeVideoAudio(
   });
 }
 
+function checkFrame(path: string, width: number, height: number): void {
+  if (width * height <= limitOf("SOUNDSPOT_MAX_FRAME_PIXELS")) return;
+  throw new SoundspotError(
+    "ERR_MEDIA_DECODE",
+    `${path} has frames of ${width} × ${height} pixels. Scale it down. ${changing("SOUNDSPOT_MAX_FRAME_PIXELS")}.`,
+  );
+}
+
 function checkMoment(path: string, field: string, value: number, duration: number): void {
   if (!(value >= 0 && value <= duration)) {
     throw new SoundspotError(
@@ -220,6 +244,7 @@ async function* streamFrames(
   seek: number,
   args: readonly string[],
   options: VideoOptions,
+  counted: "each" | "all" = "all",
 ): AsyncGenerator<RawImage, void, void> {
   const ffmpeg = await startFfmpeg(
     [
@@ -231,11 +256,7 @@ async function* streamFrames(
     ],
     options,
   );
-  try {
-    yield* parsePpm(ffmpeg.stdout as AsyncIterable<Buffer>);
-  } finally {
-    ffmpeg.stop();
-  }
+  yield* parsePpm(outputOf(ffmpeg, path, counted));
   await ffmpeg.finished;
   throwIfAborted(options.signal);
 }
@@ -300,10 +321,10 @@ function secondsIn(text: string, pattern: RegExp): number | undefined {
 
 /** For containers that do not state it: reads the file to its end without decoding. */
 async function measureDuration(path: string, options: VideoOptions): Promise<number> {
-  const { stderr } = await runFfmpeg(
-    ["-stats", ...inputArgs(path), "-c", "copy", "-f", "null", "-"],
-    options,
-  );
+  const { stderr } = await runFfmpeg(["-stats", ...inputArgs(path), "-c", "copy", "-f", "null", "-"], {
+    ...options,
+    name: path,
+  });
   const times = [...stderr.matchAll(/time=\s*(\d+:\d+:[\d.]+)/g)];
   const seconds = secondsIn(times.at(-1)?.[1] ?? "", /(\d+):(\d+):([\d.]+)/);
   if (seconds === undefined) {

@@ -2,6 +2,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import type { RawAudio } from "../types.js";
+import { changing, limitOf } from "./limits.js";
 
 export interface WavHeader {
   /** "other" is a compressed format (ADPCM, µ-law, …), which needs ffmpeg. */
@@ -45,8 +46,6 @@ const FORMAT_EXTENSIBLE = 0xfffe;
 const UNKNOWN_SIZE = 0xffffffff;
 /** As much of a `fmt ` chunk as any format has. */
 const FORMAT_BYTES = 40;
-/** Decoded at once; they take 4 GiB. */
-const MAX_SAMPLES = 2 ** 30;
 
 /** Whether bytes begin as a RIFF or RF64 WAV file does. */
 export function isWav(bytes: Uint8Array): boolean {
@@ -160,11 +159,11 @@ export async function readWavSamples(
     );
   }
   const { first, count } = frameRange(header.frames, sampleRate, options, name);
-  if (channels * count > MAX_SAMPLES) {
+  if (channels * count > limitOf("SOUNDSPOT_MAX_SAMPLES")) {
     throw new SoundspotError(
       "ERR_MEDIA_DECODE",
-      `${name} has ${channels * count} samples, more than the ${MAX_SAMPLES} that are decoded at once. ` +
-        "Decode a part: give start and duration.",
+      `${name} has ${channels * count} samples, more than are decoded at once. ` +
+        `Decode a part: give start and duration. ${changing("SOUNDSPOT_MAX_SAMPLES")}.`,
     );
   }
   throwIfAborted(signal);

@@ -22,6 +22,9 @@ export interface KnownVideo {
 /** Leaves room for an ending and a temporary name below the 255 bytes that file systems take. */
 const MAX_BYTES = 180;
 
+/** What names may not hold: controls, what Windows refuses, line ends, and marks that turn the direction of writing. */
+const UNSAFE = /[\p{Cc}\p{Cs}<>:"/\\|?*\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
+
 /** The name of a file without its ending. */
 export function stemOf(file: string): string {
   const name = file.slice(file.lastIndexOf("/") + 1);
@@ -34,11 +37,11 @@ export function stemOf(file: string): string {
  * @param dots false puts "_" for dots, which part the name from the ending in shards.
  */
 export function safeName(text: string, dots: boolean): string {
-  let name = text.normalize("NFC").replace(/[\p{Cc}\p{Cs}<>:"/\\|?*]/gu, "_");
+  let name = text.normalize("NFC").replace(UNSAFE, "_");
   if (!dots) name = name.replaceAll(".", "_");
   name = name.replace(/^[.\s]+|[.\s]+$/g, (run) => "_".repeat(run.length));
   while (Buffer.byteLength(name) > MAX_BYTES) name = Array.from(name).slice(0, -1).join("");
-  return /^(|con|prn|aux|nul|com\d|lpt\d)(\.|$)/i.test(name) ? `_${name}` : name;
+  return /^(|con|prn|aux|nul|conin\$|conout\$|com[\d¹²³]|lpt[\d¹²³])(\.|$)/i.test(name) ? `_${name}` : name;
 }
 
 /**

@@ -1,5 +1,5 @@
 /** What a folder of prepared samples keeps of each, and what may hold them: loose files or shards. */
-import type { KnownVideo } from "./sample-ids.js";
+import { type KnownVideo, safeName } from "./sample-ids.js";
 import type { SampleMedia } from "./video-sample.js";
 
 /** A sample that is done: a line of `prepared.jsonl`. */
@@ -13,9 +13,11 @@ export interface PreparedSample extends KnownVideo {
   readonly shardSamples?: number;
 }
 
+/** Whether a line is of this form, its id one that was given: another might name a file anywhere. */
 export function isSample(value: unknown): value is PreparedSample {
   const { id, source, bytes } = (value ?? {}) as Partial<PreparedSample>;
-  return typeof id === "string" && typeof source === "string" && typeof bytes === "number";
+  const safe = typeof id === "string" && id === safeName(id, true);
+  return safe && typeof source === "string" && typeof bytes === "number";
 }
 
 export interface SampleStore {

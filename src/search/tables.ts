@@ -1,6 +1,6 @@
 /** The two tables of an index, pictures and sounds, and what is asked of them. */
 import { createHash } from "node:crypto";
-import { mkdir } from "node:fs/promises";
+import { access, mkdir } from "node:fs/promises";
 import type { Connection, Table } from "@lancedb/lancedb";
 import type { Schema } from "apache-arrow";
 import { SoundspotError } from "../errors.js";
@@ -113,6 +113,7 @@ export class Tables {
   static open(folder: string): Promise<Tables> {
     const { lancedb } = lance();
     return reading(folder, async () => {
+      await access(folder); // LanceDB would make it
       // Each question sees what another process has written since.
       const connection = await lancedb.connect(folder, { readConsistencyInterval: 0 });
       const open = (kind: SearchKind) => connection.openTable(names[kind]);

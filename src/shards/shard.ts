@@ -39,8 +39,8 @@ export interface ShardContents {
   readonly damage?: SoundspotError;
 }
 
-/** Bytes a member may have. More would be no picture and no sound of some seconds. */
-const MAX_MEMBER = 2 ** 30;
+/** Bytes that the files of a sample may have together. More would be no picture and no sound of some seconds. */
+const MAX_SAMPLE = 2 ** 28;
 
 /** A name that is no whole sample. */
 interface Part {
@@ -52,6 +52,8 @@ interface Open {
   readonly key: string;
   readonly endings: Set<string>;
   readonly members: Map<string, Uint8Array> | undefined;
+  /** Of its members so far. */
+  bytes: number;
 }
 
 export class Shard {
@@ -156,10 +158,14 @@ export class Shard {
           key: name.key,
           endings: new Set(),
           members: read ? new Map() : undefined,
+          bytes: 0,
         };
       }
       open.endings.add(name.ending);
-      open.members?.set(name.ending, await contentOf(entry, this.place));
+      open.bytes += entry.size;
+      // Also where it is not read: nobody could use the samples after it, and unpacking it takes time.
+      checkBytes(open.bytes, entry, this.place);
+      open.members?.set(name.ending, await contentOf(entry));
     }
     const last = close();
     if (last && !("number" in last && last.number < from)) yield last;
@@ -214,13 +220,15 @@ function nameOf(path: string): { readonly key: string; readonly ending: string }
   return { key: clean.slice(0, dot), ending: clean.slice(dot + 1).toLowerCase() };
 }
 
-async function contentOf({ name, size, content }: TarEntry, place: string): Promise<Uint8Array> {
-  if (size > MAX_MEMBER) {
-    throw new SoundspotError(
-      "ERR_MEDIA_DECODE",
-      `${name} in ${place} has ${size} bytes; a file of a sample may have ${MAX_MEMBER}.`,
-    );
-  }
+function checkBytes(bytes: number, { name }: TarEntry, place: string): void {
+  if (bytes <= MAX_SAMPLE) return;
+  throw new SoundspotError(
+    "ERR_MEDIA_DECODE",
+    `${name} in ${place} brings the files of its sample to ${bytes} bytes; they may have ${MAX_SAMPLE}. Cut its sound or scale its picture down.`,
+  );
+}
+
+async function contentOf({ size, content }: TarEntry): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
   for await (const piece of content) pieces.push(piece);
   return Buffer.concat(pieces, size);
