@@ -167,6 +167,7 @@ describe("flickrSoundNet", () => {
     ["<a>\n<b", /line 2: is not XML: a tag is broken off/],
     ["<a>1 < 2</a>", /is not XML: a tag is broken off/],
     ["<a></a>", /has no <bbox>/],
+    [`${"<a>".repeat(65)}${"</a>".repeat(65)}`, /has elements more than 64 deep/],
     ["<a><bbox><w/><xmin>1</xmin><ymin>1</ymin><xmax>1</xmax></bbox></a>", /field "ymax": is missing/],
     ["<a><bbox><w/><p>1</p><p>1</p></bbox></a>", /field "xmin": is missing/],
     [annotation(box(1, 2, 3, Number.NaN)), /line 4, field "ymax": must be a number of pixels, got "NaN"/],

@@ -21,9 +21,13 @@ interface OpenElement {
 const TOKEN =
   /<!--[\s\S]*?-->|<\?[\s\S]*?\?>|<!DOCTYPE[^[>]*>|<!\[CDATA\[(?<data>[\s\S]*?)\]\]>|<(?<end>\/)?(?<name>[^\s<>/="'!?]+)(?:\s+[^\s<>/="']+\s*=\s*(?:"[^"<]*"|'[^'<]*'))*\s*(?<empty>\/)?>|(?<text>[^<]+)/y;
 
+/** Elements inside one another; annotations have a handful. */
+const MOST_DEPTH = 64;
+
 /**
  * Parses a document to its root element.
- * @throws {SoundspotError} ERR_DATASET, naming file and line, when tags are broken or do not match.
+ * @throws {SoundspotError} ERR_DATASET, naming file and line, when tags are broken or do not match, or elements are
+ * nested more than 64 deep.
  */
 export function parseXml(source: string, path: string): XmlElement {
   const document: OpenElement = { name: "", line: 1, children: [], text: "" };
@@ -50,6 +54,9 @@ export function parseXml(source: string, path: string): XmlElement {
     } else if (name !== undefined) {
       const element: OpenElement = { name, line, children: [], text: "" };
       parent.children.push(element);
+      if (open.length > MOST_DEPTH) {
+        throw wrong(path, line, undefined, `has elements more than ${MOST_DEPTH} deep. Copy the file again.`);
+      }
       if (empty === undefined) open.push(element);
     }
     line += match[0].match(/\n/g)?.length ?? 0;
