@@ -1,4 +1,5 @@
 /** Files that last as long as a request. */
+import { randomUUID } from "node:crypto";
 import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -8,16 +9,15 @@ import { join } from "node:path";
 export class TemporaryFolder {
   #made: Promise<string> | undefined;
   #path: string | undefined;
-  #count = 0;
 
-  /** A path that nobody else has; the file is for the caller to write and to remove. */
+  /** A path that nobody else has or can guess; the file is for the caller to write and to remove. */
   async newPath(): Promise<string> {
     this.#made ??= mkdtemp(join(tmpdir(), "soundspot-serve-")).then((path) => {
       this.#path = path;
       process.once("exit", this.#removeNow);
       return path;
     });
-    return join(await this.#made, String(++this.#count));
+    return join(await this.#made, randomUUID());
   }
 
   /** Removes the folder with what is still in it. */
