@@ -1,6 +1,14 @@
 /** The service under attack: what strangers send, and that others are answered meanwhile and after. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +16,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { crc32, deflateSync, gzipSync } from "node:zlib";
 import { chromium } from "playwright-core";
+import { build } from "vite";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import {
   Model,
@@ -17,9 +26,11 @@ import {
   type ServerOptions,
   serve,
 } from "../src/index.js";
+import { Limit } from "../src/limit.js";
 import { findFfmpeg } from "../src/media/ffmpeg.js";
 import { encodeImage } from "../src/media/image.js";
 import { encodeWav } from "../src/media/wav.js";
+import { Service } from "../src/server/service.js";
 import { tiny } from "./support/tiny.js";
 import { transpilePackage } from "./support/transpiled.js";
 
@@ -37,9 +48,9 @@ const audio = Buffer.from(
 let png: Buffer;
 let model: Model;
 let ffmpeg: string;
-let opened: Server[] = [];
-let sockets: Socket[] = [];
-let requests: ServedRequest[] = [];
+const opened: Server[] = [];
+const sockets: Socket[] = [];
+const requests: ServedRequest[] = [];
 
 beforeAll(async () => {
   mkdirSync(temporary);
@@ -54,12 +65,12 @@ beforeAll(async () => {
   ffmpeg = (await findFfmpeg()).path;
 });
 afterEach(async () => {
-  for (const socket of sockets) socket.destroy();
-  await Promise.all(opened.map((server) => server.close({ grace: 0 })));
+  vi.restoreAllMocks();
+  for (const socket of sockets.splice(0)) socket.destroy();
+  await Promise.all(opened.splice(0).map((server) => server.close({ grace: 0 })));
   // Nothing is answered as a fault of the service's own, and nothing stays on the disk.
-  expect(requests.filter(({ status }) => status === 500)).toEqual([]);
-  expect(readdirSync(temporary)).toEqual([]);
-  [opened, sockets, requests] = [[], [], []];
+  expect(requests.splice(0).filter(({ status }) => status === 500)).toEqual([]);
+  expect(folders()).toEqual([]);
 });
 afterAll(() => {
   model.dispose();
@@ -125,8 +136,13 @@ async function idle(url: string): Promise<void> {
   });
 }
 
+/** Made by the service or its decoders; the libraries of others have some of their own. */
+function folders(): string[] {
+  return readdirSync(temporary).filter((name) => name.startsWith("soundspot"));
+}
+
 function files(): string[] {
-  return readdirSync(temporary).flatMap((name) => readdirSync(join(temporary, name)));
+  return folders().flatMap((name) => readdirSync(join(temporary, name)));
 }
 
 async function until(condition: () => Promise<boolean> | boolean, seconds = 30): Promise<void> {
@@ -181,7 +197,7 @@ function expectFailure(text: string, statuses: readonly number[]): void {
 function expectNoInsides(message: string): void {
   expect(message).not.toContain(folder);
   expect(message).not.toContain(process.cwd());
-  expect(message).not.toMatch(/node_modules|\bat \S+:\d+|undefined|Cannot read|\.[jt]s\b|FST_/);
+  expect(message).not.toMatch(/node_modules|\bat \S+:\d+|undefined|Cannot read|\.[jt]s:\d|FST_/);
   expect(message.length).toBeLessThan(1500);
 }
 
@@ -202,6 +218,8 @@ const field = (name: string, value = "v") => part(`Content-Disposition: form-dat
 const file = (name: string, fileName = name, value: string | Buffer = "v") =>
   part(`Content-Disposition: form-data; name="${name}"; filename="${fileName}"`, value);
 const end = "--x--\r\n";
+/** A file that goes on. */
+const unfinished = file("video", "v", "x".repeat(1000)).slice(0, -2);
 const pair = () => withBody(file("image", "i", png) + file("audio", "a", audio) + end);
 
 describe("addresses", () => {
@@ -283,7 +301,7 @@ describe("HTTP that is none", () => {
     ["a chunk of no size", `${head(chunked)}ZZ\r\n`, [400]],
     ["an extension of 20,000 bytes", `${head(chunked)}1;${"a".repeat(20_000)}\r\nx\r\n`, [413]],
     ["a header of 20,000 bytes", `GET / HTTP/1.1\r\n${host}a: ${"b".repeat(20_000)}\r\n\r\n`, [431]],
-    ["5,000 headers", `GET / HTTP/1.1\r\n${host}${"a: b\r\n".repeat(5000)}\r\n`, [431]],
+    ["5,000 headers", `GET / HTTP/1.1\r\n${host}${"aaaa: bbbb\r\n".repeat(5000)}\r\n`, [431]],
     ["a folded header", `GET /healthz HTTP/1.1\r\n${host}a: b\r\n c\r\n\r\n`, [400]],
     ["a zero in a header", `GET /healthz HTTP/1.1\r\n${host}a: \0\r\n\r\n`, [400]],
     ["an escape in the address", Buffer.from(`GET /\x9b31m HTTP/1.1\r\n${host}\r\n`, "latin1"), [400]],
@@ -621,6 +639,350 @@ describe("files that are traps", () => {
         expect([response.status, error.code]).toEqual([400, "ERR_MEDIA_DECODE"]);
         expectNoInsides(error.message);
       }
+    }
+  });
+});
+
+describe("uploads", () => {
+  const body = (length: number) =>
+    Buffer.concat([Buffer.from(file("image").split("v\r\n")[0] ?? ""), Buffer.alloc(length)]);
+
+  it("that are too large, of a known length and of none", async () => {
+    const { url } = await start({ uploadBytes: 100_000 });
+    const large = Buffer.concat([body(150_000), Buffer.from(`\r\n${end}`)]);
+    expectFailure(await sent(url, withBody(large)), [413]);
+    const chunks = Buffer.concat([
+      Buffer.from(head(`${multipart}\r\nTransfer-Encoding: chunked\r\nConnection: close`)),
+      Buffer.from(`${large.length.toString(16)}\r\n`),
+      large,
+      Buffer.from("\r\n0\r\n\r\n"),
+    ]);
+    expectFailure(await sent(url, chunks), [413]);
+    await good(url);
+    await idle(url);
+  });
+
+  it("that are slow, stop or are cut off", async () => {
+    const { url } = await start({ uploadTimeout: 3 });
+    await during(url, async () => {
+      const all = await Promise.all(Array.from({ length: 60 }, () => raw(url)));
+      const dripping: NodeJS.Timeout[] = [];
+      for (const [i, { socket }] of all.entries()) {
+        if (i % 3 === 0) {
+          // A head, byte by byte.
+          socket.write(`POST /v1/localize HTTP/1.1\r\n${host}a: `);
+        } else socket.write(head(`${multipart}\r\nContent-Length: 1000000`) + unfinished);
+        if (i % 3 < 2) dripping.push(setInterval(() => socket.write("x"), 100));
+      }
+      await Promise.all(all.map(({ closed }) => closed)).finally(() => {
+        for (const each of dripping) clearInterval(each);
+      });
+      for (const { received } of all) expectFailure(received(), [408]);
+      for (let i = 0; i < 20; i++) {
+        const { socket } = await raw(url);
+        socket.end(head(`${multipart}\r\nContent-Length: 1000000`) + unfinished);
+      }
+    });
+  });
+
+  it("in all places: others get 429 and come again", async () => {
+    const { url } = await start({ uploadTimeout: 3, concurrency: 2, queue: 4 });
+    const all = await Promise.all(Array.from({ length: 6 }, () => raw(url)));
+    for (const { socket } of all) socket.write(head(`${multipart}\r\nContent-Length: 1000`));
+    await until(async () => (await metric(url, "soundspot_queue_depth")) === 6);
+    const refused = await post(url, { image: png, audio });
+    expect([refused.status, refused.headers.get("retry-after")]).toEqual([429, "1"]);
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+    await Promise.all(all.map(({ closed }) => closed));
+    await idle(url);
+    await good(url);
+  });
+
+  it("are counted, so that all of them together stay below a gigabyte", async () => {
+    const service = new Service({ model });
+    service.takeUpload(2 ** 29, 0);
+    service.takeUpload(2 ** 29, 2 ** 29);
+    expect(() => service.takeUpload(1, 0)).toThrow(/^Uploads of others/);
+    service.takeUpload(2 ** 29, 2 ** 30); // one form alone may have more
+    expect(() => service.takeUpload(1, 2 ** 30)).toThrow(expect.objectContaining({ status: 429 }));
+    service.giveUploadBack(2 ** 30 + 2 ** 29);
+    service.takeUpload(2 ** 30, 0);
+
+    const { takeUpload } = Service.prototype;
+    const full = vi
+      .spyOn(Service.prototype, "takeUpload")
+      .mockImplementation(() => takeUpload.call(service, 1, 0));
+    const { url } = await start();
+    for (const values of [{ image: png, audio }, { video: audio }] as Values[]) {
+      const response = await post(url, values);
+      expect(response.headers.get("retry-after")).toBe("1");
+      expect([response.status, await response.json()]).toEqual([
+        429,
+        {
+          error: {
+            code: "ERR_OVERLOADED",
+            message: expect.stringMatching(/^Uploads of others .* after 1 s/),
+          },
+        },
+      ]);
+    }
+    full.mockRestore();
+    await good(url);
+  });
+
+  it("of 400 clients that vanish at random", async () => {
+    const { url } = await start();
+    let held = 0;
+    const { takeUpload, giveUploadBack } = Service.prototype;
+    vi.spyOn(Service.prototype, "takeUpload").mockImplementation(function (this: Service, bytes, before) {
+      held += bytes;
+      takeUpload.call(this, bytes, before);
+    });
+    vi.spyOn(Service.prototype, "giveUploadBack").mockImplementation(function (this: Service, bytes) {
+      held -= bytes;
+      giveUploadBack.call(this, bytes);
+    });
+    const clip = join(folder, "clip.mp4");
+    const inputs = "-f lavfi -i testsrc=s=320x240:r=10:d=3 -f lavfi -i sine=d=3 -c:v libx264 -c:a aac";
+    execFileSync(ffmpeg, ["-v", "error", "-y", ...inputs.split(" "), clip]);
+    const whole = [
+      pair(),
+      withBody(file("video", "v", readFileSync(clip)) + end),
+      withBody(
+        file("image", "i", png) + file("audio", "a", audio) + field("include", "heatmap,overlay") + end,
+      ),
+    ];
+    let seed = 1;
+    const random = () => {
+      seed = (seed * 48_271) % 2_147_483_647;
+      return seed / 2_147_483_647;
+    };
+    await during(url, async () => {
+      for (let round = 0; round < 8; round++) {
+        await Promise.all(
+          Array.from({ length: 50 }, async () => {
+            const bytes = whole[Math.floor(3 * random())] as Buffer;
+            const [share, wait] = [random(), 400 * random()];
+            const { socket } = await raw(url);
+            socket.write(bytes.subarray(0, Math.ceil(Math.min(1, 2 * share) * bytes.length)));
+            await sleep(wait);
+            socket.destroy();
+          }),
+        );
+      }
+    });
+    expect(held).toBe(0);
+    expect(requests.some(({ status }) => status === 499)).toBe(true);
+    // Every place of the decoders and all memory for maps are there for as many as there are.
+    await Promise.all(Array.from({ length: 40 }, () => good(url, 60)));
+  });
+});
+
+describe("connections", () => {
+  it.skipIf(process.platform !== "linux")("1,000 that are idle, and 1,000 with half a head", async () => {
+    const { server, url } = await start({ uploadTimeout: 8 });
+    expect(server.app.server.maxConnections).toBe(2048);
+    const descriptors = () => readdirSync("/proc/self/fd").length;
+    const before = descriptors();
+    for (const text of ["", `POST /v1/localize HTTP/1.1\r\n${host}a: `]) {
+      const resident = await metric(url, "process_resident_memory_bytes");
+      const all = [];
+      for (let i = 0; i < 20; i++)
+        all.push(...(await Promise.all(Array.from({ length: 50 }, () => raw(url)))));
+      for (const { socket } of all) if (text !== "") socket.write(text);
+      await good(url);
+      expect(await metric(url, "soundspot_queue_depth")).toBe(0);
+      expect((await metric(url, "process_resident_memory_bytes")) - resident).toBeLessThan(2e8);
+      await Promise.all(all.map(({ closed }) => closed)); // the service ends them
+      for (const { received } of all) if (text !== "") expectFailure(received(), [408]);
+      await good(url);
+    }
+    await until(() => descriptors() < before + 30);
+  });
+
+  it("beyond the limit are closed without an answer", async () => {
+    const { server, url } = await start();
+    server.app.server.maxConnections = 20;
+    const all = await Promise.all(Array.from({ length: 20 }, () => raw(url)));
+    await until(
+      () => new Promise((resolve) => server.app.server.getConnections((_, count) => resolve(count === 20))),
+    );
+    expect(await sent(url, get("/healthz"))).toBe("");
+    for (const { socket } of all) socket.destroy();
+    await until(() =>
+      fetch(`${url}/healthz`).then(
+        ({ status }) => status === 200,
+        () => false,
+      ),
+    );
+    await good(url);
+  });
+
+  it("that do not take their answers are cut off, and have no more than their share of the memory", async () => {
+    const { url } = await start({ uploadTimeout: 40 });
+    const large = await encodeImage(
+      { data: new Uint8Array(4096 * 4096 * 3), width: 4096, height: 4096 },
+      { format: "png" },
+    );
+    const ask = withBody(
+      file("image", "i", large) + file("audio", "a", audio) + field("include", "heatmap") + end,
+    );
+    const before = await metric(url, "process_resident_memory_bytes");
+    await during(url, async () => {
+      const all = await Promise.all(Array.from({ length: 6 }, () => raw(url)));
+      for (const { socket } of all) {
+        socket.once("data", () => socket.pause());
+        socket.write(ask);
+      }
+      await until(() => all.every(({ received }) => received() !== ""), 90);
+      const statuses = all.map(({ received }) => answersIn(received())[0]?.[0]).sort();
+      expect(statuses).toEqual([200, 200, 200, 200, 429, 429]);
+      expect((await metric(url, "process_resident_memory_bytes")) - before).toBeLessThan(2e9);
+      await until(() => requests.filter(({ status }) => status === 499).length >= 4, 60);
+    });
+    const response = await post(url, { image: large, audio, include: "heatmap" });
+    expect(((await response.json()) as { heatmap: { shape: number[] } }).heatmap.shape).toEqual([4096, 4096]);
+  });
+});
+
+describe("search", () => {
+  it("takes no more than the service does, decodes in its turn, and gives no other files", async () => {
+    const media = join(folder, "media", "dog");
+    mkdirSync(media, { recursive: true });
+    writeFileSync(join(media, "a.png"), png);
+    writeFileSync(join(media, "a.wav"), audio);
+    using index = await SearchIndex.create(join(folder, "media.index"), { model });
+    await index.update({ model, folder: join(folder, "media") });
+    const { url } = await start({ index, pixels: 3000 });
+    const search = async (values: Values) => {
+      const response = await post(url, values, "/v1/search");
+      return [response.status, await response.text()] as const;
+    };
+    const run = vi.spyOn(Limit.prototype, "run");
+    expect((await search({ image: png }))[0]).toBe(200);
+    expect(run).toHaveBeenCalledTimes(2); // the picture, and what the model takes of it
+    run.mockClear();
+    const [status, text] = await search({ audio });
+    expect(status).toBe(200);
+    expect(run).toHaveBeenCalledTimes(2); // the sound, and the picture that it finds
+    run.mockClear();
+    const [{ url: thumbnail }] = JSON.parse(text).results;
+    expect((await fetch(url + thumbnail)).status).toBe(200);
+    expect(run).toHaveBeenCalledTimes(1);
+    run.mockRestore();
+
+    const wide = await encodeImage(
+      { data: new Uint8Array(100 * 100 * 3), width: 100, height: 100 },
+      { format: "png" },
+    );
+    for (const [values, expected] of [
+      [{ image: wide }, /^image cannot be decoded: .* at most 3000 pixels/],
+      [{ image: Buffer.from("<svg xmlns='http://www.w3.org/2000/svg'/>") }, /^image cannot be decoded/],
+      [{ audio: Buffer.from("#EXTM3U\nfile:///etc/passwd\n") }, /^audio cannot be decoded/],
+      [{ audio: Buffer.from("junk".repeat(100)) }, /^audio cannot be decoded/],
+      ...["NaN", "1e999", "-1", "0", "101", "1.5", ""].map((k) => [{ audio, k }, /^k must be/] as const),
+    ] as [Values, RegExp][]) {
+      const [refused, body] = await search(values);
+      const { error } = JSON.parse(body);
+      expect([refused, error.message]).toEqual([400, expect.stringMatching(expected)]);
+      expectNoInsides(error.message);
+    }
+    for (const label of ["' OR 1=1 --", "dog' OR 'a'='a", "\\", "\0", "%"]) {
+      const [found, body] = await search({ audio, label });
+      expect([label, found, JSON.parse(body).results]).toEqual([label, 200, []]);
+    }
+    for (const id of ["..%2f..%2fsecret.txt", "%00", "a'b", "A".repeat(32), "0".repeat(33), "__proto__"]) {
+      for (const what of ["thumbnail", "audio"]) {
+        expectFailure(await sent(url, get(`/v1/search/items/${id}/${what}`)), [404]);
+      }
+    }
+    await idle(url);
+  });
+});
+
+const CHROMIUM = process.env.CHROMIUM_PATH ?? "/usr/bin/chromium";
+
+describe("the page", () => {
+  it("is refused to other pages, and every answer says what it may do", async () => {
+    const { url } = await start();
+    for (const site of ["cross-site", "same-site"]) {
+      const text = await sent(url, withBody("", `${multipart}\r\nSec-Fetch-Site: ${site}`));
+      expectFailure(text, [403]);
+    }
+    for (const path of ["/", "/healthz", "/nothing", "/assets/main-abc.js"]) {
+      const { headers } = await fetch(url + path);
+      expect(headers.get("content-security-policy")).toMatch(/^default-src 'none';.*frame-ancestors 'none'$/);
+      expect(headers.get("content-security-policy")).not.toMatch(/unsafe|\*/);
+      expect(headers.get("x-content-type-options")).toBe("nosniff");
+      expect(headers.get("referrer-policy")).toBe("no-referrer");
+      expect(headers.get("cross-origin-resource-policy")).toBe("same-origin");
+    }
+  });
+
+  it.skipIf(!existsSync(CHROMIUM))("works under its policy", async () => {
+    const web = join(folder, "web");
+    await build({ root: "web", logLevel: "error", build: { outDir: web } });
+    const { url } = await start({ page: web });
+    const browser = await chromium.launch({
+      executablePath: CHROMIUM,
+      args: ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"],
+    });
+    try {
+      const tab = await browser.newPage();
+      const wrong: string[] = [];
+      tab.on("console", (message) => message.type() === "error" && wrong.push(message.text()));
+      tab.on("pageerror", (error) => wrong.push(error.message));
+      await tab.goto(url);
+      const answered = () => tab.waitForResponse((response) => response.url().endsWith("/v1/localize"));
+      const [sample] = await Promise.all([answered(), tab.locator("#sample:enabled").click()]);
+      expect(sample.status()).toBe(200);
+      const [live] = await Promise.all([answered(), tab.locator("#camera").click()]);
+      expect(live.status()).toBe(200);
+      expect(wrong).toEqual([]);
+    } finally {
+      await browser.close();
+    }
+  });
+});
+
+describe("soundspot serve", () => {
+  it("ends with 0 after SIGTERM in the midst of it all, and leaves no file", async () => {
+    const cli = join(transpilePackage(join(folder, "package")), "cli", "main.js");
+    const checkpoint = join(folder, "tiny.safetensors");
+    await model.save(checkpoint);
+    const flags = ["serve", checkpoint, "--port", "0", "--json", "--grace", "1"];
+    const child: ChildProcess = spawn(process.execPath, [cli, ...flags], {
+      env: { ...process.env, TMPDIR: temporary },
+    });
+    try {
+      let errors = "";
+      child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+        errors += text;
+      });
+      const lines: Record<string, unknown>[] = [];
+      createInterface({ input: child.stdout as NodeJS.ReadableStream }).on("line", (line) =>
+        lines.push(JSON.parse(line)),
+      );
+      const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
+      await until(() => lines.length > 0, 60);
+      const url = String(lines[0]?.url);
+      const all = await Promise.all(Array.from({ length: 200 }, () => raw(url)));
+      for (const [i, { socket }] of all.entries()) {
+        if (i % 4 === 1) socket.write("POST /v1/localize HTTP/1.1\r\n");
+        if (i % 4 === 2) socket.write(head(`${multipart}\r\nContent-Length: 1000000`) + unfinished);
+        if (i % 4 === 3)
+          socket.pause().write(get("/openapi.json").replace("Connection: close\r\n", "").repeat(50));
+      }
+      await until(() => files().length === 50);
+      await good(url);
+      const began = performance.now();
+      child.kill("SIGTERM");
+      expect(await ended).toBe(0);
+      expect(performance.now() - began).toBeLessThan(20_000);
+      expect(errors).toBe("");
+      expect(lines.filter(({ status }) => status === 500)).toEqual([]);
+    } finally {
+      child.kill("SIGKILL");
     }
   });
 });

@@ -80,9 +80,10 @@ export function localizeRoute(app: FastifyInstance, service: Service): void {
           const picture = wantsPicture(request.headers.accept);
           const large = picture || wanted.include.has("heatmap") || wanted.include.has("overlay");
           if (large) service.holdAnswer(spot.width * spot.height, reply);
+          reply.type(picture ? "image/png" : "application/json; charset=utf-8");
           return picture
-            ? reply.type("image/png").send(await spot.overlay({ signal }))
-            : send(reply, spot, wanted, model.config.targetSlots, signal);
+            ? await spot.overlay({ signal })
+            : await bodyOf(spot, wanted, model.config.targetSlots, signal);
         });
       } catch (error) {
         throw namingFields(error, upload.paths);
@@ -169,8 +170,8 @@ function logitsOf({ logits }: Spot): SpotAttention {
   throw new SoundspotError("ERR_INPUT", "This model gives no logits. Leave logits out of include.");
 }
 
-async function send(
-  reply: FastifyReply,
+/** What is sent once the place is given back: who takes an answer slowly keeps nobody from theirs. */
+async function bodyOf(
   spot: Spot,
   { settings, include }: Asked,
   targetSlots: number,
@@ -190,9 +191,7 @@ async function send(
     ...(include.has("logits") ? { logits: plainAttention(logitsOf(spot)) } : {}),
     ...(Object.keys(figures).length > 0 ? { figures } : {}),
   };
-  reply.type("application/json; charset=utf-8");
-  if (!include.has("heatmap")) return reply.send(body);
-  return reply.send(Readable.from(withHeatmap(JSON.stringify(body), spot)));
+  return include.has("heatmap") ? Readable.from(withHeatmap(JSON.stringify(body), spot)) : body;
 }
 
 /** Bytes of a heatmap that are encoded at a time: a multiple of 3, for base64 pads at the end alone. */

@@ -86,7 +86,8 @@ export function searchRoutes(app: FastifyInstance, service: Service, index: Sear
             .jpeg({ quality: 85 })
             .toBuffer();
         }, signal);
-        return reply.type("image/jpeg").header("cache-control", "private, max-age=60").send(picture);
+        reply.type("image/jpeg").header("cache-control", "private, max-age=60");
+        return picture;
       }),
   );
 
@@ -104,13 +105,14 @@ export function searchRoutes(app: FastifyInstance, service: Service, index: Sear
             () => asIndexed(() => decodeVideoAudio(item.path, range)),
             signal,
           );
-          return reply.type("audio/wav").send(Buffer.from(encodeWav(sound)));
+          reply.type("audio/wav");
+          return Buffer.from(encodeWav(sound));
         }
         const { bytes, content } = await asIndexed(() => fileOf(item));
-        return reply
+        reply
           .type(soundTypes[extname(item.path).toLowerCase()] ?? "application/octet-stream")
-          .header("content-length", bytes)
-          .send(content);
+          .header("content-length", bytes);
+        return content;
       }),
   );
 }
