@@ -61,7 +61,9 @@ export function guardConnections(app: FastifyInstance, seconds: number): void {
       throw new HttpError(400, "ERR_INPUT", "The request has no Host. Name it in the head.");
     }
   });
-  app.addHook("onSend", async (_request, { raw: response }) => {
+  app.addHook("onSend", async ({ raw: { socket } }, { raw: response }) => {
+    // Answers behind it, of requests that were refused, go when it goes.
+    if (lines.get(socket)?.current?.response !== response) return;
     const timer = setTimeout(() => response.destroy(), 1000 * seconds);
     response.once("close", () => clearTimeout(timer));
   });
