@@ -682,7 +682,7 @@ describe("the service itself", () => {
     expect(await index.text()).toContain("<title>page</title>");
     expect(index.headers.get("cache-control")).toBe("no-cache");
     expect(index.headers.get("content-security-policy")).toMatch(
-      /default-src 'self'.*media-src 'self' blob:.*frame-ancestors 'none'/,
+      /^default-src 'none'; script-src 'self'; style-src 'self';.*media-src 'self' blob:.*frame-ancestors 'none'$/,
     );
     expect(index.headers.get("permissions-policy")).toMatch(/camera=\(self\), microphone=\(self\)/);
     expect(index.headers.get("x-content-type-options")).toBe("nosniff");

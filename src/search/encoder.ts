@@ -79,13 +79,17 @@ export async function encodeEach(
   return { images, audios };
 }
 
+/** Does the work of decoding when there is room for it. */
+export type Decoding = <T>(work: () => Promise<T>) => Promise<T>;
+
 /** The vector of one picture. */
 export async function encodeImage(
   model: Model,
   source: ImageSource,
+  decoding: Decoding,
   signal?: AbortSignal | undefined,
 ): Promise<Float32Array> {
-  const picture = await preprocess.image(source, model.config, { signal });
+  const picture = await decoding(() => preprocess.image(source, model.config, { signal }));
   return (await encodeEach(model, [picture], [], signal)).images[0] as Float32Array;
 }
 
@@ -93,9 +97,10 @@ export async function encodeImage(
 export async function encodeAudio(
   model: Model,
   source: AudioSource,
+  decoding: Decoding,
   signal?: AbortSignal | undefined,
 ): Promise<{ readonly vector: Float32Array; readonly heard: TensorData }> {
-  const heard = await preprocess.audio(source, model.config, { signal });
+  const heard = await decoding(() => preprocess.audio(source, model.config, { signal }));
   return { vector: (await encodeEach(model, [], [heard], signal)).audios[0] as Float32Array, heard };
 }
 

@@ -12,7 +12,7 @@ import { lockFolder } from "../preparation/folder-lock.js";
 import { removeTemporary, writing } from "../preparation/whole-files.js";
 import type { RawImage, TensorData } from "../types.js";
 import { type Description, readDescription, writeDescription } from "./description.js";
-import { encodeAudio, encodeImage } from "./encoder.js";
+import { type Decoding, encodeAudio, encodeImage } from "./encoder.js";
 import { identityOf } from "./identity.js";
 import { labelsOf, type SearchLabels } from "./labels.js";
 import { lance } from "./lance.js";
@@ -54,6 +54,13 @@ export interface SearchIndexOptions {
   readonly localize?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
+
+/** What is searched with, and how. */
+type SearchQuery = SearchIndexOptions &
+  (
+    | { readonly image: ImageSource; readonly audio?: never }
+    | { readonly audio: AudioSource; readonly image?: never }
+  );
 
 /** A picture or a sound in an index. */
 export interface SearchItem {
@@ -215,6 +222,11 @@ export class SearchIndex implements Disposable {
         | { readonly audio: AudioSource; readonly image?: never }
       ),
   ): Promise<SearchResult[]> {
+    return this.searchWithin(options, (work) => work());
+  }
+
+  /** @internal The same; `decoding` does what decodes the query, and finds the box in each picture. */
+  async searchWithin(options: SearchQuery, decoding: Decoding): Promise<SearchResult[]> {
     this.#checkOpen();
     const { model, image, audio, k = 10, label, exact = false, signal } = options;
     throwIfAborted(signal);
@@ -231,13 +243,13 @@ export class SearchIndex implements Disposable {
     this.#description = await readDescription(this.folder);
     await this.checkModel(model);
     if (image !== undefined) {
-      const vector = await encodeImage(model, image, signal);
+      const vector = await encodeImage(model, image, decoding, signal);
       return this.#nearest("audio", vector, { k, labels, exact });
     }
-    const { vector, heard } = await encodeAudio(model, audio as AudioSource, signal);
+    const { vector, heard } = await encodeAudio(model, audio as AudioSource, decoding, signal);
     const found = await this.#nearest("image", vector, { k, labels, exact });
     throwIfAborted(signal);
-    return options.localize ? localized(found, heard, model, signal) : found;
+    return options.localize ? localized(found, heard, model, decoding, signal) : found;
   }
 
   /** The item of an id; undefined when the index has none. */
@@ -331,25 +343,22 @@ async function localized(
   found: readonly SearchResult[],
   { data: spectrogram, shape }: TensorData,
   model: Model,
+  decoding: Decoding,
   signal: AbortSignal | undefined,
 ): Promise<SearchResult[]> {
   const results: SearchResult[] = [];
   for (const result of found) {
-    const picture = await pictureOf(result, signal).catch((error: unknown) => {
-      throwIfAborted(signal);
-      // It may be gone since it was indexed.
-      if (error instanceof SoundspotError && error.code !== "ERR_FFMPEG_MISSING") return undefined;
-      throw error;
+    const box = await decoding(async () => {
+      const picture = await pictureOf(result, signal).catch((error: unknown) => {
+        throwIfAborted(signal);
+        // It may be gone since it was indexed.
+        if (error instanceof SoundspotError && error.code !== "ERR_FFMPEG_MISSING") return undefined;
+        throw error;
+      });
+      if (!picture) return undefined;
+      const input = { image: picture, audio: { spectrogram, shape } };
+      return (await model.localize(input, signal ? { signal } : {})).boxes[0];
     });
-    if (!picture) {
-      results.push(result);
-      continue;
-    }
-    const spot = await model.localize(
-      { image: picture, audio: { spectrogram, shape } },
-      signal ? { signal } : {},
-    );
-    const [box] = spot.boxes;
     results.push(box ? { ...result, box } : result);
   }
   return results;

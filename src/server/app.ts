@@ -3,6 +3,7 @@ import multipart from "@fastify/multipart";
 import swagger from "@fastify/swagger";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { packageVersion } from "../cli/version.js";
+import { answerToBrokenRequest, guardConnections } from "./connections.js";
 import { answerTo, HttpError } from "./http-error.js";
 import { localizeRoute } from "./localize-route.js";
 import type { ServedRequest, ServerOptions } from "./options.js";
@@ -31,16 +32,23 @@ export async function createApp(service: Service, options: ServerOptions): Promi
     http: {
       headersTimeout: 1000 * Math.min(HEAD_SECONDS, limits.uploadTimeout),
       connectionsCheckingInterval: 500,
+      requireHostHeader: false, // guardConnections answers as every other failure is
     },
     clientErrorHandler: answerToBrokenRequest,
+    frameworkErrors: (_error, request, reply) =>
+      answerFailure(reply, new HttpError(400, "ERR_INPUT", `${shown(request)} is no valid address.`)),
   });
   app.server.maxConnections = CONNECTIONS;
   app.removeAllContentTypeParsers();
-  app.setErrorHandler((error, _request, reply) => answerFailure(reply, error));
-  app.setNotFoundHandler((request, reply) =>
-    answerFailure(reply, new HttpError(404, "ERR_NOT_FOUND", notFound(request))),
+  const missing = (request: FastifyRequest) =>
+    new HttpError(404, "ERR_NOT_FOUND", notFound(request, options.index !== undefined));
+  app.setErrorHandler((error, request, reply) =>
+    // What the page's folder refuses is not there.
+    answerFailure(reply, (error as { statusCode?: number }).statusCode === 403 ? missing(request) : error),
   );
+  app.setNotFoundHandler((request, reply) => answerFailure(reply, missing(request)));
   observe(app, service, options.onRequest);
+  guardConnections(app, limits.uploadTimeout);
   guardOrigins(app, options.cors ?? []);
   app.addHook("onRequest", async (_request, reply) => {
     if (!service.closing) return;
@@ -129,6 +137,7 @@ function guardOrigins(app: FastifyInstance, origins: readonly string[]): void {
     const { origin } = request.headers;
     const named = origin !== undefined && (all || origins.includes(origin));
     if (origins.length > 0) reply.header("vary", "Origin");
+    else reply.header("cross-origin-resource-policy", "same-origin");
     if (named) {
       reply.headers({
         "access-control-allow-origin": all ? "*" : origin,
@@ -144,10 +153,11 @@ function guardOrigins(app: FastifyInstance, origins: readonly string[]): void {
       }
       return;
     }
-    // A page need not read an answer to keep the model busy.
-    const foreign = request.headers["sec-fetch-site"] === "cross-site";
-    if (foreign && request.method === "POST") {
-      throw new HttpError(403, "ERR_ORIGIN", `Pages of ${origin} may not call this service.`);
+    // A page need not read an answer to keep the model busy. Another port of this computer is another origin of its site.
+    const site = request.headers["sec-fetch-site"];
+    if ((site === "cross-site" || site === "same-site") && request.method === "POST") {
+      const pages = origin === undefined ? "other origins" : origin.slice(0, 200);
+      throw new HttpError(403, "ERR_ORIGIN", `Pages of ${pages} may not call this service.`);
     }
   });
 }
@@ -164,28 +174,11 @@ function answerFailure(reply: FastifyReply, error: unknown): FastifyReply {
     .send(JSON.stringify({ error: { code: failure.code, message: failure.message } }));
 }
 
-function notFound({ method, url }: FastifyRequest): string {
-  const path = url.split("?", 1)[0] as string;
-  if (path.startsWith("/v1/search")) return "This service has no index to search.";
-  return `There is no ${method} ${path.slice(0, 200)}. What there is stands in /openapi.json.`;
+function shown({ method, url }: FastifyRequest): string {
+  return `${method} ${(url.split("?", 1)[0] as string).slice(0, 200)}`;
 }
 
-/** Requests that are no HTTP, too slow or too large in their head never reach a route. */
-function answerToBrokenRequest(
-  error: Error & { readonly code?: string },
-  socket: import("node:net").Socket,
-): void {
-  if (error.code === "ECONNRESET" || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const [status, code, message] =
-    error.code === "ERR_HTTP_REQUEST_TIMEOUT"
-      ? ["408 Request Timeout", "ERR_TIMEOUT", "The request did not arrive in time. Send it faster."]
-      : error.code === "HPE_HEADER_OVERFLOW"
-        ? ["431 Request Header Fields Too Large", "ERR_TOO_LARGE", "The head of the request is too large."]
-        : ["400 Bad Request", "ERR_INPUT", "This is not HTTP/1.1."];
-  const body = JSON.stringify({ error: { code, message } });
-  const head = `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n`;
-  socket.end(head + body, () => socket.destroy());
+function notFound(request: FastifyRequest, search: boolean): string {
+  if (!search && request.url.startsWith("/v1/search")) return "This service has no index to search.";
+  return `There is no ${shown(request)}. What there is stands in /openapi.json.`;
 }

@@ -1,4 +1,5 @@
 /** Failures as HTTP answers: `{ error: { code, message } }` with a status. */
+import { tmpdir } from "node:os";
 import { type ErrorCode, SoundspotError } from "../errors.js";
 
 /** Codes of the package, and those that only an HTTP service has. */
@@ -52,24 +53,30 @@ const ofStatus: Readonly<Record<number, HttpErrorCode>> = {
   415: "ERR_MEDIA_TYPE",
 };
 
+const OWN_FAILURE = "The service failed. What it met is in its log; try again, and report it if it stays.";
+
 export const NOT_A_FORM = "Send the files as multipart/form-data.";
 
-/** The answer to any failure; of one that nobody foresaw the message stays in the log. */
+/** Messages of the decoders may have the path of an upload's copy in them. */
+function withoutPaths(message: string): string {
+  return message
+    .split(/(\s+)/)
+    .map((word) => (word.includes(tmpdir()) ? "the file" : word))
+    .join("");
+}
+
+/** The answer to any failure; of one that is the service's own the message stays in the log. */
 export function answerTo(error: unknown): HttpError {
   if (error instanceof HttpError) return error;
   if (error instanceof SoundspotError) {
     if (error.cause instanceof HttpError) return error.cause; // the reason that a signal was fired with
-    return new HttpError(ofInput.has(error.code) ? 400 : 500, error.code, error.message, { cause: error });
+    if (!ofInput.has(error.code)) return new HttpError(500, error.code, OWN_FAILURE, { cause: error });
+    return new HttpError(400, error.code, withoutPaths(error.message), { cause: error });
   }
   const { statusCode = 500, message: text } = (error ?? {}) as { statusCode?: number; message?: string };
   const message = statusCode === 415 ? NOT_A_FORM : `${text}.`;
   if (statusCode >= 400 && statusCode < 500) {
     return new HttpError(statusCode, ofStatus[statusCode] ?? "ERR_INPUT", message, { cause: error });
   }
-  return new HttpError(
-    500,
-    "ERR_INTERNAL",
-    "The service failed. What it met is in its log; try again, and report it if it stays.",
-    { cause: error },
-  );
+  return new HttpError(500, "ERR_INTERNAL", OWN_FAILURE, { cause: error });
 }

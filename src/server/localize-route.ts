@@ -6,6 +6,7 @@ import { localizePrepared, type Spot, type SpotAttention } from "../localize.js"
 import { type LocalizeInput, prepareInput } from "../prepare.js";
 import type { TensorData } from "../types.js";
 import { choice, list, numberIn } from "./fields.js";
+import { checkPicture, checkSound, checkVideo } from "./media-kinds.js";
 import { INCLUDABLE, localizeSchema } from "./schemas.js";
 import type { Service } from "./service.js";
 import { readUpload, type Upload } from "./upload.js";
@@ -51,11 +52,14 @@ export function localizeRoute(app: FastifyInstance, service: Service): void {
     signal: AbortSignal,
     use: (spot: Spot) => Promise<T>,
   ): Promise<T> {
-    const [sample, giveBack] = await service.turns.decode(async () => {
+    const decode = async () => {
       const prepared = await prepareInput(input, model.config, { signal, maxPixels: limits.pixels });
       const { width = 0, height = 0 } = prepared.image ?? {};
       return [prepared, await service.takeArea(width * height, signal)] as const;
-    }, signal);
+    };
+    const [sample, giveBack] = await ("video" in input
+      ? service.videoDecoders.run(decode, signal)
+      : service.turns.decode(decode, signal));
     try {
       const { precision } = service;
       const [spot] = await service.turns.compute(
@@ -72,16 +76,20 @@ export function localizeRoute(app: FastifyInstance, service: Service): void {
 
   async function answer(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
     return service.accept(request, reply, async ({ signal, turn }) => {
-      const { uploadBytes } = limits;
-      const upload = await readUpload(request, FORM, { uploadBytes, folder: service.folder, signal });
+      const upload = await readUpload(request, FORM, { service, signal });
       try {
         const wanted = asked(upload);
+        await checkKinds(upload);
         await turn();
-        return await localize(wanted, signal, async (spot) =>
-          wantsPicture(request.headers.accept)
-            ? reply.type("image/png").send(await spot.overlay({ signal }))
-            : send(reply, spot, wanted, model.config.targetSlots, signal),
-        );
+        return await localize(wanted, signal, async (spot) => {
+          const picture = wantsPicture(request.headers.accept);
+          const large = picture || wanted.include.has("heatmap") || wanted.include.has("overlay");
+          if (large) service.holdAnswer(spot.width * spot.height, reply);
+          reply.type(picture ? "image/png" : "application/json; charset=utf-8");
+          return picture
+            ? await spot.overlay({ signal })
+            : await bodyOf(spot, wanted, model.config.targetSlots, signal);
+        });
       } catch (error) {
         throw namingFields(error, upload.paths);
       } finally {
@@ -119,6 +127,14 @@ function inputOf(
   return { image, audio };
 }
 
+/** @throws {HttpError} 400 when a file is of a kind that is not taken. */
+async function checkKinds({ buffers, paths }: Upload): Promise<void> {
+  const [image, audio, video] = [buffers.get("image"), buffers.get("audio"), paths.get("video")];
+  if (image) checkPicture(image);
+  if (audio) checkSound(audio);
+  if (video !== undefined) await checkVideo(video);
+}
+
 /** Whether a picture is asked for, and JSON is not asked for as much. */
 export function wantsPicture(accept: string | undefined): boolean {
   const weightOf = (type: string): number => {
@@ -134,7 +150,7 @@ export function wantsPicture(accept: string | undefined): boolean {
 }
 
 /** Messages name the field, not where the upload lies. */
-function namingFields(error: unknown, paths: ReadonlyMap<string, string>): unknown {
+export function namingFields(error: unknown, paths: ReadonlyMap<string, string>): unknown {
   if (!(error instanceof SoundspotError)) return error;
   let message = error.message.replace(/^The picture buffer/, "image").replace(/^The audio buffer/, "audio");
   for (const [name, path] of paths)
@@ -159,8 +175,8 @@ function logitsOf({ logits }: Spot): SpotAttention {
   throw new SoundspotError("ERR_INPUT", "This model gives no logits. Leave logits out of include.");
 }
 
-async function send(
-  reply: FastifyReply,
+/** What is sent once the place is given back: who takes an answer slowly keeps nobody from theirs. */
+async function bodyOf(
   spot: Spot,
   { settings, include }: Asked,
   targetSlots: number,
@@ -180,9 +196,7 @@ async function send(
     ...(include.has("logits") ? { logits: plainAttention(logitsOf(spot)) } : {}),
     ...(Object.keys(figures).length > 0 ? { figures } : {}),
   };
-  reply.type("application/json; charset=utf-8");
-  if (!include.has("heatmap")) return reply.send(body);
-  return reply.send(Readable.from(withHeatmap(JSON.stringify(body), spot)));
+  return include.has("heatmap") ? Readable.from(withHeatmap(JSON.stringify(body), spot)) : body;
 }
 
 /** Bytes of a heatmap that are encoded at a time: a multiple of 3, for base64 pads at the end alone. */

@@ -25,15 +25,15 @@ const forData = "default-src 'none'; frame-ancestors 'none'";
 
 /** The page's own scripts and styles; pictures, sounds and videos that it was given or made. */
 const forPage = [
-  "default-src 'self'",
-  "style-src 'self' 'unsafe-inline'",
-  "img-src 'self' blob: data:",
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' blob:",
   "media-src 'self' blob:",
-  "connect-src 'self' blob: data:",
-  "worker-src 'self' blob:",
-  "object-src 'none'",
+  "connect-src 'self'",
+  "worker-src 'self'",
   "base-uri 'none'",
-  "form-action 'self'",
+  "form-action 'none'",
   "frame-ancestors 'none'",
 ].join("; ");
 

@@ -150,7 +150,7 @@ export const localizeSchema = {
   body: {
     type: "object",
     properties: {
-      image: file("A picture: JPEG, PNG, WebP, AVIF, GIF, TIFF or SVG."),
+      image: file("A picture: JPEG, PNG, WebP, AVIF, GIF or TIFF."),
       audio: file("A sound: WAV, or whatever ffmpeg reads. Of a long one the middle is heard."),
       video: file("A video with sound, instead of image and audio."),
       at: number(

@@ -4,11 +4,14 @@ import { extname } from "node:path";
 import type { FastifyInstance } from "fastify";
 import sharp from "sharp";
 import { SoundspotError } from "../errors.js";
+import { decodeImage } from "../media/image.js";
 import { decodeVideoAudio } from "../media/video.js";
 import { encodeWav } from "../media/wav.js";
 import { pictureOf, type SearchIndex, type SearchItem, type SearchResult } from "../search/search-index.js";
 import { numberIn } from "./fields.js";
 import { HttpError } from "./http-error.js";
+import { namingFields } from "./localize-route.js";
+import { checkPicture, checkSound } from "./media-kinds.js";
 import { itemSchema, MOST_RESULTS, searchSchema } from "./schemas.js";
 import type { Service } from "./service.js";
 import { readUpload, type Upload } from "./upload.js";
@@ -37,25 +40,35 @@ const soundTypes: Readonly<Record<string, string>> = {
  * served by the ids of the index alone; no path is taken from a request.
  */
 export function searchRoutes(app: FastifyInstance, service: Service, index: SearchIndex): void {
-  const { model, limits, folder } = service;
+  const { model, limits } = service;
   app.post(
     "/v1/search",
     // The body is a stream of parts, which no schema can check: readUpload does.
     { schema: searchSchema, validatorCompiler: () => () => true },
     (request, reply) =>
       service.accept(request, reply, async ({ signal, turn }) => {
-        const { uploadBytes } = limits;
-        const { query, k, label } = queryOf(await readUpload(request, FORM, { uploadBytes, folder, signal }));
-        await turn();
-        const found = await index.search({
-          ...query,
-          model,
-          k,
-          ...(label ? { label } : {}),
-          localize: true,
-          signal,
-        });
-        return { query: "image" in query ? "image" : "audio", results: found.map(described) };
+        const decoding = <T>(work: () => Promise<T>) => service.decoders.run(work, signal);
+        const upload = await readUpload(request, FORM, { service, signal });
+        try {
+          const { query, k, label } = queryOf(upload);
+          await turn();
+          const options = { model, k, ...(label ? { label } : {}), localize: true, signal };
+          const { image, audio } = query;
+          const found = await index.searchWithin(
+            image
+              ? {
+                  ...options,
+                  image: await decoding(() => decodeImage(image, { signal, maxPixels: limits.pixels })),
+                }
+              : { ...options, audio: audio as Buffer },
+            decoding,
+          );
+          return { query: image ? "image" : "audio", results: found.map(described) };
+        } catch (error) {
+          throw namingFields(error, upload.paths);
+        } finally {
+          await upload.remove();
+        }
       }),
   );
 
@@ -66,12 +79,15 @@ export function searchRoutes(app: FastifyInstance, service: Service, index: Sear
       service.accept(request, reply, async ({ signal, turn }) => {
         await turn();
         const item = await itemOf(index, request.params.id, "image");
-        const { data, width, height } = await asIndexed(() => pictureOf(item, signal));
-        const picture = await sharp(data, { raw: { width, height, channels: 3 } })
-          .resize({ width: THUMBNAIL, height: THUMBNAIL, fit: "inside", withoutEnlargement: true })
-          .jpeg({ quality: 85 })
-          .toBuffer();
-        return reply.type("image/jpeg").header("cache-control", "private, max-age=60").send(picture);
+        const picture = await service.decoders.run(async () => {
+          const { data, width, height } = await asIndexed(() => pictureOf(item, signal));
+          return sharp(data, { raw: { width, height, channels: 3 } })
+            .resize({ width: THUMBNAIL, height: THUMBNAIL, fit: "inside", withoutEnlargement: true })
+            .jpeg({ quality: 85 })
+            .toBuffer();
+        }, signal);
+        reply.type("image/jpeg").header("cache-control", "private, max-age=60");
+        return picture;
       }),
   );
 
@@ -85,14 +101,18 @@ export function searchRoutes(app: FastifyInstance, service: Service, index: Sear
         reply.header("cache-control", "private, max-age=60");
         if (item.at !== undefined) {
           const range = { at: item.at, window: model.config.audio.seconds, signal };
-          const sound = await asIndexed(() => decodeVideoAudio(item.path, range));
-          return reply.type("audio/wav").send(Buffer.from(encodeWav(sound)));
+          const sound = await service.videoDecoders.run(
+            () => asIndexed(() => decodeVideoAudio(item.path, range)),
+            signal,
+          );
+          reply.type("audio/wav");
+          return Buffer.from(encodeWav(sound));
         }
         const { bytes, content } = await asIndexed(() => fileOf(item));
-        return reply
+        reply
           .type(soundTypes[extname(item.path).toLowerCase()] ?? "application/octet-stream")
-          .header("content-length", bytes)
-          .send(content);
+          .header("content-length", bytes);
+        return content;
       }),
   );
 }
@@ -106,9 +126,11 @@ function queryOf({ buffers, fields }: Upload) {
       "Send one file: image, to find sounds, or audio, to find pictures.",
     );
   }
+  if (image) checkPicture(image);
+  if (audio) checkSound(audio);
   const k = numberIn(fields, "k", 1, MOST_RESULTS) ?? 10;
   if (!Number.isInteger(k)) throw new SoundspotError("ERR_INPUT", `k must be a whole number; it was ${k}.`);
-  return { query: image ? { image } : { audio: audio as Buffer }, k, label: fields.get("label") };
+  return { query: { image, audio }, k, label: fields.get("label") };
 }
 
 function described({ id, score, kind, name, label, box }: SearchResult) {
@@ -126,8 +148,13 @@ async function itemOf(index: SearchIndex, id: string, kind: SearchItem["kind"]):
 
 async function fileOf({ path }: SearchItem) {
   const file = await open(path);
-  const { size } = await file.stat();
-  return { bytes: size, content: file.createReadStream() };
+  try {
+    const { size } = await file.stat();
+    return { bytes: size, content: file.createReadStream() };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
 }
 
 /** Names no path. @throws {HttpError} 404 when a file is no longer as it was indexed. */

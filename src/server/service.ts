@@ -16,6 +16,9 @@ import { Turns } from "./turns.js";
 const AREA_UNITS = 64;
 const UNIT_PIXELS = 2 ** 20;
 
+/** Bytes of uploads at a time; of one form it may be more. */
+const UPLOADED_BYTES = 2 ** 30;
+
 /** Seconds that a client is told to wait when the service shuts down: for another to take its place. */
 const RESTART_SECONDS = 5;
 
@@ -47,11 +50,17 @@ export class Service {
   readonly gate: Gate;
   readonly metrics: Metrics;
   readonly folder = new TemporaryFolder();
-  readonly turns = new Turns(availableParallelism());
+  /** Requests decoded at a time. */
+  readonly decoders = new Limit(availableParallelism());
+  /** Videos decoded at a time: beside the others, for one may take all of its time. */
+  readonly videoDecoders = new Limit(availableParallelism());
+  readonly turns = new Turns(this.decoders);
   readonly #area = new Limit(AREA_UNITS);
   /** Who takes several units takes them one after the other, and nobody in between. */
   readonly #takingArea = new Limit(1);
   readonly #active = new Set<Active>();
+  #uploaded = 0;
+  #untakenUnits = 0;
   #closing = false;
 
   constructor(options: ServerOptions) {
@@ -92,6 +101,48 @@ export class Service {
       }
       return giveBack;
     }, signal);
+  }
+
+  /**
+   * Counts bytes of an upload.
+   * @throws {HttpError} 429 when those of others leave no room for `bytes` more, of a request that has `held`.
+   */
+  takeUpload(bytes: number, held: number): void {
+    if (this.#uploaded > held && this.#uploaded + bytes > UPLOADED_BYTES) {
+      throw this.#fullError("Uploads of others have the memory for them.");
+    }
+    this.#uploaded += bytes;
+  }
+
+  /** Gives back what `takeUpload` counted. */
+  giveUploadBack(bytes: number): void {
+    this.#uploaded -= bytes;
+  }
+
+  /**
+   * Holds memory for an answer with maps of a picture until the client has taken it.
+   * @throws {HttpError} 429 when answers that others have not taken leave no room.
+   */
+  holdAnswer(pixels: number, reply: FastifyReply): void {
+    const units = Math.min(AREA_UNITS, Math.ceil(pixels / UNIT_PIXELS));
+    if (this.#untakenUnits > 0 && this.#untakenUnits + units > AREA_UNITS) {
+      throw this.#fullError(
+        "Answers that others have not taken have the memory for large ones. Ask for no maps.",
+      );
+    }
+    this.#untakenUnits += units;
+    let held = true;
+    onceSent(reply, () => {
+      if (held) this.#untakenUnits -= units;
+      held = false;
+    });
+  }
+
+  #fullError(message: string): HttpError {
+    const { retryAfter } = this.gate;
+    return new HttpError(429, "ERR_OVERLOADED", `${message} Try again after ${retryAfter} s.`, {
+      retryAfter,
+    });
   }
 
   /**

@@ -1,4 +1,5 @@
 /** Files that last as long as a request. */
+import { randomUUID } from "node:crypto";
 import { existsSync, rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -9,9 +10,8 @@ import { SoundspotError } from "../errors.js";
 export class TemporaryFolder {
   #made: Promise<string> | undefined;
   #path: string | undefined;
-  #count = 0;
 
-  /** A path that nobody else has; the file is for the caller to write and to remove. */
+  /** A path that nobody else has or can guess; the file is for the caller to write and to remove. */
   async newPath(): Promise<string> {
     if (this.#path !== undefined && !existsSync(this.#path)) this.#forget(); // the system has tidied up
     this.#made ??= mkdtemp(join(tmpdir(), "soundspot-serve-")).then((path) => {
@@ -21,7 +21,7 @@ export class TemporaryFolder {
     });
     const made = this.#made;
     try {
-      return join(await made, String(++this.#count));
+      return join(await made, randomUUID());
     } catch (cause) {
       if (this.#made === made) this.#forget(); // the next upload tries again
       throw new SoundspotError(

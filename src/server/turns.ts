@@ -1,6 +1,6 @@
 /** Decoding and the model in turns: either wants all processors, and side by side each waits for the other. */
 import { throwIfAborted } from "../errors.js";
-import { Limit } from "../limit.js";
+import type { Limit } from "../limit.js";
 
 /** Requests that the model takes together at best. */
 const TOGETHER = 16;
@@ -17,9 +17,9 @@ export class Turns {
   #timer: NodeJS.Timeout | undefined;
   #asked = false;
 
-  /** @param decoders requests decoded at a time */
-  constructor(decoders: number) {
-    this.#decoders = new Limit(decoders);
+  /** @param decoders places to decode in; they are given while the model rests */
+  constructor(decoders: Limit) {
+    this.#decoders = decoders;
   }
 
   /**

@@ -6,7 +6,7 @@ import type { Multipart, MultipartFile } from "@fastify/multipart";
 import type { FastifyRequest } from "fastify";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { HttpError, NOT_A_FORM } from "./http-error.js";
-import type { TemporaryFolder } from "./temporary-folder.js";
+import type { Service } from "./service.js";
 
 /** Bytes of a field's value. */
 export const FIELD_BYTES = 1024;
@@ -22,10 +22,8 @@ export interface UploadForm {
 }
 
 export interface UploadOptions {
-  /** Bytes of a file. */
-  readonly uploadBytes: number;
-  /** For files that go to the disk. */
-  readonly folder: TemporaryFolder;
+  /** Has the limits, the folder for files that go to the disk, and counts the bytes of all uploads. */
+  readonly service: Service;
   readonly signal: AbortSignal;
 }
 
@@ -35,7 +33,7 @@ export interface Upload {
   /** Files on the disk by their field. */
   readonly paths: ReadonlyMap<string, string>;
   readonly fields: ReadonlyMap<string, string>;
-  /** Removes the files on the disk; harmless when they are gone. */
+  /** Removes the files on the disk and gives the memory back; harmless when it was done. */
   remove(): Promise<void>;
 }
 
@@ -49,14 +47,15 @@ export async function readUpload(
   form: UploadForm,
   options: UploadOptions,
 ): Promise<Upload> {
-  const { uploadBytes, signal } = options;
+  const { service, signal } = options;
+  const { uploadBytes } = service.limits;
   if (!request.isMultipart()) {
     throw new HttpError(415, "ERR_MEDIA_TYPE", NOT_A_FORM);
   }
   const most = form.most * uploadBytes + form.fields.length * FIELD_BYTES + FRAMING_BYTES;
   if (Number(request.headers["content-length"] ?? 0) > most) throw tooLarge(uploadBytes);
   const upload = new Received(form, options);
-  countBytes(request, most, () => upload.fail(tooLarge(uploadBytes)));
+  countBytes(request, most, upload, () => upload.fail(tooLarge(uploadBytes)));
   try {
     const names = Object.keys(form.files).length;
     const limits = {
@@ -84,10 +83,11 @@ export async function readUpload(
 }
 
 /** Calls `tooMany` when the body is longer than `most`; one that goes on and on is cut off. */
-function countBytes({ raw }: FastifyRequest, most: number, tooMany: () => void): void {
+function countBytes({ raw }: FastifyRequest, most: number, upload: Received, tooMany: () => void): void {
   let received = 0;
   raw.on("data", (chunk: Buffer) => {
     received += chunk.length;
+    upload.count(chunk.length);
     if (received > most) tooMany();
     if (received > 4 * most) raw.destroy();
   });
@@ -101,6 +101,8 @@ class Received implements Upload {
   readonly #form: UploadForm;
   readonly #options: UploadOptions;
   #current: MultipartFile["file"] | undefined;
+  #bytes = 0;
+  #removed = false;
 
   constructor(form: UploadForm, options: UploadOptions) {
     this.#form = form;
@@ -113,9 +115,22 @@ class Received implements Upload {
     this.#current?.destroy(failure);
   }
 
+  /** Counts what has arrived, until it fails or is removed. */
+  count(bytes: number): void {
+    if (this.failure || this.#removed) return;
+    try {
+      this.#options.service.takeUpload(bytes, this.#bytes);
+      this.#bytes += bytes;
+    } catch (error) {
+      this.fail(error as HttpError);
+    }
+  }
+
   async take(part: Multipart): Promise<void> {
     if (this.failure) throw this.failure;
-    const name = part.fieldname;
+    // A part may come without one.
+    const name: string | undefined = part.fieldname;
+    if (name === undefined) throw wrong("A part of the form has no name. Name each.");
     const kind = Object.hasOwn(this.#form.files, name) ? this.#form.files[name] : undefined;
     if (this.buffers.has(name) || this.paths.has(name) || this.fields.has(name)) {
       throw wrong(`${name} was given twice. Give it once.`);
@@ -132,7 +147,7 @@ class Received implements Upload {
     if (kind === "memory") this.buffers.set(name, await part.toBuffer());
     else await this.#toDisk(name, part);
     this.#current = undefined;
-    if (part.file.truncated) throw tooLarge(this.#options.uploadBytes, name);
+    if (part.file.truncated) throw tooLarge(this.#options.service.limits.uploadBytes, name);
   }
 
   check(): void {
@@ -140,6 +155,9 @@ class Received implements Upload {
   }
 
   async remove(): Promise<void> {
+    this.#removed = true;
+    this.#options.service.giveUploadBack(this.#bytes);
+    this.#bytes = 0;
     await Promise.all([...this.paths.values()].map((path) => rm(path, { force: true })));
   }
 
@@ -149,7 +167,9 @@ class Received implements Upload {
     if (part.valueTruncated) {
       throw new HttpError(413, "ERR_TOO_LARGE", `${name} is longer than ${FIELD_BYTES} bytes.`);
     }
-    this.fields.set(name, String(part.value));
+    if (typeof part.value !== "string")
+      throw wrong(`${name} must be plain text. Send no Content-Type with it.`);
+    this.fields.set(name, part.value);
   }
 
   #unknown(kind: string, name: string, known: readonly string[]): string {
@@ -157,7 +177,7 @@ class Received implements Upload {
   }
 
   async #toDisk(name: string, part: MultipartFile): Promise<void> {
-    const path = await this.#options.folder.newPath();
+    const path = await this.#options.service.folder.newPath();
     this.paths.set(name, path);
     try {
       await pipeline(part.file, createWriteStream(path, { flags: "wx", mode: 0o600 }), {
@@ -165,10 +185,11 @@ class Received implements Upload {
       });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).syscall === undefined) throw error;
-      throw new SoundspotError(
+      throw new HttpError(
+        503,
         "ERR_FILE_WRITE",
-        "The upload cannot be written to the folder for temporary files. See that it has free space.",
-        { cause: error },
+        "The upload cannot be written to the service's folder for temporary files. Try again later.",
+        { cause: error, retryAfter: this.#options.service.gate.retryAfter },
       );
     }
   }
@@ -186,7 +207,7 @@ function tooLarge(uploadBytes: number, name = "A file"): HttpError {
 /** What the parser met, as a failure of the client's. */
 function readable(error: unknown): unknown {
   if (error instanceof HttpError || error instanceof SoundspotError) return error;
-  const { code, message } = error as { code?: string; message?: string };
+  const { code } = error as { code?: string };
   if (code === "FST_PARTS_LIMIT" || code === "FST_FILES_LIMIT" || code === "FST_FIELDS_LIMIT") {
     return new HttpError(
       413,
@@ -197,7 +218,16 @@ function readable(error: unknown): unknown {
       },
     );
   }
-  return new HttpError(400, "ERR_INPUT", `The form is not valid multipart/form-data: ${message}.`, {
+  return new HttpError(400, "ERR_INPUT", `The form is not valid multipart/form-data: ${reasonOf(error)}.`, {
     cause: error,
   });
+}
+
+/** What the parser says in words of its own, not those of the program. */
+function reasonOf(error: unknown): string {
+  const { message } = error as Error;
+  const known = /^(Multipart: Boundary not found|Unexpected end|Part terminated early|prototype property)/;
+  return error instanceof TypeError || !known.test(message)
+    ? "it cannot be read"
+    : message.replace(/\.$/, "");
 }
