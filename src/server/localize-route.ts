@@ -6,7 +6,7 @@ import { localizePrepared, type Spot, type SpotAttention } from "../localize.js"
 import { type LocalizeInput, prepareInput } from "../prepare.js";
 import type { TensorData } from "../types.js";
 import { choice, list, numberIn } from "./fields.js";
-import { checkPicture, checkSound, checkVideo } from "./media-kinds.js";
+import { checkPicture } from "./picture-kinds.js";
 import { INCLUDABLE, localizeSchema } from "./schemas.js";
 import type { Service } from "./service.js";
 import { readUpload, type Upload } from "./upload.js";
@@ -79,7 +79,6 @@ export function localizeRoute(app: FastifyInstance, service: Service): void {
       const upload = await readUpload(request, FORM, { service, signal });
       try {
         const wanted = asked(upload);
-        await checkKinds(upload);
         await turn();
         return await localize(wanted, signal, async (spot) => {
           const picture = wantsPicture(request.headers.accept);
@@ -114,6 +113,7 @@ function inputOf(
     }
     return { video, ...(at === undefined ? {} : { at }) };
   }
+  if (image) checkPicture(image);
   if (!image || !audio) {
     const missing = image ? "audio is" : audio ? "image is" : "image and audio are";
     throw new SoundspotError(
@@ -125,14 +125,6 @@ function inputOf(
     throw new SoundspotError("ERR_INPUT", "at is a moment of a video. Leave it out beside image and audio.");
   }
   return { image, audio };
-}
-
-/** @throws {HttpError} 400 when a file is of a kind that is not taken. */
-async function checkKinds({ buffers, paths }: Upload): Promise<void> {
-  const [image, audio, video] = [buffers.get("image"), buffers.get("audio"), paths.get("video")];
-  if (image) checkPicture(image);
-  if (audio) checkSound(audio);
-  if (video !== undefined) await checkVideo(video);
 }
 
 /** Whether a picture is asked for, and JSON is not asked for as much. */

@@ -11,7 +11,7 @@ import { pictureOf, type SearchIndex, type SearchItem, type SearchResult } from 
 import { numberIn } from "./fields.js";
 import { HttpError } from "./http-error.js";
 import { namingFields } from "./localize-route.js";
-import { checkPicture, checkSound } from "./media-kinds.js";
+import { checkPicture } from "./picture-kinds.js";
 import { itemSchema, MOST_RESULTS, searchSchema } from "./schemas.js";
 import type { Service } from "./service.js";
 import { readUpload, type Upload } from "./upload.js";
@@ -127,7 +127,6 @@ function queryOf({ buffers, fields }: Upload) {
     );
   }
   if (image) checkPicture(image);
-  if (audio) checkSound(audio);
   const k = numberIn(fields, "k", 1, MOST_RESULTS) ?? 10;
   if (!Number.isInteger(k)) throw new SoundspotError("ERR_INPUT", `k must be a whole number; it was ${k}.`);
   return { query: { image, audio }, k, label: fields.get("label") };
