@@ -291,6 +291,37 @@ describe("checkpoints", () => {
   });
 });
 
+describe("memory that the caller hands on", () => {
+  /** Takes the memory away, and writes over it where it is now. */
+  const handOn = (values: Float32Array | Uint8Array): void => {
+    const kept = structuredClone(values, { transfer: [values.buffer as ArrayBuffer] });
+    kept.fill(99);
+    expect(values.length).toBe(0);
+  };
+
+  it("is read before: a picture and a sound", async () => {
+    const { heatmap } = await model.localize(good);
+    const [data, samples] = [picture.data.slice(), tone.slice()];
+    const running = model.localize({ image: { ...picture, data }, audio: { samples, sampleRate: rate } });
+    handOn(data);
+    handOn(samples);
+    expect((await running).heatmap).toEqual(heatmap);
+    await expectFailure(() => model.localize({ ...good, image: { ...picture, data } }), "ERR_INPUT");
+    const audio = { samples, sampleRate: rate };
+    await expectFailure(() => model.localize({ image: picture, audio }), "ERR_AUDIO_EMPTY");
+  });
+
+  it("is read before: parameters", async () => {
+    const [first] = await model.parameters();
+    const { name, shape, data } = first as NamedTensor;
+    const given = data.slice();
+    const running = model.setParameters([{ name, shape, data: given }]);
+    handOn(given);
+    await running;
+    expect(((await model.parameters())[0] as NamedTensor).data).toEqual(data);
+  });
+});
+
 describe("use", () => {
   it("refuses a disposed model", async () => {
     const gone = await Model.create(tiny);

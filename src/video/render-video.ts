@@ -1,7 +1,9 @@
 /** A video with the heatmap over every frame, and what was found in each as lines of JSON. */
+
 import { randomUUID } from "node:crypto";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { aFunction, aPath, checkFields } from "../arguments.js";
 import type { Model } from "../model.js";
 import { writing } from "../preparation/whole-files.js";
 import { type LocalizeVideoOptions, localizeVideo, type VideoRange } from "./localize-video.js";
@@ -42,6 +44,7 @@ export async function renderVideo(
   path: string,
   options: RenderVideoOptions,
 ): Promise<RenderedVideo> {
+  checkFields(options, { output: aPath, track: aPath, onFrame: aFunction });
   const { output, track, opacity, onFrame, signal } = options;
   const started = performance.now();
   let range: VideoRange | undefined;
