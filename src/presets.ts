@@ -59,7 +59,7 @@ export type PresetName = keyof typeof presets;
 
 /** @throws {SoundspotError} ERR_CONFIG with the names that there are. */
 export function presetNamed(name: string): Preset {
-  if (Object.hasOwn(presets, name)) return presets[name as PresetName];
+  if (typeof name === "string" && Object.hasOwn(presets, name)) return presets[name as PresetName];
   throw new SoundspotError(
     "ERR_CONFIG",
     `There is no preset "${shown(name)}". Use ${Object.keys(presets).join(" or ")}.`,
