@@ -22,40 +22,44 @@ const TAIL = 40;
 /**
  * @param {object} [options]
  * @param {boolean} [options.quiet] Keep the compiler's output for build/compile.log. Default false.
+ * @param {string} [options.build] Folder to build in, whose Release/soundspot.node is the result. Default build/.
+ * @param {Record<string, string>} [options.definitions] More of CMake's variables.
  * @throws {Error} with what is missing, or the end of the compiler's output.
  */
-export async function compile({ quiet = false } = {}) {
+export async function compile({ quiet = false, build = BUILD, definitions: more = {} } = {}) {
   requireTools();
   const definitions = {
     LIBTORCH: join(PACKAGE, "vendor", "libtorch"),
     // A path relative to the current folder.
     NODE_ADDON_API_DIR: resolve(require("node-addon-api").include_dir),
+    ...more,
   };
   // cmake-js asks for the static runtime; LibTorch is built with the dynamic one.
   if (process.platform === "win32") definitions.CMAKE_MSVC_RUNTIME_LIBRARY = "MultiThreadedDLL";
-  const options = Object.entries(definitions).map(
-    ([name, value]) => `--CD${name}=${value.replaceAll("\\", "/")}`,
-  );
+  const options = [
+    `--out=${build}`,
+    ...Object.entries(definitions).map(([name, value]) => `--CD${name}=${value.replaceAll("\\", "/")}`),
+  ];
 
   // `cmake-js compile` answers a mistake in a source with a second, full build: configure and build one by one.
-  const cached = existsSync(join(BUILD, "CMakeCache.txt"));
+  const cached = existsSync(join(build, "CMakeCache.txt"));
   let configured = await cmakeJs("configure", options, quiet);
   if (configured.code !== 0 && cached) {
     // The folder was moved, or another generator was used.
-    rmSync(BUILD, { recursive: true, force: true });
+    rmSync(build, { recursive: true, force: true });
     configured = await cmakeJs("configure", options, quiet);
   }
   const result = configured.code === 0 ? await cmakeJs("build", options, quiet) : configured;
   if (quiet) {
-    mkdirSync(BUILD, { recursive: true });
+    mkdirSync(build, { recursive: true });
     writeFileSync(
-      join(BUILD, "compile.log"),
+      join(build, "compile.log"),
       configured.output + (result === configured ? "" : result.output),
     );
   }
   if (result.code !== 0) {
     const shown = quiet
-      ? `\n\n${explain(result.output)}\n\nAll of it is in ${join(BUILD, "compile.log")}`
+      ? `\n\n${explain(result.output)}\n\nAll of it is in ${join(build, "compile.log")}`
       : "";
     throw new Error(`The addon could not be compiled.${shown}`);
   }

@@ -34,7 +34,13 @@ export interface LoadedSample {
 }
 
 /** What says nothing about the data ends the work whatever is asked for. */
-const fatal = new Set<string>(["ERR_ABORTED", "ERR_FFMPEG_MISSING", "ERR_DISPOSED", "ERR_INTERNAL"]);
+const fatal = new Set<string>([
+  "ERR_ABORTED",
+  "ERR_FFMPEG_MISSING",
+  "ERR_DISPOSED",
+  "ERR_INTERNAL",
+  "ERR_OUT_OF_MEMORY",
+]);
 
 /**
  * Batches in order, two in memory at most. Samples that are skipped are added to `skipped`.

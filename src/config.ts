@@ -158,7 +158,8 @@ const trainSchema = z.strictObject({
   weightDecay: z.number().min(0).max(10).default(0.01),
   beta1: z.number().min(0).lt(1).default(0.9),
   beta2: z.number().min(0).lt(1).default(0.999),
-  epsilon: z.number().positive().default(1e-8),
+  /** At least what float32 still divides by. */
+  epsilon: z.number().min(1e-30).default(1e-8),
   /** Greatest norm of the gradient; 0 clips nothing. */
   clip: z.number().min(0).default(0),
   /** Of encoders and decoders; "auto" is bfloat16 where the processor multiplies it itself. */

@@ -1,6 +1,8 @@
 /** Processes that train or evaluate one model together: who is one of them, and what they tell each other. */
+
 import { deserialize, serialize } from "node:v8";
 import { z } from "zod";
+import { anObject, aText, check } from "./arguments.js";
 import { parse } from "./config.js";
 import { type ErrorCode, SoundspotError } from "./errors.js";
 import { type GroupHandle, native, type Traffic } from "./native.js";
@@ -41,6 +43,17 @@ interface Failure {
   readonly message: string;
 }
 
+const VARIABLES = [
+  "RANK",
+  "WORLD_SIZE",
+  "MASTER_ADDR",
+  "MASTER_PORT",
+  "SLURM_PROCID",
+  "SLURM_STEP_NUM_TASKS",
+  "GLOO_SOCKET_IFNAME",
+  "SOUNDSPOT_TIMEOUT",
+];
+
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** A process's membership. Every method that waits for the others must be called by all of them, in the same order. */
@@ -63,6 +76,8 @@ export class ProcessGroup {
    * @throws {SoundspotError} ERR_CONFIG when some are set and others not, or one is out of range.
    */
   static fromEnvironment(env: Environment = process.env): ProcessGroupOptions | undefined {
+    check(env, anObject, "The environment");
+    for (const name of VARIABLES) if (env[name] !== undefined) check(env[name], aText, name, "ERR_CONFIG");
     const slurm = env.MASTER_ADDR !== undefined && env.WORLD_SIZE === undefined;
     const size = env.WORLD_SIZE ?? (slurm ? env.SLURM_STEP_NUM_TASKS : undefined);
     if (size === undefined || size === "1") return undefined;

@@ -25,6 +25,7 @@ export type ErrorCode =
   | "ERR_MEDIA_DECODE"
   | "ERR_NETWORK"
   | "ERR_NO_AUDIO"
+  | "ERR_OUT_OF_MEMORY"
   | "ERR_SHAPE";
 
 /** Every failure that a caller can meet. `message` names the file or field and says what to do. */

@@ -1,4 +1,18 @@
 /** Scores a model on a dataset: localization, segmentation, retrieval, and knowing when nothing sounds (section 1.10). */
+import {
+  aCount,
+  aDataset,
+  aFunction,
+  aGroup,
+  aModel,
+  anInteger,
+  anObject,
+  anObjectness,
+  aSignal,
+  check,
+  checkFields,
+  oneOf,
+} from "./arguments.js";
 import { type LoadedSample, loadBatches, type SkippedSample } from "./batches.js";
 import type { Dataset, MissingSample, Sample } from "./datasets/dataset.js";
 import { checkSameWork, type ProcessGroup, shareOf } from "./distributed.js";
@@ -129,6 +143,22 @@ export interface Evaluation {
  * ERR_DISTRIBUTED when another process of the group is lost.
  */
 export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
+  checkFields(options, {
+    limit: aCount,
+    batchSize: aCount,
+    soundShift: anInteger,
+    unreadable: oneOf("throw", "skip"),
+    group: aGroup,
+    objectness: anObjectness,
+    onSample: aFunction,
+    onProgress: aFunction,
+    signal: aSignal,
+  });
+  check(options.model, aModel, "model");
+  check(options.data, aDataset, "data");
+  for (const name of ["bootstrap", "falseNegatives"] as const) {
+    if (options[name] !== false && options[name] !== undefined) check(options[name], anObject, name);
+  }
   const { model, data, signal } = options;
   const total = Math.min(options.limit ?? data.length, data.length);
   const settings = {

@@ -1,8 +1,10 @@
 /** Predicted false negatives by themselves, for analysis and tests (section 1.6). */
+import { anObject, check, checkFields, shown } from "./arguments.js";
 import type { Embedding } from "./embeddings.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
 import { matrixOf } from "./matrix.js";
 import { native } from "./native.js";
+import { ownTensor } from "./prepare.js";
 import { permutation } from "./random.js";
 import type { TensorData } from "./types.js";
 
@@ -15,7 +17,19 @@ export async function falseNegatives(
   slots: { readonly image: TensorData; readonly audio: TensorData },
   k: number,
 ): Promise<[number, number][]> {
-  const { data } = await native().falseNegatives(slots.image, slots.audio, k);
+  checkFields(slots, { image: anObject, audio: anObject }, "The slots");
+  for (const name of ["image", "audio"] as const) check(slots[name], anObject, `slots.${name}`);
+  const [image, audio] = [ownTensor(slots.image), ownTensor(slots.audio)];
+  const [[rows] = [], [others] = []] = [image.shape, audio.shape];
+  if (image.shape.length !== 2 || audio.shape.length !== 2 || rows !== others) {
+    throw new SoundspotError("ERR_SHAPE", "The slots of images and sounds must be [B, D] with one B.");
+  }
+  check(
+    k,
+    [(value) => Number.isSafeInteger(value) && (value as number) >= 0, "an integer of at least 0"],
+    "k",
+  );
+  const { data } = await native().falseNegatives(image, audio, k);
   return Array.from({ length: data.length / 2 }, (_, i) => [
     data[2 * i] as number,
     data[2 * i + 1] as number,
@@ -59,7 +73,7 @@ export async function exclusionsAmong(
     if (Number.isSafeInteger(value) && value >= 1) continue;
     throw new SoundspotError(
       "ERR_INPUT",
-      `falseNegatives.${name} must be an integer of at least 1; it was ${value}.`,
+      `falseNegatives.${name} must be an integer of at least 1; it was ${shown(value)}.`,
     );
   }
   if (embeddings.length <= 2 * k) return undefined;

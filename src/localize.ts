@@ -1,4 +1,5 @@
 /** Localization: from inputs to heatmaps, masks, boxes and overlays at the picture's own size. */
+import { aModel, anObjectness, aSignal, check, checkFields, shown } from "./arguments.js";
 import { Batcher } from "./batcher.js";
 import type { ModelConfig } from "./config.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
@@ -39,7 +40,7 @@ function inBfloat16(precision: Precision): boolean {
   if (precision === "float32" || precision === "bfloat16") return precision === "bfloat16";
   throw new SoundspotError(
     "ERR_INPUT",
-    `precision must be auto, float32 or bfloat16, got ${String(precision)}.`,
+    `precision must be auto, float32 or bfloat16, got ${shown(precision)}.`,
   );
 }
 
@@ -137,6 +138,7 @@ export class Spot {
    * @throws {SoundspotError} ERR_INPUT when the input was a tensor, which has no picture; ERR_ABORTED.
    */
   async overlay(options: OverlayOptions = {}): Promise<Buffer> {
+    checkFields(options, { signal: aSignal });
     const { boxes = true, opacity, signal } = options;
     const heat = { data: this.heatmap, width: this.width, height: this.height };
     const drawn = { opacity, boxes: boxes ? this.boxes : [], signal };
@@ -148,6 +150,7 @@ export class Spot {
    * @throws {SoundspotError} ERR_INPUT when the input was a tensor, which has no picture; ERR_ABORTED.
    */
   async panels(options: FigureOptions = {}): Promise<Buffer> {
+    checkFields(options, { signal: aSignal });
     const maps = [
       { title: "audio queries", ...this.attention.audioOnImage },
       { title: "image queries", ...this.attention.imageOnImage },
@@ -161,6 +164,7 @@ export class Spot {
    * @throws {SoundspotError} ERR_ABORTED
    */
   async spectrogram(options: FigureOptions = {}): Promise<Buffer> {
+    checkFields(options, { signal: aSignal });
     const { targetSlots, audio } = this.#config;
     const rendered = await renderSpectrogram(
       native().tensors(this.#sample.handle).spectrogram,
@@ -200,7 +204,10 @@ function highest({ data, shape }: TensorData, rows: number): Float32Array {
 /** @internal @throws {SoundspotError} ERR_INPUT when an option is no number from `low` to `high`. */
 export function inRange(value: number, low: number, high: number, name: string): number {
   if (typeof value === "number" && value >= low && value <= high) return value;
-  throw new SoundspotError("ERR_INPUT", `${name} must be a number from ${low} to ${high}; it was ${value}.`);
+  throw new SoundspotError(
+    "ERR_INPUT",
+    `${name} must be a number from ${low} to ${high}; it was ${shown(value)}.`,
+  );
 }
 
 const refinements: readonly Refinement[] = ["none", "iqr", "ogl", "combined"];
@@ -213,7 +220,7 @@ async function objectnessOf(
   if (!refinements.includes(refine)) {
     throw new SoundspotError(
       "ERR_INPUT",
-      `refine must be one of ${refinements.join(", ")}; it was ${JSON.stringify(refine)}.`,
+      `refine must be one of ${refinements.join(", ")}; it was ${shown(refine)}.`,
     );
   }
   if (!objectness) {
@@ -309,9 +316,12 @@ export async function localizeBatch(
   inputs: readonly LocalizeInput[],
   options: LocalizeOptions,
 ): Promise<Spot[]> {
+  checkFields(options, { signal: aSignal, objectness: anObjectness });
   if (inputs.length === 0) return [];
   void model.handle; // a disposed model is refused before anything is decoded
-  const samples = await Promise.all(inputs.map((input) => prepareInput(input, model.config, options)));
+  const samples = await Promise.all(
+    Array.from(inputs, (input) => prepareInput(input, model.config, options)),
+  );
   throwIfAborted(options.signal);
   const spots = await localizePrepared(model, samples, options);
   throwIfAborted(options.signal);
@@ -322,9 +332,11 @@ export async function localizeBatch(
  * Finds what sounds with a model that is at hand.
  * @example const spot = await localize({ video: "clip.mp4", at: 2.5 }, { model });
  */
-export function localize(
+export async function localize(
   input: LocalizeInput,
   options: LocalizeOptions & { readonly model: Model },
 ): Promise<Spot> {
+  checkFields(options, {});
+  check(options.model, aModel, "model");
   return options.model.localize(input, options);
 }

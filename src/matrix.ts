@@ -1,4 +1,5 @@
 /** Vectors as the addon takes them. */
+import { kindOf } from "./arguments.js";
 import { SoundspotError } from "./errors.js";
 import type { TensorData } from "./types.js";
 
@@ -9,6 +10,9 @@ import type { TensorData } from "./types.js";
 export function matrixOf(vectors: readonly Float32Array[], width: number): TensorData {
   const data = new Float32Array(vectors.length * width);
   for (const [i, vector] of vectors.entries()) {
+    if (!(vector instanceof Float32Array)) {
+      throw new SoundspotError("ERR_INPUT", `Vector ${i} must be a Float32Array, got ${kindOf(vector)}.`);
+    }
     if (vector.length !== width) {
       throw new SoundspotError(
         "ERR_SHAPE",

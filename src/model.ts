@@ -1,8 +1,10 @@
 /** The model as a user holds it: made, loaded, saved, asked, freed. */
+
 import { resolve } from "node:path";
+import { aList, anInteger, anObject, aPath, aSignal, aText, check, checkFields } from "./arguments.js";
 import { type ModelConfig, type ModelOptions, parseModelConfig } from "./config.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
-import { type LocalizeOptions, localizeBatch, type Spot } from "./localize.js";
+import { inRange, type LocalizeOptions, localizeBatch, type Spot } from "./localize.js";
 import {
   type ModelHandle,
   type NamedTensor,
@@ -10,7 +12,7 @@ import {
   native,
   type TrainerHandle,
 } from "./native.js";
-import { type LocalizeInput, prepareInput } from "./prepare.js";
+import { type LocalizeInput, ownTensor, prepareInput } from "./prepare.js";
 import { type LocalizeVideoOptions, localizeVideo } from "./video/localize-video.js";
 import type { VideoSpot } from "./video/video-spot.js";
 
@@ -54,11 +56,10 @@ export class Model implements Disposable {
    * A model with fresh weights; without options the paper's.
    * @throws {SoundspotError} ERR_CONFIG with the path of the field.
    */
-  static async create(
-    options: ModelOptions = {},
-    { seed = 0 }: { readonly seed?: number } = {},
-  ): Promise<Model> {
+  static async create(options: ModelOptions = {}, start: { readonly seed?: number } = {}): Promise<Model> {
     const config = parseModelConfig(options);
+    checkFields(start, { seed: anInteger });
+    const { seed = 0 } = start;
     return new Model(await native().createModel(config, seed), config);
   }
 
@@ -67,6 +68,8 @@ export class Model implements Disposable {
    * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_CHECKPOINT_CORRUPT, ERR_CHECKPOINT_MISMATCH.
    */
   static async load(path: string, options: LoadOptions = {}): Promise<Model> {
+    check(path, aPath, "The checkpoint");
+    checkFields(options, { signal: aSignal });
     throwIfAborted(options.signal);
     const file = resolve(path);
     const { handle: checkpoint, metadata } = await native().readCheckpoint(file);
@@ -117,16 +120,23 @@ export class Model implements Disposable {
     inputs: readonly LocalizeInput[],
     options: { readonly sharpening?: number; readonly signal?: AbortSignal } = {},
   ): Promise<Encoding> {
-    const samples = await Promise.all(inputs.map((input) => prepareInput(input, this.config, options)));
+    check(inputs, aList, "The inputs");
+    checkFields(options, { signal: aSignal });
+    const { sharpening = this.config.inferenceSharpening } = options;
+    inRange(sharpening, 1e-6, 1e6, "sharpening");
+    if (inputs.length === 0) throw new SoundspotError("ERR_INPUT", "There are no inputs. Give at least one.");
+    const samples = await Promise.all(
+      Array.from(inputs, (input) => prepareInput(input, this.config, options)),
+    );
     return native().encode(
       this.handle,
       samples.map((sample) => sample.handle),
-      { sharpening: options.sharpening ?? this.config.inferenceSharpening, bfloat16: false, plain: false },
+      { sharpening, bfloat16: false, plain: false },
     );
   }
 
   /** Parameters and buffers by their published names, copies. */
-  parameters(): Promise<(NamedTensor & { trainable: boolean })[]> {
+  async parameters(): Promise<(NamedTensor & { trainable: boolean })[]> {
     return native().parameters(this.handle);
   }
 
@@ -134,8 +144,13 @@ export class Model implements Disposable {
    * Puts values into parameters and buffers; others keep theirs. All or nothing.
    * @throws {SoundspotError} ERR_CHECKPOINT_MISMATCH when a name is unknown or a shape differs.
    */
-  setParameters(tensors: readonly NamedTensor[]): Promise<void> {
-    return native().setParameters(this.handle, tensors);
+  async setParameters(tensors: readonly NamedTensor[]): Promise<void> {
+    check(tensors, aList, "The parameters");
+    const own = Array.from(tensors, (tensor) => {
+      checkFields(tensor, { name: aText, shape: aList }, "A parameter");
+      return { name: String(tensor.name), ...ownTensor(tensor) };
+    });
+    await native().setParameters(this.handle, own);
   }
 
   /**
@@ -143,6 +158,7 @@ export class Model implements Disposable {
    * @throws {SoundspotError} ERR_CHECKPOINT_MISMATCH when shapes differ or nothing fits.
    */
   async loadImageWeights(path: string): Promise<WeightsReport> {
+    check(path, aPath, "The weights");
     const file = resolve(path);
     const { handle } = await native().readCheckpoint(file);
     return native().loadImageWeights(this.handle, handle, file);
@@ -154,6 +170,7 @@ export class Model implements Disposable {
    * @throws {SoundspotError} ERR_CHECKPOINT_MISMATCH when nothing fits, and those of `load`.
    */
   async loadWeights(path: string, options: LoadOptions = {}): Promise<WeightsReport> {
+    check(path, aPath, "The weights");
     const shapes = new Map((await this.parameters()).map(({ name, shape }) => [name, String(shape)]));
     const source = await Model.load(path, options);
     const given = await source.parameters().finally(() => source.dispose());
@@ -176,20 +193,23 @@ export class Model implements Disposable {
 
   /**
    * Writes a safetensors file with the configuration in its metadata; atomic.
-   * @throws {SoundspotError} ERR_FILE_WRITE.
+   * @throws {SoundspotError} ERR_FILE_WRITE; ERR_INTERNAL when weights are not finite, and the file is as it was.
    */
-  save(path: string, options: { readonly metadata?: Record<string, string> } = {}): Promise<void> {
-    return this.saveWith(undefined, path, options.metadata ?? {});
+  async save(path: string, options: { readonly metadata?: Record<string, string> } = {}): Promise<void> {
+    checkFields(options, { metadata: anObject });
+    await this.saveWith(undefined, path, options.metadata ?? {});
   }
 
   /** @internal The same with a trainer's state beside the parameters. */
-  saveWith(
+  async saveWith(
     trainer: TrainerHandle | undefined,
     path: string,
     metadata: Readonly<Record<string, string>>,
   ): Promise<void> {
+    check(path, aPath, "The checkpoint");
+    for (const [name, value] of Object.entries(metadata)) check(value, aText, `metadata.${name}`);
     const all = { format: "pt", ...metadata, [CONFIG_KEY]: JSON.stringify(this.config) };
-    return native().saveCheckpoint(this.handle, trainer, resolve(path), all);
+    await native().saveCheckpoint(this.handle, trainer, resolve(path), all);
   }
 
   /** Frees the weights; further use throws ERR_DISPOSED. */

@@ -1,5 +1,6 @@
 /** From what a caller gives (paths, buffers, raw media, tensors) to samples that the model takes. */
-import type { AugmentConfig, ModelConfig } from "./config.js";
+import { aCount, aList, aPath, aSignal, check, checkFields, kindOf, shown } from "./arguments.js";
+import { type AugmentConfig, type ModelConfig, parseModelConfig } from "./config.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
 import {
   type AudioSource,
@@ -10,7 +11,7 @@ import {
   measureSound,
   type SoundSpan,
 } from "./media/audio.js";
-import { checkRawImage, decodeImage, type ImageSource, kindOf } from "./media/image.js";
+import { checkRawImage, decodeImage, type ImageSource } from "./media/image.js";
 import { decodeFrame, decodeVideoAudio, probeVideo, type VideoInfo } from "./media/video.js";
 import { native, type PrepareInput, type SampleHandle } from "./native.js";
 import type { RawAudio, RawImage, TensorData } from "./types.js";
@@ -63,10 +64,42 @@ function checked(data: unknown, shape: unknown, expected: readonly number[], wha
   if (!(data instanceof Float32Array) || data.length !== count || !same) {
     throw new SoundspotError(
       "ERR_SHAPE",
-      `${what} must be a Float32Array of shape [${expected.join(", ")}] for this model; it was given ${kindOf(data)} of [${shape.join(", ")}].`,
+      `${what} must be a Float32Array of shape [${expected.join(", ")}] for this model; it was given ${kindOf(data)} of [${shape.map(shown).join(", ")}].`,
     );
   }
-  return { data, shape: expected };
+  return { data: copied(data), shape: expected };
+}
+
+/**
+ * A copy of a caller's tensor: the addon reads while the caller may already hand its memory to another thread.
+ * @throws {SoundspotError} ERR_INPUT
+ */
+export function ownTensor({ data, shape }: TensorData): TensorData {
+  if (!(data instanceof Float32Array)) {
+    throw new SoundspotError("ERR_INPUT", `A tensor's data must be a Float32Array, got ${kindOf(data)}.`);
+  }
+  check(shape, aList, "A tensor's shape");
+  return { data: copied(data), shape: Array.from(shape) };
+}
+
+/** A copy; of memory that was handed on already, which has no length, an empty one. */
+function copied(values: Float32Array): Float32Array {
+  return values.length === 0 ? new Float32Array(0) : new Float32Array(values);
+}
+
+/** The same of a decoded picture. */
+function ownImage({ data, width, height }: RawImage): RawImage {
+  return { data: new Uint8Array(data), width, height };
+}
+
+/** The same of a decoded sound. */
+function ownAudio({ samples, sampleRate, channels }: RawAudio): RawAudio {
+  return { samples: copied(samples), sampleRate, ...(channels ? { channels } : {}) };
+}
+
+/** Of what is given by its samples or pixels, and not to be decoded. */
+function isRaw(source: unknown): boolean {
+  return typeof source === "object" && !(source instanceof Uint8Array);
 }
 
 /** Spectrogram frames of a configuration. */
@@ -112,6 +145,7 @@ async function hear(
 ): Promise<NonNullable<PrepareInput["audio"]>> {
   const rate = config.sampleRate;
   const count = Math.round(config.seconds * rate);
+  if (isRaw(source)) source = ownAudio(checkRawAudio(source as RawAudio));
   const { audio, of } = await decodePart(source, (span) => middleOf(span, rate, count), { signal });
   if (!of || audio.sampleRate !== of.sampleRate) return rawAudio(audio);
   const { before } = middleOf(of, rate, count);
@@ -209,6 +243,7 @@ export async function prepareInput(
     throw new SoundspotError("ERR_INPUT", "Give { image, audio } or { video, at }.");
   }
   if ("video" in input) {
+    check(input.video, aPath, "video");
     const info = await probeVideo(input.video, { signal });
     if (info.width * info.height > (maxPixels ?? Number.POSITIVE_INFINITY)) {
       throw new SoundspotError(
@@ -232,7 +267,9 @@ export async function prepareInput(
 
   const image = isImageTensor(input.image)
     ? undefined
-    : await decodeImage(input.image, { signal, maxPixels });
+    : isRaw(input.image)
+      ? ownImage(checkRawImage(input.image as RawImage))
+      : await decodeImage(input.image, { signal, maxPixels });
   const size = config.imageSize;
   const picture = isImageTensor(input.image)
     ? { tensor: checked(input.image.tensor, input.image.shape, [3, size, size], "The image tensor") }
@@ -265,7 +302,10 @@ export async function prepareSample(
   if (typeof sample !== "object" || sample === null) {
     throw new SoundspotError("ERR_INPUT", `A sample must be { id, image, audio }, got ${kindOf(sample)}.`);
   }
-  const input = { image: checkRawImage(sample.image), audio: checkRawAudio(sample.audio) };
+  const input = {
+    image: ownImage(checkRawImage(sample.image)),
+    audio: rawAudio(ownAudio(checkRawAudio(sample.audio))),
+  };
   return augment
     ? native().prepare(input, config, augment.options, augment.seed)
     : native().prepare(input, config);
@@ -277,10 +317,14 @@ export const preprocess = {
   async image(
     source: ImageSource,
     config: ModelConfig,
-    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+    options: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<TensorData> {
+    config = parseModelConfig(config);
+    checkFields(options, { signal: aSignal });
+    const { signal } = options;
     const silence = { samples: new Float32Array(1), channels: 1, sampleRate: config.audio.sampleRate };
-    const image = await decodeImage(source, { signal });
+    const decoded = await decodeImage(source, { signal });
+    const image = isRaw(source) ? ownImage(decoded) : decoded;
     const handle = await native().prepare({ image, audio: silence }, config);
     throwIfAborted(signal);
     return native().tensors(handle).image;
@@ -289,8 +333,11 @@ export const preprocess = {
   async audio(
     source: AudioSource,
     config: ModelConfig,
-    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+    options: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<TensorData> {
+    config = parseModelConfig(config);
+    checkFields(options, { signal: aSignal });
+    const { signal } = options;
     const pixel = { data: new Uint8Array(3), width: 1, height: 1 };
     const handle = await native().prepare(
       { image: pixel, audio: await hear(source, config, signal) },
@@ -301,6 +348,7 @@ export const preprocess = {
   },
   /** Resampled as torchaudio does: [channels, frames]. */
   async resample(audio: RawAudio, sampleRate: number): Promise<TensorData> {
-    return native().resample(checkRawAudio(audio), sampleRate);
+    check(sampleRate, aCount, "sampleRate");
+    return native().resample(rawAudio(ownAudio(checkRawAudio(audio))), sampleRate);
   },
 };

@@ -1,4 +1,5 @@
 /** Named recipes: what to train and how. */
+import { shown } from "./arguments.js";
 import type { ModelOptions, TrainOptions } from "./config.js";
 import { SoundspotError } from "./errors.js";
 
@@ -58,9 +59,9 @@ export type PresetName = keyof typeof presets;
 
 /** @throws {SoundspotError} ERR_CONFIG with the names that there are. */
 export function presetNamed(name: string): Preset {
-  if (Object.hasOwn(presets, name)) return presets[name as PresetName];
+  if (typeof name === "string" && Object.hasOwn(presets, name)) return presets[name as PresetName];
   throw new SoundspotError(
     "ERR_CONFIG",
-    `There is no preset ${JSON.stringify(name)}. Use ${Object.keys(presets).join(" or ")}.`,
+    `There is no preset "${shown(name)}". Use ${Object.keys(presets).join(" or ")}.`,
   );
 }

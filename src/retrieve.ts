@@ -1,4 +1,16 @@
 /** Cross-modal retrieval: which pictures go with a sound, and which sounds with a picture (section 1.10). */
+import {
+  aCount,
+  aDataset,
+  aFunction,
+  aGroup,
+  aModel,
+  anObject,
+  aSignal,
+  check,
+  checkFields,
+  oneOf,
+} from "./arguments.js";
 import { loadBatches, type SkippedSample } from "./batches.js";
 import type { Dataset, MissingSample } from "./datasets/dataset.js";
 import { checkSameWork, type ProcessGroup, shareOf } from "./distributed.js";
@@ -120,6 +132,19 @@ export async function retrievalOf(
  * @throws {SoundspotError} ERR_DATASET when a sample has no label or cannot be read, ERR_ABORTED.
  */
 export async function retrieve(options: RetrieveOptions): Promise<RetrievalRun> {
+  checkFields(options, {
+    limit: aCount,
+    batchSize: aCount,
+    unreadable: oneOf("throw", "skip"),
+    group: aGroup,
+    onProgress: aFunction,
+    signal: aSignal,
+  });
+  check(options.model, aModel, "model");
+  check(options.data, aDataset, "data");
+  if (options.bootstrap !== false && options.bootstrap !== undefined) {
+    check(options.bootstrap, anObject, "bootstrap");
+  }
   const { model, data, signal } = options;
   const total = Math.min(options.limit ?? data.length, data.length);
   let skipped: SkippedSample[] = [];

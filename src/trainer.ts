@@ -1,7 +1,21 @@
 /** Training: one step at a time with `Trainer`, whole runs with `train()`. */
+
 import { setMaxListeners } from "node:events";
 import { access, appendFile, mkdir, readdir, readFile, rm, truncate } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import {
+  aDataset,
+  aFunction,
+  aGroup,
+  aList,
+  aModel,
+  anObject,
+  aPath,
+  aSignal,
+  type Check,
+  check,
+  checkFields,
+} from "./arguments.js";
 import {
   type LossSchedule,
   type ModelConfig,
@@ -32,6 +46,13 @@ function withPrecision(config: TrainConfig): TrainConfig {
   return { ...config, precision: native().info().bfloat16 ? "bfloat16" : "float32" };
 }
 
+const aPlace: Check = [
+  (value) =>
+    anObject[0](value) &&
+    ["step", "total", "epoch"].every((name) => Number.isFinite((value as Record<string, unknown>)[name])),
+  "{ step, total, epoch }",
+];
+
 /** What a single step may be told. */
 export interface TrainerStepOptions {
   /** Return the gradients, before clipping. Default false. */
@@ -60,6 +81,8 @@ export class Trainer {
 
   /** @throws {SoundspotError} ERR_CONFIG with the path of the field, ERR_DISPOSED. */
   constructor(model: Model, options: TrainOptions = {}, group?: ProcessGroup) {
+    check(model, aModel, "model");
+    if (group !== undefined) check(group, aGroup, "group");
     this.model = model;
     this.config = withPrecision(parseTrainConfig(options));
     this.#group = group;
@@ -70,11 +93,16 @@ export class Trainer {
    * One step of AdamW on a batch (section 1.8). In a process group each process gives an equal part of the batch; the
    * losses, which compare all samples of it, and the gradients are those of the whole.
    * @returns each loss unweighted and `total`; with `gradients` those of every parameter, by name
-   * @throws {SoundspotError} ERR_INTERNAL when the loss is not finite, model and random state then unchanged;
+   * @throws {SoundspotError} ERR_INTERNAL when the loss is not finite, ERR_OUT_OF_MEMORY; model and random state are then
+   * unchanged;
    * ERR_DISTRIBUTED when another process is lost
    */
   async step(batch: readonly LocalizeInput[], options: TrainerStepOptions = {}): Promise<StepResult> {
-    const samples = await Promise.all(batch.map((input) => prepareInput(input, this.model.config)));
+    check(batch, aList, "The batch");
+    checkFields(options, { at: aPlace });
+    if (batch.length === 0)
+      throw new SoundspotError("ERR_INPUT", "The batch is empty. Give at least one pair.");
+    const samples = await Promise.all(Array.from(batch, (input) => prepareInput(input, this.model.config)));
     return this.stepPrepared(
       samples.map(({ handle }) => handle),
       options,
@@ -113,13 +141,17 @@ export class Trainer {
     });
   }
 
-  /** Writes parameters, optimizer and random state to one file; atomic. */
+  /**
+   * Writes parameters, optimizer and random state to one file; atomic.
+   * @throws {SoundspotError} ERR_FILE_WRITE; ERR_INTERNAL when some are not finite, and the file is as it was.
+   */
   save(path: string, metadata: Readonly<Record<string, string>> = {}): Promise<void> {
     return this.model.saveWith(this.#handle, path, metadata);
   }
 
   /** Puts back the optimizer and the random state of a file that `save` wrote; the model loads its own part. */
   async restore(path: string): Promise<void> {
+    check(path, aPath, "The checkpoint");
     const file = resolve(path);
     const { handle } = await native().readCheckpoint(file);
     await native().restoreTrainer(this.#handle, handle, file);
@@ -648,6 +680,19 @@ function withFailedSave(error: unknown, failure: Error): unknown {
  * those of the dataset.
  */
 export async function train(options: TrainRunOptions): Promise<TrainRun> {
+  checkFields(options, {
+    signal: aSignal,
+    output: aPath,
+    weights: aPath,
+    imageWeights: aPath,
+    group: aGroup,
+    onResume: aFunction,
+    onStep: aFunction,
+    onEpoch: aFunction,
+    onEvaluationProgress: aFunction,
+    evaluation: aDataset,
+  });
+  check(options.data, aDataset, "data");
   const { data, output, resume = false, signal } = options;
   throwIfAborted(signal);
   const recipe = presetNamed(options.preset ?? "paper");
@@ -833,7 +878,7 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
       }
       const scored = evaluation !== undefined && config.evaluateEvery > 0;
       const score = scored ? evaluated?.iqr.ciou : epoch < settled ? undefined : -meanLoss;
-      if (score !== undefined && (bestScore === null || score > bestScore)) {
+      if (score !== undefined && Number.isFinite(score) && (bestScore === null || score > bestScore)) {
         if (best) await model.save(best, { metadata: { "soundspot.epoch": String(done) } });
         bestScore = score;
       }

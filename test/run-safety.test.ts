@@ -513,6 +513,50 @@ describe("a run that fails", () => {
   });
 });
 
+describe("weights that are not finite", () => {
+  it("never take the place of a checkpoint that is", async () => {
+    const file = join(root, "finite.safetensors");
+    using model = await Model.create(tiny);
+    const trainer = new Trainer(model);
+    await trainer.save(file);
+    const before = readFileSync(file);
+    const [first] = await model.parameters();
+    const { name, shape, data: values } = first as NonNullable<typeof first>;
+    for (const value of [Number.NaN, Number.POSITIVE_INFINITY]) {
+      const bad = values.slice();
+      bad[bad.length - 1] = value;
+      await model.setParameters([{ name, shape, data: bad }]);
+      for (const save of [() => model.save(file), () => trainer.save(file)]) {
+        const error = await failureOf(save());
+        expect(error.code).toBe("ERR_INTERNAL");
+        expect(error.message).toContain(name);
+        expect(error.message).toContain(file);
+      }
+    }
+    expect(readFileSync(file).equals(before)).toBe(true);
+    await model.setParameters([{ name, shape, data: values }]);
+    await model.save(file);
+  });
+
+  it("come of a run that diverges; what it leaves can be loaded", async () => {
+    const output = newFolder();
+    const diverging: Partial<TrainRunOptions> = { epochs: 100, learningRate: 10, weightDecay: 10 };
+    const error = await failureOf(run({ ...diverging, output }));
+    expect(error.code, error.message).toBe("ERR_INTERNAL");
+    expect(error.message).toMatch(/not finite/);
+    const left = readdirSync(output).filter((name) => name.endsWith(".safetensors"));
+    expect(left).toContain("last.safetensors");
+    for (const name of left) {
+      using model = await Model.load(join(output, name));
+      const parameters = await model.parameters();
+      expect(
+        parameters.every(({ data: own }) => own.every(Number.isFinite)),
+        name,
+      ).toBe(true);
+    }
+  });
+});
+
 describe("names and files", () => {
   it("refuses a loss that does not exist before anything is trained", async () => {
     const losses = { matchng: { weight: 1, from: 50 } };

@@ -191,6 +191,42 @@ describe("a run", () => {
     expect(differences(await values(model), await values(other))).toEqual([]);
   });
 
+  it("takes a batch of one, and more neighbours than there are samples", async () => {
+    using model = await Model.create(tiny);
+    const [first] = batch as [(typeof batch)[number]];
+    const alone = await new Trainer(model, { falseNegatives: { k: 20 } }).step([first]);
+    expect(alone.losses.contrastive).toBe(0); // nobody to tell it from
+    expect(alone.falseNegatives).toBe(0);
+    const all = await new Trainer(model, { falseNegatives: { k: 100_000 } }).step(batch);
+    expect(all.falseNegatives).toBe(batch.length * (batch.length - 1)); // everybody is everybody's neighbour
+    expect(all.losses.contrastive).toBe(0);
+    await expect(new Trainer(model).step([])).rejects.toMatchObject({ code: "ERR_INPUT" });
+  });
+
+  // oneDNN's gradient of a 1 × 1 convolution wrote past its memory: the process died, here or later.
+  it.each([
+    [4, 4, 16],
+    [8, 8, 16],
+    [12, 20, 24],
+  ])("trains widths that do not fill a vector: %i, %i and %i", async (imageWidth, audioWidth, dim) => {
+    using model = await Model.create({ ...tiny, imageSize: 224, imageWidth, audioWidth, dim });
+    const trainer = new Trainer(model, { learningRate: 1e-6 });
+    for (let i = 0; i < 3; i++) {
+      const { losses } = await trainer.step(batch.slice(0, 2));
+      expect(losses.total).toBeGreaterThan(0);
+    }
+  });
+
+  it("refuses numbers that float32 cannot hold, and says so of a loss that overflows", async () => {
+    using model = await Model.create(tiny);
+    expect(() => new Trainer(model, { learningRate: 1e10 })).toThrow(/train\.learningRate/);
+    expect(() => new Trainer(model, { epsilon: 1e-300 })).toThrow(/train\.epsilon/);
+    const huge = new Trainer(model, { losses: { matching: { weight: 1e300 } } });
+    const before = await values(model);
+    await expect(huge.step(batch)).rejects.toMatchObject({ code: "ERR_INTERNAL", message: /not finite/ });
+    expect(differences(before, await values(model))).toEqual([]);
+  });
+
   it("learns: the loss goes down", async () => {
     const model = await Model.create(tiny);
     const trainer = new Trainer(model, {

@@ -152,7 +152,15 @@ Napi::Value load_image_weights(const Napi::CallbackInfo& call) {
       });
 }
 
-// saveCheckpoint(model, trainer | undefined, path, metadata) → Promise<void>; atomic
+/// @throws Error ERR_INTERNAL: what cannot be used must not take the place of a file that can.
+void check_finite(const std::string& name, const Tensor& tensor, const std::string& file) {
+  if (!tensor.is_floating_point() || at::isfinite(tensor).all().item<bool>()) return;
+  throw Error("ERR_INTERNAL", name + " has values that are not finite, and " + file +
+                                  " was not written. Go on from an earlier checkpoint with a lower learning rate or "
+                                  "with clip.");
+}
+
+// saveCheckpoint(model, trainer | undefined, path, metadata) → Promise<void>; atomic, and finite values alone
 Napi::Value save_checkpoint(const Napi::CallbackInfo& call) {
   const auto handle = unwrap<ModelHandle>(call[0]);
   const std::shared_ptr<TrainerHandle> trainer =
@@ -175,6 +183,7 @@ Napi::Value save_checkpoint(const Napi::CallbackInfo& call) {
         if (trainer) {
           for (auto& tensor : trainer->state.state()) state.tensors.push_back(std::move(tensor));
         }
+        for (const auto& [name, tensor] : state.tensors) check_finite(name, tensor, path);
         checkpoint::write_safetensors(path, state);
         return true;
       },

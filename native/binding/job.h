@@ -20,7 +20,14 @@ inline Napi::Error to_javascript(Napi::Env env, const std::string& code, const s
   return error;
 }
 
-/// Runs `work`, and fills code and message with what it throws.
+/// Whether LibTorch or oneDNN say that memory ran out; neither has an exception of its own for it.
+inline bool is_out_of_memory(const std::string& message) {
+  const auto says = [&](const char* words) { return message.find(words) != std::string::npos; };
+  return says("can't allocate memory") || says("not enough memory") || says("out of memory") ||
+         says("Storage size calculation overflowed");
+}
+
+/// Runs `work`, and fills code and message, which is not empty then, with what it throws.
 template <class Work>
 bool guarded(const Work& work, std::string& code, std::string& message) {
   try {
@@ -33,11 +40,16 @@ bool guarded(const Work& work, std::string& code, std::string& message) {
     code = "ERR_INTERNAL";
     message = std::string("LibTorch: ") + error.what_without_backtrace();
   } catch (const std::bad_alloc&) {
-    code = "ERR_INTERNAL";
-    message = "Out of memory. Use a smaller batch or a smaller picture.";
+    code = "ERR_OUT_OF_MEMORY";
   } catch (const std::exception& error) {
     code = "ERR_INTERNAL";
-    message = error.what();
+    message = std::string("The addon failed: ") + error.what();
+  }
+  if (code == "ERR_INTERNAL" && is_out_of_memory(message)) code = "ERR_OUT_OF_MEMORY";
+  if (code == "ERR_OUT_OF_MEMORY") {
+    message =
+        "The memory does not suffice. Use a smaller batch, in training microBatchSize, a smaller picture or a "
+        "smaller model.";
   }
   return false;
 }
@@ -62,15 +74,11 @@ class Job final : public Napi::AsyncWorker {
  protected:
   void Execute() override {
     std::string message;
-    const auto work = [&] {
-      if (!guarded([&] { result_ = work_(); }, code_, message)) SetError(message);
-    };
+    const auto work = [&] { guarded([&] { result_ = work_(); }, code_, message); };
     stay_on_this_thread();
-    if (compute_) {
-      on_compute_thread(work);
-    } else {
-      work();
-    }
+    // The compute thread may fail to take the work, or to start.
+    guarded([&] { compute_ ? on_compute_thread(work) : work(); }, code_, message);
+    if (!message.empty()) SetError(message);
   }
 
   void OnOK() override {
@@ -104,11 +112,8 @@ class Job final : public Napi::AsyncWorker {
   void settle(const Settle& action) {
     try {
       const Napi::HandleScope scope(Env());
-      try {
-        action();
-      } catch (const Napi::Error& error) {
-        deferred_.Reject(error.Value());
-      }
+      std::string message;
+      if (!guarded(action, code_, message)) deferred_.Reject(to_javascript(Env(), code_, message).Value());
     } catch (const std::exception&) {
     }
   }

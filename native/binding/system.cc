@@ -40,7 +40,9 @@ Napi::Value set_threads(const Napi::CallbackInfo& call) {
 }  // namespace
 
 void register_system(Napi::Env env, Napi::Object exports) {
+#ifndef __SANITIZE_ADDRESS__  // which looks between the C library's blocks
   memory::keep_large_blocks();
+#endif
   bfloat16_is_fast = has_bfloat16();
   exports.Set("info", Napi::Function::New(env, info, "info"));
   exports.Set("setThreads", Napi::Function::New(env, set_threads, "setThreads"));

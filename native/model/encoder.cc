@@ -7,11 +7,23 @@ namespace soundspot::model {
 namespace {
 
 constexpr double kBatchNormMomentum = 0.1;
+constexpr int64_t kVector = 16;     // floats
 constexpr int64_t kStemStride = 4;  // the 7×7 convolution and the pooling halve once each
+
+/// A convolution of one pixel as a product: the features of each pixel, which lie together in channels-last order.
+Tensor pointwise(const Tensor& input, const Tensor& weight, const Tensor& bias, int64_t stride) {
+  const Tensor pixels = stride == 1 ? input : input.slice(2, 0, std::nullopt, stride).slice(3, 0, std::nullopt, stride);
+  return at::linear(pixels.permute({0, 2, 3, 1}), weight.flatten(1), bias).permute({0, 3, 1, 2});
+}
 
 Tensor convolve(const Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
                 int64_t padding) {
-  return at::conv2d(input, parameters[name + ".weight"], /*bias=*/{}, stride, padding);
+  const Tensor& weight = parameters[name + ".weight"];
+  const Tensor bias = parameters.has(name + ".bias") ? parameters[name + ".bias"] : Tensor();
+  // oneDNN's gradient of a convolution of one pixel writes past its memory where channels do not fill a vector.
+  const bool fills = weight.size(0) % kVector == 0 && weight.size(1) % kVector == 0;
+  if (weight.size(2) == 1 && weight.size(3) == 1 && !fills) return pointwise(input, weight, bias, stride);
+  return at::conv2d(input, weight, bias, stride, padding);
 }
 
 /// Batch norm, plus `residual` where it is defined, then ReLU where it is wanted.
@@ -110,7 +122,7 @@ Tensor Encoder::forward(const Parameters& parameters, const Tensor& input, Pass 
                         const distributed::PeersPointer& peers) const {
   Tensor x = trunk(parameters, input, pass, peers);
   const std::string projection = layout_.name + "." + layout_.projection;
-  x = at::conv2d(x, parameters[projection + ".weight"], parameters[projection + ".bias"]);  // [B, D, h, w]
+  x = convolve(parameters, projection, x, 1, 0);  // [B, D, h, w]
   x = x.to(at::kFloat);
   if (layout_.pool_frequency) return at::amax(x, 2).transpose(1, 2);  // [B, D, t] → [B, t, D]
   return x.flatten(2).transpose(1, 2);                                // [B, h·w, D]

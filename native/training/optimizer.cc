@@ -17,11 +17,15 @@ void AdamW::step(const model::Parameters& parameters, const AdamWOptions& option
   std::vector<Tensor> values, gradients, means, squares, steps;
   for (const model::Parameter& parameter : parameters.all()) {
     if (!parameter.trainable || !parameter.value.grad().defined()) continue;
-    Moments& moments = moments_[parameter.name];
-    if (!moments.mean.defined()) {
-      moments = {at::zeros_like(parameter.value), at::zeros_like(parameter.value), at::zeros({}, at::kFloat)};
+    auto found = moments_.find(parameter.name);
+    if (found == moments_.end()) {
+      const Tensor& like = parameter.value;
+      found =
+          moments_
+              .emplace(parameter.name, Moments{at::zeros_like(like), at::zeros_like(like), at::zeros({}, at::kFloat)})
+              .first;
     }
-    moments.step.add_(1);
+    const Moments& moments = found->second;
     values.push_back(parameter.value);
     // The fused kernel walks memory: all four tensors must have the same strides.
     Tensor gradient = parameter.value.grad();
@@ -32,6 +36,8 @@ void AdamW::step(const model::Parameters& parameters, const AdamWOptions& option
     steps.push_back(moments.step);
   }
   if (values.empty()) return;
+  // Nothing was changed before all memory was there.
+  for (Tensor& step : steps) step.add_(1);
   at::_fused_adamw_(values, gradients, means, squares, /*max_exp_avg_sqs=*/{}, steps, options.learning_rate,
                     options.beta1, options.beta2, options.weight_decay, options.epsilon, /*amsgrad=*/false,
                     /*maximize=*/false);

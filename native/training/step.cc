@@ -208,7 +208,6 @@ StepResult TrainingState::take_step(const Tensor& images, const Tensor& spectrog
   if (!std::isfinite(result.gradient_norm)) {
     throw Error("ERR_INTERNAL", "A gradient is not finite, and the step was not taken. Lower the learning rate.");
   }
-  restorer.keep_changes();
   if (options.clip > 0 && result.gradient_norm > options.clip) {
     const at::NoGradGuard no_grad;
     for (const model::Parameter& parameter : parameters.all()) {
@@ -216,6 +215,7 @@ StepResult TrainingState::take_step(const Tensor& images, const Tensor& spectrog
     }
   }
   if (options.update) optimizer_.step(parameters, options.optimizer);
+  restorer.keep_changes();
   for (const model::Parameter& parameter : parameters.all()) parameter.value.mutable_grad() = Tensor();
   return result;
 }

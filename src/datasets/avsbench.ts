@@ -1,4 +1,5 @@
 /** AVSBench: five frames a clip, each with a mask of what sounds; one source (S4) or several (MS3). */
+import { aPath } from "../arguments.js";
 import { SoundspotError } from "../errors.js";
 import { decodeAudio } from "../media/audio.js";
 import { decodeImage } from "../media/image.js";
@@ -6,7 +7,7 @@ import type { RawAudio } from "../types.js";
 import { type BenchmarkOptions, datasetOf, type Entry } from "./benchmark.js";
 import { csvRows, required, wrong } from "./csv.js";
 import type { Dataset } from "./dataset.js";
-import { oneOf, paced, readText } from "./files.js";
+import { checkSource, oneOf, paced, readText } from "./files.js";
 import { truthFromMask } from "./grid.js";
 
 export type AvsbenchSubset = "s4" | "ms3";
@@ -59,6 +60,7 @@ const SOUNDS_KEPT = 8;
  * const data = await avsbench({ root: "avsbench/s4", metadata: "s4_meta_data.csv", subset: "s4" });
  */
 export async function avsbench(options: AvsbenchOptions): Promise<Dataset> {
+  checkSource("avsbench", options, { root: aPath, metadata: aPath });
   const { root, metadata, signal, ffmpeg } = options;
   const subset = oneOf("subset", options.subset, ["s4", "ms3"]);
   const split = oneOf("split", options.split ?? "test", ["train", "val", "test", "all"]);

@@ -1,8 +1,34 @@
 /** Reading the files of a dataset: text, JSON, the pace of long lists, and errors that name a place. */
+
 import type { z } from "zod";
+import { aPath, aSignal, aText, type Check, check, checkFields, shown } from "../arguments.js";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { readMediaFile } from "../media/image.js";
 import { Pacer } from "../media/wav.js";
+
+/** Ids, or the path of a list of them. */
+export const anIdList: Check = [
+  (value) =>
+    aPath[0](value) || (Array.isArray(value) && Array.from(value).every((id) => typeof id === "string")),
+  "a path or a list of texts",
+];
+
+/**
+ * Checks the options that say what a dataset is read from.
+ * @throws {SoundspotError} ERR_CONFIG with the name of a field that is of a wrong type, or missing.
+ */
+export function checkSource(
+  dataset: string,
+  options: unknown,
+  required: Readonly<Record<string, Check>>,
+  optional: Readonly<Record<string, Check>> = {},
+): void {
+  const common = { name: aText, ffmpeg: aText, signal: aSignal };
+  checkFields(options, { ...common, ...optional }, `${dataset}: the options`, "ERR_CONFIG");
+  for (const [field, own] of Object.entries(required)) {
+    check((options as Record<string, unknown>)[field], own, `${dataset}: ${field}`, "ERR_CONFIG");
+  }
+}
 
 /**
  * Reads UTF-8 text; a byte order mark is dropped.
@@ -47,7 +73,7 @@ export function oneOf<T extends string>(option: string, value: T, known: readonl
   if (known.includes(value)) return value;
   throw new SoundspotError(
     "ERR_CONFIG",
-    `${option} must be ${known.map((name) => JSON.stringify(name)).join(" or ")}, got ${JSON.stringify(value)}.`,
+    `${option} must be ${known.map((name) => JSON.stringify(name)).join(" or ")}, got ${shown(value)}.`,
   );
 }
 
@@ -62,7 +88,7 @@ export function rowAt<T>(rows: readonly T[], index: number, source: string): T {
 export function noSample(length: number, index: number, source: string): SoundspotError {
   return new SoundspotError(
     "ERR_INPUT",
-    `Sample index must be an integer in 0 … ${length - 1}, got ${index} (${source}).`,
+    `Sample index must be an integer in 0 … ${length - 1}, got ${shown(index)} (${source}).`,
   );
 }
 

@@ -1,10 +1,12 @@
 /** Flickr-SoundNet: pictures and sounds of Flickr videos, some with boxes by several annotators. */
+
 import { join, resolve } from "node:path";
+import { aPath, check } from "../arguments.js";
 import { SoundspotError } from "../errors.js";
 import { type BenchmarkOptions, datasetOf, type Entry } from "./benchmark.js";
 import { wrong } from "./csv.js";
 import type { Dataset } from "./dataset.js";
-import { readText } from "./files.js";
+import { anIdList, checkSource, readText } from "./files.js";
 import { type Corners, GRID, truthFromBoxes } from "./grid.js";
 import { type IdList, inFrames, readIds, readSilent } from "./lists.js";
 import { elementsNamed, parseXml, type XmlElement } from "./xml.js";
@@ -40,6 +42,10 @@ const CORNERS = ["xmin", "ymin", "xmax", "ymax"];
  * const training = await flickrSoundNet({ root: "flickr", list: "flickr_10k.csv", annotations: false });
  */
 export async function flickrSoundNet(options: FlickrSoundNetOptions): Promise<Dataset> {
+  checkSource("flickrSoundNet", options, { root: aPath, list: anIdList }, { silent: aPath });
+  if (options.annotations !== false && options.annotations !== undefined) {
+    check(options.annotations, aPath, "flickrSoundNet: annotations", "ERR_CONFIG");
+  }
   const { root, list, annotations = join(root, "Annotations"), silent, signal, ffmpeg } = options;
   const ids = await readIds(list, signal);
   const listed = ids.map(({ id }): Entry => {

@@ -1,11 +1,13 @@
 /** IS3: made pictures with two sources each, every source with its own sound, mask and box. */
+
 import { basename, extname, join } from "node:path";
 import { z } from "zod";
+import { aPath } from "../arguments.js";
 import { SoundspotError } from "../errors.js";
 import { decodeImage } from "../media/image.js";
 import { type BenchmarkOptions, datasetOf, type Entry } from "./benchmark.js";
 import type { Dataset } from "./dataset.js";
-import { checked, oneOf, paced, readJson } from "./files.js";
+import { checked, checkSource, oneOf, paced, readJson } from "./files.js";
 import { type Corners, GRID, mapCorners, truthFromBoxes, truthFromMask } from "./grid.js";
 
 /** Where IS3 lies, and what its truth is made of. */
@@ -78,6 +80,7 @@ const sourceSchema = z.object({
  * const data = await is3({ root: "IS3", truthFrom: "box" });
  */
 export async function is3(options: Is3Options): Promise<Dataset> {
+  checkSource("is3", options, { root: aPath }, { annotations: aPath });
   const { root, annotations = join(root, "IS3_annotation.json"), signal, ffmpeg } = options;
   const truthFrom = oneOf("truthFrom", options.truthFrom ?? "mask", ["mask", "box"]);
   const sources = await readIs3(annotations, signal);

@@ -1,6 +1,8 @@
 /** Your own data: pairs listed in a JSONL or CSV file, with paths relative to that file. */
+
 import { basename, dirname, extname, resolve } from "node:path";
 import { z } from "zod";
+import { aPath } from "../arguments.js";
 import { SoundspotError } from "../errors.js";
 import { decodeAudio } from "../media/audio.js";
 import { checkMediaFile, decodeImage } from "../media/image.js";
@@ -9,7 +11,7 @@ import { Pacer } from "../media/wav.js";
 import type { Mask, RawAudio, RawImage } from "../types.js";
 import { csvRows, placeOf, wrong } from "./csv.js";
 import type { Dataset, LoadOptions, Sample } from "./dataset.js";
-import { naming, readText, rowAt } from "./files.js";
+import { checkSource, naming, readText, rowAt } from "./files.js";
 import { boxSchema, checkBoxes, readMask } from "./truth.js";
 
 /** Which list is read. */
@@ -69,6 +71,7 @@ interface Row extends Fields {
  * const data = await manifest({ path: "pairs.jsonl" });
  */
 export async function manifest(options: ManifestOptions): Promise<Dataset> {
+  checkSource("manifest", options, { path: aPath });
   const rows = await readRows(options.path, options.signal);
   const classes = [...new Set(rows.flatMap((row) => row.label ?? []))].sort();
   return {

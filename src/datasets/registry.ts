@@ -1,5 +1,7 @@
 /** Datasets by one line of text, for the command line: `stamps:split=test,length=400`, or the path of a manifest or of shards. */
+
 import { z } from "zod";
+import { aSignal, aText, check } from "../arguments.js";
 import { SoundspotError } from "../errors.js";
 import { avsbench } from "./avsbench.js";
 import type { Dataset } from "./dataset.js";
@@ -151,9 +153,11 @@ function fieldsOf(spec: string, rest: string): Record<string, string> {
  * @throws {SoundspotError} ERR_CONFIG naming the field, and those of the dataset.
  */
 export async function openDataset(spec: string, signal?: AbortSignal): Promise<Dataset> {
+  check(spec, aText, "A dataset", "ERR_CONFIG");
+  if (signal !== undefined) check(signal, aSignal, "signal");
   const colon = spec.indexOf(":");
   const name = colon < 0 ? spec : spec.slice(0, colon);
-  const known = kinds[name];
+  const known = Object.hasOwn(kinds, name) ? kinds[name] : undefined;
   if (!known) {
     if (/\.(jsonl|ndjson|csv)$/i.test(spec)) return manifest({ path: spec, signal });
     if (/\.(tar|tar\.gz|tgz)$/i.test(spec)) return shards({ urls: spec, signal });

@@ -1,7 +1,9 @@
 /** Threads that draw samples, for the datasets that make theirs. */
+
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parentPort, Worker } from "node:worker_threads";
+import { shown } from "../arguments.js";
 import { SoundspotError } from "../errors.js";
 import type { Scene, SceneKey } from "./drawing.js";
 
@@ -135,10 +137,11 @@ export function inRange(
   high: number,
   whole = false,
 ): number {
-  if (value >= low && value <= high && (!whole || Number.isInteger(value))) return value;
+  if (typeof value === "number" && value >= low && value <= high && (!whole || Number.isInteger(value)))
+    return value;
   const kind = whole ? "a whole number" : "a number";
   throw new SoundspotError(
     "ERR_CONFIG",
-    `${dataset}: ${name} must be ${kind} from ${low} to ${high}, got ${value}`,
+    `${dataset}: ${name} must be ${kind} from ${low} to ${high}, got ${shown(value)}`,
   );
 }

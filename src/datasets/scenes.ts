@@ -1,6 +1,8 @@
 /** Endless procedural scenes: things in a cluttered room, one of which is heard. */
+import { oneOf } from "../arguments.js";
 import { throwIfAborted } from "../errors.js";
 import type { Dataset, LoadOptions, Sample } from "./dataset.js";
+import { checkSource } from "./files.js";
 import { inRange, RenderPool } from "./render-pool.js";
 import { type SceneKey, type SceneSettings, sceneClasses } from "./scene-renderer.js";
 
@@ -43,6 +45,7 @@ export interface ScenesOptions extends Partial<SceneSettings> {
  * @throws {SoundspotError} ERR_CONFIG when an option is out of its range.
  */
 export function scenes(options: ScenesOptions = {}): Dataset {
+  checkSource("scenes", options, {}, { split: oneOf("train", "test") });
   const settings: SceneSettings = {
     size: inRange("scenes", "size", options.size ?? 112, 32, 1024, true),
     seconds: inRange("scenes", "seconds", options.seconds ?? 2, 1, 5),

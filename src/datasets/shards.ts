@@ -1,6 +1,8 @@
 /** Samples in tar archives as WebDataset has them, on the disk or on a web server, read forwards in training. */
+
 import { basename } from "node:path";
 import { z } from "zod";
+import { anObject, aPath } from "../arguments.js";
 import { parse } from "../config.js";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { hash } from "../random.js";
@@ -12,7 +14,7 @@ import { locateShards } from "../shards/locate.js";
 import { type Members, Shard } from "../shards/shard.js";
 import { checkIndexedSize, readShardIndex } from "../shards/shard-index.js";
 import type { DamagedFile, Dataset, LoadableSample, Sample, SequenceRequest } from "./dataset.js";
-import { inParallel, noSample } from "./files.js";
+import { anIdList, checkSource, inParallel, noSample } from "./files.js";
 
 /** Which archives are read, and how. */
 export interface ShardsOptions {
@@ -63,6 +65,7 @@ const SUBSTITUTES = 20;
  * const data = await shards({ urls: "https://example.org/clips/train-{000..123}.tar" });
  */
 export async function shards(options: ShardsOptions): Promise<Dataset> {
+  checkSource("shards", options, {}, { urls: anIdList, index: aPath, headers: anObject });
   const { readers, buffer } = parse(
     readingSchema,
     { readers: options.readers, buffer: options.buffer },

@@ -1,12 +1,15 @@
 /** Photographed cut-outs over photographed backgrounds with recorded sounds, from Debian's Tux Paint packages. */
+
 import { join } from "node:path";
 import sharp from "sharp";
+import { aPath, oneOf } from "../arguments.js";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { decodeAudio } from "../media/audio.js";
 import { readMediaFile } from "../media/image.js";
 import { preprocess } from "../prepare.js";
 import type { Dataset, LoadOptions, MissingSample, Sample } from "./dataset.js";
 import type { SceneKey } from "./drawing.js";
+import { checkSource } from "./files.js";
 import { inRange, RenderPool } from "./render-pool.js";
 import { backgrounds, heardClasses, silentThings, unheardClasses } from "./stamp-catalogue.js";
 import type { Cutout, StampClass, StampLibrary, StampSettings } from "./stamp-renderer.js";
@@ -66,6 +69,12 @@ const SHORT_SIDE = 480; // pixels that a background is reduced to
  * `missing`. ERR_CONFIG when an option is out of its range; ERR_FFMPEG_MISSING.
  */
 export async function stamps(options: StampsOptions = {}): Promise<Dataset> {
+  checkSource(
+    "stamps",
+    options,
+    {},
+    { root: aPath, backgrounds: aPath, split: oneOf("train", "test"), classes: oneOf("heard", "unheard") },
+  );
   const ranged = (name: string, value: number, low: number, high: number, whole = false) =>
     inRange("stamps", name, value, low, high, whole);
   const settings: StampSettings = {

@@ -1,9 +1,10 @@
 /** VGG-Sound for training: the clips of a list, with classes where the dataset's own CSV is given. */
+import { anObject, aPath } from "../arguments.js";
 import { SoundspotError } from "../errors.js";
 import { type BenchmarkOptions, datasetOf, type Entry } from "./benchmark.js";
 import { csvRecords, wrong } from "./csv.js";
 import type { Dataset } from "./dataset.js";
-import { paced, readText } from "./files.js";
+import { anIdList, checkSource, paced, readText } from "./files.js";
 import { type IdList, inFrames, listName, readIds } from "./lists.js";
 import { readVggss } from "./vggss.js";
 
@@ -36,6 +37,7 @@ export type VggClassesOptions = { readonly list: IdList; readonly signal?: Abort
  * const data = await vggSound({ root: "vggsound", list: "train.csv", labels: "vggsound.csv", classes: heard });
  */
 export async function vggSound(options: VggSoundOptions): Promise<Dataset> {
+  checkSource("vggSound", options, { root: aPath, list: anIdList }, { labels: aPath, classes: anObject });
   const { root, list, labels, classes, signal, ffmpeg } = options;
   if (classes !== undefined && labels === undefined) {
     throw new SoundspotError("ERR_CONFIG", "classes needs labels: the path of vggsound.csv.");
@@ -63,6 +65,7 @@ export async function vggSound(options: VggSoundOptions): Promise<Dataset> {
  * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_DATASET, ERR_ABORTED
  */
 export async function vggClasses(options: VggClassesOptions): Promise<string[]> {
+  checkSource("vggClasses", options, { list: anIdList }, { annotations: aPath, labels: aPath });
   const { list, annotations, labels, signal } = options;
   const labelOf =
     annotations === undefined

@@ -1,11 +1,13 @@
 /** VGG-SS: clips of the VGG-Sound test set with boxes around what sounds. */
+
 import { basename, extname } from "node:path";
 import { z } from "zod";
+import { aPath } from "../arguments.js";
 import { SoundspotError } from "../errors.js";
 import { type BenchmarkOptions, datasetOf, type Entry } from "./benchmark.js";
 import { wrong } from "./csv.js";
 import type { Dataset } from "./dataset.js";
-import { checked, paced, readJson } from "./files.js";
+import { anIdList, checked, checkSource, paced, readJson } from "./files.js";
 import { type Corners, GRID, mapCorners, truthFromBoxes } from "./grid.js";
 import { type IdList, inFrames, listName, readIds, readSilent } from "./lists.js";
 
@@ -60,6 +62,7 @@ const clipSchema = z
  * const unheard = await vggss({ root: "vggss", annotations: "vggss.json", list: "vggss_unheard_test.csv" });
  */
 export async function vggss(options: VggssOptions): Promise<Dataset> {
+  checkSource("vggss", options, { root: aPath, annotations: aPath }, { list: anIdList, silent: aPath });
   const { root, annotations, list, silent, signal, ffmpeg } = options;
   const annotated = await readVggss(annotations, signal);
   const clips = await clipsListed(annotated, annotations, list, signal);

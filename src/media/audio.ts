@@ -1,12 +1,14 @@
 /** Sound in: WAV by our own parser, everything else through ffmpeg, as planar float samples. */
+
 import { type FileHandle, mkdtemp, open, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { kindOf, shown } from "../arguments.js";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { writing } from "../preparation/whole-files.js";
 import type { RawAudio } from "../types.js";
 import { type FfmpegResult, ffmpegReason, inputArgs, outputOf, runFfmpeg, startFfmpeg } from "./ffmpeg.js";
-import { checkMediaFile, kindOf, unreadable } from "./image.js";
+import { checkMediaFile, unreadable } from "./image.js";
 import {
   type ByteSource,
   bytesInMemory,
@@ -356,13 +358,13 @@ export function checkRawAudio(audio: RawAudio): Required<RawAudio> {
   if (!(Number.isInteger(sampleRate) && sampleRate >= 1 && sampleRate <= MAX_RATE)) {
     throw new SoundspotError(
       "ERR_INPUT",
-      `Raw audio: sampleRate must be a whole number of hertz in 1 … ${MAX_RATE}, got ${sampleRate}.`,
+      `Raw audio: sampleRate must be a whole number of hertz in 1 … ${MAX_RATE}, got ${shown(sampleRate)}.`,
     );
   }
   if (!Number.isInteger(channels) || channels < 1 || samples.length % channels !== 0) {
     throw new SoundspotError(
       "ERR_INPUT",
-      `Raw audio: ${samples.length} samples do not divide into ${channels} channels. Samples are planar, channels × frames.`,
+      `Raw audio: ${samples.length} samples do not divide into ${shown(channels)} channels. Samples are planar, channels × frames.`,
     );
   }
   return { samples, sampleRate, channels };

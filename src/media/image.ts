@@ -1,6 +1,7 @@
 /** Pictures in and out: any file that sharp reads becomes 8-bit sRGB, and back to PNG or JPEG. */
 import { open, readFile, stat } from "node:fs/promises";
 import sharp from "sharp";
+import { kindOf, shown } from "../arguments.js";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import type { RawImage } from "../types.js";
 import { changing, limitOf } from "./limits.js";
@@ -147,10 +148,10 @@ export async function encodeImage(image: RawImage, options: EncodeImageOptions):
   const { format, quality = 90 } = options;
   checkRawImage(image);
   if (format !== "png" && format !== "jpeg") {
-    throw new SoundspotError("ERR_INPUT", `format must be "png" or "jpeg", got ${JSON.stringify(format)}.`);
+    throw new SoundspotError("ERR_INPUT", `format must be "png" or "jpeg", got ${shown(format)}.`);
   }
   if (!Number.isInteger(quality) || quality < 1 || quality > 100) {
-    throw new SoundspotError("ERR_INPUT", `quality must be an integer in 1 … 100, got ${quality}.`);
+    throw new SoundspotError("ERR_INPUT", `quality must be an integer in 1 … 100, got ${shown(quality)}.`);
   }
   const pixels = sharp(image.data, {
     raw: { width: image.width, height: image.height, channels: 3 },
@@ -174,7 +175,7 @@ export function checkRawImage(image: RawImage): RawImage {
   if (!Number.isInteger(width) || !Number.isInteger(height) || width < 1 || height < 1) {
     throw new SoundspotError(
       "ERR_INPUT",
-      `Raw picture: width and height must be positive integers, got ${width} × ${height}.`,
+      `Raw picture: width and height must be positive integers, got ${shown(width)} × ${shown(height)}.`,
     );
   }
   if (!(data instanceof Uint8Array)) {
@@ -233,12 +234,6 @@ export async function checkMediaFile(path: string): Promise<void> {
       `The file ${path} is empty (0 bytes). Copy or download it again.`,
     );
   }
-}
-
-/** What a value is, for messages: "null", "string", "Float64Array". */
-export function kindOf(value: unknown): string {
-  if (value === null || typeof value !== "object") return value === null ? "null" : typeof value;
-  return value.constructor?.name ?? "object";
 }
 
 /** Why a file cannot be opened or read. */

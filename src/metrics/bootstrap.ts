@@ -3,7 +3,9 @@
  * samples are drawn anew, with replacement, as many as there are; the score of each such resample is computed; the
  * interval is what the middle 95 % of those scores span.
  */
+
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { aFunction, aSignal, type Check, check, checkFields, shown } from "../arguments.js";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { hash, uniform } from "../random.js";
 
@@ -31,6 +33,12 @@ export interface Interval {
   readonly high: number;
 }
 
+const MOST_RESAMPLES = 10_000_000;
+const listLike: Check = [(value) => Array.isArray(value) || ArrayBuffer.isView(value), "a list"];
+const numbers: Check = [
+  (value) => listLike[0](value) && Array.prototype.every.call(value, (each) => typeof each === "number"),
+  "a list of numbers",
+];
 const TURN = 2; // milliseconds between two turns of the event loop
 
 /** The groups by number: how many there are, and which one each sample belongs to. */
@@ -67,14 +75,17 @@ async function interval(
   once: (drawGroup: () => number) => number,
   { resamples = 1000, level = 0.95, seed = 0, signal }: BootstrapOptions,
 ): Promise<Interval> {
-  if (!(Number.isInteger(resamples) && resamples >= 1)) {
-    throw new SoundspotError("ERR_INPUT", `resamples must be an integer of at least 1, not ${resamples}.`);
+  if (!(Number.isInteger(resamples) && resamples >= 1 && resamples <= MOST_RESAMPLES)) {
+    throw new SoundspotError(
+      "ERR_INPUT",
+      `resamples must be an integer from 1 to ${MOST_RESAMPLES}, not ${shown(resamples)}.`,
+    );
   }
-  if (!(level > 0 && level < 1)) {
-    throw new SoundspotError("ERR_INPUT", `level must lie between 0 and 1, not be ${level}.`);
+  if (!(typeof level === "number" && level > 0 && level < 1)) {
+    throw new SoundspotError("ERR_INPUT", `level must lie between 0 and 1, not be ${shown(level)}.`);
   }
   if (!Number.isInteger(seed)) {
-    throw new SoundspotError("ERR_INPUT", `seed must be an integer, not ${seed}.`);
+    throw new SoundspotError("ERR_INPUT", `seed must be an integer, not ${shown(seed)}.`);
   }
   throwIfAborted(signal);
   if (Number.isNaN(estimate)) return { estimate, low: Number.NaN, high: Number.NaN };
@@ -109,6 +120,8 @@ export async function bootstrapInterval(
   values: ArrayLike<number>,
   options: BootstrapOptions = {},
 ): Promise<Interval> {
+  check(values, numbers, "values");
+  checkFields(options, { signal: aSignal, groups: listLike });
   const { count, groupOf } = numbered(values.length, options.groups);
   const sums = new Float64Array(count);
   const sizes = new Float64Array(count);
@@ -151,6 +164,13 @@ export async function bootstrapStatistic(
   statistic: (indices: Uint32Array) => number,
   options: BootstrapOptions = {},
 ): Promise<Interval> {
+  check(
+    samples,
+    [(value) => Number.isSafeInteger(value) && (value as number) >= 0, "an integer of at least 0"],
+    "samples",
+  );
+  check(statistic, aFunction, "statistic");
+  checkFields(options, { signal: aSignal, groups: listLike });
   const { count, groupOf } = numbered(samples, options.groups);
   const sizes = new Uint32Array(count);
   for (const group of groupOf) sizes[group] = (sizes[group] as number) + 1;

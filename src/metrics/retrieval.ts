@@ -1,4 +1,5 @@
 /** Retrieval measures: recall at K by cosine of target slots, a hit when one of the top K has the query's class. */
+import { aCount, aList, aSignal, check, shown } from "../arguments.js";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { matrixOf } from "../matrix.js";
 import { native } from "../native.js";
@@ -22,8 +23,11 @@ export async function nearestNeighbours(
   signal?: AbortSignal,
 ): Promise<number[][]> {
   if (!Number.isSafeInteger(depth) || depth < 1) {
-    throw new SoundspotError("ERR_INPUT", `depth must be an integer of at least 1; it was ${depth}.`);
+    throw new SoundspotError("ERR_INPUT", `depth must be an integer of at least 1; it was ${shown(depth)}.`);
   }
+  check(queries, aList, "queries");
+  check(gallery, aList, "gallery");
+  if (signal !== undefined) check(signal, aSignal, "signal");
   const width = queries[0]?.length ?? 0;
   if (width === 0 || gallery.length === 0) return queries.map(() => []);
   const deepest = Math.min(depth, gallery.length);
@@ -67,6 +71,7 @@ export async function hitRanks(
   depth: number,
   signal?: AbortSignal,
 ): Promise<number[]> {
+  check(labels, aList, "labels");
   return firstHits(await nearestNeighbours(queries, gallery, depth, signal), labels);
 }
 
@@ -80,6 +85,8 @@ export async function recallAt(
   labels: readonly string[],
   ks: readonly number[],
 ): Promise<number[]> {
+  check(ks, aList, "ks");
+  for (const k of ks) check(k, aCount, "k");
   const ranks = await hitRanks(queries, gallery, labels, Math.max(...ks));
   return ks.map((k) => ranks.filter((rank) => rank <= k).length / ranks.length);
 }

@@ -1,9 +1,11 @@
 /** Videos to training data: the frame and the sound of each, and a manifest of all. */
+
 import { setMaxListeners } from "node:events";
 import { realpath } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { z } from "zod";
+import { aFunction, aSignal, aText, checkFields } from "../arguments.js";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { findFfmpeg } from "../media/ffmpeg.js";
 import { readLabels } from "./labels.js";
@@ -114,6 +116,12 @@ type Task = FoundVideo & { readonly id: string; readonly label?: string };
  * const data = await datasets.manifest({ path: manifest });
  */
 export async function prepareVideos(options: PrepareVideosOptions): Promise<PreparedVideos> {
+  checkFields(
+    options,
+    { signal: aSignal, onProgress: aFunction, ffmpeg: aText },
+    "prepareVideos: the options",
+    "ERR_CONFIG",
+  );
   const { output, signal, ffmpeg } = options;
   throwIfAborted(signal);
   const input = [options.input].flat();

@@ -1,4 +1,5 @@
 /** Draws a heatmap, boxes and a mask's contour over a picture. */
+import { shown } from "../arguments.js";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { checkRawImage } from "../media/image.js";
 import { inSlices } from "../media/wav.js";
@@ -56,8 +57,8 @@ export async function renderOverlay(
     ...contours.map((each) => ({ ...each, closed: false })),
   ];
   for (const each of outlined) checkSize("The mask", each.mask, image);
-  if (!(opacity >= 0 && opacity <= 1)) {
-    throw new SoundspotError("ERR_INPUT", `opacity must be in [0, 1], got ${opacity}.`);
+  if (!(typeof opacity === "number" && opacity >= 0 && opacity <= 1)) {
+    throw new SoundspotError("ERR_INPUT", `opacity must be in [0, 1], got ${shown(opacity)}.`);
   }
   const { width, height } = image;
   throwIfAborted(signal);

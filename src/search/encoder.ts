@@ -40,6 +40,7 @@ const fatal = new Set<string>([
   "ERR_FFMPEG_MISSING",
   "ERR_INTERNAL",
   "ERR_LIBTORCH_MISSING",
+  "ERR_OUT_OF_MEMORY",
 ]);
 
 /**

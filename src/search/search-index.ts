@@ -2,6 +2,7 @@
 
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { aFunction, aModel, aPath, aSignal, check, checkFields, shown } from "../arguments.js";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import type { SpotBox } from "../localize.js";
 import type { AudioSource } from "../media/audio.js";
@@ -114,7 +115,11 @@ export class SearchIndex implements Disposable {
    * Makes an empty index for the vectors of a model.
    * @throws {SoundspotError} ERR_INPUT when the folder has an index, ERR_BUSY, ERR_FILE_WRITE, ERR_LANCEDB_MISSING.
    */
-  static async create(folder: string, { model }: { readonly model: Model }): Promise<SearchIndex> {
+  static async create(folder: string, options: { readonly model: Model }): Promise<SearchIndex> {
+    check(folder, aPath, "The folder of an index");
+    checkFields(options, {});
+    const { model } = options;
+    check(model, aModel, "model");
     lance(); // where it is missing nothing is made
     const path = resolve(folder);
     await writing(path, () => mkdir(path, { recursive: true }));
@@ -145,6 +150,7 @@ export class SearchIndex implements Disposable {
 
   /** @throws {SoundspotError} ERR_FILE_NOT_FOUND when the folder has no index, ERR_INDEX_CORRUPT, ERR_LANCEDB_MISSING. */
   static async open(folder: string): Promise<SearchIndex> {
+    check(folder, aPath, "The folder of an index");
     const path = resolve(folder);
     const description = await readDescription(path);
     return new SearchIndex(path, await Tables.open(join(path, TABLES)), description);
@@ -182,6 +188,9 @@ export class SearchIndex implements Disposable {
    */
   async update(options: UpdateIndexOptions): Promise<IndexUpdate> {
     this.#checkOpen();
+    checkFields(options, { signal: aSignal, onProgress: aFunction });
+    check(options.model, aModel, "model");
+    check(options.folder, aPath, "folder");
     const { model, signal, approximateFrom = APPROXIMATE_FROM } = options;
     throwIfAborted(signal);
     const folder = resolve(options.folder);
@@ -228,13 +237,15 @@ export class SearchIndex implements Disposable {
   /** @internal The same; `decoding` does what decodes the query, and finds the box in each picture. */
   async searchWithin(options: SearchQuery, decoding: Decoding): Promise<SearchResult[]> {
     this.#checkOpen();
+    checkFields(options, { signal: aSignal });
+    check(options.model, aModel, "model");
     const { model, image, audio, k = 10, label, exact = false, signal } = options;
     throwIfAborted(signal);
     if ((image === undefined) === (audio === undefined)) {
       throw new SoundspotError("ERR_INPUT", "Give either image or audio to search for.");
     }
     if (!Number.isInteger(k) || k < 1 || k > MOST_RESULTS) {
-      throw new SoundspotError("ERR_INPUT", `k must be an integer in 1 … ${MOST_RESULTS}, got ${k}.`);
+      throw new SoundspotError("ERR_INPUT", `k must be an integer in 1 … ${MOST_RESULTS}, got ${shown(k)}.`);
     }
     const labels = label === undefined ? undefined : [label].flat();
     if (labels?.some((each) => typeof each !== "string") || labels?.length === 0) {

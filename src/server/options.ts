@@ -1,4 +1,5 @@
 /** What a server is made with, checked. */
+import { aFunction, aList, aPath, checkFields, shown } from "../arguments.js";
 import { SoundspotError } from "../errors.js";
 import type { Precision } from "../localize.js";
 import type { Model } from "../model.js";
@@ -71,14 +72,17 @@ const ranges: { readonly [name in keyof Limits]: readonly [least: number, most: 
 
 /** @throws {SoundspotError} ERR_INPUT with the name of the option. */
 export function limitsOf(options: ServerOptions): Limits {
+  checkFields(options, { cors: aList, page: aPath, onRequest: aFunction });
   const limits: Record<keyof Limits, number> = { ...DEFAULTS };
   for (const name of Object.keys(DEFAULTS) as (keyof Limits)[]) {
     const value = options[name] ?? DEFAULTS[name];
     const [least, most, whole] = ranges[name];
-    if (!(value >= least && value <= most && (!whole || Number.isInteger(value)))) {
+    if (
+      !(typeof value === "number" && value >= least && value <= most && (!whole || Number.isInteger(value)))
+    ) {
       throw new SoundspotError(
         "ERR_INPUT",
-        `${name} must be a ${whole ? "whole " : ""}number from ${least} to ${most}; it was ${value}.`,
+        `${name} must be a ${whole ? "whole " : ""}number from ${least} to ${most}; it was ${shown(value)}.`,
       );
     }
     limits[name] = value;

@@ -1,6 +1,8 @@
 /** A model behind HTTP. */
+
 import type { AddressInfo } from "node:net";
 import type { FastifyInstance } from "fastify";
+import { aModel, check, checkFields } from "../arguments.js";
 import { SoundspotError } from "../errors.js";
 import type { ServerOptions } from "./options.js";
 import type { Service } from "./service.js";
@@ -98,6 +100,8 @@ function listenError(cause: NodeJS.ErrnoException, host: string, port: number): 
  * await server.close();
  */
 export async function createServer(options: ServerOptions): Promise<Server> {
+  checkFields(options, {});
+  check(options.model, aModel, "model");
   // Fastify is loaded by those who serve, not by everybody who localizes.
   const [{ createApp }, { Service }] = await Promise.all([import("./app.js"), import("./service.js")]);
   const service = new Service(options);

@@ -1,4 +1,5 @@
 /** Localization over a video: some frames through the model, all frames out. */
+import { aFunction, aModel, aPath, aSignal, aText, check, checkFields, shown } from "../arguments.js";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { inRange, type LocalizeOptions, localizePrepared } from "../localize.js";
 import { decodeFrames, probeVideo, type VideoFrame, type VideoInfo } from "../media/video.js";
@@ -66,13 +67,19 @@ export async function* localizeVideo(
   path: string,
   options: LocalizeVideoOptions = {},
 ): AsyncGenerator<VideoSpot, void, void> {
+  check(model, aModel, "model");
+  check(path, aPath, "The video");
+  checkFields(options, { signal: aSignal, onStart: aFunction, ffmpeg: aText });
   const { signal, smoothing = 0.2, minConfidence = 0.5 } = options;
   const settings = {
     threshold: inRange(options.threshold ?? 0.6, 0, 1, "threshold"),
     alpha: options.refine === "iqr" ? inRange(options.alpha ?? 0.4, 0, 1, "alpha") : undefined,
   };
   if (options.refine !== undefined && options.refine !== "none" && options.refine !== "iqr") {
-    throw new SoundspotError("ERR_INPUT", `refine must be none or iqr for a video, got ${options.refine}.`);
+    throw new SoundspotError(
+      "ERR_INPUT",
+      `refine must be none or iqr for a video, got ${shown(options.refine)}.`,
+    );
   }
   inRange(smoothing, 0, 10, "smoothing");
   inRange(minConfidence, -1, 1, "minConfidence");
@@ -82,7 +89,7 @@ export async function* localizeVideo(
   if (!Number.isSafeInteger(every) || every < 1) {
     throw new SoundspotError(
       "ERR_INPUT",
-      `every must be a whole number of frames of at least 1, got ${every}.`,
+      `every must be a whole number of frames of at least 1, got ${shown(every)}.`,
     );
   }
   options.onStart?.(range);
@@ -196,14 +203,14 @@ async function rangeOf(
   if (!info.hasAudio) {
     throw new SoundspotError("ERR_NO_AUDIO", `${path} has no audio stream. Give a video with sound.`);
   }
-  if (!(from >= 0 && from < info.duration)) {
+  if (!(typeof from === "number" && from >= 0 && from < info.duration)) {
     throw new SoundspotError(
       "ERR_INPUT",
-      `from must be in [0, ${info.duration}) s, the length of ${path}, got ${from}.`,
+      `from must be in [0, ${info.duration}) s, the length of ${path}, got ${shown(from)}.`,
     );
   }
-  if (to !== undefined && !(to > from)) {
-    throw new SoundspotError("ERR_INPUT", `to must be after from (${from} s), got ${to}.`);
+  if (to !== undefined && !(typeof to === "number" && to > from)) {
+    throw new SoundspotError("ERR_INPUT", `to must be after from (${from} s), got ${shown(to)}.`);
   }
   const end = Math.min(to ?? info.duration, info.duration);
   return { ...info, from, to: end, frames: Math.max(1, Math.ceil((end - from) * info.frameRate - 1e-6)) };

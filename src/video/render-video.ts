@@ -1,6 +1,7 @@
 /** A video with the heatmap over every frame, and what was found in each as lines of JSON. */
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
+import { aFunction, aPath, checkFields } from "../arguments.js";
 import type { Model } from "../model.js";
 import { checkReplaceable, temporaryIn, writing } from "../preparation/whole-files.js";
 import { type LocalizeVideoOptions, localizeVideo, type VideoRange } from "./localize-video.js";
@@ -41,6 +42,7 @@ export async function renderVideo(
   path: string,
   options: RenderVideoOptions,
 ): Promise<RenderedVideo> {
+  checkFields(options, { output: aPath, track: aPath, onFrame: aFunction });
   const { output, track, opacity, onFrame, signal } = options;
   const started = performance.now();
   let range: VideoRange | undefined;

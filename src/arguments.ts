@@ -1,0 +1,84 @@
+/** Arguments of public calls: one of a wrong type is refused by its name before it is used. */
+import type { Dataset } from "./datasets/dataset.js";
+import { type ErrorCode, SoundspotError } from "./errors.js";
+
+/** Whether a value fits, and how what fits is called. */
+export type Check = readonly [fits: (value: unknown) => boolean, wanted: string];
+
+const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
+
+export const anObject: Check = [isObject, "an object"];
+export const aList: Check = [Array.isArray, "a list"];
+export const aFunction: Check = [(value) => typeof value === "function", "a function"];
+export const aText: Check = [(value) => typeof value === "string", "a text"];
+export const aPath: Check = [(value) => typeof value === "string" && !value.includes("\0"), "a path"];
+export const aSignal: Check = [(value) => value instanceof AbortSignal, "an AbortSignal"];
+export const aCount: Check = [
+  (value) => Number.isSafeInteger(value) && (value as number) >= 1,
+  "an integer of at least 1",
+];
+export const anInteger: Check = [Number.isSafeInteger, "an integer"];
+export const aDataset: Check = [
+  (value) =>
+    isObject(value) &&
+    typeof (value as Dataset).name === "string" &&
+    Number.isSafeInteger((value as Dataset).length) &&
+    typeof (value as Dataset).load === "function",
+  "a dataset: { name, length, load }",
+];
+
+/** One of the values that there are. */
+export function oneOf(...values: readonly string[]): Check {
+  return [(value) => (values as readonly unknown[]).includes(value), `one of ${values.join(", ")}`];
+}
+
+/** A value with these methods. */
+function having(wanted: string, ...methods: readonly string[]): Check {
+  const has = (value: object) =>
+    methods.every((name) => typeof (value as Record<string, unknown>)[name] === "function");
+  return [(value) => isObject(value) && has(value), wanted];
+}
+
+// By what they can do, not by their class: an import and a require of the package have one each.
+export const aModel = having("a Model", "localize", "parameters", "saveWith");
+export const aGroup = having("a ProcessGroup", "gather", "gatherFrom");
+export const anObjectness = having("an Objectness", "maps");
+
+/** @throws {SoundspotError} ERR_INPUT, or another code, when the value does not fit. */
+export function check(
+  value: unknown,
+  [fits, wanted]: Check,
+  name: string,
+  code: ErrorCode = "ERR_INPUT",
+): void {
+  if (!fits(value)) throw new SoundspotError(code, `${name} must be ${wanted}, got ${shown(value)}.`);
+}
+
+/**
+ * Checks an object and those of its fields that are not undefined.
+ * @throws {SoundspotError} ERR_INPUT, or another code, with the name of the first field that does not fit.
+ */
+export function checkFields(
+  value: unknown,
+  fields: Readonly<Record<string, Check>>,
+  name = "The options",
+  code: ErrorCode = "ERR_INPUT",
+): void {
+  check(value, anObject, name, code);
+  for (const [field, own] of Object.entries(fields)) {
+    const given = (value as Record<string, unknown>)[field];
+    if (given !== undefined) check(given, own, field, code);
+  }
+}
+
+/** What a value is, for a message. Never fails. */
+export function kindOf(value: unknown): string {
+  if (!isObject(value)) return value === null ? "null" : typeof value;
+  const name: unknown = value.constructor?.name;
+  return typeof name === "string" ? name : "object";
+}
+
+/** A primitive value as text, or what kind of object it is, for a message. */
+export function shown(value: unknown): string {
+  return isObject(value) || typeof value === "function" ? kindOf(value) : String(value);
+}
