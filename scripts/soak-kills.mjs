@@ -1,6 +1,6 @@
 // Kills processes at random times, runs them again until they end, and compares what they leave with an undisturbed run.
 //
-//   node bench/kill-soak.mjs [--train 200] [--prepare 40] [--shards 40] [--index 40] [--seed 1]
+//   node scripts/soak-kills.mjs [--train 200] [--prepare 40] [--shards 40] [--index 40] [--seed 1]
 //
 // The numbers are kills. It ends with code 1 at the first difference, and leaves its folder to be looked at.
 import { execFileSync, spawn } from "node:child_process";
@@ -370,7 +370,7 @@ const { values } = parseArgs({
 if (values.child) {
   await works[values.child].run(values.output, JSON.parse(values.inputs));
 } else {
-  const folder = mkdtempSync(join(tmpdir(), "soundspot-kill-soak-"));
+  const folder = mkdtempSync(join(tmpdir(), "soundspot-soak-kills-"));
   say(`seed ${values.seed}, in ${folder}`);
   try {
     const inputs = await makeInputs(folder);
