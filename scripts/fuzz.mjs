@@ -17,8 +17,8 @@ import { parseArgs } from "node:util";
 const PACKAGE = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const LIBTORCH = join(PACKAGE, "vendor", "libtorch");
 const FOLDER = join(PACKAGE, "build", "fuzz");
-const MAX_INPUT = 128 * 1024; // bytes
-const MAX_BLOCK = 32; // MB in one piece: far more than MAX_INPUT bytes may ask for
+const MAX_INPUT = 4096; // bytes
+const MAX_BLOCK = 2; // MB in one piece, far more than MAX_INPUT bytes may ask for
 const MAX_MEMORY = 1024; // MB, sanitizers included
 
 /** Sources below native/checkpoint, beside test/fuzz/NAME.cc. */
@@ -127,24 +127,32 @@ function safetensors(header, bytes) {
   return Buffer.concat([length, text, Buffer.alloc(bytes, 1)]);
 }
 
-/** The bytes of an entry of a zip archive of stored entries, by the end of its name. */
-function entryOf(archive, name) {
-  const at = archive.indexOf(name) - 30; // its local header comes first
-  const from = at + 30 + archive.readUInt16LE(at + 26) + archive.readUInt16LE(at + 28);
-  return archive.subarray(from, archive.indexOf(latin1("PK"), from));
+/** The first two tensors of test/fixtures/tiny.pth: their pickle, and the archive with their data. */
+function published() {
+  const fixture = readFileSync(join(PACKAGE, "test", "fixtures", "tiny.pth"));
+  const entry = (name) => {
+    const header = fixture.indexOf(`tiny/${name}`) - 30;
+    return header + 30 + fixture.readUInt16LE(header + 26) + fixture.readUInt16LE(header + 28);
+  };
+  const data = (name, bytes) => [`a/${name}`, fixture.subarray(entry(name), entry(name) + bytes)];
+  const third = fixture.indexOf(latin1(word("aud_decoder.mlp.2.bias")));
+  const start = Buffer.concat([fixture.subarray(entry("data.pkl"), third), latin1("u.")]);
+  return {
+    pickle: start,
+    archive: zip([["a/data.pkl", start], data("byteorder", 6), data("data/0", 64), data("data/1", 1024)]),
+  };
 }
 
 function seeds() {
-  const fixture = readFileSync(join(PACKAGE, "test", "fixtures", "tiny.pth"));
-  const published = entryOf(fixture, "tiny/data.pkl");
+  const fixture = published();
   const views = [
     ["Float", "0", 16, 0, [4, 4], [1, 4]],
     ["Float", "0", 16, 3, [2, 2], [4, 2]],
     ["Long", "1", 1, 0, [], []],
     ["Float", "0", 16, 0, [0, 3], [3, 1]],
   ];
-  const pickles = [published, pickle(views), pickle(views, "model"), pickle([["Bool", "1", 8, 0, [8], [1]]])];
-  const archives = pickles.slice(1).map((data) =>
+  const pickles = [pickle(views), pickle(views, "model"), pickle([["Bool", "1", 8, 0, [8], [1]]])];
+  const archives = pickles.map((data) =>
     zip([
       ["a/data.pkl", data],
       ["a/byteorder", latin1("little")],
@@ -165,10 +173,10 @@ function seeds() {
   const data = [0, 16, 11, 0];
   return {
     json: headers.map((header) => Buffer.from(JSON.stringify(header))),
-    pickle: pickles,
-    zip: [fixture, ...archives],
-    pth: [fixture, ...archives],
-    tensors: pickles.slice(1),
+    pickle: [fixture.pickle, ...pickles],
+    zip: [fixture.archive, ...archives],
+    pth: [fixture.archive, ...archives],
+    tensors: [fixture.pickle, ...pickles],
     safetensors: headers.map((header, i) => safetensors(header, data[i])),
   };
 }
