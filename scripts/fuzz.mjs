@@ -13,6 +13,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { latin1, pickle, safetensors, word, zip } from "../test/support/archives.mjs";
 
 const PACKAGE = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const LIBTORCH = join(PACKAGE, "vendor", "libtorch");
@@ -75,57 +76,6 @@ const WORDS = {
   tensors: PICKLE_WORDS,
   safetensors: JSON_WORDS,
 };
-
-const latin1 = (text) => Buffer.from(text, "latin1");
-const word = (text) => `X${String.fromCharCode(text.length)}\0\0\0${text}`;
-
-/** The pickle of a state dict with a tensor for each [type, storage, elements, offset, sizes, strides]. */
-function pickle(tensors, key) {
-  const tuple = (numbers) => `(${numbers.map((n) => `K${String.fromCharCode(n)}`).join("")}t`;
-  const entries = tensors.map(
-    ([type, storage, elements, offset, sizes, strides], i) =>
-      `${word(`t${i}`)}ctorch._utils\n_rebuild_tensor_v2\n((${word("storage")}ctorch\n${type}Storage\n` +
-      `${word(storage)}${word("cpu")}K${String.fromCharCode(elements)}tQK${String.fromCharCode(offset)}` +
-      `${tuple(sizes)}${tuple(strides)}\x89ccollections\nOrderedDict\n)RtR`,
-  );
-  const dict = `}q\0(${entries.join("")}u`;
-  return latin1(`\x80\x02${key ? `}(${word(key)}${dict}${word("epoch")}K\x07u` : dict}.`);
-}
-
-/** A zip archive of stored entries without checksums, so that a mutated entry is still read. */
-function zip(entries) {
-  const local = [];
-  const central = [];
-  let at = 0;
-  for (const [name, data] of entries) {
-    const fields = Buffer.alloc(26);
-    fields.writeUInt16LE(20, 0);
-    fields.writeUInt32LE(data.length, 14);
-    fields.writeUInt32LE(data.length, 18);
-    fields.writeUInt16LE(name.length, 22);
-    const record = Buffer.concat([latin1("PK\x03\x04"), fields, latin1(name), data]);
-    const place = Buffer.alloc(14);
-    place.writeUInt32LE(at, 10);
-    central.push(latin1("PK\x01\x02\x14\0"), fields, place, latin1(name));
-    local.push(record);
-    at += record.length;
-  }
-  const directory = Buffer.concat(central);
-  const end = Buffer.alloc(22);
-  end.write("PK\x05\x06", "latin1");
-  end.writeUInt16LE(entries.length, 8);
-  end.writeUInt16LE(entries.length, 10);
-  end.writeUInt32LE(directory.length, 12);
-  end.writeUInt32LE(at, 16);
-  return Buffer.concat([...local, directory, end]);
-}
-
-function safetensors(header, bytes) {
-  const text = Buffer.from(JSON.stringify(header));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(text.length));
-  return Buffer.concat([length, text, Buffer.alloc(bytes, 1)]);
-}
 
 /** The first two tensors of test/fixtures/tiny.pth: their pickle, and the archive with their data. */
 function published() {

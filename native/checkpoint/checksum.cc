@@ -69,8 +69,9 @@ std::string checksum(const State& state) {
     std::string& part = parts.emplace_back("tensor ");
     append_json_string(part, name);
     part += c10::toString(tensor.scalar_type());
-    for (const int64_t size : tensor.sizes()) part += "," + std::to_string(size);
-    part += ":" + hexadecimal(xxh64({static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()}));
+    for (const int64_t size : tensor.sizes()) part.append(",").append(std::to_string(size));
+    const std::string_view bytes(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
+    part.append(":").append(hexadecimal(xxh64(bytes)));
   }
   std::sort(parts.begin(), parts.end());
   std::string all;

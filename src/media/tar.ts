@@ -298,7 +298,10 @@ async function readAttributes(bytes: ArchiveBytes, size: number, path: string): 
   return content;
 }
 
-/** Records are `LENGTH KEY=VALUE\n`, the length in bytes and of all of it. */
+/**
+ * Records are `LENGTH KEY=VALUE\n`, the length in bytes and of all of it. Only those that are used are kept, as they may
+ * be for every entry that follows.
+ */
 function paxRecords(content: Uint8Array, path: string, start: number): Attributes {
   const records: Record<string, string> = {};
   const bytes = Buffer.from(content.buffer, content.byteOffset, content.length);
@@ -308,7 +311,12 @@ function paxRecords(content: Uint8Array, path: string, start: number): Attribute
     if (!head || end > bytes.length || bytes[end - 1] !== 0x0a) {
       throw damaged(path, `the attributes at byte ${start} do not fit their lengths`);
     }
-    records[head[2] as string] = bytes.toString("utf8", at + head[0].length, end - 1);
+    const key = head[2] as string;
+    if (["path", "size", "GNU.sparse.name"].includes(key)) {
+      records[key] = bytes.toString("utf8", at + head[0].length, end - 1);
+    } else if (key.startsWith("GNU.sparse.")) {
+      records["GNU.sparse."] = ""; // that there are such is enough
+    }
     at = end;
   }
   return records;
