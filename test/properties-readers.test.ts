@@ -380,7 +380,7 @@ describe("lists", () => {
         const output = mkdtempSync(file("prepared-"));
         writeFileSync(join(output, "prepare.json"), text);
         mkdirSync(join(output, "frames"));
-        writeFileSync(join(output, "prepared.jsonl"), '{"id":"a","source":"a.mp4","at":0}\n');
+        writeFileSync(join(output, "prepared.jsonl"), '{"id":"a","source":"a.mp4","bytes":1}\n');
         await givesOr(codes, async () => {
           const opened = await PreparedFolder.open(output, { settings, shardSize: 1000, signal: undefined });
           await opened.close();
