@@ -1,7 +1,7 @@
 #include "checkpoint/json.h"
 
 #include <limits>
-#include <unordered_set>
+#include <set>
 
 #include "checkpoint/format.h"
 
@@ -40,7 +40,7 @@ bool is_utf8(std::string_view text) {
 }
 
 void JsonReader::object(const std::function<void(const std::string&)>& member) {
-  std::unordered_set<std::string> keys;
+  std::set<std::string> keys;  // no hash table: a file could make all its keys collide
   expect('{');
   if (take('}')) return;
   do {

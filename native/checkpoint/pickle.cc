@@ -8,7 +8,7 @@
 namespace soundspot::checkpoint {
 namespace {
 
-constexpr size_t kMaxValues = 4'000'000;
+constexpr size_t kMaxValues = 2'000'000;
 constexpr size_t kMaxStack = 1'000'000;
 constexpr size_t kMaxNames = 10'000;
 constexpr size_t kMaxNameBytes = 1'000;

@@ -4,10 +4,10 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace soundspot::checkpoint {
@@ -81,8 +81,8 @@ class Pickle {
   std::deque<PickleValue> values_;  // owns all; a flat list, so that deep nesting is freed without recursion
   std::set<std::string> names_;     // of globals
   std::vector<PickleValue*> stack_;
-  std::vector<size_t> marks_;  // sizes of the stack
-  std::unordered_map<uint32_t, PickleValue*> memo_;
+  std::vector<size_t> marks_;              // sizes of the stack
+  std::map<uint32_t, PickleValue*> memo_;  // no hash table: a file could make all its keys collide
   const PickleValue* root_ = nullptr;
 };
 

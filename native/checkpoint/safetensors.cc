@@ -6,6 +6,7 @@
 #include <numeric>
 #include <set>
 
+#include "checkpoint/checksum.h"
 #include "checkpoint/file.h"
 #include "checkpoint/format.h"
 #include "checkpoint/json.h"
@@ -18,7 +19,9 @@ static_assert(std::endian::native == std::endian::little, "the format is little-
 
 constexpr uint64_t kLengthBytes = 8;               // the header's length, before it
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the format's own limit
+constexpr size_t kMaxMetadata = 100'000;           // entries
 constexpr const char* kMetadata = "__metadata__";
+constexpr const char* kChecksum = "soundspot.checksum";  // in the metadata, over everything else
 
 struct Dtype {
   const char* name;
@@ -61,13 +64,21 @@ std::vector<size_t> data_order(const State& state) {
   return order;
 }
 
-std::string format_header(const State& state) {
+/// @throws Error ERR_INPUT for what the format cannot hold.
+void check_content(const State& state) {
   std::set<std::string> names{kMetadata};
   for (const auto& [name, tensor] : state.tensors) {
     check_text(name);
     dtype_name(name, tensor);
     if (!names.insert(name).second) throw Error("ERR_INPUT", "Two tensors have the name " + printable(name) + ".");
   }
+  for (const auto& [key, value] : state.metadata) {
+    check_text(key);
+    check_text(value);
+  }
+}
+
+std::string format_header(const State& state) {
   std::vector<int64_t> begins(state.tensors.size());
   int64_t offset = 0;
   for (const size_t i : data_order(state)) {
@@ -81,19 +92,15 @@ std::string format_header(const State& state) {
     append_json_string(header, key);
     header += ":";
   };
-  if (!state.metadata.empty()) {
-    next_key(kMetadata);
-    std::string separator = "{";
-    for (const auto& [key, value] : state.metadata) {
-      check_text(key);
-      check_text(value);
-      header += std::exchange(separator, ",");
-      append_json_string(header, key);
-      header += ":";
-      append_json_string(header, value);
-    }
-    header += "}";
+  next_key(kMetadata);
+  std::string separator = "{";
+  for (const auto& [key, value] : state.metadata) {
+    header += std::exchange(separator, ",");
+    append_json_string(header, key);
+    header += ":";
+    append_json_string(header, value);
   }
+  header += "}";
   for (size_t i = 0; i < state.tensors.size(); ++i) {
     const auto& [name, tensor] = state.tensors[i];
     next_key(name);
@@ -102,9 +109,9 @@ std::string format_header(const State& state) {
     header += "],\"data_offsets\":[" + std::to_string(begins[i]) + "," +
               std::to_string(begins[i] + static_cast<int64_t>(tensor.nbytes())) + "]}";
   }
-  header += header.empty() ? "{}" : "}";
+  header += "}";
   header.resize((header.size() + 7) / 8 * 8, ' ');
-  if (header.size() > kMaxHeaderBytes || state.tensors.size() > kMaxTensors) {
+  if (header.size() > kMaxHeaderBytes || state.tensors.size() > kMaxTensors || state.metadata.size() > kMaxMetadata) {
     throw Error("ERR_INPUT", "The tensors' names and the metadata are too large for a safetensors header.");
   }
   return header;
@@ -158,7 +165,11 @@ std::vector<Entry> read_header(const std::string& text, State& state) {
   JsonReader json(text);
   json.object([&](const std::string& key) {
     if (key == kMetadata) {
-      json.object([&](const std::string& name) { state.metadata[name] = json.string(); });
+      json.object([&](const std::string& name) {
+        if (state.metadata.size() == kMaxMetadata)
+          throw FormatError("its metadata has more than " + std::to_string(kMaxMetadata) + " entries");
+        state.metadata[name] = json.string();
+      });
       return;
     }
     if (entries.size() == kMaxTensors)
@@ -188,6 +199,25 @@ void check_layout(const std::vector<Entry>& entries, uint64_t data_bytes) {
   }
 }
 
+/// Takes the checksum out of the metadata. A file of another writer has none.
+/// @throws FormatError when it is not that of the rest.
+void verify_checksum(State& state) {
+  const FormatError damaged(
+      "its content does not match its checksum, so that it was damaged after it was written (or changed by a program "
+      "that kept " +
+      std::string(kChecksum) + " in the metadata)");
+  if (const auto stored = state.metadata.extract(kChecksum)) {
+    if (stored.mapped() != checksum(state)) throw damaged;
+    return;
+  }
+  // Damage to the key itself leaves the right checksum under another one.
+  const auto is_checksum = [](const auto& entry) { return entry.second.starts_with(kChecksumPrefix); };
+  if (std::count_if(state.metadata.begin(), state.metadata.end(), is_checksum) != 1) return;
+  auto entry = state.metadata.extract(std::find_if(state.metadata.begin(), state.metadata.end(), is_checksum));
+  if (entry.mapped() == checksum(state)) throw damaged;
+  state.metadata.insert(std::move(entry));
+}
+
 State read(InputFile& file) {
   uint64_t length = 0;
   if (file.size() < kLengthBytes) throw FormatError("it is too short to be a safetensors file");
@@ -211,19 +241,24 @@ State read(InputFile& file) {
     if (entry.type == at::kBool) check_booleans(tensor.const_data_ptr(), bytes);
     state.tensors.emplace_back(entry.name, std::move(tensor));
   }
+  verify_checksum(state);
   return state;
 }
 
 }  // namespace
 
-void write_safetensors(const std::string& path, const State& state) {
+void write_safetensors(const std::string& path, State state) {
+  check_content(state);
+  for (auto& [name, tensor] : state.tensors) tensor = tensor.detach().cpu().contiguous();
+  state.metadata.erase(kChecksum);
+  state.metadata[kChecksum] = checksum(state);
   const std::string header = format_header(state);
   const uint64_t length = header.size();
   OutputFile file(path);
   file.write(&length, kLengthBytes);
   file.write(header.data(), length);
   for (const size_t i : data_order(state)) {
-    const Tensor tensor = state.tensors[i].second.detach().cpu().contiguous();
+    const Tensor& tensor = state.tensors[i].second;
     file.write(tensor.const_data_ptr(), tensor.nbytes());
   }
   file.commit();

@@ -41,7 +41,7 @@ export async function readSettings(path: string | undefined): Promise<Settings> 
     }
   }
   const { preset } = value as { preset?: unknown };
-  if (preset !== undefined && !Object.keys(presets).includes(String(preset))) {
+  if (preset !== undefined && !Object.keys(presets).some((name) => name === preset)) {
     throw new SoundspotError(
       "ERR_CONFIG",
       `${path}: there is no preset ${JSON.stringify(preset)}. Use ${Object.keys(presets).join(" or ")}.`,

@@ -75,14 +75,17 @@ export function* csvRows(text: string, path: string): Generator<CsvRow> {
  * @throws {SoundspotError} ERR_DATASET for a stray or unclosed quote.
  */
 export function* csvRecords(text: string, path: string): Generator<CsvRecord> {
-  // One cell a match: quoted or plain, then what ended it.
-  const cell = /(?:"([^"]*(?:""[^"]*)*)"|([^",\r\n]*))(,|\r\n|\n|\r|$)/y;
+  const stop = /[",\r\n]/g;
+  let at = 0;
   let line = 1;
   let first = 1;
   let cells: string[] = [];
-  while (cell.lastIndex < text.length || cells.length > 0) {
-    const match = cell.exec(text);
-    if (!match) {
+  while (at < text.length || cells.length > 0) {
+    const quoted = text[at] === '"';
+    stop.lastIndex = at;
+    const end = quoted ? endOfQuoted(text, at) : (stop.exec(text)?.index ?? text.length);
+    const ending = text.startsWith("\r\n", end) ? "\r\n" : text.charAt(end);
+    if (end < 0 || !["", ",", "\r\n", "\n", "\r"].includes(ending)) {
       throw wrong(
         path,
         line,
@@ -90,14 +93,19 @@ export function* csvRecords(text: string, path: string): Generator<CsvRecord> {
         'has a stray or unclosed quote. Quote the whole cell and write " as "".',
       );
     }
-    const [whole, quoted, plain = "", ending] = match;
-    cells.push(quoted === undefined ? plain : quoted.replaceAll('""', '"'));
-    line += whole.match(/\r\n|\n|\r/g)?.length ?? 0;
+    cells.push(quoted ? text.slice(at + 1, end - 1).replaceAll('""', '"') : text.slice(at, end));
+    line += text.slice(at, end + ending.length).match(/\r\n|\n|\r/g)?.length ?? 0;
+    at = end + ending.length;
     if (ending === ",") continue;
     if (cells.length > 1 || cells[0] !== "") yield { line: first, cells };
     cells = [];
     first = line;
-    // At the end of the text the pattern matches nothing, again and again.
-    if (ending === "") return;
   }
+}
+
+/** Where the quoted cell that begins at `start` is over; −1 when its quote is not closed. */
+function endOfQuoted(text: string, start: number): number {
+  let close = text.indexOf('"', start + 1);
+  while (close >= 0 && text[close + 1] === '"') close = text.indexOf('"', close + 2);
+  return close < 0 ? -1 : close + 1;
 }

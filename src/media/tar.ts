@@ -298,7 +298,10 @@ async function readAttributes(bytes: ArchiveBytes, size: number, path: string): 
   return content;
 }
 
-/** Records are `LENGTH KEY=VALUE\n`, the length in bytes and of all of it. */
+/**
+ * Records are `LENGTH KEY=VALUE\n`, the length in bytes and of all of it. Only those that are used are kept, as they may
+ * be for every entry that follows.
+ */
 function paxRecords(content: Uint8Array, path: string, start: number): Attributes {
   const records: Record<string, string> = {};
   const bytes = Buffer.from(content.buffer, content.byteOffset, content.length);
@@ -310,9 +313,11 @@ function paxRecords(content: Uint8Array, path: string, start: number): Attribute
     }
     const key = head[2] as string;
     // What else is said is not kept: an archive may say it without end.
-    if (key === "path" || key === "size" || key === "GNU.sparse.name") {
+    if (["path", "size", "GNU.sparse.name"].includes(key)) {
       records[key] = bytes.toString("utf8", at + head[0].length, end - 1);
-    } else if (key.startsWith("GNU.sparse.")) records["GNU.sparse."] = "";
+    } else if (key.startsWith("GNU.sparse.")) {
+      records["GNU.sparse."] = "";
+    }
     at = end;
   }
   return records;

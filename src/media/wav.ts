@@ -44,6 +44,8 @@ const FORMAT_FLOAT = 3;
 const FORMAT_EXTENSIBLE = 0xfffe;
 /** What streaming writers put for a size they do not know, and RF64 for one that ds64 tells. */
 const UNKNOWN_SIZE = 0xffffffff;
+/** Ahead of the samples; more is no sound, but would take long to look through. */
+const MAX_CHUNKS = 10_000;
 /** As much of a `fmt ` chunk as any format has. */
 const FORMAT_BYTES = 40;
 
@@ -99,7 +101,7 @@ function* searchHeader(
   const riffSize = viewOf(riff).getUint32(4, true);
   let format: Format | undefined;
   let longDataSize: number | undefined;
-  for (let offset = 12; offset + 8 <= size; ) {
+  for (let offset = 12, chunks = 0; offset + 8 <= size && chunks < MAX_CHUNKS; chunks++) {
     const chunk = yield { offset, length: 8 + FORMAT_BYTES };
     const view = viewOf(chunk);
     const id = fourCC(chunk, 0);

@@ -1,6 +1,7 @@
 /** The folder that a preparation writes: samples, what is done and what failed, and the manifest. */
 import { mkdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { z } from "zod";
 import { SoundspotError } from "../errors.js";
 import { FileStore } from "./file-store.js";
 import { lockFolder } from "./folder-lock.js";
@@ -223,7 +224,7 @@ async function readSettings(path: string): Promise<Partial<FolderSettings>[]> {
   const text = await readFile(file, "utf8").catch(() => undefined);
   if (text === undefined) return [];
   try {
-    return [JSON.parse(text) as Partial<FolderSettings>];
+    return [z.record(z.string(), z.unknown()).parse(JSON.parse(text)) as Partial<FolderSettings>];
   } catch (cause) {
     throw new SoundspotError("ERR_CONFIG", `${file} is damaged. Delete it, or give another output.`, {
       cause,
