@@ -335,7 +335,8 @@ describe("training in several processes", () => {
   it("goes on with another number of processes, and says so", async () => {
     const path = script("run", run);
     const [alone, elastic] = [join(folder, "elastic-alone"), join(folder, "elastic")];
-    // Slow enough that rounding does not grow: a step moves a parameter by 1e-4 at most.
+    // A step moves a parameter by 1e-4 at most. Rounding alone may decide which of two pixels a maximum takes, which was
+    // seen to move running statistics by 5e-5; a batch that is lost or taken twice moves them by hundredths.
     const rate = JSON.stringify({ train: { learningRate: 1e-4 } });
     await inGroup(1, [path, alone, rate]);
     const stop = (size: number, step: number) => {
@@ -361,7 +362,7 @@ describe("training in several processes", () => {
     for (const [name, { data }] of first as Weights) {
       if (structuralZero.test(name)) continue;
       const apart = distance(data, second?.get(name)?.data as Float32Array) / Math.sqrt(data.length);
-      expect(apart, name).toBeLessThan(3e-5);
+      expect(apart, name).toBeLessThan(1e-4);
     }
     const logged = readFileSync(join(elastic, "metrics.jsonl"), "utf8").trim().split("\n");
     expect(logged.map((line) => (JSON.parse(line) as { step: number }).step)).toEqual(

@@ -188,13 +188,13 @@ describe("a video without a moment", () => {
 });
 
 describe("wrong media", () => {
-  it("names a file that cannot be opened", async () => {
+  it("names what is no file", async () => {
     const path = file("socket.mp3");
     const server = createServer().listen(path);
     await new Promise((resolve) => server.once("listening", resolve));
     const refusal = {
       code: "ERR_FILE_NOT_FOUND",
-      message: expect.stringContaining("socket.mp3 cannot be read"),
+      message: expect.stringContaining("socket.mp3 is no plain file"),
     };
     await expect(decodeAudio(path)).rejects.toMatchObject(refusal);
     server.close();

@@ -113,7 +113,6 @@ function inputOf(
     }
     return { video, ...(at === undefined ? {} : { at }) };
   }
-  if (image) checkPicture(image);
   if (!image || !audio) {
     const missing = image ? "audio is" : audio ? "image is" : "image and audio are";
     throw new SoundspotError(
@@ -124,6 +123,7 @@ function inputOf(
   if (at !== undefined) {
     throw new SoundspotError("ERR_INPUT", "at is a moment of a video. Leave it out beside image and audio.");
   }
+  checkPicture(image);
   return { image, audio };
 }
 
