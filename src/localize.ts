@@ -263,7 +263,7 @@ function run(model: Model, items: readonly Item[], settings: Settings): Promise<
 }
 
 /** Concurrent callers of one model share batches of up to this many pairs. */
-const MOST_TOGETHER = 16;
+const MOST_TOGETHER = 32;
 
 const batchers = new WeakMap<Model, Batcher<Item, Settings, NativeSpot>>();
 

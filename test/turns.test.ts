@@ -39,11 +39,11 @@ describe("decoding and the model", () => {
     expect(events.indexOf("done picture")).toBeLessThan(events.indexOf("decoded film"));
   });
 
-  it("let no more than 16 at the model", async () => {
-    const { events, request } = recording(20);
-    await Promise.all(Array.from({ length: 20 }, (_, i) => request(String(i), 1)));
+  it("let no more than 32 at the model", async () => {
+    const { events, request } = recording(40);
+    await Promise.all(Array.from({ length: 40 }, (_, i) => request(String(i), 1)));
     const firstDone = events.findIndex((event) => event.startsWith("done"));
-    expect(events.slice(0, firstDone).filter((event) => event.startsWith("model"))).toHaveLength(16);
+    expect(events.slice(0, firstDone).filter((event) => event.startsWith("model"))).toHaveLength(32);
   });
 
   it("go on when who waits goes away", async () => {

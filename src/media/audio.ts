@@ -400,17 +400,26 @@ async function checkSamples(
       `${name} has no samples: its sound is 0 s long. Give another file.`,
     );
   }
-  let bad = -1;
+  let sum = 0;
   await inSlices(samples.length, 65536, signal, (from, to) => {
-    for (let i = from; i < to && bad < 0; i++) {
-      if (!Number.isFinite(samples[i])) bad = i;
-    }
+    sum += sumOfZeros(samples, from, to);
   });
-  if (bad >= 0) {
+  if (sum !== 0) {
+    const bad = samples.findIndex((sample) => !Number.isFinite(sample));
     throw new SoundspotError(
       "ERR_AUDIO_NOT_FINITE",
       `${name}: sample ${bad} is ${samples[bad]}. Samples must be finite; export the sound again.`,
     );
   }
   return audio;
+}
+
+/** 0 where all samples are finite, and NaN where one is not: x − x. In a loop of its own, which is compiled as a whole. */
+function sumOfZeros(samples: Float32Array, from: number, to: number): number {
+  let sum = 0;
+  for (let i = from; i < to; i++) {
+    const sample = samples[i] as number;
+    sum += sample - sample;
+  }
+  return sum;
 }

@@ -29,7 +29,7 @@ export interface ServerOptions {
   readonly index?: SearchIndex;
   /** What the encoders compute in. Default "auto". */
   readonly precision?: Precision;
-  /** Requests at work at a time: decoded, in the model's batch of up to 16, or ready for the next one. Default 40. */
+  /** Requests at work at a time: decoded, in the model's batch of up to 32, or ready for the next one. Default 80. */
   readonly concurrency?: number;
   /** Requests beyond those that may be received or wait; more are answered with 429. Default 64. */
   readonly queue?: number;
@@ -50,7 +50,7 @@ export interface ServerOptions {
 }
 
 export const DEFAULTS = {
-  concurrency: 40,
+  concurrency: 80,
   queue: 64,
   uploadBytes: 32_000_000,
   pixels: 2 ** 24,

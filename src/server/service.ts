@@ -51,7 +51,7 @@ export class Service {
   readonly metrics: Metrics;
   readonly folder = new TemporaryFolder();
   /** Requests decoded at a time. */
-  readonly decoders = new Limit(availableParallelism());
+  readonly decoders = new Limit(2 * availableParallelism());
   /** Videos decoded at a time: beside the others, for one may take all of its time. */
   readonly videoDecoders = new Limit(availableParallelism());
   readonly turns = new Turns(this.decoders);

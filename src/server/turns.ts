@@ -3,7 +3,7 @@ import { throwIfAborted } from "../errors.js";
 import type { Limit } from "../limit.js";
 
 /** Requests that the model takes together at best. */
-const TOGETHER = 16;
+const TOGETHER = 32;
 /** Milliseconds in which nothing was decoded after which the model waits for no more. */
 const PATIENCE = 15;
 

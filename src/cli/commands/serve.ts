@@ -1,5 +1,6 @@
 /** `soundspot serve`: a model behind HTTP, until a signal ends it. */
 import { type Command, Option } from "commander";
+import sharp from "sharp";
 import { SoundspotError } from "../../errors.js";
 import type { Precision } from "../../localize.js";
 import { Model } from "../../model.js";
@@ -94,6 +95,7 @@ async function run(checkpoint: string | undefined, flags: Flags): Promise<void> 
  * computer, would take the others' cores from them while it spins. LibTorch's OpenMP reads this when it is loaded.
  */
 function giveWayToOthers(): void {
+  sharp.concurrency(1); // several pictures are decoded at a time, each by one thread
   if (process.env.OMP_WAIT_POLICY === undefined) process.env.GOMP_SPINCOUNT ??= "3000";
 }
 
