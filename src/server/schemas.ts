@@ -56,7 +56,7 @@ export const failures = {
     ...errorBody(
       "The queue is full.",
       "ERR_OVERLOADED",
-      "104 requests are waiting or at work, and no more are taken.",
+      "144 requests are waiting or at work, and no more are taken.",
     ),
     headers: retryAfter,
   },
