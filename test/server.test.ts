@@ -604,7 +604,7 @@ describe("the service itself", () => {
         offTargetSlots: 1,
         sharpening: 0.1,
       },
-      limits: { uploadBytes: 5_000_000, concurrency: 40, queue: 64 },
+      limits: { uploadBytes: 5_000_000, concurrency: 80, queue: 64 },
       search: false,
     });
   });
