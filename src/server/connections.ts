@@ -38,6 +38,7 @@ export function guardConnections(app: FastifyInstance, seconds: number): void {
   });
   app.addHook("onRequest", async ({ raw: request }, { raw: response }) => {
     const { socket } = request;
+    response.setMaxListeners(30); // limits, figures and files all wait for its end
     const line = lineOf(socket);
     if (line.current) {
       if (line.waiting.length >= AHEAD) {
