@@ -262,8 +262,8 @@ function run(model: Model, items: readonly Item[], settings: Settings): Promise<
   );
 }
 
-/** Concurrent callers of one model share batches of up to this many pairs. */
-const MOST_TOGETHER = 32;
+/** @internal Concurrent callers of one model share batches of up to this many pairs. */
+export const MOST_TOGETHER = 32;
 
 const batchers = new WeakMap<Model, Batcher<Item, Settings, NativeSpot>>();
 

@@ -66,74 +66,11 @@ const found = new Map<string, Promise<Ffmpeg>>();
  * Formats that are read: those that hold their media themselves. Playlists (HLS, DASH, concat, SDP), patterns of names
  * (image2), scripts and devices would make ffmpeg open other files and addresses, whatever the file is named.
  */
-const FORMATS = [
-  ...[
-    "mov",
-    "mp4",
-    "matroska",
-    "webm",
-    "avi",
-    "flv",
-    "live_flv",
-    "asf",
-    "mpeg",
-    "mpegts",
-    "mpegvideo",
-    "ogg",
-  ],
-  ...[
-    "m4v",
-    "h261",
-    "h263",
-    "h264",
-    "hevc",
-    "obu",
-    "av1",
-    "ivf",
-    "dirac",
-    "vc1",
-    "dv",
-    "mxf",
-    "gxf",
-    "nut",
-    "rm",
-  ],
-  ...["wtv", "swf", "mjpeg", "mjpeg_2000", "yuv4mpegpipe", "gif", "apng"],
-  ...[
-    "wav",
-    "w64",
-    "aiff",
-    "au",
-    "caf",
-    "voc",
-    "nistsphere",
-    "ircam",
-    "sox",
-    "iff",
-    "dsf",
-    "ac3",
-    "eac3",
-    "dts",
-  ],
-  ...[
-    "dtshd",
-    "truehd",
-    "mlp",
-    "aac",
-    "loas",
-    "mp3",
-    "mpc",
-    "mpc8",
-    "flac",
-    "ape",
-    "wv",
-    "tak",
-    "tta",
-    "shn",
-    "oma",
-  ],
-  ...["amr", "amrnb", "amrwb", "gsm", "qcp", "xwma"],
-].join(",");
+const FORMATS =
+  "mov,mp4,matroska,webm,avi,flv,live_flv,asf,mpeg,mpegts,mpegvideo,ogg,m4v,h261,h263,h264," +
+  "hevc,obu,av1,ivf,dirac,vc1,dv,mxf,gxf,nut,rm,wtv,swf,mjpeg,mjpeg_2000,yuv4mpegpipe,gif,apng," +
+  "wav,w64,aiff,au,caf,voc,nistsphere,ircam,sox,iff,dsf,ac3,eac3,dts,dtshd,truehd,mlp,aac,loas," +
+  "mp3,mpc,mpc8,flac,ape,wv,tak,tta,shn,oma,amr,amrnb,amrwb,gsm,qcp,xwma";
 
 /** The largest block that ffmpeg may take at once, in bytes: a frame of 16-bit RGBA with what is around it. */
 const maxBlock = () => Math.min(2 ** 31 - 1, 2 ** 27 + 8 * limitOf("SOUNDSPOT_MAX_FRAME_PIXELS"));

@@ -92,18 +92,25 @@ async function readPicture(path: string, name: string, signal: AbortSignal | und
   }
 }
 
+/** What a picture is by its first bytes: of pixels, or a program that draws; undefined where it is neither. */
+export function pictureKind(encoded: Uint8Array): "pixels" | "svg" | undefined {
+  const head = encoded.subarray(0, HEAD_BYTES);
+  const text = Buffer.from(head).toString("latin1");
+  if (
+    STARTS.some((start) => start.every((byte, i) => head[i] === byte)) ||
+    /^(GIF8[79]a|RIFF.{4}WEBP|.{4}ftyp.{0,64}avi[fs])/s.test(text)
+  ) {
+    return "pixels";
+  }
+  return /^(ï»¿)?\s*<.*?svg[\s>:]/is.test(text) ? "svg" : undefined;
+}
+
 /**
  * Only the promised formats reach libvips, which may have been built with others.
  * @throws {SoundspotError} ERR_MEDIA_DECODE
  */
 function checkFormat(encoded: Uint8Array, name: string): void {
-  const head = encoded.subarray(0, HEAD_BYTES);
-  const text = Buffer.from(head).toString("latin1");
-  const known =
-    STARTS.some((start) => start.every((byte, i) => head[i] === byte)) ||
-    /^(GIF8[79]a|RIFF.{4}WEBP|.{4}ftyp.{0,64}avi[fs])/s.test(text) ||
-    /^(ï»¿)?\s*<.*?svg[\s>:]/is.test(text);
-  if (known) return;
+  if (pictureKind(encoded) !== undefined) return;
   throw new SoundspotError(
     "ERR_MEDIA_DECODE",
     `${name} cannot be decoded: it begins as none of the formats that are read. ` +

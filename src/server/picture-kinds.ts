@@ -1,18 +1,13 @@
-/** What a picture is by its first bytes: decoders take more from a caller's own files than a stranger may send. */
+/** Which pictures are taken: decoders take more from a caller's own files than a stranger may send. */
+import { pictureKind } from "../media/image.js";
 import { HttpError } from "./http-error.js";
-
-/** Bytes that are looked at. */
-const HEAD = 4096;
-
-/** JPEG, PNG, GIF, TIFF, WebP, AVIF. */
-const pictures = /^(\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|II[*+]\0|MM\0[*+]|RIFF.{4}WEBP|.{4}ftyp)/s;
 
 /**
  * Pictures of pixels alone: an SVG is a program, which may draw for hours and cannot be stopped.
  * @throws {HttpError} 400
  */
 export function checkPicture(bytes: Buffer): void {
-  if (bytes.length === 0 || pictures.test(bytes.toString("latin1", 0, HEAD))) return;
+  if (bytes.length === 0 || pictureKind(bytes) === "pixels") return;
   throw new HttpError(
     400,
     "ERR_MEDIA_DECODE",

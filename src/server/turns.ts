@@ -1,9 +1,8 @@
 /** Decoding and the model in turns: either wants all processors, and side by side each waits for the other. */
 import { throwIfAborted } from "../errors.js";
 import type { Limit } from "../limit.js";
+import { MOST_TOGETHER } from "../localize.js";
 
-/** Requests that the model takes together at best. */
-const TOGETHER = 32;
 /** Milliseconds in which nothing was decoded after which the model waits for no more. */
 const PATIENCE = 15;
 
@@ -81,7 +80,7 @@ export class Turns {
 
   #next(impatient: boolean): void {
     if (this.#computing > 0 || this.#waiting.size === 0) return;
-    if (this.#decoding > 0 && this.#waiting.size < TOGETHER && !impatient) {
+    if (this.#decoding > 0 && this.#waiting.size < MOST_TOGETHER && !impatient) {
       this.#timer ??= setTimeout(() => {
         this.#timer = undefined;
         this.#next(true);
@@ -90,7 +89,7 @@ export class Turns {
     }
     this.#stopWaiting();
     this.#decoders.pause();
-    for (const leave of [...this.#waiting].slice(0, TOGETHER)) leave();
+    for (const leave of [...this.#waiting].slice(0, MOST_TOGETHER)) leave();
   }
 
   #stopWaiting(): void {
