@@ -95,6 +95,7 @@ export async function shards({ progress }) {
       memory.push(process.memoryUsage().rss / 2 ** 20);
       progress?.(i + 1, PARTS);
     }
+    await Promise.all([...ranks, files].map((batches) => batches.return()));
     const once = (times) => times.every((each) => each === 1);
     if (!once(seen.packed) || !once(seen.loose)) throw new Error("a sample was not read exactly once");
     const [fast, slow] = [median(rates.packed), median(rates.loose)];

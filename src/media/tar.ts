@@ -90,12 +90,16 @@ export function damaged(name: string, what: string, cause?: unknown): SoundspotE
 async function openFile(path: string): Promise<ArchiveBytes> {
   await checkMediaFile(path);
   const file = await open(path);
-  const { buffer } = await file.read(Buffer.alloc(2), 0, 2, 0);
-  if (buffer[0] === 0x1f && buffer[1] === 0x8b) {
+  try {
+    const { buffer } = await file.read(Buffer.alloc(2), 0, 2, 0);
+    const packed = buffer[0] === 0x1f && buffer[1] === 0x8b;
+    if (!packed) return new FileBytes(path, file, (await file.stat()).size);
+  } catch (cause) {
     await file.close();
-    return new GzipBytes(path, createReadStream(path, { highWaterMark: 2 ** 18 }));
+    throw damaged(path, `it cannot be read (${(cause as Error).message})`, cause);
   }
-  return new FileBytes(path, file, (await file.stat()).size);
+  await file.close();
+  return new GzipBytes(path, createReadStream(path, { highWaterMark: 2 ** 18 }));
 }
 
 /** Says of which archive a failure of the disk or of zlib is. */
