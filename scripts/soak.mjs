@@ -5,8 +5,8 @@
  *   node scripts/soak.mjs [--share X] [localize|load|abort|workers|together…]
  *
  * Without names all parts, each in a process of its own. `--share 0.1` does a tenth of the calls. Of each part it prints
- * the resident memory ten times, the slope fitted to the second half in bytes a call, and what is open before and after.
- * Needs dist: `npm run build:ts`.
+ * the resident memory ten times, the slope fitted to the second half in bytes a call, and what is open before and after;
+ * the exit code is 1 when descriptors stay open. Needs dist: `npm run build:ts`.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
@@ -46,6 +46,8 @@ const dataset = {
   length: 64,
   load: async (i) => ({ id: String(i), ...sample(i), mask: truth }),
 };
+/** Descriptors that may be open after a part and were not before it: ffmpeg's, when it has just been stopped. */
+const MORE = 4;
 const truth = { data: new Uint8Array(40 * 30).fill(1, 0, 300), width: 40, height: 30 };
 
 /** Of each part: how many calls, and what prepares one. */
@@ -148,7 +150,7 @@ async function soak(name) {
   try {
     const one = await parts[name].prepare(await import(entry), resolve(folder));
     for (let i = 0; i < 5; i++) await one(i);
-    const before = await open();
+    const before = await opened();
     const points = [];
     const every = Math.max(1, Math.floor(calls / 100));
     console.log(`${name}: ${calls} calls`);
@@ -162,26 +164,30 @@ async function soak(name) {
         console.log(`  ${String(i).padStart(6)}  ${(rss / 2 ** 20).toFixed(1)} MiB`);
     }
     const slope = slopeOf(points.slice(points.length >> 1));
-    const after = await open();
+    const after = await opened();
     console.log(`  slope of the second half: ${slope.toFixed(0)} bytes a call`);
-    console.log(`  open before: ${before}; after: ${after}`);
-    process.exit(0);
+    console.log(`  open before: ${told(before)}; after: ${told(after)}`);
+    process.exit(after.descriptors > before.descriptors + MORE ? 1 : 0);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
 /** Descriptors, where the system tells them, and what keeps the event loop alive. */
-async function open() {
+async function opened() {
   await new Promise((later) => setTimeout(later, 500));
-  let descriptors = "?";
+  let descriptors = Number.NaN;
   try {
     descriptors = readdirSync("/proc/self/fd").length - 1; // one of them reads the list
   } catch {
     // Only Linux tells.
   }
   const resources = process.getActiveResourcesInfo().filter((resource) => resource !== "Timeout");
-  return `${descriptors} descriptors, [${resources.join(", ")}]`;
+  return { descriptors, resources };
+}
+
+function told({ descriptors, resources }) {
+  return `${descriptors || "?"} descriptors, [${resources.join(", ")}]`;
 }
 
 /** Least squares. */

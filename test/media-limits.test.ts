@@ -1,6 +1,15 @@
 /** Limits of decoding: what is refused, by which words, and how the limit is moved; and numbers that are unusual. */
 import { execFileSync, spawn } from "node:child_process";
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,7 +20,7 @@ import { Model, type RawAudio } from "../src/index.js";
 import { decodeAudio } from "../src/media/audio.js";
 import { findFfmpeg, inputArgs, runFfmpeg } from "../src/media/ffmpeg.js";
 import { decodeImage } from "../src/media/image.js";
-import { decodeFrame, probeVideo } from "../src/media/video.js";
+import { decodeFrame, decodeFrames, probeVideo } from "../src/media/video.js";
 import { encodeWav } from "../src/media/wav.js";
 import { safeName } from "../src/preparation/sample-ids.js";
 import { isSample } from "../src/preparation/sample-store.js";
@@ -75,6 +84,26 @@ describe("limits from the environment", () => {
     expect(code, stderr).not.toBe(0);
   });
 });
+
+it.skipIf(!existsSync("/proc/self/fd"))(
+  "a video that is left in its middle leaves no pipe open",
+  async () => {
+    const { path } = await findFfmpeg();
+    const clip = file("wide.mp4");
+    execFileSync(path, ["-v", "error", "-y", "-f", "lavfi", "-i", "testsrc=s=640x480:r=5:d=2", clip]);
+    const info = await probeVideo(clip);
+    const descriptors = () => readdirSync("/proc/self/fd").length;
+    const before = descriptors();
+    for (let i = 0; i < 4; i++) {
+      for await (const _ of decodeFrames(clip, { every: 0.2, info })) {
+        await sleep(100); // ffmpeg fills the pipe
+        break;
+      }
+    }
+    for (let i = 0; i < 200 && descriptors() > before; i++) await sleep(20);
+    expect(descriptors()).toBe(before);
+  },
+);
 
 describe.skipIf(process.platform === "win32")("an ffmpeg that does not end", () => {
   const program = file("ffmpeg");
@@ -147,9 +176,9 @@ describe.skipIf(process.platform === "win32")("an ffmpeg that does not end", () 
       while (!existsSync(${JSON.stringify(started)})) await new Promise((done) => setTimeout(done, 20));
       process.exit(0);`;
     const child = spawn(process.execPath, ["--input-type=module", "-e", script]);
-    const pid = await innerPid();
-    await new Promise((done) => child.once("exit", done));
-    await gone(pid);
+    const [code] = await once(child, "exit");
+    expect(code).toBe(0);
+    await gone(await innerPid());
   });
 });
 

@@ -275,6 +275,8 @@ export async function* outputOf(
     }
   } finally {
     ffmpeg.stop();
+    // Who stops early leaves it paused, and a paused pipe is never closed.
+    ffmpeg.stdout.destroy();
   }
 }
 
