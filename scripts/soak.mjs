@@ -2,7 +2,7 @@
 /**
  * Runs the same work for long and tells whether memory, handles or descriptors grow:
  *
- *   node scripts/soak.mjs [--share X] [localize|load|abort|workers|together…]
+ *   node scripts/soak.mjs [--share X] [localize|load|abort|workers|bare-workers|together…]
  *
  * Without names all parts, each in a process of its own. `--share 0.1` does a tenth of the calls. Of each part it prints
  * the resident memory ten times, the slope fitted to the second half in bytes a call, and what is open before and after;
@@ -119,6 +119,19 @@ const parts = {
         await new Promise((later) => setTimeout(later, i % 20));
         await worker.terminate();
         await model.localize(sample(i));
+      };
+    },
+  },
+  /** What Node's own threads cost, to compare with. */
+  "bare-workers": {
+    calls: 100,
+    async prepare() {
+      const program = `require("node:worker_threads").parentPort.postMessage("ready"); setInterval(() => {}, 5);`;
+      return async (i) => {
+        const worker = new Worker(program, { eval: true });
+        await new Promise((ready, fail) => worker.once("message", ready).once("error", fail));
+        await new Promise((later) => setTimeout(later, i % 20));
+        await worker.terminate();
       };
     },
   },

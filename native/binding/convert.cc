@@ -28,7 +28,8 @@ Napi::ArrayBuffer array_buffer(Napi::Env env, const Tensor& tensor) {
       env, held->mutable_data_ptr(), bytes, [](napi_env, void*, void* kept) { delete static_cast<Tensor*>(kept); },
       held, &value);
   if (status == napi_ok) return {env, value};
-  delete held;
+  // A generic failure is one of what comes after the memory was handed over, which is then freed by its own.
+  if (status != napi_generic_failure) delete held;
   if (status != napi_no_external_buffers_allowed) throw Napi::Error::New(env);
   Napi::ArrayBuffer copy = Napi::ArrayBuffer::New(env, bytes);
   std::memcpy(copy.Data(), tensor.const_data_ptr(), bytes);

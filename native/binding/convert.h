@@ -35,11 +35,15 @@ struct Sample {
   Tensor spectrogram;  // [1, F, T]
 };
 
-/// Hands a C++ object to JavaScript; freed by the garbage collector or release().
+/// Hands a C++ object to JavaScript; freed by the garbage collector or release(), or here when a thread that is being
+/// terminated takes nothing.
 template <class T>
 Napi::Value wrap(Napi::Env env, std::shared_ptr<T> value) {
-  return Napi::External<std::shared_ptr<T>>::New(env, new std::shared_ptr<T>(std::move(value)),
-                                                 [](Napi::Env, std::shared_ptr<T>* held) { delete held; });
+  auto held = std::make_unique<std::shared_ptr<T>>(std::move(value));
+  const auto external = Napi::External<std::shared_ptr<T>>::New(
+      env, held.get(), [](Napi::Env, std::shared_ptr<T>* kept) { delete kept; });
+  held.release();
+  return external;
 }
 
 /// @throws Napi::Error ERR_DISPOSED when the handle was released.
