@@ -19,6 +19,7 @@ import { ensureLibTorch } from "./libtorch.mjs";
 const TESTS = [
   "accumulation",
   "batcher",
+  "checkpoints",
   "distributed",
   "engine",
   "errors",
