@@ -65,7 +65,8 @@ export class Model implements Disposable {
 
   /**
    * Loads a checkpoint: safetensors with its configuration, or a `.pth` with the published names.
-   * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_CHECKPOINT_CORRUPT, ERR_CHECKPOINT_MISMATCH.
+   * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_CHECKPOINT_CORRUPT (also when weights are not
+   *   finite), ERR_CHECKPOINT_MISMATCH.
    */
   static async load(path: string, options: LoadOptions = {}): Promise<Model> {
     check(path, aPath, "The checkpoint");
@@ -88,7 +89,8 @@ export class Model implements Disposable {
 
   /**
    * Finds what sounds: one input or a batch of them.
-   * @throws {SoundspotError} ERR_DISPOSED, ERR_ABORTED, and those of decoding.
+   * @throws {SoundspotError} ERR_DISPOSED, ERR_ABORTED, and those of decoding; ERR_INTERNAL when the weights are too
+   *   large to compute with.
    */
   localize(input: LocalizeInput, options?: LocalizeOptions): Promise<Spot>;
   localize(inputs: readonly LocalizeInput[], options?: LocalizeOptions): Promise<Spot[]>;
@@ -115,7 +117,10 @@ export class Model implements Disposable {
     return localizeVideo(this, path, options);
   }
 
-  /** Features, slots, queries and attentions of a batch, the latter at `sharpening` (default the configuration's). */
+  /**
+   * Features, slots, queries and attentions of a batch, the latter at `sharpening` (default the configuration's).
+   * @throws {SoundspotError} as `localize`.
+   */
   async encode(
     inputs: readonly LocalizeInput[],
     options: { readonly sharpening?: number; readonly signal?: AbortSignal } = {},
@@ -142,7 +147,8 @@ export class Model implements Disposable {
 
   /**
    * Puts values into parameters and buffers; others keep theirs. All or nothing.
-   * @throws {SoundspotError} ERR_CHECKPOINT_MISMATCH when a name is unknown or a shape differs.
+   * @throws {SoundspotError} ERR_CHECKPOINT_MISMATCH when a name is unknown or a shape differs; ERR_INPUT when a value
+   *   is not finite.
    */
   async setParameters(tensors: readonly NamedTensor[]): Promise<void> {
     check(tensors, aList, "The parameters");
@@ -155,7 +161,7 @@ export class Model implements Disposable {
 
   /**
    * Fills the image encoder from torchvision's ResNet-18 file; `fc.*` is ignored.
-   * @throws {SoundspotError} ERR_CHECKPOINT_MISMATCH when shapes differ or nothing fits.
+   * @throws {SoundspotError} ERR_CHECKPOINT_MISMATCH when shapes differ or nothing fits, and those of `load`.
    */
   async loadImageWeights(path: string): Promise<WeightsReport> {
     check(path, aPath, "The weights");

@@ -190,6 +190,27 @@ describe("the checksum of a checkpoint", () => {
     expect(model.metadata.hash).toBe("xxh64:0123456789abcdef");
   });
 
+  it.each([
+    ["NaN", Buffer.from([0, 0, 0xc0, 0x7f])],
+    ["an infinite value", Buffer.from([0, 0, 0x80, 0xff])],
+  ])("is right, and so is %s among the weights: they are refused by their name", async (_, value) => {
+    const { "soundspot.checksum": __, ...metadata } = parts.metadata;
+    const name = "audnet.proj.0.bias";
+    const data = Buffer.from(parts.data);
+    value.copy(data, (parts.entries[name] as Entry).data_offsets[1] - value.length);
+    const other = file("not-finite.safetensors");
+    writeFileSync(other, withParts({ ...parts, metadata, data }));
+    using model = await Model.create(tiny);
+    const before = await model.parameters();
+    for (const work of [() => Model.load(other), () => model.loadWeights(other)]) {
+      await expect(work()).rejects.toMatchObject({
+        code: "ERR_CHECKPOINT_CORRUPT",
+        message: expect.stringMatching(new RegExp(`not-finite.*${name}.*not finite`)),
+      });
+    }
+    expect(await model.parameters()).toEqual(before);
+  });
+
   it("outlives another order of the same content, not another content", async () => {
     const copy = file("copy.safetensors");
     const entries = Object.fromEntries(Object.entries(parts.entries).reverse());

@@ -208,6 +208,15 @@ describe("tensors", () => {
     await expectFailure(() => model.setParameters([flat]), "ERR_CHECKPOINT_MISMATCH", literal(first.name));
     const short = { ...first, data: first.data.slice(1) };
     await expectFailure(() => model.setParameters([short]), "ERR_SHAPE");
+    for (const value of [Number.NaN, Number.NEGATIVE_INFINITY]) {
+      const bad = { ...first, data: first.data.slice().fill(value, -1) };
+      await expectFailure(
+        () => model.setParameters([zeros, bad]),
+        "ERR_INPUT",
+        literal(first.name),
+        /not finite/,
+      );
+    }
     expect(await model.parameters()).toEqual(before);
   });
 });

@@ -61,17 +61,25 @@ void naming(const std::string& file, const Work& work) {
   }
 }
 
+/// @throws Error ERR_CHECKPOINT_CORRUPT when a tensor of the file is of no use.
+void check_finite(const model::NamedTensors& tensors, const std::string& file) {
+  if (const std::string* name = model::first_not_finite(tensors)) {
+    throw Error("ERR_CHECKPOINT_CORRUPT",
+                file + ": " + *name + " has values that are not finite. Take an earlier checkpoint of its training.");
+  }
+}
+
 /// The tensors of a file that are a model's: every one that it needs must be there, none may be unknown.
-std::vector<std::pair<std::string, Tensor>> model_tensors(const State& state, const model::Parameters& needed,
-                                                          const std::string& file) {
+model::NamedTensors model_tensors(const State& state, const model::Parameters& needed, const std::string& file) {
   std::set<std::string> given;
-  std::vector<std::pair<std::string, Tensor>> tensors;
+  model::NamedTensors tensors;
   for (const auto& tensor : state.tensors) {
     if (belongs_to_training(tensor.first)) continue;
     given.insert(tensor.first);
     tensors.push_back(tensor);
   }
   naming(file, [&] { needed.check(tensors); });
+  check_finite(tensors, file);
   for (const model::Parameter& parameter : needed.all()) {
     const bool counter = parameter.name.find("num_batches_tracked") != std::string::npos;
     if (counter || given.count(parameter.name) > 0) continue;
@@ -116,7 +124,7 @@ Napi::Value load_image_weights(const Napi::CallbackInfo& call) {
         model::Parameters& target = handle->localizer->parameters();
         PartialLoad result;
         std::set<std::string> given;
-        std::vector<std::pair<std::string, Tensor>> tensors;
+        model::NamedTensors tensors;
         for (const auto& [name, tensor] : state->tensors) {
           const std::string own = "imgnet." + name;
           if (name.rfind("fc.", 0) == 0 || !target.has(own)) {
@@ -127,6 +135,7 @@ Napi::Value load_image_weights(const Napi::CallbackInfo& call) {
           tensors.emplace_back(own, tensor);
         }
         naming(file, [&] { target.check(tensors); });
+        check_finite(tensors, file);
         if (tensors.empty()) {
           throw Error("ERR_CHECKPOINT_MISMATCH",
                       file + " has none of the tensors of a ResNet-18. Give torchvision's resnet18 file.");
@@ -152,14 +161,6 @@ Napi::Value load_image_weights(const Napi::CallbackInfo& call) {
       });
 }
 
-/// @throws Error ERR_INTERNAL: what cannot be used must not take the place of a file that can.
-void check_finite(const std::string& name, const Tensor& tensor, const std::string& file) {
-  if (!tensor.is_floating_point() || at::isfinite(tensor).all().item<bool>()) return;
-  throw Error("ERR_INTERNAL", name + " has values that are not finite, and " + file +
-                                  " was not written. Go on from an earlier checkpoint with a lower learning rate or "
-                                  "with clip.");
-}
-
 // saveCheckpoint(model, trainer | undefined, path, metadata) → Promise<void>; atomic, and finite values alone
 Napi::Value save_checkpoint(const Napi::CallbackInfo& call) {
   const auto handle = unwrap<ModelHandle>(call[0]);
@@ -183,7 +184,12 @@ Napi::Value save_checkpoint(const Napi::CallbackInfo& call) {
         if (trainer) {
           for (auto& tensor : trainer->state.state()) state.tensors.push_back(std::move(tensor));
         }
-        for (const auto& [name, tensor] : state.tensors) check_finite(name, tensor, path);
+        // What cannot be used must not take the place of a file that can.
+        if (const std::string* name = model::first_not_finite(state.tensors)) {
+          throw Error("ERR_INTERNAL", *name + " has values that are not finite, and " + path +
+                                          " was not written. Go on from an earlier checkpoint with a lower learning "
+                                          "rate or with clip.");
+        }
         checkpoint::write_safetensors(path, state);
         return true;
       },
@@ -199,6 +205,7 @@ Napi::Value restore_trainer(const Napi::CallbackInfo& call) {
       call.Env(), {},
       [=] {
         const std::unique_lock lock(trainer->model->mutex);
+        check_finite(state->tensors, file);
         naming(file, [&] { trainer->state.restore(state->tensors); });
         return true;
       },

@@ -58,7 +58,7 @@ Napi::Value parameters(const Napi::CallbackInfo& call) {
 Napi::Value set_parameters(const Napi::CallbackInfo& call) {
   const auto handle = unwrap<ModelHandle>(call[0]);
   const auto list = call[1].As<Napi::Array>();
-  std::vector<std::pair<std::string, Tensor>> tensors;
+  model::NamedTensors tensors;
   for (uint32_t i = 0; i < list.Length(); ++i) {
     const auto item = list.Get(i).As<Napi::Object>();
     tensors.emplace_back(item.Get("name").As<Napi::String>().Utf8Value(), tensor_from_javascript(item));
@@ -69,6 +69,9 @@ Napi::Value set_parameters(const Napi::CallbackInfo& call) {
         const std::unique_lock lock(handle->mutex);
         model::Parameters& target = handle->localizer->parameters();
         target.check(tensors);
+        if (const std::string* name = model::first_not_finite(tensors)) {
+          throw Error("ERR_INPUT", *name + " has values that are not finite. Look where they come from.");
+        }
         for (const auto& [name, tensor] : tensors) target.assign(name, tensor);
         handle->weights_changed();
         return true;
@@ -87,6 +90,22 @@ void set_attention(Napi::Env env, Napi::Object& result, const model::JointAttent
   result.Set("imageOnAudio", tensor_to_javascript(env, attention.image_on_audio));
 }
 
+/// Weights may be finite and yet too large to compute with.
+/// @throws Error ERR_INTERNAL when one of the results is not finite.
+void check_finite(const std::vector<Tensor>& results) {
+  for (const Tensor& values : results) {
+    if (!model::first_not_finite({{"", values}})) continue;
+    throw Error("ERR_INTERNAL",
+                "The model gives values that are not finite: its weights are too large to compute with. Take an "
+                "earlier checkpoint of its training.");
+  }
+}
+
+void check_finite(const model::JointAttention& attention) {
+  check_finite(std::vector{attention.image_slots, attention.audio_slots, attention.image_on_image,
+                           attention.audio_on_image, attention.audio_on_audio, attention.image_on_audio});
+}
+
 // encode(handle, samples, { sharpening, bfloat16, plain }) → Promise<outputs>, batch first; `plain` takes the
 // composition that the engine is compared with
 Napi::Value encode(const Napi::CallbackInfo& call) {
@@ -100,8 +119,10 @@ Napi::Value encode(const Napi::CallbackInfo& call) {
       [=] {
         const auto [images, spectrograms] = stack(batch);
         const std::shared_lock lock(handle->mutex);
-        if (plain) return handle->localizer->infer(images, spectrograms, sharpening, bfloat16);
-        return handle->engine(bfloat16)->infer(images, spectrograms, sharpening);
+        Outputs outputs = plain ? handle->localizer->infer(images, spectrograms, sharpening, bfloat16)
+                                : handle->engine(bfloat16)->infer(images, spectrograms, sharpening);
+        check_finite(outputs.attention);
+        return outputs;
       },
       [](Napi::Env env, Outputs& outputs) {
         Napi::Object result = Napi::Object::New(env);
@@ -152,6 +173,7 @@ std::vector<Spot> localize_batch(ModelHandle& handle, const Tensor& images, cons
   const at::NoGradGuard no_grad;
   const model::ModelConfig& config = handle.localizer->config();
   const Outputs outputs = handle.engine(options.bfloat16)->infer(images, spectrograms, options.sharpening);
+  check_finite(outputs.attention);
   const Tensor similarity = losses::target_similarity(
       losses::target_vectors(outputs.attention.image_slots, config.target_slots),
       losses::target_vectors(outputs.attention.audio_slots, config.target_slots), config.target_slots);
@@ -314,7 +336,9 @@ Napi::Value objectness(const Napi::CallbackInfo& call) {
       call.Env(), {},
       [=] {
         const std::shared_lock lock(handle->mutex);
-        return handle->localizer->objectness(stack(batch).first);
+        Tensor maps = handle->localizer->objectness(stack(batch).first);
+        check_finite(std::vector{maps});
+        return maps;
       },
       [](Napi::Env env, Tensor& maps) { return tensor_to_javascript(env, maps); });
 }

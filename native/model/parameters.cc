@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "error.h"
+#include "signal/finite.h"
 
 namespace soundspot::model {
 
@@ -20,7 +21,7 @@ const Tensor& Parameters::operator[](const std::string& name) const {
   return all_[found->second].value;
 }
 
-void Parameters::check(const std::vector<std::pair<std::string, Tensor>>& tensors) const {
+void Parameters::check(const NamedTensors& tensors) const {
   for (const auto& [name, source] : tensors) {
     const auto found = index_.find(name);
     if (found == index_.end()) {
@@ -50,6 +51,18 @@ int64_t Parameters::count(const std::string& prefix) const {
     if (parameter.trainable && parameter.name.rfind(prefix, 0) == 0) total += parameter.value.numel();
   }
   return total;
+}
+
+const std::string* first_not_finite(const NamedTensors& tensors) {
+  const at::NoGradGuard no_grad;
+  for (const auto& [name, tensor] : tensors) {
+    if (!tensor.is_floating_point()) continue;
+    const Tensor values = tensor.to(at::kFloat);
+    // In whatever order they lie.
+    const Tensor dense = values.is_non_overlapping_and_dense() ? values : values.contiguous();
+    if (!signal::all_finite(dense.const_data_ptr<float>(), dense.numel())) return &name;
+  }
+  return nullptr;
 }
 
 }  // namespace soundspot::model

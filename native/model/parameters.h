@@ -7,6 +7,8 @@
 
 namespace soundspot::model {
 
+using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
+
 struct Parameter {
   std::string name;
   Tensor value;
@@ -26,7 +28,7 @@ class Parameters {
   const std::vector<Parameter>& all() const { return all_; }
 
   /// @throws Error ERR_CHECKPOINT_MISMATCH when a name is unknown or a shape differs.
-  void check(const std::vector<std::pair<std::string, Tensor>>& tensors) const;
+  void check(const NamedTensors& tensors) const;
 
   /// Copies `source` into the tensor of that name, in place; the same errors.
   void assign(const std::string& name, const Tensor& source);
@@ -38,5 +40,8 @@ class Parameters {
   std::vector<Parameter> all_;
   std::unordered_map<std::string, size_t> index_;
 };
+
+/// The name of the first tensor that holds a value which is not finite as a float32; null when none does. Integers are.
+const std::string* first_not_finite(const NamedTensors& tensors);
 
 }  // namespace soundspot::model

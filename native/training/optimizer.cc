@@ -43,8 +43,8 @@ void AdamW::step(const model::Parameters& parameters, const AdamWOptions& option
                     /*maximize=*/false);
 }
 
-std::vector<std::pair<std::string, Tensor>> AdamW::state() const {
-  std::vector<std::pair<std::string, Tensor>> tensors;
+model::NamedTensors AdamW::state() const {
+  model::NamedTensors tensors;
   for (const auto& [name, moments] : moments_) {
     tensors.emplace_back(kMean + name, moments.mean);
     tensors.emplace_back(kSquare + name, moments.square);
@@ -53,7 +53,7 @@ std::vector<std::pair<std::string, Tensor>> AdamW::state() const {
   return tensors;
 }
 
-void AdamW::restore(const model::Parameters& parameters, const std::vector<std::pair<std::string, Tensor>>& tensors) {
+void AdamW::restore(const model::Parameters& parameters, const model::NamedTensors& tensors) {
   State state;
   // Convolutions keep their channels-last order, as their parameters do.
   const auto own = [](const Tensor& tensor) {

@@ -18,11 +18,11 @@ class AdamW {
   void step(const model::Parameters& parameters, const AdamWOptions& options);
 
   /// Moments and step counts as `optimizer.{exp_avg,exp_avg_sq,step}.NAME`.
-  std::vector<std::pair<std::string, Tensor>> state() const;
+  model::NamedTensors state() const;
 
   /// Puts back what state() gave; other names are ignored. All or nothing.
   /// @throws Error ERR_CHECKPOINT_MISMATCH when it is not the state of an optimizer of these parameters.
-  void restore(const model::Parameters& parameters, const std::vector<std::pair<std::string, Tensor>>& tensors);
+  void restore(const model::Parameters& parameters, const model::NamedTensors& tensors);
 
   /// Zeros of the shape that the state has under a name that state() gave.
   static Tensor blank(const model::Parameters& parameters, const std::string& name);

@@ -220,13 +220,13 @@ StepResult TrainingState::take_step(const Tensor& images, const Tensor& spectrog
   return result;
 }
 
-std::vector<std::pair<std::string, Tensor>> TrainingState::state() const {
+model::NamedTensors TrainingState::state() const {
   auto tensors = optimizer_.state();
   tensors.emplace_back(kGenerator, generator_.get_state());
   return tensors;
 }
 
-void TrainingState::restore(const std::vector<std::pair<std::string, Tensor>>& tensors) {
+void TrainingState::restore(const model::NamedTensors& tensors) {
   const auto found =
       std::find_if(tensors.begin(), tensors.end(), [](const auto& tensor) { return tensor.first == kGenerator; });
   const Tensor expected = generator_.get_state();
@@ -248,11 +248,11 @@ void TrainingState::broadcast(bool statistics_alone) {
     group_->broadcast(values);
     if (statistics_alone) return;
 
-    std::vector<std::pair<std::string, Tensor>> own = state();
+    model::NamedTensors own = state();
     std::string names;
     for (const auto& [name, tensor] : own) names += name + '\n';
     std::istringstream lines(group_->gather_bytes(names).front());
-    std::vector<std::pair<std::string, Tensor>> received;
+    model::NamedTensors received;
     for (std::string name; std::getline(lines, name);) {
       received.emplace_back(name,
                             name == kGenerator ? generator_.get_state() : AdamW::blank(localizer_->parameters(), name));

@@ -43,7 +43,7 @@ struct StepResult {
   AttentionStatistics image, audio;
   int64_t false_negatives = 0;  // excluded ordered pairs
   bool stop = false;            // a process asked for the end
-  std::vector<std::pair<std::string, Tensor>> gradients;
+  model::NamedTensors gradients;
 };
 
 /// The state of a training run inside the addon: optimizer and random numbers for one model.
@@ -60,9 +60,9 @@ class TrainingState {
   StepResult step(const Tensor& images, const Tensor& spectrograms, const StepOptions& options);
 
   /// Optimizer moments and the random state, to be saved beside the parameters.
-  std::vector<std::pair<std::string, Tensor>> state() const;
+  model::NamedTensors state() const;
   /// @throws Error ERR_CHECKPOINT_MISMATCH when they are not the state of a run of this model; nothing is changed then.
-  void restore(const std::vector<std::pair<std::string, Tensor>>& tensors);
+  void restore(const model::NamedTensors& tensors);
 
   /// Of rank 0 to every process of the group: the running statistics, or with them parameters, moments and random state.
   void broadcast(bool statistics_alone);
