@@ -89,8 +89,8 @@ export class Model implements Disposable {
 
   /**
    * Finds what sounds: one input or a batch of them.
-   * @throws {SoundspotError} ERR_DISPOSED, ERR_ABORTED, and those of decoding; ERR_INTERNAL when the weights are too
-   *   large to compute with.
+   * @throws {SoundspotError} ERR_DISPOSED, ERR_ABORTED, and those of decoding; ERR_INTERNAL when weights are not finite
+   *   or too large to compute with.
    */
   localize(input: LocalizeInput, options?: LocalizeOptions): Promise<Spot>;
   localize(inputs: readonly LocalizeInput[], options?: LocalizeOptions): Promise<Spot[]>;

@@ -39,7 +39,7 @@ export class Objectness implements Disposable {
   /**
    * Mean absolute value of the last stage's features at 224 px, a map a picture.
    * @returns [pictures, 7, 7], at least 0
-   * @throws {SoundspotError} ERR_DISPOSED.
+   * @throws {SoundspotError} ERR_DISPOSED; ERR_INTERNAL when the weights are too large to compute with.
    */
   async maps(images: readonly RawImage[]): Promise<TensorData> {
     const { handle, config } = this.#model;

@@ -93,8 +93,8 @@ export class Trainer {
    * One step of AdamW on a batch (section 1.8). In a process group each process gives an equal part of the batch; the
    * losses, which compare all samples of it, and the gradients are those of the whole.
    * @returns each loss unweighted and `total`; with `gradients` those of every parameter, by name
-   * @throws {SoundspotError} ERR_INTERNAL when the loss is not finite, ERR_OUT_OF_MEMORY; model and random state are then
-   * unchanged;
+   * @throws {SoundspotError} ERR_INTERNAL when loss, gradient or running statistics are not finite, ERR_OUT_OF_MEMORY;
+   * model and random state are then unchanged;
    * ERR_DISTRIBUTED when another process is lost
    */
   async step(batch: readonly LocalizeInput[], options: TrainerStepOptions = {}): Promise<StepResult> {
@@ -149,7 +149,11 @@ export class Trainer {
     return this.model.saveWith(this.#handle, path, metadata);
   }
 
-  /** Puts back the optimizer and the random state of a file that `save` wrote; the model loads its own part. */
+  /**
+   * Puts back the optimizer and the random state of a file that `save` wrote; the model loads its own part.
+   * @throws {SoundspotError} ERR_CHECKPOINT_MISMATCH when it is not of a run of this model, ERR_CHECKPOINT_CORRUPT also
+   *   when no optimizer can have come to its state, and those of `Model.load`; nothing is changed then.
+   */
   async restore(path: string): Promise<void> {
     check(path, aPath, "The checkpoint");
     const file = resolve(path);

@@ -42,12 +42,19 @@ const truth = (cells: (x: number, y: number) => number): TruthMap => ({
 });
 
 /** A ResNet-18 with torchvision's names, classifier included, and weights of no meaning. */
-async function resnetFile(): Promise<string> {
+async function resnetFile(factor = 1): Promise<string> {
   const file = join(folder, "resnet18.safetensors");
   using donor = await Model.create({ audioStages: 1, audioWidth: 4, dim: 8, audio: { seconds: 0.1 } });
   const own = (await donor.parameters()).filter(({ name }) => /^imgnet\.(?!proj)/.test(name));
   const fc = { name: "fc.weight", shape: [1000, 512], data: new Float32Array(512_000) };
-  writeSafetensors(file, [...own.map((each) => ({ ...each, name: each.name.slice("imgnet.".length) })), fc]);
+  writeSafetensors(file, [
+    ...own.map((each) => ({
+      ...each,
+      name: each.name.slice("imgnet.".length),
+      data: each.data.map((value) => factor * value),
+    })),
+    fc,
+  ]);
   return file;
 }
 
@@ -250,6 +257,13 @@ describe("evaluate", () => {
     expect(ogl?.refined.ogl).toEqual(ogl?.heatmap);
     expect(Math.max(...(combined?.heatmap ?? []))).toBe(1);
     await expect(model.localize(input, { refine: "ogl" })).rejects.toMatchObject({ code: "ERR_INPUT" });
+  });
+
+  it("says so where an ImageNet ResNet-18 gives no numbers", async () => {
+    using objectness = await Objectness.load(await resnetFile(1e20));
+    const error = { code: "ERR_INTERNAL", message: expect.stringMatching(/too large/) };
+    await expect(objectness.maps([bar(0).image])).rejects.toMatchObject(error);
+    await expect(evaluate({ model, data: bars(3), objectness })).rejects.toMatchObject(error);
   });
 
   it("lists what is missing and what it skipped, and throws unless told to skip", async () => {

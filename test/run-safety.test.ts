@@ -22,6 +22,7 @@ import {
   type Dataset,
   evaluate,
   Model,
+  type NamedTensor,
   parseTrainConfig,
   SoundspotError,
   Trainer,
@@ -32,6 +33,7 @@ import {
 import { Limit, SAMPLES_AT_A_TIME } from "../src/limit.js";
 import { runFfmpeg } from "../src/media/ffmpeg.js";
 import { lockFolder } from "../src/preparation/folder-lock.js";
+import { withValues } from "./support/safetensors.js";
 import { bar, bars } from "./support/scored.js";
 import { tiny } from "./support/tiny.js";
 
@@ -521,19 +523,78 @@ describe("weights that are not finite", () => {
     await trainer.save(file);
     const before = readFileSync(file);
     const sound = await model.parameters();
-    // The squares of what comes out of this convolution are infinite, and with them the running variance.
-    const [{ name, shape, data: values }] = sound as [(typeof sound)[number]];
-    await model.setParameters([{ name, shape, data: values.map((value) => 1e20 * value) }]);
+    // The first step makes infinite weights of it.
+    const poisoned = join(root, "poisoned.safetensors");
+    await trainer.step([0, 1].map((i) => bar(i)));
+    await trainer.save(poisoned);
+    const mean = "optimizer.exp_avg.imgnet.conv1.weight";
+    writeFileSync(
+      poisoned,
+      withValues(readFileSync(poisoned), mean, (values) => values.fill(3e38)),
+    );
+    await trainer.restore(poisoned);
     await trainer.step([0, 1].map((i) => bar(i)));
     for (const save of [() => model.save(file), () => trainer.save(file)]) {
       const error = await failureOf(save());
       expect(error.code).toBe("ERR_INTERNAL");
-      expect(error.message).toContain("imgnet.bn1.running_var");
+      expect(error.message).toContain("imgnet.conv1.weight");
       expect(error.message).toContain(file);
     }
     expect(readFileSync(file).equals(before)).toBe(true);
+    const error = await failureOf(model.localize(bar(0)));
+    expect(error).toMatchObject({
+      code: "ERR_INTERNAL",
+      message: expect.stringMatching(/imgnet\.conv1.*not finite/),
+    });
     await model.setParameters(sound);
     await model.save(file);
+  });
+
+  it("do not come of an optimizer's state that none can have", async () => {
+    const file = join(root, "impossible.safetensors");
+    using model = await Model.create(tiny);
+    const trainer = new Trainer(model);
+    await trainer.step([0, 1].map((i) => bar(i)));
+    await trainer.save(file);
+    const whole = readFileSync(file);
+    for (const [kind, value] of [
+      ["exp_avg", Number.NaN],
+      ["exp_avg_sq", Number.POSITIVE_INFINITY],
+      ["exp_avg_sq", -1],
+      ["step", -1],
+    ] as const) {
+      const state = withValues(whole, `optimizer.${kind}.imgnet.conv1.weight`, (values) =>
+        values.fill(value, -1),
+      );
+      writeFileSync(file, state);
+      expect(await failureOf(trainer.restore(file)), `${kind} ${value}`).toMatchObject({
+        code: "ERR_CHECKPOINT_CORRUPT",
+        message: expect.stringMatching(/impossible.*imgnet\.conv1\.weight/),
+      });
+    }
+    // What is not of the training is of no interest to it.
+    writeFileSync(
+      file,
+      withValues(whole, "imgnet.conv1.weight", (values) => values.fill(Number.NaN)),
+    );
+    await trainer.restore(file);
+    await trainer.step([0, 1].map((i) => bar(i)));
+    await model.save(file);
+  });
+
+  it("are not left by a step whose statistics overflow: it is not taken", async () => {
+    using model = await Model.create(tiny);
+    const trainer = new Trainer(model);
+    // The squares of what comes out of this convolution are infinite, and with them the running variance.
+    const { name, shape, data: values } = (await model.parameters())[0] as NamedTensor;
+    await model.setParameters([{ name, shape, data: values.map((value) => 1e20 * value) }]);
+    const before = await model.parameters();
+    const error = await failureOf(trainer.step([0, 1].map((i) => bar(i))));
+    expect(error).toMatchObject({
+      code: "ERR_INTERNAL",
+      message: expect.stringMatching(/imgnet\.bn1\.running_var.*not taken/),
+    });
+    expect(await model.parameters()).toEqual(before);
   });
 
   it("come of a run that diverges; what it leaves can be loaded", async () => {
@@ -554,26 +615,69 @@ describe("weights that are not finite", () => {
     }
   });
 
-  it("fail by name where they are finite and too large to compute with", async () => {
+  const all = (factor: number) => (_: string, data: Float32Array) => data.map((value) => factor * value);
+  const some =
+    (names: RegExp, change: (value: number, at: number) => number) => (name: string, data: Float32Array) =>
+      names.test(name) ? data.map(change) : data;
+
+  it.each([
+    ["all, beyond float32", all(1e37), "imgnet.conv1 with imgnet.bn1"],
+    ["the first convolution", some(/imgnet\.conv1/, (value) => 1e20 * value), "imgnet.conv1 with imgnet.bn1"],
+    ["a norm", some(/audnet\.layer1\.0\.bn2\.weight/, () => 1e12), "audnet.layer1.0.conv2"],
+    [
+      "a negative variance",
+      some(/audnet\.layer2\.0\.bn1\.running_var/, (value, at) => (at ? value : -1)),
+      "audnet.layer2.0.conv1",
+    ],
+    ["the projection", some(/imgnet\.proj\.weight/, (value) => 1e25 * value), "imgnet.proj"],
+    ["the slots", some(/slot_attn\.slots/, () => 1e20), "slot_attn.slots"],
+    [
+      "a layer of the slots",
+      some(/img_mlp\.2\.weight/, (value) => 1e25 * value),
+      "slot_attn.img_mlp.2.weight",
+    ],
+    [
+      "many, each of a size that might be",
+      some(/imgnet\..*bn\d\.weight/, (value) => 1e7 * value),
+      "What comes out of imgnet",
+    ],
+  ] as const)("are told where a map of them would mean nothing: %s", async (_, change, culprit) => {
     using model = await Model.create(tiny);
     const sound = await model.parameters();
     const input = await bar(0);
     const before = await model.localize(input);
-    const weights = sound.filter(({ trainable }) => trainable);
     await model.setParameters(
-      weights.map(({ name, shape, data }) => ({ name, shape, data: data.map((value) => 1e37 * value) })),
+      sound.map(({ name, shape, data: values }) => ({ name, shape, data: change(name, values) })),
     );
     for (const work of [
-      () => model.localize(input),
+      () => model.localize(input, { precision: "float32" }),
       () => model.localize(input, { precision: "bfloat16" }),
       () => model.encode([input]),
       () => evaluate({ model, data }),
     ]) {
       const error = await failureOf(work());
       expect(error).toMatchObject({ code: "ERR_INTERNAL", message: expect.stringMatching(/too large/) });
+      expect(error.message).toContain(culprit);
     }
     await model.setParameters(sound);
     expect((await model.localize(input)).audioMap).toEqual(before.audioMap);
+  });
+
+  it("are not to blame for a picture beyond all bounds", async () => {
+    using model = await Model.create(tiny);
+    const side = model.config.imageSize;
+    const { audio } = bar(0);
+    const shape = [3, side, side];
+    for (const [size, code] of [
+      [1e5, undefined],
+      [1e7, "ERR_INPUT"],
+      [3e38, "ERR_INPUT"],
+    ] as const) {
+      const tensor = Float32Array.from({ length: 3 * side * side }, (_, i) => (i % 3 ? size : -size));
+      const work = model.localize({ image: { tensor, shape }, audio });
+      if (code) expect(await failureOf(work), String(size)).toMatchObject({ code });
+      else expect((await work).audioMap.every((value) => value >= 0 && value <= 1)).toBe(true);
+    }
   });
 });
 

@@ -391,6 +391,21 @@ describe("image weights", () => {
     expect(changed, "outside of the image encoder").toEqual([]);
   });
 
+  it("are refused whole when one of them is not finite", async () => {
+    const path = join(newFolder(), "resnet.safetensors");
+    const bad = (await torchvision(9)).map((each) =>
+      each.name === "layer1.0.conv1.weight" ? { ...each, data: each.data.map(() => Number.NaN) } : each,
+    );
+    writeSafetensors(path, bad);
+    const model = await Model.create(tiny, { seed: 1 });
+    const before = await values(model);
+    await expect(model.loadImageWeights(path)).rejects.toMatchObject({
+      code: "ERR_CHECKPOINT_CORRUPT",
+      message: expect.stringMatching(/layer1\.0\.conv1\.weight.*not finite/),
+    });
+    expect(await values(model)).toEqual(before);
+  });
+
   it("keep what the file lacks and say so, through a run", async () => {
     const path = join(newFolder(), "resnet.safetensors");
     const stored = await torchvision(9);

@@ -205,7 +205,6 @@ Napi::Value restore_trainer(const Napi::CallbackInfo& call) {
       call.Env(), {},
       [=] {
         const std::unique_lock lock(trainer->model->mutex);
-        check_finite(state->tensors, file);
         naming(file, [&] { trainer->state.restore(state->tensors); });
         return true;
       },

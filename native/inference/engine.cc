@@ -1,5 +1,6 @@
 #include "inference/engine.h"
 
+#include "inference/bounds.h"
 #include "model/similarity.h"
 
 namespace soundspot::inference {
@@ -22,6 +23,8 @@ model::Outputs Engine::infer(const Tensor& images, const Tensor& spectrograms, d
   outputs.attention = slot_attention_
                           ? slot_attention_->forward(outputs.image_features, outputs.audio_features, sharpening)
                           : model::attention_by_similarity(config_, outputs.image_features, outputs.audio_features);
+  check_activations(outputs.attention.image_slots, "the slot attention");
+  check_activations(outputs.attention.audio_slots, "the slot attention");
   return outputs;
 }
 

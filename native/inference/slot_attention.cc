@@ -4,6 +4,8 @@
 #include <array>
 #include <cmath>
 
+#include "inference/bounds.h"
+
 namespace soundspot::inference {
 
 namespace {
@@ -47,6 +49,11 @@ FrozenSlotAttention::FrozenSlotAttention(const model::Parameters& parameters, co
                                          bool bfloat16)
     : config_(config), bfloat16_(bfloat16) {
   const at::NoGradGuard no_grad;
+  for (const model::Parameter& parameter : parameters.all()) {
+    if (parameter.name.rfind("slot_attn.", 0) != 0) continue;
+    const Tensor& value = parameter.value;
+    check_weights(value.dim() == 2 ? value : value.reshape({-1, 1}), {}, kMostOfLinear, parameter.name);
+  }
   image_ = freeze(parameters, "img", "aud");
   audio_ = freeze(parameters, "aud", "img");
 }

@@ -86,10 +86,17 @@ void AdamW::check(const model::Parameters& parameters, const State& state) {
     };
     const bool known = parameters.has(name) && parameters[name].requires_grad();
     const at::IntArrayRef sizes = known ? parameters[name].sizes() : at::IntArrayRef();
-    if (known && fits(moments.mean, sizes) && fits(moments.square, sizes) && fits(moments.step, {})) continue;
-    throw Error("ERR_CHECKPOINT_MISMATCH", "The optimizer's state of " + name +
-                                               " does not fit this model. Resume with the configuration that the file "
-                                               "was made with, or train without resume.");
+    if (!known || !fits(moments.mean, sizes) || !fits(moments.square, sizes) || !fits(moments.step, {})) {
+      throw Error("ERR_CHECKPOINT_MISMATCH", "The optimizer's state of " + name +
+                                                 " does not fit this model. Resume with the configuration that the "
+                                                 "file was made with, or train without resume.");
+    }
+    const bool possible =
+        !model::first_not_finite({{kMean, moments.mean}, {kSquare, moments.square}, {kStep, moments.step}}) &&
+        !moments.square.lt(0).any().item<bool>() && moments.step.item<float>() >= 0;
+    if (possible) continue;
+    throw Error("ERR_CHECKPOINT_CORRUPT", "The optimizer's state of " + name +
+                                              " has values that none can have. Resume from an earlier checkpoint.");
   }
 }
 

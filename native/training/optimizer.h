@@ -21,7 +21,8 @@ class AdamW {
   model::NamedTensors state() const;
 
   /// Puts back what state() gave; other names are ignored. All or nothing.
-  /// @throws Error ERR_CHECKPOINT_MISMATCH when it is not the state of an optimizer of these parameters.
+  /// @throws Error ERR_CHECKPOINT_MISMATCH when it is not the state of an optimizer of these parameters,
+  /// ERR_CHECKPOINT_CORRUPT when no optimizer can have come to it: not finite, or negative squares.
   void restore(const model::Parameters& parameters, const model::NamedTensors& tensors);
 
   /// Zeros of the shape that the state has under a name that state() gave.

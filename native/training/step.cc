@@ -208,6 +208,14 @@ StepResult TrainingState::take_step(const Tensor& images, const Tensor& spectrog
   if (!std::isfinite(result.gradient_norm)) {
     throw Error("ERR_INTERNAL", "A gradient is not finite, and the step was not taken. Lower the learning rate.");
   }
+  model::NamedTensors running;
+  for (const model::Parameter& parameter : parameters.all()) {
+    if (!parameter.trainable) running.emplace_back(parameter.name, parameter.value);
+  }
+  if (const std::string* name = model::first_not_finite(running)) {
+    throw Error("ERR_INTERNAL", *name + " is no longer finite, and the step was not taken. Lower the learning rate, set "
+                                        "clip, or go on from an earlier checkpoint.");
+  }
   if (options.clip > 0 && result.gradient_norm > options.clip) {
     const at::NoGradGuard no_grad;
     for (const model::Parameter& parameter : parameters.all()) {
