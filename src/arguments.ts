@@ -18,13 +18,16 @@ export const aCount: Check = [
   "an integer of at least 1",
 ];
 export const anInteger: Check = [Number.isSafeInteger, "an integer"];
+/** Of a dataset; the order of an epoch lists them all. */
+const MOST_SAMPLES = 2 ** 28;
 export const aDataset: Check = [
   (value) =>
     isObject(value) &&
     typeof (value as Dataset).name === "string" &&
     Number.isSafeInteger((value as Dataset).length) &&
+    (value as Dataset).length <= MOST_SAMPLES &&
     typeof (value as Dataset).load === "function",
-  "a dataset: { name, length, load }",
+  "a dataset: { name, length, load }, of at most 2^28 samples",
 ];
 
 /** One of the values that there are. */

@@ -1,4 +1,5 @@
 /** Samples of a dataset, decoded and prepared a batch ahead of the one that is worked on, a few at a time. */
+import { anObject, check } from "./arguments.js";
 import type { ModelConfig } from "./config.js";
 import type { Dataset, Sample } from "./datasets/dataset.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
@@ -53,8 +54,13 @@ export async function* loadBatches(
   const { data, config, total, batchSize, soundShift = 0, unreadable = "throw", signal } = options;
   const [start, until] = options.range ?? [0, total];
   const loadOne = async (index: number): Promise<LoadedSample> => {
-    const sample = await data.load(index, { signal });
-    const heard = soundShift === 0 ? sample : await data.load((index + soundShift) % total, { signal });
+    const read = async (at: number) => {
+      const sample = await data.load(at, { signal });
+      check(sample, anObject, `Sample ${at} of ${data.name}`);
+      return sample;
+    };
+    const sample = await read(index);
+    const heard = soundShift === 0 ? sample : await read((index + soundShift) % total);
     const pair = { image: sample.image, audio: heard.audio };
     return {
       index,

@@ -228,7 +228,7 @@ export function parse<T extends z.ZodType>(schema: T, value: unknown, root: stri
   if (result.success) return result.data;
   const lines = result.error.issues.map((issue) => {
     const unknown = issue.code === "unrecognized_keys" ? `.${issue.keys.join(", ")}` : "";
-    return `${[root, ...issue.path].join(".")}${unknown}: ${issue.message}`;
+    return `${[root, ...issue.path].map(String).join(".")}${unknown}: ${issue.message}`;
   });
   throw new SoundspotError("ERR_CONFIG", `The configuration is not valid. ${lines.join("; ")}.`);
 }

@@ -17,6 +17,7 @@ import {
   type Sample,
   SoundspotError,
   type TruthMap,
+  train,
 } from "../src/index.js";
 import { writeSafetensors } from "./support/safetensors.js";
 import { bar, bars } from "./support/scored.js";
@@ -264,6 +265,21 @@ describe("evaluate", () => {
     const error = { code: "ERR_INTERNAL", message: expect.stringMatching(/too large/) };
     await expect(objectness.maps([bar(0).image])).rejects.toMatchObject(error);
     await expect(evaluate({ model, data: bars(3), objectness })).rejects.toMatchObject(error);
+  });
+
+  it("refuses datasets that give no samples, or claim more than there can be", async () => {
+    const none = { ...bars(3), load: async () => undefined as unknown as Sample };
+    await expect(evaluate({ model, data: none })).rejects.toMatchObject({
+      code: "ERR_INPUT",
+      message: expect.stringMatching(/^Sample 0 of bars must be an object/),
+    });
+    const endless = { ...bars(3), length: Number.MAX_SAFE_INTEGER };
+    for (const work of [evaluate({ model, data: endless }), train({ data: endless, model: tiny })]) {
+      await expect(work).rejects.toMatchObject({
+        code: "ERR_INPUT",
+        message: expect.stringMatching(/2\^28/),
+      });
+    }
   });
 
   it("lists what is missing and what it skipped, and throws unless told to skip", async () => {

@@ -692,6 +692,12 @@ describe("names and files", () => {
     }
   });
 
+  it("names a field that is a symbol", async () => {
+    const losses = { [Symbol("odd")]: { weight: 1 } };
+    const error = await failureOf((async () => parseTrainConfig({ losses }))());
+    expect(error).toMatchObject({ code: "ERR_CONFIG", message: expect.stringMatching(/train\.losses.*odd/) });
+  });
+
   it("knows the losses that the addon knows", async () => {
     using model = await Model.create(tiny);
     const trainer = new Trainer(model, recipe);
