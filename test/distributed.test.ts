@@ -107,6 +107,45 @@ const scores = await evaluate({ model, data: data(23), batchSize: 4, ...(group ?
 process.stdout.write(JSON.stringify(scores) + "\\n");
 `;
 
+/**
+ * Joins a group, takes a step and drops all that has to do with it, at each of some ports. All on one core, with Gloo's
+ * threads behind all others: they are then often still about the last gradients when the group is dropped.
+ */
+const memberships = `${prelude}
+import { execFileSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { setPriority } from "node:os";
+const [core] = /Cpus_allowed_list:\\s*(\\d+)/.exec(readFileSync("/proc/self/status", "utf8")).slice(1);
+execFileSync("taskset", ["--all-tasks", "--cpu-list", "--pid", core, String(process.pid)]);
+const threads = () => readdirSync("/proc/self/task").filter((thread) => {
+  try {
+    return readFileSync("/proc/self/task/" + thread + "/comm", "utf8").startsWith("pt_gloo");
+  } catch {
+    return false; // It has ended.
+  }
+});
+const model = await Model.create(config, { seed: 4 });
+const rank = Number(process.env.RANK);
+const batch = Array.from({ length: 4 }, (_, i) => ({
+  image: { tensor: noise(3072, rank * 4 + i + 1), shape: [3, 32, 32] },
+  audio: { spectrogram: noise(257 * 51, rank * 4 + i + 500), shape: [1, 257, 51] },
+}));
+async function member(port) {
+  const group = await ProcessGroup.join({ rank, size: 2, port, timeout: 20 });
+  for (const thread of threads()) setPriority(Number(thread), 19);
+  await new Trainer(model, {}, group).step(batch);
+}
+for (const port of JSON.parse(output)) {
+  await member(port);
+  const deadline = performance.now() + 10_000;
+  while (threads().length > 0 && performance.now() < deadline) {
+    globalThis.gc();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  process.stdout.write(threads().length + " left\\n");
+}
+`.replace("const group = wanted && (await ProcessGroup.join(wanted));", "const group = undefined;");
+
 function script(name: string, text: string): string {
   const path = join(folder, `${name}.mjs`);
   writeFileSync(path, text);
@@ -273,6 +312,18 @@ describe("training in several processes", () => {
     });
     expect(Math.max(...differences)).toBeGreaterThan(1e-4);
   }, 120_000);
+
+  it.runIf(process.platform === "linux")(
+    "lets go of a group whose threads are not done yet",
+    async () => {
+      const ports: number[] = [];
+      for (let i = 0; i < 10; i++) ports.push(await freePort());
+      const args = ["--expose-gc", script("memberships", memberships), JSON.stringify(ports)];
+      const whole = { code: 0, signal: null, output: "0 left\n".repeat(ports.length), errors: "" };
+      expect(await inGroup(2, args)).toEqual([whole, whole]);
+    },
+    60_000,
+  );
 
   it("refuses processes of different configuration, in each of them", async () => {
     const path = script("different", run.replace("epochs: 2", "epochs: 2 + (group?.rank ?? 0)"));

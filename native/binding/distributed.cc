@@ -48,7 +48,7 @@ Napi::Value gather_bytes(const Napi::CallbackInfo& call) {
 
 // groupTraffic(group) → { calls, bytes, seconds } since it was joined
 Napi::Value group_traffic(const Napi::CallbackInfo& call) {
-  const distributed::Traffic traffic = unwrap<GroupHandle>(call[0])->group->traffic();
+  const distributed::Traffic traffic = unwrap<GroupHandle>(call[0])->group->traffic()->read();
   Napi::Object result = Napi::Object::New(call.Env());
   result.Set("calls", static_cast<double>(traffic.calls));
   result.Set("bytes", static_cast<double>(traffic.bytes));

@@ -19,12 +19,11 @@ class Average final : public c10d::CppCommHookInterface<c10::intrusive_ptr<Proce
   c10::intrusive_ptr<c10::ivalue::Future> runHook(c10d::GradBucket& bucket) override {
     std::vector<Tensor> tensors{bucket.getBufferRef()};
     tensors[0].div_(static_cast<double>(state_->size()));
-    const auto bytes = static_cast<int64_t>(tensors[0].nbytes());
+    state_->traffic()->handed(static_cast<int64_t>(tensors[0].nbytes()));
     const auto started = std::chrono::steady_clock::now();
     auto future = state_->engine()->backend(tensors[0].device().type()).allreduce(tensors)->getFuture();
-    future->addCallback([group = state_, bytes, started](c10::ivalue::Future&) {
-      group->count(bytes, std::chrono::steady_clock::now() - started);
-    });
+    future->addCallback(
+        [traffic = state_->traffic(), started](c10::ivalue::Future&) { traffic->waited_since(started); });
     return future;
   }
 };

@@ -15,6 +15,7 @@ namespace soundspot::distributed {
 
 namespace {
 
+using Clock = std::chrono::steady_clock;
 using Seconds = std::chrono::duration<double>;
 
 /// For what Gloo throws, whose types are not declared here: its messages begin with the source they come from.
@@ -98,9 +99,10 @@ namespace {
 template <class Start>
 void wait_for(ProcessGroup& group, const Tensor& own, const Start& start) {
   const std::shared_ptr<const Engine> engine = group.engine();
-  const auto started = std::chrono::steady_clock::now();
+  group.traffic()->handed(static_cast<int64_t>(own.nbytes()));
+  const auto started = Clock::now();
   group.guarded([&] { start(engine->backend(own.device().type()))->wait(); });
-  group.count(static_cast<int64_t>(own.nbytes()), std::chrono::steady_clock::now() - started);
+  group.traffic()->waited_since(started);
 }
 
 }  // namespace
@@ -142,16 +144,21 @@ std::vector<std::string> ProcessGroup::gather_bytes(const std::string& own) {
   return result;
 }
 
-Traffic ProcessGroup::traffic() const {
-  const std::lock_guard lock(mutex_);
-  return traffic_;
-}
-
-void ProcessGroup::count(int64_t bytes, Seconds waited) {
+void TrafficCounter::handed(int64_t bytes) {
   const std::lock_guard lock(mutex_);
   traffic_.calls += 1;
   traffic_.bytes += bytes;
+}
+
+void TrafficCounter::waited_since(Clock::time_point started) {
+  const Seconds waited = Clock::now() - started;
+  const std::lock_guard lock(mutex_);
   traffic_.seconds += waited.count();
+}
+
+Traffic TrafficCounter::read() const {
+  const std::lock_guard lock(mutex_);
+  return traffic_;
 }
 
 }  // namespace soundspot::distributed

@@ -28,6 +28,19 @@ struct Traffic {
   double seconds = 0;  // that this process waited
 };
 
+/// Counts for a group. It is shared, so that a callback on a thread of Gloo counts without keeping the group: were it the
+/// last to hold it, Gloo would be destroyed on a thread that it waits for, which ends the Node process.
+class TrafficCounter {
+ public:
+  void handed(int64_t bytes);
+  void waited_since(std::chrono::steady_clock::time_point started);
+  Traffic read() const;
+
+ private:
+  mutable std::mutex mutex_;
+  Traffic traffic_;
+};
+
 class ProcessGroup final : public Peers {
  public:
   /// Waits for all processes.
@@ -44,9 +57,8 @@ class ProcessGroup final : public Peers {
   /// Bytes of every process, which may differ in length.
   std::vector<std::string> gather_bytes(const std::string& own);
 
-  Traffic traffic() const;
-  /// Counts what others handed to collectives of this group.
-  void count(int64_t bytes, std::chrono::duration<double> waited);
+  /// Of the collectives above and of those that others start.
+  const std::shared_ptr<TrafficCounter>& traffic() const { return traffic_; }
   /// distributed/engine.h.
   /// @throws Error ERR_DISPOSED after `leave`.
   std::shared_ptr<const Engine> engine() const;
@@ -71,9 +83,9 @@ class ProcessGroup final : public Peers {
   void rethrow(const std::exception& error) const;
 
   GroupOptions options_;
+  const std::shared_ptr<TrafficCounter> traffic_ = std::make_shared<TrafficCounter>();
   mutable std::mutex mutex_;  // of what follows
   std::shared_ptr<const Engine> engine_;
-  Traffic traffic_;
 };
 
 }  // namespace soundspot::distributed
