@@ -107,7 +107,8 @@ if [ -f ${SERVICE} ]; then
   kill "$(cat ${SERVICE})" 2> /dev/null
   while kill -0 "$(cat ${SERVICE})" 2> /dev/null; do sleep 0.1; done
 fi
-node "${main}" "$@" > serve.log 2>&1 &
+: > serve.log # before the service has started, so that the one before is not taken for it
+node "${main}" "$@" >> serve.log 2>&1 &
 echo $! > ${SERVICE}
 for _ in {1..200}; do
   grep -q "http://" serve.log && exit 0
