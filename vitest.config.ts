@@ -8,5 +8,6 @@ export default defineConfig({
     // The addon uses every processor by itself, and a process of its own per file keeps a crash in its file.
     pool: "forks",
     fileParallelism: false,
+    reporters: ["default", "./test/support/reporter.ts"],
   },
 });

@@ -10,7 +10,7 @@ export async function kernels({ rounds = 5, threads = 2, progress }) {
   const model = await Model.create();
   const torch = await python(threads);
   const results = [];
-  const types = addon.info().bfloat16 ? ["float32", "bfloat16"] : ["float32"];
+  const types = addon.info().cpu.bfloat16 ? ["float32", "bfloat16"] : ["float32"];
   for (const type of types) {
     for (const [batch, backward, times] of [
       [1, false, 20],

@@ -18,7 +18,7 @@ export async function localize({ batches = [1, 16], rounds = 5, threads = 2, pro
   const torch = await python(threads);
   const ort = onnxruntime();
   const results = [];
-  const types = addon.info().bfloat16 ? ["float32", "bfloat16"] : ["float32"];
+  const types = addon.info().cpu.bfloat16 ? ["float32", "bfloat16"] : ["float32"];
   const notes = [`a pair is ${PAIR_GFLOP.toFixed(1)} GFLOP by direct convolutions`];
   try {
     for (const batch of batches) {

@@ -45,7 +45,7 @@ export async function train({ rounds = 3, threads = 2, progress }) {
   await model.save(weights);
   model.dispose();
   const competitors = [];
-  const types = addon.info().bfloat16 ? ["float32", "bfloat16"] : ["float32"];
+  const types = addon.info().cpu.bfloat16 ? ["float32", "bfloat16"] : ["float32"];
   try {
     for (const precision of types) {
       competitors.push(await own(`soundspot ${precision}`, precision, false, weights));

@@ -1,14 +1,14 @@
 /** Looks at everything an installation needs, and says how to mend what is missing. */
 import { execFile } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { availableParallelism } from "node:os";
+import { availableParallelism, cpus } from "node:os";
 import { delimiter, dirname, join, relative, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { SoundspotError } from "./errors.js";
 import { findFfmpeg } from "./media/ffmpeg.js";
+import type { ProcessorInfo } from "./native.js";
 
 /** `missing` is something required, `warning` something that limits what can be done or how fast. */
 export type Status = "ok" | "warning" | "missing";
@@ -63,10 +63,9 @@ export async function diagnose(): Promise<Diagnosis> {
   const manifest = readManifest(root);
   const findings = await Promise.all([
     checkNode(manifest.engines.node),
-    checkAddon(root),
+    ...(await checkAddon(root)),
     checkLibTorch(root),
     checkThreads(),
-    checkCpu(),
     checkFfmpeg(),
   ]);
   return { version: manifest.version, ok: findings.every(({ status }) => status !== "missing"), findings };
@@ -85,7 +84,9 @@ function checkNode(range: string): Finding {
   return { name: "node", status: "missing", found, details, mend: `Install Node.js ${least} or newer.` };
 }
 
-async function checkAddon(root: string): Promise<Finding> {
+/** The addon, and the processor as the addon sees it. */
+async function checkAddon(root: string): Promise<readonly [addon: Finding, cpu: Finding]> {
+  const unknown: Finding = { name: "cpu", status: "ok", found: cpuName(), details: { model: cpuName() } };
   let path: string;
   try {
     const { path: find } = createRequire(import.meta.url)("node-gyp-build") as {
@@ -93,29 +94,33 @@ async function checkAddon(root: string): Promise<Finding> {
     };
     path = find(root);
   } catch {
-    return {
-      name: "addon",
-      status: "missing",
-      found: "none",
-      details: { path: null },
-      mend: reinstall(root),
-    };
+    return [
+      { name: "addon", status: "missing", found: "none", details: { path: null }, mend: reinstall(root) },
+      unknown,
+    ];
   }
   const kind = relative(root, path).startsWith(`prebuilds${sep}`) ? "prebuilt" : "compiled here";
-  const failure = await loadFailure(root, path);
-  const details = { path, kind, loads: failure === undefined };
-  if (failure === undefined) return { name: "addon", status: "ok", found: `${path} (${kind})`, details };
-  const found = `${path} (${kind}) does not load: ${failure}`;
-  return { name: "addon", status: "missing", found, details, mend: reinstall(root) };
+  const loaded = await loadAside(root, path);
+  const details = { path, kind, loads: typeof loaded !== "string" };
+  if (typeof loaded !== "string") {
+    return [{ name: "addon", status: "ok", found: `${path} (${kind})`, details }, checkCpu(loaded)];
+  }
+  const found = `${path} (${kind}) does not load: ${loaded}`;
+  return [{ name: "addon", status: "missing", found, details, mend: reinstall(root) }, unknown];
 }
 
-/** Loads the addon in a process of its own, so that a broken one cannot end this one. */
-async function loadFailure(root: string, addon: string): Promise<string | undefined> {
+/**
+ * Loads the addon in a process of its own, so that a broken one cannot end this one.
+ * @returns what it says of the processor, or why it does not load
+ */
+async function loadAside(root: string, addon: string): Promise<ProcessorInfo | string> {
+  const script = `const addon = { exports: {} };
+    process.dlopen(addon, ${JSON.stringify(addon)});
+    process.stdout.write(JSON.stringify(addon.exports.info().cpu));`;
   const libraries = join(root, "vendor", "libtorch", "lib");
   const env = { ...process.env, PATH: `${libraries}${delimiter}${process.env.PATH ?? ""}` };
   try {
-    await run(process.execPath, ["-e", `process.dlopen({ exports: {} }, ${JSON.stringify(addon)})`], { env });
-    return undefined;
+    return JSON.parse((await run(process.execPath, ["-e", script], { env })).stdout) as ProcessorInfo;
   } catch (error) {
     const { message, stderr } = error as { message: string; stderr?: string };
     return /Error: (.*)/.exec(stderr ?? "")?.[1] ?? message;
@@ -149,52 +154,30 @@ function checkThreads(): Finding {
   return { name: "threads", status: "warning", found, details, mend };
 }
 
-async function checkCpu(): Promise<Finding> {
-  const { model, flags } = await readCpu();
-  if (process.arch !== "x64") {
-    const details = { model, bf16: flags.has("bf16") || flags.has("feat_bf16") };
-    return { name: "cpu", status: "ok", found: describeCpu(model, details.bf16 ? ["bf16"] : []), details };
-  }
+const cpuName = () => cpus()[0]?.model.trim() || process.arch;
+
+function checkCpu({ vendor, model, features, hardware, instructionSet, bfloat16 }: ProcessorInfo): Finding {
+  const name = model || cpuName();
+  const unused = hardware.filter((feature) => !features.includes(feature));
   const details = {
-    model,
-    avx2: flags.has("avx2"),
-    avx512f: flags.has("avx512f"),
-    avx512_bf16: flags.has("avx512_bf16"),
-    amx: flags.has("amx_tile") && flags.has("amx_bf16"),
+    model: name,
+    vendor,
+    features: features.join(" "),
+    unused: unused.join(" "),
+    instructionSet,
+    bfloat16,
   };
-  const features = Object.entries(details).flatMap(([name, value]) => (value === true ? [name] : []));
-  const found = describeCpu(model, features);
-  // Without a list of flags (Windows) nothing can be said against the processor.
-  if (details.avx2 || flags.size === 0) return { name: "cpu", status: "ok", found, details };
-  const mend = "Everything works, but slowly: LibTorch is fast on processors with AVX2 or newer.";
-  return { name: "cpu", status: "warning", found, details, mend };
-}
-
-function describeCpu(model: string, features: readonly string[]): string {
-  return features.length === 0 ? model : `${model} (${features.join(", ")})`;
-}
-
-async function readCpu(): Promise<{ model: string; flags: ReadonlySet<string> }> {
-  try {
-    if (process.platform === "linux") {
-      const text = await readFile("/proc/cpuinfo", "utf8");
-      const flags = /^(?:flags|Features)\s*:\s*(.*)$/m.exec(text)?.[1] ?? "";
-      const model = /^model name\s*:\s*(.*)$/m.exec(text)?.[1] ?? process.arch;
-      return { model, flags: new Set(flags.split(/\s+/).filter(Boolean)) };
-    }
-    if (process.platform === "darwin") {
-      const { stdout } = await run("sysctl", ["-a", "machdep.cpu", "hw.optional"]);
-      const model = /^machdep\.cpu\.brand_string: (.*)$/m.exec(stdout)?.[1] ?? process.arch;
-      const names = [...stdout.matchAll(/^hw\.optional\.(?:arm\.)?(\w+): 1$/gm)].map((match) =>
-        (match[1] ?? "").toLowerCase(),
-      );
-      const flags = names.map((name) => name.replace(/^avx2_0$/, "avx2"));
-      return { model, flags: new Set(flags) };
-    }
-  } catch {
-    // Not readable here: the processor is then only named.
+  const found = features.length === 0 ? name : `${name} (${features.join(", ")})`;
+  if (unused.length > 0) {
+    const mend =
+      `ATEN_CPU_CAPABILITY or ONEDNN_MAX_CPU_ISA leaves ${unused.join(", ")} unused. ` +
+      "Unset them, unless that is what you want.";
+    return { name: "cpu", status: "warning", found, details, mend };
   }
-  return { model: process.arch, flags: new Set() };
+  if (instructionSet !== "default" || process.arch !== "x64")
+    return { name: "cpu", status: "ok", found, details };
+  const mend = "Everything works, but slowly: the kernels are fast on processors with AVX2 or newer.";
+  return { name: "cpu", status: "warning", found, details, mend };
 }
 
 /** ffmpeg is not required: pictures and WAV files need none. */

@@ -14,6 +14,7 @@ import {
   oneOf,
 } from "./arguments.js";
 import { type LoadedSample, loadBatches, type SkippedSample } from "./batches.js";
+import { computedPrecision, type Precision } from "./compute.js";
 import type { Dataset, MissingSample, Sample } from "./datasets/dataset.js";
 import { checkSameWork, type ProcessGroup, shareOf } from "./distributed.js";
 import { Embeddings } from "./embeddings.js";
@@ -75,7 +76,8 @@ export interface EvaluateOptions {
   readonly threshold?: number;
   /** α, the audio map's share of the refinements. Default 0.4. */
   readonly alpha?: number;
-  readonly precision?: "float32" | "bfloat16";
+  /** Of the encoders. Default "float32", so that scores do not depend on the processor. */
+  readonly precision?: Precision;
   /** An ImageNet ResNet-18; with it the maps "ogl" and "combined" are scored too. */
   readonly objectness?: Objectness;
   /** Sample i hears the sound of sample i + shift: a control in which sound and picture do not belong together. */
@@ -165,7 +167,7 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
     sharpening: options.sharpening ?? model.config.inferenceSharpening,
     threshold: options.threshold ?? 0.6,
     alpha: options.alpha ?? 0.4,
-    precision: options.precision ?? "float32",
+    precision: computedPrecision(options.precision ?? "float32"),
   } as const;
   let scorer = new Scorer(settings.threshold);
   let embeddings = new Embeddings(model.config);

@@ -1,6 +1,7 @@
 /** The public API. */
 
 export type { SkippedSample } from "./batches.js";
+export type { Compute, Precision } from "./compute.js";
 export type {
   AugmentConfig,
   LossSchedule,
@@ -44,7 +45,6 @@ export {
   type LocalizeOptions,
   localize,
   type OverlayOptions,
-  type Precision,
   type Spot,
   type SpotAttention,
   type SpotBox,
@@ -52,9 +52,16 @@ export {
 export type { AudioSource } from "./media/audio.js";
 export type { ImageSource } from "./media/image.js";
 export * as metrics from "./metrics/index.js";
-export { type Encoding, type LoadOptions, Model, type WeightsReport } from "./model.js";
+export { type CreateOptions, type Encoding, type LoadOptions, Model, type WeightsReport } from "./model.js";
 export { type Collapse, CollapseMonitor, type CollapseWarning } from "./monitor.js";
-export type { AttentionStatistics, NamedTensor, Refinement, StepResult, Traffic } from "./native.js";
+export type {
+  AttentionStatistics,
+  NamedTensor,
+  ProcessorInfo,
+  Refinement,
+  StepResult,
+  Traffic,
+} from "./native.js";
 export { Objectness } from "./objectness.js";
 export {
   type FailedVideo,

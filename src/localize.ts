@@ -1,6 +1,7 @@
 /** Localization: from inputs to heatmaps, masks, boxes and overlays at the picture's own size. */
 import { aModel, anObjectness, aSignal, check, checkFields, shown } from "./arguments.js";
 import { Batcher } from "./batcher.js";
+import { computedPrecision, type Precision } from "./compute.js";
 import type { ModelConfig } from "./config.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
 import { encodeImage } from "./media/image.js";
@@ -27,21 +28,9 @@ export interface LocalizeOptions {
   readonly threshold?: number;
   /** Factor on the logits of the output attention. Default the checkpoint's. */
   readonly sharpening?: number;
-  /** Of the encoders. Default "auto": bfloat16 where the processor multiplies it itself, else float32. */
+  /** Of the encoders. Default: what the model was loaded with. bfloat16 is float32 where the processor lacks it. */
   readonly precision?: Precision;
   readonly signal?: AbortSignal;
-}
-
-/** What the encoders compute in. "auto" is bfloat16 where the processor multiplies it itself, else float32. */
-export type Precision = "auto" | "float32" | "bfloat16";
-
-function inBfloat16(precision: Precision): boolean {
-  if (precision === "auto") return native().info().bfloat16;
-  if (precision === "float32" || precision === "bfloat16") return precision === "bfloat16";
-  throw new SoundspotError(
-    "ERR_INPUT",
-    `precision must be auto, float32 or bfloat16, got ${shown(precision)}.`,
-  );
 }
 
 /** A connected region of the mask in pixels, with the mean of the heatmap inside it. */
@@ -297,7 +286,7 @@ export async function localizePrepared(
     alpha,
     refine: options.refine ?? "none",
     allMaps: options.allMaps ?? false,
-    bfloat16: inBfloat16(options.precision ?? "auto"),
+    bfloat16: computedPrecision(options.precision ?? model.compute.requested) === "bfloat16",
   };
   const items = samples.map(({ handle }, i) => ({ handle, size: sizes[i] as Size }));
   void model.handle;

@@ -2,6 +2,7 @@
 
 import { resolve } from "node:path";
 import { aList, anInteger, anObject, aPath, aSignal, aText, check, checkFields } from "./arguments.js";
+import { aPrecision, type Compute, computeFor, type Precision } from "./compute.js";
 import { type ModelConfig, type ModelOptions, parseModelConfig } from "./config.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
 import { inRange, type LocalizeOptions, localizeBatch, type Spot } from "./localize.js";
@@ -23,7 +24,17 @@ export type Encoding = NativeEncoding;
 export interface LoadOptions {
   /** For files that do not carry their configuration (`.pth`); default the paper's. */
   readonly config?: ModelOptions;
+  /** Of the encoders, where `localize` names no other. Default "auto". */
+  readonly precision?: Precision;
   readonly signal?: AbortSignal | undefined;
+}
+
+/** How a model with fresh weights begins. */
+export interface CreateOptions {
+  /** Of the random weights. Default 0. */
+  readonly seed?: number;
+  /** Of the encoders, where `localize` names no other. Default "auto". */
+  readonly precision?: Precision;
 }
 
 /** What was taken from a file of weights and what was not. */
@@ -41,14 +52,22 @@ export const CONFIG_KEY = "soundspot.config";
 /** A model and its weights. Free it with `dispose()`, or by `using`. */
 export class Model implements Disposable {
   readonly config: ModelConfig;
+  /** What it is computed on and in. */
+  readonly compute: Compute;
   #handle: ModelHandle;
   #disposed = false;
   /** Metadata of the file that the model was loaded from. */
   readonly metadata: Readonly<Record<string, string>>;
 
-  private constructor(handle: ModelHandle, config: ModelConfig, metadata: Record<string, string> = {}) {
+  private constructor(
+    handle: ModelHandle,
+    config: ModelConfig,
+    compute: Compute,
+    metadata: Record<string, string> = {},
+  ) {
     this.#handle = handle;
     this.config = config;
+    this.compute = compute;
     this.metadata = metadata;
   }
 
@@ -56,11 +75,11 @@ export class Model implements Disposable {
    * A model with fresh weights; without options the paper's.
    * @throws {SoundspotError} ERR_CONFIG with the path of the field.
    */
-  static async create(options: ModelOptions = {}, start: { readonly seed?: number } = {}): Promise<Model> {
+  static async create(options: ModelOptions = {}, start: CreateOptions = {}): Promise<Model> {
     const config = parseModelConfig(options);
-    checkFields(start, { seed: anInteger });
-    const { seed = 0 } = start;
-    return new Model(await native().createModel(config, seed), config);
+    checkFields(start, { seed: anInteger, precision: aPrecision });
+    const { seed = 0, precision = "auto" } = start;
+    return new Model(await native().createModel(config, seed), config, computeFor(precision));
   }
 
   /**
@@ -70,13 +89,14 @@ export class Model implements Disposable {
    */
   static async load(path: string, options: LoadOptions = {}): Promise<Model> {
     check(path, aPath, "The checkpoint");
-    checkFields(options, { signal: aSignal });
+    checkFields(options, { signal: aSignal, precision: aPrecision });
     throwIfAborted(options.signal);
     const file = resolve(path);
     const { handle: checkpoint, metadata } = await native().readCheckpoint(file);
     throwIfAborted(options.signal);
     const config = options.config ? parseModelConfig(options.config) : storedConfig(metadata, file);
-    return new Model(await native().loadModel(config, checkpoint, file), config, metadata);
+    const handle = await native().loadModel(config, checkpoint, file);
+    return new Model(handle, config, computeFor(options.precision ?? "auto"), metadata);
   }
 
   /** @internal The addon's object. @throws {SoundspotError} ERR_DISPOSED. */

@@ -124,9 +124,41 @@ export interface PrepareInput {
   readonly spectrogram?: TensorData;
 }
 
+/** What of the processor is used. Caps of the environment (ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA) are taken off. */
+export interface ProcessorInfo {
+  readonly vendor: "intel" | "amd" | "arm" | "other";
+  /** The name that it gives itself; empty where it has none. */
+  readonly model: string;
+  /** The widest instructions that the kernels use. */
+  readonly instructionSet: "default" | "avx2" | "avx512" | "avx512_bf16";
+  /** Such as "avx2", "fma", "avx512", "avx512_vnni", "avx512_bf16", "amx_bf16", "neon". */
+  readonly features: readonly string[];
+  /** The same without the caps. */
+  readonly hardware: readonly string[];
+  /** Whether it multiplies bfloat16 itself. */
+  readonly bfloat16: boolean;
+}
+
+/** Who computes a product of float32: LibTorch's BLAS, oneDNN, or one of this package's kernels. */
+export type ProductLibrary = "libtorch" | "onednn" | "panels" | "stream";
+
 export interface Native {
-  info(): { libtorch: string; cpuCapability: string; bfloat16: boolean; threads: number };
+  info(): { libtorch: string; cpuCapability: string; threads: number; cpu: ProcessorInfo };
   setThreads(count: number): void;
+  /** The product of two matrices by one of the libraries, for tests; one of them may lie transposed. */
+  multiply(
+    a: TensorData,
+    b: TensorData,
+    options: { readonly library: ProductLibrary; readonly transposed: "none" | "left" | "right" },
+  ): Promise<TensorData>;
+  /** Which library the table takes for a product. */
+  libraryFor(shape: {
+    readonly rows: number;
+    readonly inner: number;
+    readonly columns: number;
+    /** Whether the right factor serves several products. */
+    readonly repeated: boolean;
+  }): ProductLibrary;
   prepare(
     input: PrepareInput,
     config: ModelConfig,

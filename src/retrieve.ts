@@ -12,6 +12,7 @@ import {
   oneOf,
 } from "./arguments.js";
 import { loadBatches, type SkippedSample } from "./batches.js";
+import type { Precision } from "./compute.js";
 import type { Dataset, MissingSample } from "./datasets/dataset.js";
 import { checkSameWork, type ProcessGroup, shareOf } from "./distributed.js";
 import { type Embedding, Embeddings } from "./embeddings.js";
@@ -43,7 +44,8 @@ export interface RetrieveOptions {
   readonly limit?: number;
   /** Default 16. */
   readonly batchSize?: number;
-  readonly precision?: "float32" | "bfloat16";
+  /** Of the encoders. Default "float32", so that scores do not depend on the processor. */
+  readonly precision?: Precision;
   /** "skip" goes on without samples that cannot be read and lists them in `skipped`. Default "throw". */
   readonly unreadable?: "throw" | "skip";
   /** Confidence intervals; false makes none. Default 1000 resamples, 95 %, seed 0. */

@@ -16,6 +16,7 @@ import {
   check,
   checkFields,
 } from "./arguments.js";
+import { computedPrecision } from "./compute.js";
 import {
   type LossSchedule,
   type ModelConfig,
@@ -40,10 +41,13 @@ import { type Preset, type PresetName, presetNamed } from "./presets.js";
 import { hash, permutation } from "./random.js";
 import { learningRateAt, lossWeightAt } from "./schedule.js";
 
-/** The configuration with "auto" replaced by what it means on this processor. */
+/**
+ * The configuration with "auto" replaced by what it means on this processor. "bfloat16" stays, also where float32 is
+ * computed instead, so that the run goes on in it elsewhere.
+ */
 function withPrecision(config: TrainConfig): TrainConfig {
-  if (config.precision !== "auto") return config;
-  return { ...config, precision: native().info().bfloat16 ? "bfloat16" : "float32" };
+  const precision = computedPrecision(config.precision);
+  return config.precision === "auto" ? { ...config, precision } : config;
 }
 
 const aPlace: Check = [

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { Model, type ModelOptions } from "../src/index.js";
 import { native } from "../src/native.js";
 import { prepareInput } from "../src/prepare.js";
+import { needsBfloat16 } from "./support/processor.js";
 import { bar } from "./support/scored.js";
 import { tiny } from "./support/tiny.js";
 
@@ -67,7 +68,8 @@ describe("the engine", () => {
     }
   });
 
-  it.each(configurations)("comes near it in bfloat16: %s", async (_, config) => {
+  it.for(configurations)("comes near it in bfloat16: %s", async ([_, config], context) => {
+    needsBfloat16(context);
     const model = await used(config);
     const plain = await outputs(model, 3, { bfloat16: false, plain: true });
     const engine = await outputs(model, 3, { bfloat16: true, plain: false });

@@ -15,6 +15,7 @@ import {
   type TrainRunOptions,
   train,
 } from "../src/index.js";
+import { needsBfloat16 } from "./support/processor.js";
 import { type Written, writeSafetensors } from "./support/safetensors.js";
 import { bar } from "./support/scored.js";
 import { tiny as smallest } from "./support/tiny.js";
@@ -242,9 +243,10 @@ describe("a run", () => {
 });
 
 describe("a resumed run", () => {
-  it.each(["float32", "bfloat16"] as const)(
+  it.for(["float32", "bfloat16"] as const)(
     "continues an aborted one bit for bit in %s, with masks and augmentation",
-    async (precision) => {
+    async (precision, context) => {
+      if (precision === "bfloat16") needsBfloat16(context);
       const whole = newFolder();
       const uninterrupted = await finalValues({ precision, output: whole });
       for (const at of precision === "float32" ? [1, 6, 11] : [4]) {

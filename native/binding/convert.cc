@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "core/processor.h"
+
 namespace soundspot::binding {
 
 std::shared_ptr<const inference::Engine> ModelHandle::engine(bool bfloat16) {
@@ -111,6 +113,14 @@ double number(const Napi::Object& object, const char* name) { return member(obje
 int64_t integer(const Napi::Object& object, const char* name) { return member(object, name).ToNumber().Int64Value(); }
 
 bool boolean(const Napi::Object& object, const char* name) { return member(object, name).ToBoolean().Value(); }
+
+bool in_bfloat16(const Napi::Object& object) {
+  return boolean(object, "bfloat16") && core::processor().multiplies_bfloat16();
+}
+
+std::string text(const Napi::Object& object, const char* name) {
+  return object.Get(name).As<Napi::String>().Utf8Value();
+}
 
 model::ModelConfig model_config(const Napi::Object& object) {
   model::ModelConfig config;

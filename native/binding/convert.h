@@ -74,6 +74,9 @@ Napi::TypedArray typed_array(const Napi::Object& object, const char* name, napi_
 double number(const Napi::Object& object, const char* name);
 int64_t integer(const Napi::Object& object, const char* name);
 bool boolean(const Napi::Object& object, const char* name);
+std::string text(const Napi::Object& object, const char* name);
+/// The field "bfloat16": whether that is wanted, and the processor multiplies it. It never reaches a path that it lacks.
+bool in_bfloat16(const Napi::Object& object);
 
 model::ModelConfig model_config(const Napi::Object& object);
 

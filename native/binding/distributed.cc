@@ -7,10 +7,6 @@ namespace soundspot::binding {
 
 namespace {
 
-std::string text(const Napi::Object& object, const char* name) {
-  return object.Get(name).As<Napi::String>().Utf8Value();
-}
-
 // joinGroup({ rank, size, address, port, storeIsThere, prefix, interface, timeout }) → Promise<handle>
 Napi::Value join_group(const Napi::CallbackInfo& call) {
   const auto object = call[0].As<Napi::Object>();

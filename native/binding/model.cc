@@ -113,7 +113,7 @@ Napi::Value encode(const Napi::CallbackInfo& call) {
   const auto batch = samples(call[1]);
   const auto options = call[2].As<Napi::Object>();
   const double sharpening = number(options, "sharpening");
-  const bool bfloat16 = boolean(options, "bfloat16"), plain = boolean(options, "plain");
+  const bool bfloat16 = in_bfloat16(options), plain = boolean(options, "plain");
   return Job<Outputs>::compute(
       call.Env(), {},
       [=] {
@@ -261,7 +261,7 @@ Napi::Value localize(const Napi::CallbackInfo& call) {
   LocalizeOptions options{number(object, "sharpening"), number(object, "threshold"),
                           number(object, "alpha"),      object.Get("refine").As<Napi::String>().Utf8Value(),
                           boolean(object, "allMaps"),   {},
-                          boolean(object, "bfloat16"),  {}};
+                          in_bfloat16(object),          {}};
   if (object.Has("objectness")) options.objectness = tensor_from_javascript(object.Get("objectness"));
   const auto sizes = object.Get("sizes").As<Napi::Array>();
   for (uint32_t i = 0; i < sizes.Length(); ++i) {

@@ -1,29 +1,16 @@
 // What the addon runs on.
 #include <ATen/Version.h>
-#include <ATen/cpu/Utils.h>
 #include <torch/version.h>
 
 #include <mutex>
 
 #include "binding/functions.h"
+#include "core/processor.h"
 #include "memory/caching_allocator.h"
 
 namespace soundspot::binding {
 
 namespace {
-
-/// Whether the processor multiplies bfloat16 itself. Where it does not, LibTorch does it slower than float32.
-bool has_bfloat16() {
-  const auto capabilities = at::cpu::get_cpu_capabilities();
-  const auto has = [&](const char* name) {
-    const auto found = capabilities.find(name);
-    return found != capabilities.end() && found->second.isBool() && found->second.toBool();
-  };
-  return has("avx512_bf16") || has("amx_bf16") || has("bf16");
-}
-
-/// Found out when the addon is loaded, which takes its time anyway: the first look takes tens of milliseconds.
-bool bfloat16_is_fast = false;
 
 /// Lets MKL choose its vector functions while one thread looks. LibTorch 2.13 has MKL 2024.2, which writes down the
 /// processor's type in two steps when the first of them is called: a logarithm that another thread takes between them is
@@ -37,8 +24,21 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   Napi::Object result = Napi::Object::New(call.Env());
   result.Set("libtorch", TORCH_VERSION);
   result.Set("cpuCapability", at::get_cpu_capability());
-  result.Set("bfloat16", bfloat16_is_fast);
   result.Set("threads", at::get_num_threads());
+  const core::Processor& processor = core::processor();
+  const auto texts = [&](const std::vector<std::string>& values) {
+    Napi::Array list = Napi::Array::New(call.Env(), values.size());
+    for (uint32_t i = 0; i < values.size(); ++i) list.Set(i, values[i]);
+    return list;
+  };
+  Napi::Object cpu = Napi::Object::New(call.Env());
+  cpu.Set("vendor", core::name_of(processor.vendor()));
+  cpu.Set("model", processor.name());
+  cpu.Set("hardware", texts(processor.hardware()));
+  cpu.Set("features", texts(processor.features()));
+  cpu.Set("instructionSet", core::name_of(processor.instruction_set()));
+  cpu.Set("bfloat16", processor.multiplies_bfloat16());
+  result.Set("cpu", cpu);
   return result;
 }
 
@@ -54,7 +54,7 @@ void register_system(Napi::Env env, Napi::Object exports) {
   memory::keep_large_blocks();
 #endif
   choose_vector_functions();
-  bfloat16_is_fast = has_bfloat16();
+  core::processor();  // the first look takes tens of milliseconds
   exports.Set("info", Napi::Function::New(env, info, "info"));
   exports.Set("setThreads", Napi::Function::New(env, set_threads, "setThreads"));
 }

@@ -45,7 +45,7 @@ training::StepOptions step_options(const Napi::Object& object) {
   options.optimizer.weight_decay = number(object, "weightDecay");
   options.false_negative_k = integer(object, "falseNegativeK");
   options.clip = number(object, "clip");
-  options.bfloat16 = boolean(object, "bfloat16");
+  options.bfloat16 = in_bfloat16(object);
   options.masking = boolean(object, "masking");
   options.micro_batch = integer(object, "microBatchSize");
   options.frozen_statistics = boolean(object, "frozenStatistics");

@@ -1,8 +1,6 @@
-// Picks the kernels of the best instruction set that the processor has, as LibTorch picks its own.
-#include <ATen/cpu/Utils.h>
-
+// Picks the kernels of the widest instruction set that is used on this processor.
+#include "core/processor.h"
 #include "kernels/cpu/kernels.h"
-#include "torch.h"
 
 namespace soundspot::kernels {
 
@@ -25,19 +23,20 @@ const Kernels& table();
 
 const Kernels& kernels() {
   static const Kernels& chosen = []() -> const Kernels& {
+    switch (core::processor().instruction_set()) {
 #ifdef SOUNDSPOT_X86
-    const std::string capability = at::get_cpu_capability();
+      case core::InstructionSet::kAvx512Bfloat16:
 #ifdef SOUNDSPOT_AVX512_BF16
-    const auto capabilities = at::cpu::get_cpu_capabilities();
-    const auto bfloat16 = capabilities.find("avx512_bf16");
-    if (capability == "AVX512" && bfloat16 != capabilities.end() && bfloat16->second.toBool()) {
-      return AVX512_BF16::table();
+        return AVX512_BF16::table();
+#endif
+      case core::InstructionSet::kAvx512:
+        return AVX512::table();
+      case core::InstructionSet::kAvx2:
+        return AVX2::table();
+#endif
+      default:
+        return DEFAULT::table();
     }
-#endif
-    if (capability == "AVX512") return AVX512::table();
-    if (capability == "AVX2") return AVX2::table();
-#endif
-    return DEFAULT::table();
   }();
   return chosen;
 }

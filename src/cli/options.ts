@@ -25,6 +25,9 @@ export function wholeFrom(low: number): (text: string) => number {
   };
 }
 
+/** What `--precision` takes. */
+export const precisions = ["auto", "float32", "bfloat16"] as const;
+
 /** Whether a path is that of a video to write, by its ending. */
 export function isVideoPath(path: string): boolean {
   return videoEndings.includes(extname(path).toLowerCase());

@@ -3,16 +3,17 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import type { SkippedSample } from "../batches.js";
+import type { Precision } from "../compute.js";
 import type { DamagedFile, Dataset, MissingSample } from "../datasets/dataset.js";
 import type { ProcessGroup } from "../distributed.js";
 import { replaceFile, writing } from "../preparation/whole-files.js";
-import { wholeFrom } from "./options.js";
+import { precisions, wholeFrom } from "./options.js";
 
 export interface ScoringFlags {
   data: string;
   limit?: number;
   batchSize?: number;
-  precision: "float32" | "bfloat16";
+  precision: Precision;
   skipUnreadable?: true;
   resamples: number;
   processes?: number;
@@ -26,9 +27,7 @@ export function withScoringOptions(command: Command): Command {
     .requiredOption("--data <dataset>", "name:field=value,… or a manifest with truth")
     .option("--limit <n>", "only the first n samples", wholeFrom(1))
     .option("--batch-size <n>", "pairs at a time; default 16", wholeFrom(1))
-    .addOption(
-      new Option("--precision <type>", "of the encoders").choices(["float32", "bfloat16"]).default("float32"),
-    )
+    .addOption(new Option("--precision <type>", "of the encoders").choices(precisions).default("float32"))
     .option("--skip-unreadable", "go on without samples that cannot be read, and list them")
     .option("--resamples <n>", "of the bootstrap; 0 makes no intervals", wholeFrom(0), 1000)
     .option("--processes <n>", "processes on this machine that share the samples", wholeFrom(1))

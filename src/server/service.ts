@@ -1,9 +1,9 @@
 /** What routes share: the model, limits, and the life of a request from its acceptance to its answer. */
 import { availableParallelism } from "node:os";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import type { Precision } from "../compute.js";
 import { throwIfAborted } from "../errors.js";
 import { Limit } from "../limit.js";
-import type { Precision } from "../localize.js";
 import type { Model } from "../model.js";
 import { Gate } from "./gate.js";
 import { HttpError } from "./http-error.js";

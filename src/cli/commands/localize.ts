@@ -1,6 +1,7 @@
 /** `soundspot localize`: a picture and a sound, or a video, to an overlay. */
 import { extname } from "node:path";
 import { type Command, Option } from "commander";
+import type { Precision } from "../../compute.js";
 import { SoundspotError } from "../../errors.js";
 import { Model } from "../../model.js";
 import type { Refinement } from "../../native.js";
@@ -8,7 +9,7 @@ import { Objectness } from "../../objectness.js";
 import { replaceFile } from "../../preparation/whole-files.js";
 import type { LocalizeInput } from "../../prepare.js";
 import { renderVideo } from "../../video/render-video.js";
-import { isVideoPath, numberFrom, overlayPath, picturePath, wholeFrom } from "../options.js";
+import { isVideoPath, numberFrom, overlayPath, picturePath, precisions, wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
 import { stoppable } from "../signals.js";
 
@@ -28,6 +29,7 @@ interface Flags {
   objectness?: string;
   threshold?: number;
   sharpening?: number;
+  precision: Precision;
   json?: true;
 }
 
@@ -67,6 +69,11 @@ export function register(program: Command): void {
       "--sharpening <x>",
       "factor on the attention logits; default the checkpoint's",
       numberFrom(1e-6, 1e6),
+    )
+    .addOption(
+      new Option("--precision <type>", "of the encoders; auto is bfloat16 where the processor multiplies it")
+        .choices(precisions)
+        .default("auto"),
     )
     .option("--json", "print boxes and confidence as JSON")
     .action(run);
@@ -125,7 +132,7 @@ function flagName(name: string): string {
 }
 
 async function runOverVideo(video: string, flags: Flags): Promise<void> {
-  using model = await Model.load(flags.model);
+  using model = await Model.load(flags.model, { precision: flags.precision });
   const progress = new Progress(!flags.json);
   const { output, track, from, to, every, smoothing, minConfidence, threshold, sharpening } = flags;
   try {
@@ -161,7 +168,7 @@ async function run(picture: string, sound: string | undefined, flags: Flags): Pr
     sound === undefined
       ? { video: picture, ...(flags.at === undefined ? {} : { at: flags.at }) }
       : { image: picture, audio: sound };
-  using model = await Model.load(flags.model);
+  using model = await Model.load(flags.model, { precision: flags.precision });
   using objectness = flags.objectness === undefined ? undefined : await Objectness.load(flags.objectness);
   const spot = await model.localize(input, {
     refine: flags.refine,

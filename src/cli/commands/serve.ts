@@ -1,13 +1,13 @@
 /** `soundspot serve`: a model behind HTTP, until a signal ends it. */
 import { type Command, Option } from "commander";
 import sharp from "sharp";
+import type { Precision } from "../../compute.js";
 import { SoundspotError } from "../../errors.js";
-import type { Precision } from "../../localize.js";
 import { Model } from "../../model.js";
 import { SearchIndex } from "../../search/search-index.js";
 import { DEFAULTS, type ServedRequest } from "../../server/options.js";
 import { serve } from "../../server/server.js";
-import { numberFrom, wholeFrom } from "../options.js";
+import { numberFrom, precisions, wholeFrom } from "../options.js";
 
 interface Flags {
   model?: string;
@@ -42,11 +42,7 @@ export function register(program: Command): void {
     .option("--upload-timeout <seconds>", "for a request to arrive", numberFrom(0.1), DEFAULTS.uploadTimeout)
     .option("--timeout <seconds>", "from there to the answer", numberFrom(0.1), DEFAULTS.timeout)
     .option("--grace <seconds>", "for accepted requests after SIGTERM or SIGINT", numberFrom(0), 30)
-    .addOption(
-      new Option("--precision <type>", "of the encoders")
-        .choices(["auto", "float32", "bfloat16"])
-        .default("auto"),
-    )
+    .addOption(new Option("--precision <type>", "of the encoders").choices(precisions).default("auto"))
     .option("--cors <origin...>", "origins whose pages may call the service, or *")
     .option("--json", "print the address and every request as a line of JSON")
     .action(run);
@@ -66,7 +62,7 @@ async function run(checkpoint: string | undefined, flags: Flags): Promise<void> 
   }
   giveWayToOthers();
   const ending = firstSignal();
-  using model = await Model.load(path);
+  using model = await Model.load(path, { precision: flags.precision });
   using index = flags.index === undefined ? undefined : await SearchIndex.open(flags.index);
   await index?.checkModel(model);
   await warmUp(model, flags.precision);

@@ -1,0 +1,51 @@
+/** What a model is computed on and in: the processor, and the precision that it allows. */
+import { type Check, check, oneOf } from "./arguments.js";
+import { native, type ProcessorInfo } from "./native.js";
+
+/** What the encoders compute in. "auto" is bfloat16 where the processor multiplies it itself, else float32. */
+export type Precision = "auto" | "float32" | "bfloat16";
+
+/** What a model is computed on and in. */
+export interface Compute {
+  readonly device: "cpu";
+  /** What was asked for when the model was loaded or created. */
+  readonly requested: Precision;
+  /** What the encoders compute in where a call names no other: float32 wherever the processor lacks bfloat16. */
+  readonly precision: "float32" | "bfloat16";
+  readonly processor: ProcessorInfo;
+}
+
+/** @internal */
+export const aPrecision: Check = oneOf("auto", "float32", "bfloat16");
+
+/** @internal Code of the warning that bfloat16 is computed in float32. */
+export const PRECISION_WARNING = "SOUNDSPOT_PRECISION";
+
+let warned = false;
+
+/**
+ * @internal What a wanted precision means on this processor. That bfloat16 is computed in float32 is warned of once in
+ * a process.
+ * @throws {SoundspotError} ERR_INPUT for another value.
+ */
+export function computedPrecision(wanted: Precision): "float32" | "bfloat16" {
+  check(wanted, aPrecision, "precision");
+  if (wanted === "float32") return "float32";
+  const { cpu } = native().info();
+  if (cpu.bfloat16) return "bfloat16";
+  if (wanted === "bfloat16" && !warned) {
+    warned = true;
+    process.emitWarning(
+      `bfloat16 was asked for, and ${cpu.model || "this processor"} (${cpu.features.join(", ") || "no vectors"}) does ` +
+        "not multiply it: float32 is computed instead.",
+      { type: "SoundspotWarning", code: PRECISION_WARNING },
+    );
+  }
+  return "float32";
+}
+
+/** @internal */
+export function computeFor(requested: Precision): Compute {
+  const precision = computedPrecision(requested);
+  return { device: "cpu", requested, precision, processor: native().info().cpu };
+}
