@@ -24,6 +24,7 @@ const names = [
   "localize",
   "train",
   "kernels",
+  "products",
   "data",
   "startup",
   "processes",

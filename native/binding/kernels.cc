@@ -4,6 +4,7 @@
 #include "binding/convert.h"
 #include "binding/functions.h"
 #include "inference/slot_attention.h"
+#include "kernels/factor.h"
 #include "model/autocast.h"
 
 namespace soundspot::binding {
@@ -38,7 +39,7 @@ Napi::Value time_slot_attention(const Napi::CallbackInfo& call) {
   const auto options = call[1].As<Napi::Object>();
   const int64_t batch = integer(options, "batch"), times = integer(options, "times");
   const bool fused = boolean(options, "fused"), backward = boolean(options, "backward"),
-             bfloat16 = boolean(options, "bfloat16");
+             bfloat16 = in_bfloat16(options);
   return promised(call.Env(), [=] {
     const std::unique_lock lock(handle->mutex);
     const model::Localizer& localizer = *handle->localizer;
@@ -87,7 +88,7 @@ Napi::Value time_encoders(const Napi::CallbackInfo& call) {
   const auto options = call[1].As<Napi::Object>();
   const int64_t batch = integer(options, "batch"), times = integer(options, "times");
   const auto filtering = boolean(options, "winograd") ? inference::Filtering::kFastest : inference::Filtering::kDirect;
-  const at::ScalarType type = boolean(options, "bfloat16") ? at::kBFloat16 : at::kFloat;
+  const at::ScalarType type = in_bfloat16(options) ? at::kBFloat16 : at::kFloat;
   return promised(call.Env(), [=] {
     const std::shared_lock lock(handle->mutex);
     const at::NoGradGuard no_grad;
@@ -110,16 +111,56 @@ Napi::Value time_encoders(const Napi::CallbackInfo& call) {
   });
 }
 
-// timeProducts({ size, times, bfloat16 }) → Promise<milliseconds[times]> of a product of two square matrices
+// timeProducts({ rows, inner, columns, transposed: "none" | "left" | "right", library, times, bfloat16 }) →
+// Promise<milliseconds[times]> of [rows, inner] · [inner, columns], with a factor that lies transposed in memory. "pack"
+// times the packing of the right factor alone, "packed" a product with one that was packed before. In bfloat16 the
+// library is LibTorch.
 Napi::Value time_products(const Napi::CallbackInfo& call) {
   const auto options = call[0].As<Napi::Object>();
-  const int64_t size = integer(options, "size"), times = integer(options, "times");
-  const at::ScalarType type = boolean(options, "bfloat16") ? at::kBFloat16 : at::kFloat;
+  const int64_t rows = integer(options, "rows"), inner = integer(options, "inner"),
+                columns = integer(options, "columns"), times = integer(options, "times");
+  const std::string transposed = text(options, "transposed"), name = text(options, "library");
+  const at::ScalarType type = in_bfloat16(options) ? at::kBFloat16 : at::kFloat;
   return promised(call.Env(), [=] {
     const at::NoGradGuard no_grad;
-    const Tensor left = at::randn({size, size}).to(type), right = at::randn({size, size}).to(type);
-    Tensor product = at::empty_like(left);
-    return timed(times, [&] { at::mm_out(product, left, right); });
+    const auto matrix = [&](int64_t height, int64_t width, bool turned) {
+      return turned ? at::randn({width, height}).to(type).t() : at::randn({height, width}).to(type);
+    };
+    const Tensor left = matrix(rows, inner, transposed == "left"), right = matrix(inner, columns, transposed == "right"),
+                 product = at::empty({rows, columns}, left.options());
+    if (type == at::kBFloat16) {
+      return timed(times, [&] { at::mm_out(const_cast<Tensor&>(product), left, right); });
+    }
+    const auto packed = [&] { return kernels::Factor::packed(right, {}); };
+    if (name == "pack") return timed(times, [&] { packed(); });
+    if (name == "packed") {
+      const kernels::Factor factor = packed();
+      return timed(times, [&] { factor(left, product); });
+    }
+    const kernels::Library library = kernels::library_named(name);
+    return timed(times, [&] { kernels::multiply(left, right, {}, product, library); });
+  });
+}
+
+// libraryFor({ rows, inner, columns, repeated }) → the name of the library that the table takes
+Napi::Value library_for(const Napi::CallbackInfo& call) {
+  const auto options = call[0].As<Napi::Object>();
+  const kernels::ProductShape shape{integer(options, "rows"), integer(options, "inner"), integer(options, "columns")};
+  return Napi::String::New(call.Env(), kernels::name_of(kernels::library_for(shape, boolean(options, "repeated"))));
+}
+
+// multiply(a, b, { library, transposed }) → Promise<product>, of two matrices, for tests that compare the libraries; the
+// one that is named "left" or "right" is given transposed
+Napi::Value multiply(const Napi::CallbackInfo& call) {
+  const Tensor a = tensor_from_javascript(call[0]).clone(), b = tensor_from_javascript(call[1]).clone();
+  const auto options = call[2].As<Napi::Object>();
+  const std::string name = text(options, "library"), transposed = text(options, "transposed");
+  return promised(call.Env(), [=] {
+    const at::NoGradGuard no_grad;
+    const Tensor left = transposed == "left" ? a.t() : a, right = transposed == "right" ? b.t() : b;
+    const Tensor out = at::empty({left.size(0), right.size(1)}, a.options());
+    kernels::multiply(left, right, {}, out, kernels::library_named(name));
+    return out;
   });
 }
 
@@ -129,6 +170,8 @@ void register_kernels(Napi::Env env, Napi::Object exports) {
   exports.Set("timeSlotAttention", Napi::Function::New(env, time_slot_attention, "timeSlotAttention"));
   exports.Set("timeEncoders", Napi::Function::New(env, time_encoders, "timeEncoders"));
   exports.Set("timeProducts", Napi::Function::New(env, time_products, "timeProducts"));
+  exports.Set("libraryFor", Napi::Function::New(env, library_for, "libraryFor"));
+  exports.Set("multiply", Napi::Function::New(env, multiply, "multiply"));
 }
 
 }  // namespace soundspot::binding

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "kernels/cpu/kernels.h"
-#include "kernels/products.h"
+#include "kernels/factor.h"
 #include "kernels/rows.h"
 
 namespace soundspot::kernels {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/products.h"
 #include "losses/loss.h"
 
 namespace soundspot::losses {
@@ -27,7 +28,8 @@ Tensor cross_attention(const LossInputs& inputs) {
   Tensor query = attention.audio_queries.narrow(1, 0, targets).mean(1);  // [B, D]
   if (others > 0) query = query - attention.audio_queries.narrow(1, targets, others).mean(1);
   const double scale = 1.0 / std::sqrt(static_cast<double>(inputs.config.dim));
-  const Tensor logits = at::matmul(attention.image_keys, inputs.whole(query).t()) * scale;  // [B images, N, B sounds]
+  // [B images, N, B sounds]
+  const Tensor logits = kernels::matmul(attention.image_keys, inputs.whole(query).t()) * scale;
   const Tensor answers = inputs.whole(strongest(logits));
   const Tensor level = answers.diagonal().pow(2).mean();
   return symmetric_cross_entropy(answers, inputs.temperature, inputs.excluded) + level * kLevelWeight;

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "error.h"
+#include "kernels/products.h"
 
 namespace soundspot::losses {
 
@@ -29,7 +30,7 @@ Tensor target_vectors(const Tensor& slots, int64_t target_slots) {
 }
 
 Tensor target_similarity(const Tensor& rows, const Tensor& columns, int64_t target_slots) {
-  return at::matmul(rows, columns.t()) / static_cast<double>(target_slots);
+  return kernels::matmul(rows, columns.t()) / static_cast<double>(target_slots);
 }
 
 Tensor symmetric_cross_entropy(const Tensor& similarity, double temperature, const Tensor& excluded) {

@@ -1,4 +1,5 @@
 // Warm-up of the encoders, before slot attention: InfoNCE on the mean token of each encoder. Not in the paper.
+#include "kernels/products.h"
 #include "losses/loss.h"
 
 namespace soundspot::losses {
@@ -9,8 +10,8 @@ Tensor pooled(const LossInputs& inputs) {
     const Tensor mean = tokens.mean(1);  // [B, D]
     return mean / mean.norm(2, {1}, /*keepdim=*/true).clamp_min(1e-12);
   };
-  const Tensor similarity = at::matmul(inputs.whole(unit(inputs.outputs.image_features)),
-                                       inputs.whole(unit(inputs.outputs.audio_features)).t());
+  const Tensor similarity = kernels::matmul(inputs.whole(unit(inputs.outputs.image_features)),
+                                            inputs.whole(unit(inputs.outputs.audio_features)).t());
   return symmetric_cross_entropy(similarity, inputs.temperature, {});
 }
 

@@ -1,5 +1,7 @@
 #include "model/decoder.h"
 
+#include "kernels/products.h"
+
 namespace soundspot::model {
 
 Decoder::Decoder(std::string name, int64_t rows, int64_t columns, const ModelConfig& config)
@@ -37,7 +39,7 @@ Tensor Decoder::forward(const Parameters& parameters, const Tensor& slots) const
   Tensor x = slots.unsqueeze(2) + position;  // [B, S, N, D]
   for (int64_t layer = 0; layer <= layers_; ++layer) {
     const std::string name = name_ + ".mlp." + std::to_string(2 * layer);
-    x = at::linear(x, parameters[name + ".weight"], parameters[name + ".bias"]);
+    x = kernels::linear(x, parameters[name + ".weight"], parameters[name + ".bias"]);
     if (layer < layers_) x = at::relu_(x);
   }
   x = x.to(at::kFloat);

@@ -1,6 +1,7 @@
 #include "model/encoder.h"
 
 #include "kernels/normalization.h"
+#include "kernels/products.h"
 
 namespace soundspot::model {
 
@@ -13,7 +14,7 @@ constexpr int64_t kStemStride = 4;  // the 7×7 convolution and the pooling halv
 /// A convolution of one pixel as a product: the features of each pixel, which lie together in channels-last order.
 Tensor pointwise(const Tensor& input, const Tensor& weight, const Tensor& bias, int64_t stride) {
   const Tensor pixels = stride == 1 ? input : input.slice(2, 0, std::nullopt, stride).slice(3, 0, std::nullopt, stride);
-  return at::linear(pixels.permute({0, 2, 3, 1}), weight.flatten(1), bias).permute({0, 3, 1, 2});
+  return kernels::linear(pixels.permute({0, 2, 3, 1}), weight.flatten(1), bias).permute({0, 3, 1, 2});
 }
 
 Tensor convolve(const Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,

@@ -1,5 +1,7 @@
 #include "model/similarity.h"
 
+#include "kernels/products.h"
+
 namespace soundspot::model {
 
 namespace {
@@ -11,7 +13,7 @@ Tensor unit(const Tensor& vectors) { return vectors / vectors.norm(2, {-1}, /*ke
 Tensor sound_vector(const Tensor& audio_tokens) { return unit(at::amax(audio_tokens, 1)); }
 
 Tensor token_similarity(const Tensor& image_tokens, const Tensor& sounds) {
-  return at::matmul(unit(image_tokens), sounds.t());
+  return kernels::matmul(unit(image_tokens), sounds.t());
 }
 
 JointAttention attention_by_similarity(const ModelConfig& config, const Tensor& image_tokens,

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/cross_attention.h"
+#include "kernels/products.h"
 #include "kernels/slot_attention.h"
 
 namespace soundspot::model {
@@ -13,12 +14,25 @@ constexpr double kAttentionEpsilon = 1e-8;
 constexpr double kLayerNormEpsilon = 1e-5;
 
 Tensor linear(const Parameters& parameters, const std::string& name, const Tensor& input) {
-  return at::linear(input, parameters[name + ".weight"], parameters[name + ".bias"]);
+  return kernels::linear(input, parameters[name + ".weight"], parameters[name + ".bias"]);
 }
 
 Tensor layer_norm(const Parameters& parameters, const std::string& name, const Tensor& input) {
   const Tensor& weight = parameters[name + ".weight"];
   return at::layer_norm(input, weight.sizes(), weight, parameters[name + ".bias"], kLayerNormEpsilon);
+}
+
+// Eq. 5 on rows [B·S, D]: the cell of a GRU with the gates in PyTorch's order, reset, update, new.
+Tensor gru_cell(const Parameters& parameters, const std::string& name, const Tensor& input, const Tensor& hidden) {
+  const auto gates = [&](const Tensor& x, const char* end) {
+    return kernels::linear(x, parameters[name + ".weight_" + end], parameters[name + ".bias_" + end])
+        .to(at::kFloat)
+        .chunk(3, 1);
+  };
+  const std::vector<Tensor> of_input = gates(input, "ih"), of_hidden = gates(hidden, "hh");
+  const Tensor reset = at::sigmoid(of_input[0] + of_hidden[0]), update = at::sigmoid(of_input[1] + of_hidden[1]),
+               fresh = at::tanh(of_input[2] + reset * of_hidden[2]);
+  return fresh + update * (hidden.to(at::kFloat) - fresh);
 }
 
 // Eq. 3 and the normalisation of Eq. 4 on logits [B, S, N].
@@ -77,9 +91,8 @@ JointSlotAttention::Branch JointSlotAttention::iterate(const Parameters& paramet
   for (int64_t iteration = 0; iteration < config_.iterations; ++iteration) {
     queries = linear(parameters, prefix + "to_q", layer_norm(parameters, prefix + "norm_slots", slots));  // Eq. 2
     const Tensor updates = at::matmul(attend(queries, keys, 1.0), values);                                // Eq. 3, 4
-    slots = at::gru_cell(updates.reshape({batch * slot_count, dim}), slots.reshape({batch * slot_count, dim}),
-                         parameters[prefix + "gru.weight_ih"], parameters[prefix + "gru.weight_hh"],
-                         parameters[prefix + "gru.bias_ih"], parameters[prefix + "gru.bias_hh"])
+    slots = gru_cell(parameters, prefix + "gru", updates.reshape({batch * slot_count, dim}),
+                     slots.reshape({batch * slot_count, dim}))
                 .view({batch, slot_count, dim});  // Eq. 5
     const Tensor hidden =
         at::relu(linear(parameters, prefix + "mlp.0", layer_norm(parameters, prefix + "norm_pre_ff", slots)));

@@ -9,10 +9,13 @@ namespace soundspot::kernels {
 /// Columns of a panel.
 constexpr int64_t kPanel = 32;
 
+/// Rows of a product that `stream` takes at most.
+constexpr int64_t kStreamedRows = 4;
+
 /// A bfloat16 number by its bits.
 using bfloat16_bits = uint16_t;
 
-/// The transpose of a weight [out, in] in panels of 32 outputs: [panels][in][32], the last one filled with zeros.
+/// The transpose of a weight [out, in] in panels of 32 outputs: [panels][in][32], the last one filled up with zeros.
 /// Exactly one of `full`, `half` and `pairs` is set; pairs are of inputs, [panels][in / 2][32][2].
 struct Panels {
   const float* full = nullptr;
@@ -21,6 +24,12 @@ struct Panels {
   const float* bias = nullptr;  // [panels · 32] or null
   int64_t in = 0;
   int64_t panels = 0;
+};
+
+/// The left factor [rows, in] of a product: element (r, i) is at r · row + i · inner, and one of the strides is 1.
+struct LeftFactor {
+  const float* data = nullptr;
+  int64_t row = 0, inner = 1;
 };
 
 /// Batch norm with what follows it, and pooling, in training. Tensors are channels-last, seen as [rows, channels];
@@ -78,10 +87,22 @@ struct Kernels {
   void (*multiply)(const Panels& weight, const float* x, int64_t x_stride, int64_t rows, float* out, int64_t out_stride,
                    int64_t begin, int64_t end, bool relu);
 
-  /// Panels from `begin` to `end` of a weight whose element (input i, output o) is at i · in_stride + o · out_stride.
-  /// One of the strides is 1, and the outputs fill the panels.
-  void (*pack)(const float* weight, int64_t in_stride, int64_t out_stride, int64_t in, int64_t begin, int64_t end,
-               float* panels);
+  /// The same for x of either order, for one panel and rows from `begin` to `end`, of which the first `columns` results
+  /// are written.
+  void (*multiply_rows)(const Panels& weight, const LeftFactor& x, float* out, int64_t out_stride, int64_t panel,
+                        int64_t columns, int64_t begin, int64_t end, bool relu);
+
+  /// Panels from `begin` to `end` of a weight [in, out] whose element (input i, output o) is at
+  /// i · in_stride + o · out_stride. One of the strides is 1. What outputs do not fill of the last panel is 0.
+  void (*pack)(const float* weight, int64_t in_stride, int64_t out_stride, int64_t in, int64_t out, int64_t begin,
+               int64_t end, float* panels);
+
+  /// out[r, c] = Σ_i x[r, i] · W(i, c) + bias[c] for columns from `begin` to `end` and up to kStreamedRows rows: a weight
+  /// that is read once, as it lies. Element (input i, output c) is at i · in_stride + c · out_stride; one of the strides
+  /// is 1. `bias` may be null.
+  void (*stream)(const float* weight, int64_t in_stride, int64_t out_stride, int64_t in, const float* bias,
+                 const float* x, int64_t x_stride, int64_t rows, float* out, int64_t out_row, int64_t begin,
+                 int64_t end);
 
   /// (x − mean) / sqrt(variance + 1e-5) of a row, then · weight + bias where they are given.
   void (*layer_norm)(const float* x, const float* weight, const float* bias, int64_t dim, float* out);

@@ -1,4 +1,4 @@
-// Products of rows with packed weights.
+// Products of rows with packed weights, for inference, and the packing.
 #include <ATen/cpu/vec/functional.h>
 #include <ATen/cpu/vec/vec.h>
 
@@ -16,7 +16,7 @@ namespace {
 using Vec = at::vec::Vectorized<float>;
 constexpr int64_t kLanes = Vec::size();
 constexpr int64_t kVectors = kPanel / kLanes;    // of a panel's row
-constexpr int64_t kRows = kLanes >= 16 ? 8 : 2;  // that fit into the registers beside it
+constexpr int64_t kRows = kLanes >= 16 ? 8 : 3;  // that fit into the registers beside it
 constexpr int64_t kBlock = 16;                   // inputs that are packed at a time
 static_assert(kPanel % kLanes == 0);
 
@@ -84,7 +84,7 @@ void multiply_panels(const Weight* weight, const float* bias, int64_t in, const 
     };
     block.template operator()<kRows>();
     if constexpr (kRows > 4) block.template operator()<4>();
-    if constexpr (kRows > 2) block.template operator()<2>();
+    block.template operator()<2>();
     block.template operator()<1>();
   }
 }
@@ -98,21 +98,23 @@ void multiply(const Panels& weight, const float* x, int64_t x_stride, int64_t ro
   }
 }
 
-/// `count` inputs of a panel, from `weight` on.
-void pack_block(const float* weight, int64_t in_stride, int64_t out_stride, int64_t count, float* out) {
+/// `count` inputs of a panel, from `weight` on, of which `columns` outputs are there.
+void pack_block(const float* weight, int64_t in_stride, int64_t out_stride, int64_t count, int64_t columns,
+                float* out) {
+  if (columns < kPanel) std::fill_n(out, count * kPanel, 0.0f);
   if (out_stride == 1) {
-    for (int64_t i = 0; i < count; ++i) std::copy_n(weight + i * in_stride, kPanel, out + i * kPanel);
+    for (int64_t i = 0; i < count; ++i) std::copy_n(weight + i * in_stride, columns, out + i * kPanel);
     return;
   }
-  at::vec::transpose_mxn(weight, out_stride, out, kPanel, static_cast<int>(kPanel), static_cast<int>(count));
+  at::vec::transpose_mxn(weight, out_stride, out, kPanel, static_cast<int>(columns), static_cast<int>(count));
 }
 
-void pack(const float* weight, int64_t in_stride, int64_t out_stride, int64_t in, int64_t begin, int64_t end,
-          float* panels) {
+void pack(const float* weight, int64_t in_stride, int64_t out_stride, int64_t in, int64_t out, int64_t begin,
+          int64_t end, float* panels) {
   for (int64_t panel = begin; panel < end; ++panel) {
     for (int64_t i = 0; i < in; i += kBlock) {
       pack_block(weight + panel * kPanel * out_stride + i * in_stride, in_stride, out_stride, std::min(kBlock, in - i),
-                 panels + (panel * in + i) * kPanel);
+                 std::min(kPanel, out - panel * kPanel), panels + (panel * in + i) * kPanel);
     }
   }
 }
@@ -173,7 +175,7 @@ void pack_pairs(const float* weight, int64_t in_stride, int64_t out_stride, int6
   for (int64_t panel = begin; panel < end; ++panel) {
     for (int64_t first = 0; first < in; first += kBlock) {
       const int64_t count = std::min(kBlock, in - first);
-      pack_block(weight + panel * kPanel * out_stride + first * in_stride, in_stride, out_stride, count, block);
+      pack_block(weight + panel * kPanel * out_stride + first * in_stride, in_stride, out_stride, count, kPanel, block);
       bfloat16_bits* to = panels + (panel * in + first) * kPanel;
       for (int64_t i = 0; i < count; i += 2) {
         for (int64_t c = 0; c < kPanel; c += kLanes) {

@@ -14,6 +14,8 @@ const Kernels& table() {
     Kernels kernels{};
     kernels.name = SOUNDSPOT_NAME(CPU_CAPABILITY);
     fill_products(kernels);
+    fill_panels(kernels);
+    fill_streams(kernels);
     fill_slots(kernels);
     fill_normalization(kernels);
     fill_winograd(kernels);

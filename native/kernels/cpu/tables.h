@@ -7,6 +7,8 @@ namespace soundspot::kernels {
 inline namespace CPU_CAPABILITY {
 
 void fill_products(Kernels& table);
+void fill_panels(Kernels& table);
+void fill_streams(Kernels& table);
 void fill_slots(Kernels& table);
 void fill_normalization(Kernels& table);
 void fill_winograd(Kernels& table);

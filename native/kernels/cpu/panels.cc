@@ -1,0 +1,102 @@
+// Products of many rows with a packed factor, a panel at a time.
+#include <ATen/cpu/vec/functional.h>
+#include <ATen/cpu/vec/vec.h>
+
+#include <algorithm>
+
+#include "kernels/cpu/kernels.h"
+#include "kernels/cpu/tables.h"
+
+namespace soundspot::kernels {
+inline namespace CPU_CAPABILITY {
+
+namespace {
+
+using Vec = at::vec::Vectorized<float>;
+constexpr int64_t kLanes = Vec::size();
+constexpr int64_t kVectors = kPanel / kLanes;    // of a panel's row
+constexpr int64_t kRows = kLanes >= 16 ? 8 : 3;  // that fit into the registers beside it
+static_assert(kPanel % kLanes == 0);
+
+/// Inputs of a panel that stay in the cache while rows pass over them: 24 KB of the first, where narrow registers ask
+/// for a weight more often than the second cache gives it, or 64 KB of the second.
+constexpr int64_t kInner = kLanes >= 16 ? 512 : 192;
+
+/// out [Rows, 32] (+)= x · the inputs of a panel from `weight` on. `Turned`: rows of x lie side by side.
+template <int64_t Rows, bool Turned>
+void multiply_block(const float* weight, int64_t in, const float* x, int64_t x_stride, const float* bias, bool first,
+                    bool relu, float* out, int64_t out_stride) {
+  Vec sums[Rows][kVectors];
+  for (int64_t r = 0; r < Rows; ++r) {
+    for (int64_t v = 0; v < kVectors; ++v) {
+      const float* const start = bias + v * kLanes;
+      sums[r][v] = first ? (bias ? Vec::loadu(start) : Vec(0.0f)) : Vec::loadu(out + r * out_stride + v * kLanes);
+    }
+  }
+  for (int64_t i = 0; i < in; ++i) {
+    Vec row[kVectors];
+    for (int64_t v = 0; v < kVectors; ++v) row[v] = Vec::loadu(weight + i * kPanel + v * kLanes);
+    for (int64_t r = 0; r < Rows; ++r) {
+      const Vec factor(Turned ? x[i * x_stride + r] : x[r * x_stride + i]);
+      for (int64_t v = 0; v < kVectors; ++v) sums[r][v] = at::vec::fmadd(factor, row[v], sums[r][v]);
+    }
+  }
+  for (int64_t r = 0; r < Rows; ++r) {
+    for (int64_t v = 0; v < kVectors; ++v) {
+      (relu ? at::vec::maximum(sums[r][v], Vec(0.0f)) : sums[r][v]).store(out + r * out_stride + v * kLanes);
+    }
+  }
+}
+
+template <bool Turned>
+void multiply_panel(const float* weight, const float* bias, int64_t in, const float* x, int64_t x_stride, int64_t rows,
+                    float* out, int64_t out_stride, bool relu) {
+  for (int64_t from = 0; from == 0 || from < in; from += kInner) {
+    const int64_t count = std::min(kInner, in - from);
+    const bool last = from + count >= in;
+    int64_t r = 0;
+    const auto block = [&]<int64_t Count>() {
+      for (; r + Count <= rows; r += Count) {
+        multiply_block<Count, Turned>(weight + from * kPanel, count,
+                                      Turned ? x + from * x_stride + r : x + r * x_stride + from, x_stride, bias,
+                                      from == 0, last && relu, out + r * out_stride, out_stride);
+      }
+    };
+    block.template operator()<kRows>();
+    if constexpr (kRows > 4) block.template operator()<4>();
+    block.template operator()<2>();
+    block.template operator()<1>();
+  }
+}
+
+void multiply_rows_of_panel(const Panels& weight, const LeftFactor& x, float* out, int64_t out_stride, int64_t panel,
+                            int64_t columns, int64_t begin, int64_t end, bool relu) {
+  constexpr int64_t kAtATime = 24;  // rows of a panel that is not full, on their way to `out`
+  const float* const from = weight.full + panel * weight.in * kPanel;
+  float bias[kPanel] = {};
+  if (weight.bias) std::copy_n(weight.bias + panel * kPanel, columns, bias);
+  const bool turned = x.inner != 1;
+  const auto rows = [&](int64_t first, int64_t count, float* to, int64_t stride) {
+    const float* const left = x.data + first * x.row;
+    if (turned) {
+      multiply_panel<true>(from, bias, weight.in, left, x.inner, count, to, stride, relu);
+    } else {
+      multiply_panel<false>(from, bias, weight.in, left, x.row, count, to, stride, relu);
+    }
+  };
+  float* const to = out + panel * kPanel;
+  if (columns == kPanel) return rows(begin, end - begin, to + begin * out_stride, out_stride);
+  float held[kAtATime * kPanel];
+  for (int64_t first = begin; first < end; first += kAtATime) {
+    const int64_t count = std::min(kAtATime, end - first);
+    rows(first, count, held, kPanel);
+    for (int64_t r = 0; r < count; ++r) std::copy_n(held + r * kPanel, columns, to + (first + r) * out_stride);
+  }
+}
+
+}  // namespace
+
+void fill_panels(Kernels& table) { table.multiply_rows = multiply_rows_of_panel; }
+
+}  // namespace CPU_CAPABILITY
+}  // namespace soundspot::kernels
