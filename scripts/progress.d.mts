@@ -10,6 +10,7 @@ export class Progress {
   constructor(options?: {
     readonly enabled?: boolean;
     readonly prefix?: string;
+    readonly note?: () => string;
     readonly stream?: ProgressStream;
   });
   start(title: string, options?: { readonly total?: number; readonly unit?: ProgressUnit }): void;

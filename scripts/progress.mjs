@@ -41,6 +41,7 @@ export class Progress {
   #stream;
   #interval;
   #prefix;
+  #note;
   #timer;
   #shown = false;
   #drawn = Number.NEGATIVE_INFINITY;
@@ -57,11 +58,13 @@ export class Progress {
    * @param {object} [options]
    * @param {boolean} [options.enabled] Default true.
    * @param {string} [options.prefix] Begins each line.
+   * @param {() => string} [options.note] Asked for the end of each line.
    * @param {{ write(text: string): unknown, isTTY?: boolean, columns?: number }} [options.stream] Default stderr.
    */
-  constructor({ enabled = true, prefix = "", stream = process.stderr } = {}) {
+  constructor({ enabled = true, prefix = "", note = () => "", stream = process.stderr } = {}) {
     this.#interval = enabled ? chosenInterval() : undefined;
     this.#prefix = prefix;
+    this.#note = note;
     this.#stream = stream;
   }
 
@@ -159,7 +162,7 @@ export class Progress {
     parts.push(clock(elapsed));
     const left = this.#left();
     if (left !== undefined) parts.push(`about ${clock(left)} left`);
-    if (this.#text) parts.push(this.#text);
+    for (const text of [this.#text, this.#note()]) if (text) parts.push(text);
     return parts.join(", ").replace(/ {2,}/g, " ").trimStart();
   }
 }
