@@ -72,7 +72,7 @@ export async function kernels({ rounds = 5, threads = 2, report }) {
     rows += competitors;
   }
   report.expect(seconds, rows);
-  report.compare(title, columns, [52, 21]);
+  report.compare(title, columns, [54, 21]);
   for (const { work, times, own, rival } of jobs) {
     const competitors = [...own, ...(rival ? [await torch.competitor(...rival)] : [])];
     await inTurns(competitors, {
