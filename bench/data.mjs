@@ -9,13 +9,15 @@ import { wav } from "./lib/inputs.mjs";
 const { scenes, manifest } = datasets;
 const { imageSize, audio } = presets.scratch.model;
 const PAIRS = 4000;
+const title = `an epoch of ${PAIRS} pairs, preset scratch`;
+const columns = ["pairs", "s", "waiting, s", "share"];
 
 /** Scenes as files with a manifest; the pictures four times as large, as photographs are larger than what is learnt. */
-async function files(folder) {
+async function files(folder, pairs, progress) {
   const { default: sharp } = await import("sharp");
-  const from = scenes({ size: imageSize, seconds: audio.seconds, length: PAIRS });
+  const from = scenes({ size: imageSize, seconds: audio.seconds, length: pairs });
   const rows = [];
-  for (let i = 0; i < PAIRS; i++) {
+  for (let i = 0; i < pairs; i++) {
     const sample = await from.load(i, {});
     const name = String(i).padStart(5, "0");
     const { data, width, height } = sample.image;
@@ -26,40 +28,56 @@ async function files(folder) {
       .toFile(join(folder, `${name}.jpg`));
     writeFileSync(join(folder, `${name}.wav`), wav(sample.audio.samples, sample.audio.sampleRate));
     rows.push(JSON.stringify({ id: name, image: `${name}.jpg`, audio: `${name}.wav` }));
+    progress?.(i + 1, pairs);
   }
   const path = join(folder, "manifest.jsonl");
   writeFileSync(path, `${rows.join("\n")}\n`);
   return manifest({ path });
 }
 
-export async function data({ progress }) {
+const drawn = (length) => scenes({ size: imageSize, seconds: audio.seconds, length });
+
+/** An epoch over a dataset: what onEpoch is given. */
+async function epochOf(data, progress) {
+  const epochs = [];
+  const run = await train({
+    preset: "scratch",
+    epochs: 1,
+    data,
+    onEpoch: (epoch) => epochs.push(epoch),
+    onStep: ({ step, totalSteps }) => progress?.(step, totalSteps),
+  });
+  run.model.dispose();
+  return epochs[0];
+}
+
+/** Seconds of everything, by a part of each work. */
+async function expectedSeconds(folder) {
+  const [pairs, written] = [4 * presets.scratch.train.batchSize, 40];
+  const { seconds } = await epochOf(drawn(pairs));
+  const started = performance.now();
+  await files(folder, written);
+  return PAIRS * ((2 * seconds) / pairs + (performance.now() - started) / 1000 / written);
+}
+
+export async function data({ report }) {
   const folder = mkdtempSync(join(tmpdir(), "soundspot-bench-"));
   const rows = [];
   try {
     const sources = [
-      ["scenes, drawn on the way", () => scenes({ size: imageSize, seconds: audio.seconds, length: PAIRS })],
-      ["files, JPEG and WAV", () => files(folder)],
+      ["scenes, drawn on the way", () => drawn(PAIRS)],
+      ["files, JPEG and WAV", () => files(folder, PAIRS, report.step("writing files", PAIRS))],
     ];
-    for (const [i, [name, open]] of sources.entries()) {
+    report.expect(await expectedSeconds(folder), sources.length);
+    report.table(title, columns, [24]);
+    for (const [name, open] of sources) {
       const source = await open();
-      const epochs = [];
-      const run = await train({
-        preset: "scratch",
-        epochs: 1,
-        data: source,
-        onEpoch: (epoch) => epochs.push(epoch),
-        onStep: ({ step, totalSteps }) => progress?.(step, totalSteps),
-      });
-      run.model.dispose();
-      const [{ seconds, waited }] = epochs;
+      const { seconds, waited } = await epochOf(source, report.step(name));
       rows.push([name, seconds.toFixed(1), waited.toFixed(2), `${((100 * waited) / seconds).toFixed(2)} %`]);
-      progress?.(i + 1, sources.length);
+      report.row(rows.at(-1));
     }
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-  return {
-    title: `an epoch of ${PAIRS} pairs, preset scratch`,
-    table: { columns: ["pairs", "s", "waiting, s", "share"], rows },
-  };
+  return { title, table: { columns, rows } };
 }

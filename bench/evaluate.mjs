@@ -7,8 +7,12 @@
 // in this process in turns; medians and the ratio are printed. Retrieval grows with the square of the samples, so it is
 // timed apart, among `samples` vectors of the paper's 512 numbers, both ways. Then `samples` samples are evaluated by a
 // small model, and the resident memory is printed on the way.
+import { cpus } from "node:os";
 import { performance } from "node:perf_hooks";
 import { evaluate, Model, metrics, presets } from "../dist/index.js";
+import { processorLine } from "./lib/processor.mjs";
+import { Report } from "./lib/report.mjs";
+import { median, table } from "./lib/turns.mjs";
 
 const many = Number(process.argv[2] ?? 10_000);
 const rate = 16_000;
@@ -35,11 +39,45 @@ function decoded(count, size, seconds) {
   };
 }
 
-const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+const [ROUNDS, COUNT, BATCH] = [3, 256, 16];
+const columns = ["what", "measured"];
+const title = `evaluation, ${many} samples`;
+process.stdout.write(`evaluate; ${processorLine(cpus().length)}\n`);
+const report = new Report();
+const rows = [];
+const row = (...cells) => {
+  rows.push(cells);
+  report.row(cells);
+};
+
+const vectorsOf = (count) =>
+  Array.from({ length: count }, () => Float32Array.from({ length: 512 }, () => Math.random() - 0.5));
+
+async function secondsOf(work) {
+  const started = performance.now();
+  await work();
+  return (performance.now() - started) / 1000;
+}
+
+/** Seconds of everything, by a part of each work. */
+async function expected() {
+  const paper = await Model.create();
+  const data = decoded(BATCH, 224, 5);
+  await evaluate({ model: paper, data });
+  const forward = await secondsOf(() => evaluate({ model: paper, data }));
+  paper.dispose();
+  const scratch = await Model.create(presets.scratch.model);
+  const some = Math.min(many, 64);
+  const each = (await secondsOf(() => evaluate({ model: scratch, data: decoded(some, 112, 2) }))) / some;
+  scratch.dispose();
+  const [a, b] = [vectorsOf(500), vectorsOf(500)];
+  const compared = await secondsOf(() => metrics.nearestNeighbours(a, b, 10));
+  return (COUNT / BATCH) * (2 * ROUNDS + 1) * forward + many * each + 2 * (many / 500) ** 2 * compared;
+}
 
 async function overhead() {
   const model = await Model.create();
-  const data = decoded(256, 224, 5);
+  const data = decoded(COUNT, 224, 5);
   const samples = await Promise.all(Array.from({ length: data.length }, (_, i) => data.load(i)));
   const forward = async () => {
     for (let from = 0; from < samples.length; from += 16)
@@ -48,7 +86,8 @@ async function overhead() {
   const scored = () => evaluate({ model, data });
   await forward();
   const times = { forward: [], scored: [] };
-  for (let round = 0; round < 3; round++) {
+  const progress = report.step("forward and evaluate", 2 * ROUNDS);
+  for (let round = 0; round < ROUNDS; round++) {
     for (const [name, work] of [
       ["forward", forward],
       ["scored", scored],
@@ -56,28 +95,27 @@ async function overhead() {
       const started = performance.now();
       await work();
       times[name].push((performance.now() - started) / samples.length);
+      progress(2 * round + (name === "forward" ? 1 : 2));
+      if (round < ROUNDS - 1) continue;
+      const label = name === "forward" ? "forward" : "evaluate";
+      row(`${label}, paper's model, 224 px, batch ${BATCH}`, `${median(times[name]).toFixed(1)} ms a pair`);
     }
   }
   const [bare, all] = [median(times.forward), median(times.scored)];
-  console.log(
-    `paper's model, 224 px, batch 16, ms a pair: forward ${bare.toFixed(1)}, evaluate ${all.toFixed(1)}`,
-  );
-  console.log(`ratio evaluate / forward: ${(all / bare).toFixed(3)}`);
+  row("ratio evaluate / forward", (all / bare).toFixed(3));
   model.dispose();
   return { bare, all };
 }
 
 async function retrieval({ bare, all }) {
-  const vectors = () =>
-    Array.from({ length: many }, () => Float32Array.from({ length: 512 }, () => Math.random() - 0.5));
-  const [images, sounds] = [vectors(), vectors()];
+  report.step("retrieval");
+  const [images, sounds] = [vectorsOf(many), vectorsOf(many)];
   const started = performance.now();
   await metrics.nearestNeighbours(sounds, images, 10);
   await metrics.nearestNeighbours(images, sounds, 10);
   const pair = (performance.now() - started) / many;
-  console.log(
-    `retrieval among ${many} pairs: ${pair.toFixed(2)} ms a pair; ratio with it ${((all + pair) / bare).toFixed(3)}`,
-  );
+  row(`retrieval among ${many} pairs`, `${pair.toFixed(2)} ms a pair`);
+  row("ratio with it", ((all + pair) / bare).toFixed(3));
 }
 
 async function memory() {
@@ -85,23 +123,30 @@ async function memory() {
   const data = decoded(many, 112, 2);
   const step = Math.max(1, Math.floor(many / 10));
   let next = step;
+  const progress = report.step("memory");
   await evaluate({
     model,
     data,
     batchSize: 32,
     onProgress: (done) => {
+      progress(done, many);
       if (done < next) return;
       next += step;
       globalThis.gc?.();
       const { rss, heapUsed, external, arrayBuffers } = process.memoryUsage();
       const mib = [rss, heapUsed, external, arrayBuffers].map((bytes) => (bytes / 2 ** 20).toFixed(0));
-      console.log(
-        `${done} samples: ${mib[0]} MiB resident, ${mib[1]} heap, ${mib[2]} external, ${mib[3]} buffers`,
-      );
+      row(`MiB after ${done} samples: resident, heap, external, buffers`, mib.join(", "));
     },
   });
   model.dispose();
 }
 
-await retrieval(await overhead());
-await memory();
+report.expect(await expected(), 5 + Math.min(many, 10));
+report.table(title, columns, [64, 24]);
+try {
+  await retrieval(await overhead());
+  await memory();
+} finally {
+  report.end();
+}
+process.stdout.write(`\n${title}; ${processorLine(cpus().length)}\n\n${table(columns, rows)}\n`);

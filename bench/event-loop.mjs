@@ -9,6 +9,7 @@
  */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { cpus } from "node:os";
 import { monitorEventLoopDelay, PerformanceObserver } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
 
@@ -57,15 +58,21 @@ new PerformanceObserver((list) => {
 }).observe({ entryTypes: ["gc"] });
 
 const { datasets, evaluate, Model, train } = await import("../dist/index.js");
+const { processorLine } = await import("./lib/processor.mjs");
+const { Report } = await import("./lib/report.mjs");
+const { table } = await import("./lib/turns.mjs");
+process.stdout.write(`event-loop; ${processorLine(cpus().length)}\n`);
+const report = new Report();
 
 function figures(values) {
   const sorted = Float64Array.from(values).sort();
   const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
-  return `p50 ${at(0.5).toFixed(2)}  p99 ${at(0.99).toFixed(2)}  max ${at(1).toFixed(2)}`;
+  return [0.5, 0.99, 1].map((share) => at(share).toFixed(2));
 }
 
 /** Runs `work` and prints the delay of the loop meanwhile. */
 async function measured(name, work) {
+  report.step(name);
   const delay = monitorEventLoopDelay({ resolution });
   const own = [];
   let last = now();
@@ -79,18 +86,38 @@ async function measured(name, work) {
   delay.disable();
   clearInterval(timer);
   const late = (nanoseconds) => Math.max(0, nanoseconds / 1e6 - resolution).toFixed(2);
-  console.log(
-    `${name.padEnd(11)} ${((performance.now() - started) / 1000).toFixed(1).padStart(5)} s`,
-    `  delay ms: p50 ${late(delay.percentile(50))}  p99 ${late(delay.percentile(99))}  max ${late(delay.max)}`,
-    `  own ms: ${figures(own)}  (${own.length} turns)`,
-  );
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  const delays = [delay.percentile(50), delay.percentile(99), delay.max].map(late);
+  rows.push([name, seconds, ...delays, ...figures(own), own.length]);
+  report.row(rows.at(-1));
 }
+
+const quantiles = (name) => ["p50", "p99", "max"].map((each) => `${name} ${each}`);
+const columns = ["work", "s", ...quantiles("delay"), ...quantiles("own"), "turns"];
+const title = "delay of the event loop, ms";
+const rows = [];
 
 const batchSize = 16;
 const data = datasets.scenes({ workers: 1, length: steps * batchSize });
 const test = datasets.scenes({ workers: 1, split: "test", length: 64 });
 let model;
 
+/** Seconds of everything, by a few steps and pairs; the calls that this makes are not counted. */
+async function expected() {
+  const few = datasets.scenes({ workers: 1, length: 4 * batchSize });
+  const started = performance.now();
+  const run = await train({ preset: "scratch", data: few, batchSize, epochs: 1 });
+  const step = (performance.now() - started) / 4000;
+  run.model.dispose();
+  await few.close();
+  for (const times of calls.values()) times.length = 0;
+  collections.length = 0;
+  // Every other part takes about as long as some steps, together as many as are evaluated and localized below.
+  return 2 + step * (steps + 64 / batchSize + 8 + 8);
+}
+
+report.expect(await expected(), 6);
+report.table(title, columns, [11, 6]);
 await measured("idle", () => new Promise((resolve) => setTimeout(resolve, 2000)));
 await measured("train", async () => {
   ({ model } = await train({ preset: "scratch", data, batchSize, epochs: 1 }));
@@ -134,16 +161,18 @@ function collecting({ from, to }) {
     .filter(({ startTime }) => startTime >= from && startTime <= to)
     .reduce((sum, { duration }) => sum + duration, 0);
 }
-console.log("\nsynchronous part of calls into the addon, ms:");
-for (const [name, times] of calls) {
-  if (times.length === 0) continue;
-  const wall = figures(times.map((each) => each.wall));
-  const own = figures(times.map((each) => Math.max(0, each.own - collecting(each))));
-  console.log(`${name.padEnd(14)} ${String(times.length).padStart(5)} calls   wall: ${wall}   own: ${own}`);
-}
-console.log(
-  `garbage collections: ${collections.length}, ms: ${figures(collections.map(({ duration }) => duration))}`,
-);
+report.end();
+const callColumns = ["call", "calls", ...quantiles("wall"), ...quantiles("own")];
+const callRows = [...calls]
+  .filter(([, times]) => times.length > 0)
+  .map(([name, times]) => [
+    ...[name, times.length, ...figures(times.map(({ wall }) => wall))],
+    ...figures(times.map((each) => Math.max(0, each.own - collecting(each)))),
+  ]);
+process.stdout.write(`\n${title}\n\n${table(columns, rows)}\n`);
+process.stdout.write(`\nsynchronous part of calls into the addon, ms\n\n${table(callColumns, callRows)}\n`);
+const [p50, p99, max] = figures(collections.map(({ duration }) => duration));
+process.stdout.write(`garbage collections: ${collections.length}, ms: p50 ${p50}, p99 ${p99}, max ${max}\n`);
 model.dispose();
 paper.dispose();
 await data.close();

@@ -4,46 +4,45 @@ import { Model } from "../dist/index.js";
 import { addon } from "./lib/addon.mjs";
 import { matrixPeak, peakNote } from "./lib/peak.mjs";
 import { python } from "./lib/rivals.mjs";
-import { inTurns } from "./lib/turns.mjs";
+import { inTurns, turnsSeconds } from "./lib/turns.mjs";
 
-export async function kernels({ rounds = 5, threads = 2, progress }) {
-  const model = await Model.create();
-  const torch = await python(threads);
-  const results = [];
-  const types = addon.info().cpu.bfloat16 ? ["float32", "bfloat16"] : ["float32"];
-  for (const type of types) {
-    for (const [batch, backward, times] of [
+const title = "kernels, ms";
+const columns = { ours: ["soundspot"] };
+
+/** What is measured: the work, measurements a turn, and the competitors by name, of which the first is ours. */
+function jobsOf(model, types, torch) {
+  const slots = types.flatMap((type) =>
+    [
       [1, false, 20],
       [16, false, 8],
       [64, false, 4],
       [1, true, 8],
       [16, true, 4],
       [64, true, 2],
-    ]) {
-      const bfloat16 = type === "bfloat16";
+    ].map(([batch, backward, times]) => {
       const own = (name, fused) => ({
         name,
         run: async (count) => {
-          const options = { batch, times: count, fused, backward, bfloat16 };
+          const options = { batch, times: count, fused, backward, bfloat16: type === "bfloat16" };
           return [...(await addon.timeSlotAttention(model.handle, options)).data];
         },
       });
-      const competitors = [own("soundspot", true), own("the plain composition", false)];
-      if (torch)
-        competitors.push(await torch.competitor("PyTorch eager", { kind: "slots", type, batch, backward }));
-      const measured = await inTurns(competitors, { rounds, times, onRound: progress });
-      const work = `slot attention, ${type}, batch ${batch}, forward${backward ? " + backward" : ""}`;
-      for (const { name } of competitors) results.push({ work, name, ms: measured.get(name).median });
-      await torch?.ask({ drop: "PyTorch eager" });
-    }
-  }
-  torch?.close();
-  for (const type of types) {
-    for (const [batch, times] of [
+      return {
+        work: `slot attention, ${type}, batch ${batch}, forward${backward ? " + backward" : ""}`,
+        times,
+        own: [own("soundspot", true), own("the plain composition", false)],
+        rival: torch && ["PyTorch eager", { kind: "slots", type, batch, backward }],
+      };
+    }),
+  );
+  const encoders = types.flatMap((type) =>
+    [
       [1, 8],
       [16, 2],
-    ]) {
-      const competitors = [
+    ].map(([batch, times]) => ({
+      work: `encoders, ${type}, batch ${batch}`,
+      times,
+      own: [
         ["soundspot", true],
         ["direct convolutions", false],
       ].map(([name, winograd]) => ({
@@ -52,14 +51,44 @@ export async function kernels({ rounds = 5, threads = 2, progress }) {
           const options = { batch, times: count, winograd, bfloat16: type === "bfloat16" };
           return [...(await addon.timeEncoders(model.handle, options)).data];
         },
-      }));
-      const measured = await inTurns(competitors, { rounds, times, onRound: progress });
-      const work = `encoders, ${type}, batch ${batch}`;
-      for (const { name } of competitors) results.push({ work, name, ms: measured.get(name).median });
-    }
+      })),
+    })),
+  );
+  return [...slots, ...encoders];
+}
+
+export async function kernels({ rounds = 5, threads = 2, report }) {
+  const model = await Model.create();
+  const torch = await python(threads);
+  const types = addon.info().cpu.bfloat16 ? ["float32", "bfloat16"] : ["float32"];
+  const jobs = jobsOf(model, types, torch);
+  const results = [];
+  let [seconds, rows] = [0, 0];
+  for (const { times, own, rival } of jobs) {
+    const competitors = own.length + (rival ? 1 : 0);
+    // The last of ours is the slower one.
+    const [ms] = await own.at(-1).run(1);
+    seconds += turnsSeconds(ms, { rounds, times, competitors });
+    rows += competitors;
   }
+  report.expect(seconds, rows);
+  report.compare(title, columns, [54, 21]);
+  for (const { work, times, own, rival } of jobs) {
+    const competitors = [...own, ...(rival ? [await torch.competitor(...rival)] : [])];
+    await inTurns(competitors, {
+      rounds,
+      times,
+      onRound: report.step(work),
+      onMeasured: (name, { median }) => {
+        results.push({ work, name, ms: median });
+        report.result(results.at(-1));
+      },
+    });
+    if (rival) await torch.ask({ drop: rival[0] });
+  }
+  torch?.close();
   model.dispose();
   const notes = [];
   for (const type of types) notes.push(peakNote(type, await matrixPeak(type)));
-  return { title: "kernels, ms", results, notes };
+  return { title, results, columns, notes };
 }

@@ -8,9 +8,18 @@ import { addon } from "./lib/addon.mjs";
 import { pair, shapes } from "./lib/inputs.mjs";
 import { matrixPeak, PAIR_GFLOP, peakNote } from "./lib/peak.mjs";
 import { onnxruntime, python } from "./lib/rivals.mjs";
-import { inTurns, timed } from "./lib/turns.mjs";
+import { inTurns, timed, turnsSeconds } from "./lib/turns.mjs";
 
-export async function localize({ batches = [1, 16], rounds = 5, threads = 2, progress }) {
+const MODES = [
+  ["eager", "float32"],
+  ["channels-last", "float32"],
+  ["compiled", "float32"],
+  ["channels-last", "bfloat16"],
+  ["compiled", "bfloat16"],
+];
+const title = "localize, ms a pair";
+
+export async function localize({ batches = [1, 16], rounds = 5, threads = 2, report }) {
   const folder = mkdtempSync(join(tmpdir(), "soundspot-bench-"));
   const weights = join(folder, "model.safetensors");
   const model = await Model.create();
@@ -20,7 +29,21 @@ export async function localize({ batches = [1, 16], rounds = 5, threads = 2, pro
   const results = [];
   const types = addon.info().cpu.bfloat16 ? ["float32", "bfloat16"] : ["float32"];
   const notes = [`a pair is ${PAIR_GFLOP.toFixed(1)} GFLOP by direct convolutions`];
+  const modes = MODES.filter(([, type]) => types.includes(type));
+  const columns = { ours: types.map((type) => `soundspot ${type}`), rates: true };
+  const timesOf = (batch) => (batch === 1 ? 8 : 2);
   try {
+    const one = pair(1);
+    const [, ms] = await timed(() => model.localize(one, { precision: "float32" }))(2);
+    const count = types.length + (torch ? modes.length + (ort ? 1 : 0) : 0);
+    const seconds = batches.map((batch) =>
+      turnsSeconds(ms * batch, { rounds, times: timesOf(batch), competitors: count }),
+    );
+    report.expect(
+      seconds.reduce((a, b) => a + b, 0),
+      count * batches.length,
+    );
+    report.compare(title, columns);
     for (const batch of batches) {
       const inputs = Array.from({ length: batch }, (_, i) => pair(i + 1));
       const one = batch === 1 ? inputs[0] : inputs;
@@ -29,13 +52,7 @@ export async function localize({ batches = [1, 16], rounds = 5, threads = 2, pro
         run: timed(() => model.localize(one, { precision })),
       }));
       if (torch) {
-        for (const [mode, type] of [
-          ["eager", "float32"],
-          ["channels-last", "float32"],
-          ["compiled", "float32"],
-          ["channels-last", "bfloat16"],
-          ["compiled", "bfloat16"],
-        ].filter(([, type]) => types.includes(type))) {
+        for (const [mode, type] of modes) {
           competitors.push(
             await torch.competitor(`PyTorch ${mode} ${type}`, {
               kind: "localize",
@@ -66,11 +83,18 @@ export async function localize({ batches = [1, 16], rounds = 5, threads = 2, pro
           run: timed(() => session.run({ [first]: image, [second]: audio })),
         });
       }
-      const times = batch === 1 ? 8 : 2;
-      const measured = await inTurns(competitors, { rounds, times, onRound: progress });
+      const work = `batch ${batch}`;
+      await inTurns(competitors, {
+        rounds,
+        times: timesOf(batch),
+        onRound: report.step(work),
+        onMeasured: (name, { median }) => {
+          const ms = median / batch;
+          results.push({ work, name, ms, rate: (1000 * PAIR_GFLOP) / ms });
+          report.result(results.at(-1));
+        },
+      });
       for (const { name } of competitors) {
-        const ms = measured.get(name).median / batch;
-        results.push({ work: `batch ${batch}`, name, ms, rate: (1000 * PAIR_GFLOP) / ms });
         if (torch && name.startsWith("PyTorch")) await torch.ask({ drop: name });
       }
       await session?.release();
@@ -81,5 +105,5 @@ export async function localize({ batches = [1, 16], rounds = 5, threads = 2, pro
     model.dispose();
     rmSync(folder, { recursive: true, force: true });
   }
-  return { title: "localize, ms a pair", results, notes };
+  return { title, results, columns, notes };
 }

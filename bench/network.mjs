@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { config, training } from "./processes.mjs";
+import { config, secondsOf, training } from "./processes.mjs";
 
 const command = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
 const [PAIRS, BATCH, RATE] = [1024, 64, "100mbit"];
@@ -43,9 +43,9 @@ function disconnect() {
 }
 
 /** What rank 0 prints of a run that both take part in. */
-async function run(file, output, port) {
+async function run(file, output, port, pairs = PAIRS) {
   const ends = names.map((_, rank) => {
-    const args = training(PAIRS, file, output);
+    const args = training(pairs, file, output);
     const child = spawn("ip", inside(rank, process.execPath, command, ...args), {
       stdio: ["ignore", rank === 0 ? "pipe" : "ignore", "inherit"],
       env: {
@@ -75,16 +75,24 @@ async function run(file, output, port) {
   return { seconds: epoch.seconds, traffic: result.traffic };
 }
 
-export async function network({ progress }) {
+const steps = PAIRS / BATCH;
+const title = `two processes in two network namespaces, preset scratch with every loss, batch ${BATCH}, ${steps} steps`;
+const columns = ["link", "s", "pairs/s", "MB a step", "ms a step in exchange"];
+
+export async function network({ report }) {
   const folder = mkdtempSync(join(tmpdir(), "soundspot-bench-"));
   const file = join(folder, "run.yaml");
   writeFileSync(file, config(BATCH));
-  const steps = PAIRS / BATCH;
   const rows = [];
   try {
     connect();
+    const few = 2 * BATCH;
+    const seconds = await secondsOf(PAIRS, few, () => run(file, join(folder, "short"), 29_599, few));
+    report.expect(2 * seconds, 2);
+    report.table(title, columns, [12]);
     for (const [i, name] of ["as it is", RATE].entries()) {
       if (i === 1) shape();
+      report.step(`link: ${name}`);
       const { seconds, traffic } = await run(file, join(folder, String(i)), 29_600 + i);
       rows.push([
         name,
@@ -93,14 +101,11 @@ export async function network({ progress }) {
         (traffic.bytes / steps / 1e6).toFixed(2),
         ((1000 * traffic.seconds) / steps).toFixed(0),
       ]);
-      progress?.(i + 1, 2);
+      report.row(rows.at(-1));
     }
   } finally {
     disconnect();
     rmSync(folder, { recursive: true, force: true });
   }
-  return {
-    title: `two processes in two network namespaces, preset scratch with every loss, batch ${BATCH}, ${steps} steps`,
-    table: { columns: ["link", "s", "pairs/s", "MB a step", "ms a step in exchange"], rows },
-  };
+  return { title, table: { columns, rows } };
 }

@@ -40,38 +40,61 @@ function shapes() {
 const LIBRARIES = ["libtorch", "onednn", "panels", "stream"];
 const STREAMED_ROWS = 4;
 
-export async function products({ rounds = 5, progress }) {
+const title = "matrix products, float32";
+const columns = [
+  "rows × inner × columns",
+  "transposed",
+  ...LIBRARIES.map((name) => `${name}, µs`),
+  "packed, µs",
+  "table",
+];
+
+/** Measurements of a shape a turn: some milliseconds of work. */
+const timesOf = ([rows, inner, width]) => Math.max(3, Math.min(30, Math.round(1e9 / (rows * inner * width))));
+
+/** Microseconds of some products of a shape by one library. */
+async function measure([rows, inner, width, transposed], library, times) {
+  const options = { rows, inner, columns: width, transposed, library, times: times + 1, bfloat16: false };
+  const { data } = await addon.timeProducts(options);
+  return [...data.slice(1)].map((ms) => 1000 * ms);
+}
+
+export async function products({ rounds = 5, report }) {
   const all = shapes();
-  const columns = [
-    "rows × inner × columns",
-    "transposed",
-    ...LIBRARIES.map((name) => `${name}, µs`),
-    "packed, µs",
-    "table",
-  ];
   const rows = [];
-  for (const [index, [count, inner, width, transposed, repeated]] of all.entries()) {
-    const shape = { rows: count, inner, columns: width };
-    const work = 2 * count * inner * width;
-    const times = Math.max(3, Math.min(30, Math.round(2e9 / work)));
+  // The largest product, by its arithmetic, stands for all others; small ones take longer than their arithmetic.
+  const largest = all.at(-1);
+  const work = ([m, k, n]) => m * k * n;
+  const pace = median(await measure(largest, "libtorch", 2)) / work(largest);
+  const seconds = all.reduce(
+    (sum, shape) => sum + rounds * LIBRARIES.length * timesOf(shape) * (40 + pace * work(shape)),
+    0,
+  );
+  report.expect(seconds / 1e6, all.length);
+  report.table(title, columns, [22]);
+  const progress = report.step("shapes", all.length);
+  for (const [index, shape] of all.entries()) {
+    const [count, inner, width, transposed, repeated] = shape;
     const measured = new Map();
-    const contenders = [...LIBRARIES.filter((name) => name !== "stream" || count <= STREAMED_ROWS), "packed"];
     for (let round = 0; round < rounds; round++) {
-      for (const library of contenders) {
-        const options = { ...shape, transposed, library, times: times + 1, bfloat16: false };
-        const { data } = await addon.timeProducts(options);
-        measured.set(library, [...(measured.get(library) ?? []), ...data.slice(1)]);
+      for (const library of [
+        ...LIBRARIES.filter((name) => name !== "stream" || count <= STREAMED_ROWS),
+        "packed",
+      ]) {
+        const values = await measure(shape, library, timesOf(shape));
+        measured.set(library, [...(measured.get(library) ?? []), ...values]);
       }
     }
-    const microseconds = (name) => (measured.has(name) ? (1000 * median(measured.get(name))).toFixed(0) : "");
+    const shown = (name) => (measured.has(name) ? median(measured.get(name)).toFixed(0) : "");
     rows.push([
       `${count} × ${inner} × ${width}`,
       transposed,
-      ...LIBRARIES.map(microseconds),
-      microseconds("packed"),
-      addon.libraryFor({ ...shape, repeated }),
+      ...LIBRARIES.map(shown),
+      shown("packed"),
+      addon.libraryFor({ rows: count, inner, columns: width, repeated }),
     ]);
-    progress?.(index + 1, all.length);
+    report.row(rows.at(-1));
+    progress(index + 1);
   }
-  return { title: "matrix products, float32", table: { columns, rows }, results: rows };
+  return { title, table: { columns, rows }, results: rows };
 }

@@ -1,10 +1,12 @@
 // npm run bench -- NAME [--rounds N] [--threads N] [--json FILE], where NAME is that of a file beside this one
 //
-// Runs soundspot and every rival that is installed in turns and prints medians and ratios. README.md says how to
-// install the rivals.
+// Runs soundspot and every rival that is installed in turns and prints medians and ratios: first how long it will take,
+// each row once it is measured, and in the end the whole table. README.md says how to install the rivals.
 import { writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
+import { processor, processorLine } from "./lib/processor.mjs";
+import { comparison, Report } from "./lib/report.mjs";
 import { table } from "./lib/turns.mjs";
 
 const { values, positionals } = parseArgs({
@@ -43,6 +45,8 @@ if (!names.includes(name)) {
 }
 const threads = Number(values.threads ?? cpus().length);
 const bench = (await import(`./${name}.mjs`))[name];
+process.stdout.write(`${name}; ${processorLine(threads)}\n`);
+const report = new Report();
 const measured = await bench({
   ...(values.rounds ? { rounds: Number(values.rounds) } : {}),
   ...(values.count ? { count: Number(values.count) } : {}),
@@ -50,45 +54,18 @@ const measured = await bench({
   ...(values.variants ? { variants: values.variants.split(",") } : {}),
   ...(values.model ? { model: values.model } : {}),
   threads,
-  progress: (done, total) => process.stderr.isTTY && process.stderr.write(`\rround ${done} of ${total} `),
-});
-
-/** A row for each competitor, its time as a multiple of each of ours. */
-function compared(results) {
-  const own = (result) =>
-    results.filter((each) => each.work === result.work && each.name.startsWith("soundspot"));
-  const [memory, rates] = [results.some(({ peak }) => peak), results.some(({ rate }) => rate)];
-  const ours = [...new Set(results.filter((r) => r.name.startsWith("soundspot")).map((r) => r.name))];
-  const rows = results.map((result) => [
-    result.work,
-    result.name,
-    result.ms.toFixed(result.ms < 10 ? 2 : 1),
-    ...(memory ? [result.peak?.toFixed(0) ?? ""] : []),
-    ...(rates ? [result.rate?.toFixed(0) ?? ""] : []),
-    ...ours.map((name) => {
-      const each = own(result).find((other) => other.name === name);
-      return each ? (result.ms / each.ms).toFixed(2) : "";
-    }),
-  ]);
-  const columns = [
-    "work",
-    "who",
-    "ms",
-    ...(memory ? ["peak MiB"] : []),
-    ...(rates ? ["GFLOP/s"] : []),
-    ...ours.map((name) => `× ${name}`),
-  ];
-  return { columns, rows };
-}
+  report,
+}).finally(() => report.end());
 
 const tables = measured.tables ?? [
-  { title: measured.title, ...(measured.table ?? compared(measured.results)) },
+  { title: measured.title, ...(measured.table ?? comparison(measured.results, measured.columns)) },
 ];
-const machine = `${cpus()[0].model}, ${threads} threads`;
+const machine = processorLine(threads);
 for (const { title, columns, rows } of tables) {
   process.stdout.write(`\n${title}; ${machine}\n\n${table(columns, rows)}\n`);
 }
 for (const note of measured.notes ?? []) process.stdout.write(`${note}\n`);
 if (values.json) {
-  writeFileSync(values.json, `${JSON.stringify({ threads, cpu: cpus()[0].model, ...measured }, null, 2)}\n`);
+  const conditions = { threads, cpu: cpus()[0].model, processor: processor() };
+  writeFileSync(values.json, `${JSON.stringify({ ...conditions, ...measured }, null, 2)}\n`);
 }

@@ -14,6 +14,9 @@ import { wav } from "./lib/inputs.mjs";
 const require = createRequire(import.meta.url);
 const [DIM, CLUSTERS, QUERIES, DEPTH, CHUNK] = [512, 2000, 200, 10, 50_000];
 
+const fileColumns = ["what", "measured"];
+const vectorColumns = ["index", "asked", "built, s", "+ MiB", "recall@10", "p50, ms", "p99, ms"];
+
 /** MiB of all files below a folder. */
 function mebibytes(folder) {
   const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((each) => each.isFile());
@@ -27,13 +30,14 @@ async function seconds(work) {
 }
 
 /** Answers to each question in turn, and the median and 99th percentile of their times in milliseconds. */
-async function asked(questions, ask) {
+async function asked(questions, ask, progress) {
   const [answers, times] = [[], []];
   await ask(questions[0]); // opens what is opened once
   for (const question of questions) {
     const start = performance.now();
     answers.push(await ask(question));
     times.push(performance.now() - start);
+    progress?.(times.length, questions.length);
   }
   times.sort((a, b) => a - b);
   const at = (share) => times[Math.min(times.length - 1, Math.floor(share * times.length))];
@@ -74,40 +78,67 @@ async function writeScenes(folder, count, progress) {
   await data.close?.();
 }
 
+/** Seconds of `ofFiles`, by an index of a hundred pairs. */
+async function secondsOfFiles(count, model) {
+  const [folder, some] = [mkdtempSync(join(tmpdir(), "soundspot-bench-")), 100];
+  try {
+    const media = join(folder, "media");
+    const written = await seconds(() => writeScenes(media, some));
+    const index = await SearchIndex.create(join(folder, "index"), { model });
+    const made = await seconds(() => index.update({ model, folder: media }));
+    const name = readdirSync(media, { recursive: true }).find((each) => each.endsWith(".wav"));
+    const ask = (options) => index.search({ audio: join(media, name), model, k: DEPTH, ...options });
+    await ask({});
+    const asking =
+      QUERIES * (await seconds(() => ask({}))) + 50 * (await seconds(() => ask({ localize: true })));
+    return (count / some) * (written + made) + asking;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
 /** Rows about an index of files. */
-async function ofFiles(count, checkpoint, progress) {
+async function ofFiles(count, checkpoint, title, report) {
   const folder = mkdtempSync(join(tmpdir(), "soundspot-bench-"));
   const model = checkpoint ? await Model.load(checkpoint) : await Model.create(presets.scratch.model);
   try {
     const [media, place] = [join(folder, "media"), join(folder, "index")];
-    await writeScenes(media, count, progress);
+    report.expect(await secondsOfFiles(count, model), 9);
+    report.table(title, fileColumns, [52, 24]);
+    const rows = [];
+    const row = (...cells) => {
+      rows.push(cells);
+      report.row(cells);
+    };
+    await writeScenes(media, count, report.step("writing scenes"));
+    let progress = report.step("indexing");
     const index = await SearchIndex.create(place, { model });
     const made = await seconds(() => index.update({ model, folder: media, onProgress: progress }));
+    row(
+      `${2 * count} files encoded and written`,
+      `${made.toFixed(1)} s, ${((2 * count) / made).toFixed(0)} files/s`,
+    );
     const again = await seconds(() => index.update({ model, folder: media }));
+    row("updated, nothing changed", `${again.toFixed(2)} s`);
+    const disk = mebibytes(place);
+    row("on the disk", `${disk.toFixed(1)} MiB`);
+    progress = report.step("searching");
     const sounds = readdirSync(media, { recursive: true }).filter((name) => name.endsWith(".wav"));
     const every = Math.max(1, Math.floor(sounds.length / QUERIES));
     const queries = sounds.filter((_, i) => i % every === 0).slice(0, QUERIES);
     const ask = (options) => (name) =>
       index.search({ audio: join(media, name), model, k: DEPTH, ...options });
-    const plain = await asked(queries, ask({}));
-    const boxed = await asked(queries.slice(0, 50), ask({ localize: true }));
+    const ms = ({ p50, p99 }) => `${p50.toFixed(1)} and ${p99.toFixed(1)} ms`;
+    const plain = await asked(queries, ask({}), progress);
+    row("a sound file to ten pictures, p50 and p99", ms(plain));
+    const boxed = await asked(queries.slice(0, 50), ask({ localize: true }), progress);
+    row("the same with a box in each", ms(boxed));
     const labelled = queries.map((name, i) => plain.answers[i].filter(({ label }) => name.startsWith(label)));
     const same = labelled.flat().length / plain.answers.flat().length;
-    const disk = mebibytes(place);
-    const divided = await asDivided(place, queries, plain.answers);
-    const ms = ({ p50, p99 }) => `${p50.toFixed(1)} and ${p99.toFixed(1)} ms`;
-    return [
-      [
-        `${2 * count} files encoded and written`,
-        `${made.toFixed(1)} s, ${((2 * count) / made).toFixed(0)} files/s`,
-      ],
-      ["updated, nothing changed", `${again.toFixed(2)} s`],
-      ["on the disk", `${disk.toFixed(1)} MiB`],
-      ["a sound file to ten pictures, p50 and p99", ms(plain)],
-      ["the same with a box in each", ms(boxed)],
-      ["of the ten, share with the sound's label", `${(100 * same).toFixed(1)} %`],
-      ...divided,
-    ];
+    row("of the ten, share with the sound's label", `${(100 * same).toFixed(1)} %`);
+    report.step("dividing the index");
+    await asDivided(place, queries, plain.answers, row);
+    return rows;
   } finally {
     model.dispose();
     rmSync(folder, { recursive: true, force: true });
@@ -118,7 +149,7 @@ async function ofFiles(count, checkpoint, progress) {
  * The index of files, divided as if there were many more: sounds look for pictures, whose vectors lie elsewhere than
  * theirs, so that partitions near a sound may not be those of the nearest pictures.
  */
-async function asDivided(place, queries, exact) {
+async function asDivided(place, queries, exact, row) {
   const lancedb = require("@lancedb/lancedb");
   const connection = await lancedb.connect(join(place, "tables"));
   const [images, sounds] = [await connection.openTable("images"), await connection.openTable("sounds")];
@@ -137,7 +168,6 @@ async function asDivided(place, queries, exact) {
     vectors.push(Float32Array.from(vector));
   }
   const ids = exact.map((results) => results.map(({ id }) => id));
-  const rows = [];
   for (const share of [0.05, 0.1, 0.2]) {
     const probes = Math.max(1, Math.round(share * partitions));
     const found = [];
@@ -145,13 +175,9 @@ async function asDivided(place, queries, exact) {
       const query = images.vectorSearch(vector).distanceType("cosine").nprobes(probes);
       found.push((await query.select(["id", "_distance"]).limit(DEPTH).toArray()).map(({ id }) => id));
     }
-    rows.push([
-      `recall@10 of a sound, ${probes} of ${partitions} partitions read`,
-      recall(found, ids).toFixed(4),
-    ]);
+    row(`recall@10 of a sound, ${probes} of ${partitions} partitions read`, recall(found, ids).toFixed(4));
   }
   connection.close();
-  return rows;
 }
 
 /** Numbers in [0, 1), the same in every run. */
@@ -273,19 +299,36 @@ function variantsOf(Index, count) {
   };
 }
 
-async function ofVectors(count, names, progress) {
+/** Seconds of writing the vectors, by a twentieth of a chunk. The indices are not in it. */
+async function secondsOfWriting(connection, count, drawSome, queries) {
+  const some = Math.min(count, CHUNK / 20);
+  return (count / some) * (await seconds(() => writeVectors(connection, some, drawSome, queries)));
+}
+
+async function ofVectors(count, names, title, report) {
   const lancedb = require("@lancedb/lancedb");
   const folder = mkdtempSync(join(tmpdir(), "soundspot-bench-"));
   try {
     const drawSome = clusters();
     const queries = rowsOf(drawSome(QUERIES));
     const connection = await lancedb.connect(folder);
+    const rowCount = names.reduce((sum, name) => sum + variantsOf(lancedb.Index, count)[name].asks.length, 1);
+    // Drawn by a generator of its own: the vectors are the same in every run.
+    report.expect(await secondsOfWriting(connection, count, clusters(), queries), rowCount);
+    report.note("and the building of each index, whose time is in its row");
+    report.table(title, vectorColumns, [20, 48]);
+    const progress = report.step("writing vectors");
     const { table, exact } = await writeVectors(connection, count, drawSome, queries, progress);
+    report.step("comparing all");
     const ask = (how) => async (vector) => {
       const query = how(table.vectorSearch(vector).distanceType("cosine"));
       return (await query.select(["id", "_distance"]).limit(DEPTH).toArray()).map(({ id }) => id);
     };
     const rows = [];
+    const row = (cells) => {
+      rows.push(cells);
+      report.row(cells);
+    };
     const bare = mebibytes(folder);
     const some = queries.slice(0, 20); // each reads everything
     const all = await asked(
@@ -297,7 +340,7 @@ async function ofVectors(count, names, progress) {
       p50.toFixed(1),
       p99.toFixed(1),
     ];
-    rows.push([
+    row([
       "none",
       `comparing all, ${some.length} queries`,
       "",
@@ -308,13 +351,14 @@ async function ofVectors(count, names, progress) {
     for (const name of names) {
       const { name: title, make, asks } = variants[name];
       const before = mebibytes(folder);
+      report.step(`building ${title}`);
       const built = await seconds(() =>
         table.createIndex("vector", { config: make(), replace: true, waitTimeoutSeconds: 3600 }),
       );
       const disk = mebibytes(folder) - before;
       for (const [how, apply] of asks) {
-        const measured = await asked(queries, ask(apply));
-        rows.push([title, how, built.toFixed(0), disk.toFixed(0), ...figures(measured, exact)]);
+        const measured = await asked(queries, ask(apply), report.step(`searching ${title}`));
+        row([title, how, built.toFixed(0), disk.toFixed(0), ...figures(measured, exact)]);
       }
     }
     connection.close();
@@ -329,24 +373,18 @@ export async function search({
   vectors = 1_000_000,
   variants = ["flat", "pq", "hnsw"],
   model,
-  progress,
+  report,
 }) {
   process.env.LANCEDB_LOG ??= "error";
   const tables = [];
   if (count > 0) {
     const weights = model ? "trained" : "random";
-    tables.push({
-      title: `${count} pictures and ${count} sounds of drawn scenes, preset scratch, ${weights} weights`,
-      columns: ["what", "measured"],
-      rows: await ofFiles(count, model, progress),
-    });
+    const title = `${count} pictures and ${count} sounds of drawn scenes, preset scratch, ${weights} weights`;
+    tables.push({ title, columns: fileColumns, rows: await ofFiles(count, model, title, report) });
   }
   if (vectors > 0) {
-    tables.push({
-      title: `${vectors} vectors of ${DIM}, ${CLUSTERS} clusters, ${QUERIES} queries`,
-      columns: ["index", "asked", "built, s", "+ MiB", "recall@10", "p50, ms", "p99, ms"],
-      rows: await ofVectors(vectors, variants, progress),
-    });
+    const title = `${vectors} vectors of ${DIM}, ${CLUSTERS} clusters, ${QUERIES} queries`;
+    tables.push({ title, columns: vectorColumns, rows: await ofVectors(vectors, variants, title, report) });
   }
   return { tables };
 }

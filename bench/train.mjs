@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { addon } from "./lib/addon.mjs";
 import { python } from "./lib/rivals.mjs";
-import { inTurns } from "./lib/turns.mjs";
+import { inTurns, turnsSeconds } from "./lib/turns.mjs";
 
 const BATCH = 24;
 
@@ -37,7 +37,7 @@ async function rival(name, mode, type, weights, threads) {
   return Object.assign(entry, { close: () => torch.close() });
 }
 
-export async function train({ rounds = 3, threads = 2, progress }) {
+export async function train({ rounds = 3, threads = 2, report }) {
   const folder = mkdtempSync(join(tmpdir(), "soundspot-bench-"));
   const weights = join(folder, "model.safetensors");
   const { Model } = await import("../dist/index.js");
@@ -60,16 +60,23 @@ export async function train({ rounds = 3, threads = 2, progress }) {
       const entry = await rival(name, mode, type, weights, threads);
       if (entry) competitors.push(entry);
     }
-    const measured = await inTurns(competitors, { rounds, times: 2, onRound: progress });
-    return {
-      title: `training step, batch ${BATCH}, ms a pair`,
-      results: competitors.map(({ name, peak }) => ({
-        work: "step",
-        name,
-        ms: measured.get(name).median / BATCH,
-        peak,
-      })),
-    };
+    const [times, results] = [2, []];
+    const columns = { ours: types.map((type) => `soundspot ${type}`), memory: true };
+    const title = `training step, batch ${BATCH}, ms a pair`;
+    const [, ms] = await competitors[0].run(2);
+    report.expect(turnsSeconds(ms, { rounds, times, competitors: competitors.length }), competitors.length);
+    report.compare(title, columns, [4, 48]);
+    await inTurns(competitors, {
+      rounds,
+      times,
+      onRound: report.step("training steps"),
+      onMeasured: (name, { median }) => {
+        const { peak } = competitors.find((each) => each.name === name);
+        results.push({ work: "step", name, ms: median / BATCH, peak });
+        report.result(results.at(-1));
+      },
+    });
+    return { title, results, columns };
   } finally {
     for (const { close } of competitors) close();
     rmSync(folder, { recursive: true, force: true });

@@ -11,6 +11,7 @@ import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ensureLibTorch } from "./libtorch.mjs";
+import { Progress, parseBuildLine } from "./progress.mjs";
 
 const require = createRequire(import.meta.url);
 export const PACKAGE = resolve(dirname(fileURLToPath(import.meta.url)), "..");
@@ -24,9 +25,19 @@ const TAIL = 40;
  * @param {boolean} [options.quiet] Keep the compiler's output for build/compile.log. Default false.
  * @param {string} [options.build] Folder to build in, whose Release/soundspot.node is the result. Default build/.
  * @param {Record<string, string>} [options.definitions] More of CMake's variables.
+ * @param {Progress} [options.progress] Shows the steps. Default one of its own, which ends with the call.
  * @throws {Error} with what is missing, or the end of the compiler's output.
  */
-export async function compile({ quiet = false, build = BUILD, definitions: more = {} } = {}) {
+export async function compile({ progress, ...options } = {}) {
+  const shown = progress ?? new Progress();
+  try {
+    await compileShown({ ...options, progress: shown });
+  } finally {
+    if (!progress) shown.end();
+  }
+}
+
+async function compileShown({ quiet = false, build = BUILD, definitions: more = {}, progress }) {
   requireTools();
   const definitions = {
     LIBTORCH: join(PACKAGE, "vendor", "libtorch"),
@@ -43,13 +54,16 @@ export async function compile({ quiet = false, build = BUILD, definitions: more 
 
   // `cmake-js compile` answers a mistake in a source with a second, full build: configure and build one by one.
   const cached = existsSync(join(build, "CMakeCache.txt"));
-  let configured = await cmakeJs("configure", options, quiet);
+  const show = { quiet, progress };
+  progress.start("configuring");
+  let configured = await cmakeJs("configure", options, show);
   if (configured.code !== 0 && cached) {
     // The folder was moved, or another generator was used.
     rmSync(build, { recursive: true, force: true });
-    configured = await cmakeJs("configure", options, quiet);
+    configured = await cmakeJs("configure", options, show);
   }
-  const result = configured.code === 0 ? await cmakeJs("build", options, quiet) : configured;
+  if (configured.code === 0) progress.start("compiling");
+  const result = configured.code === 0 ? await cmakeJs("build", options, show) : configured;
   if (quiet) {
     mkdirSync(build, { recursive: true });
     writeFileSync(
@@ -98,20 +112,57 @@ export function requireTools() {
   );
 }
 
-/** @returns {Promise<{ code: number, output: string }>} */
-function cmakeJs(command, options, quiet) {
+function cmakeJs(command, options, show) {
   const program = join(dirname(require.resolve("cmake-js/package.json")), "bin", "cmake-js");
+  return follow(process.execPath, [program, command, "--directory", PACKAGE, ...options], {
+    ...show,
+    cwd: PACKAGE,
+    env: {
+      CMAKE_BUILD_PARALLEL_LEVEL: String(availableParallelism()),
+      ...process.env,
+      // Finished of all, whatever the user's own status looks like.
+      NINJA_STATUS: "[%f/%t] ",
+    },
+  });
+}
+
+/**
+ * Runs a build tool and shows how far it is by the counters in its output.
+ *
+ * @param {string} command
+ * @param {string[]} args
+ * @param {object} options
+ * @param {boolean} options.quiet Whether its output is only returned. Otherwise it is also printed; a terminal is left
+ *   to the tool, which has a display of its own there.
+ * @param {Progress} options.progress Its step has begun.
+ * @param {string} [options.cwd]
+ * @param {NodeJS.ProcessEnv} [options.env]
+ * @returns {Promise<{ code: number, output: string }>} `output` is empty where a terminal was left to the tool.
+ */
+export function follow(command, args, { quiet, progress, ...options }) {
+  const inherits = !quiet && process.stdout.isTTY;
+  if (inherits) progress.end();
   return new Promise((done, fail) => {
-    const child = spawn(process.execPath, [program, command, "--directory", PACKAGE, ...options], {
-      cwd: PACKAGE,
-      env: { CMAKE_BUILD_PARALLEL_LEVEL: String(availableParallelism()), ...process.env },
-      stdio: quiet ? ["ignore", "pipe", "pipe"] : "inherit",
+    const child = spawn(command, args, {
+      ...options,
+      stdio: inherits ? "inherit" : ["ignore", "pipe", "pipe"],
       windowsHide: true,
     });
     let output = "";
-    for (const stream of [child.stdout, child.stderr]) {
-      stream?.setEncoding("utf8").on("data", (text) => {
+    for (const [from, to] of [
+      [child.stdout, process.stdout],
+      [child.stderr, process.stderr],
+    ]) {
+      let line = "";
+      from?.setEncoding("utf8").on("data", (text) => {
         output += text;
+        if (!quiet) to.write(text);
+        const lines = (line + text).split("\n");
+        line = lines.pop();
+        for (const each of lines) {
+          const counter = parseBuildLine(each);
+          if (counter) progress.update(counter.done, counter.total, "", counter.unit);
+        }
       });
     }
     child.on("error", fail);

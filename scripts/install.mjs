@@ -10,13 +10,18 @@ import { createRequire } from "node:module";
 import { delimiter, join } from "node:path";
 import { compile, isUpToDate, PACKAGE, requireTools } from "./build.mjs";
 import { ensureLibTorch } from "./libtorch.mjs";
+import { Progress } from "./progress.mjs";
 
-const log = (line) => console.error(`soundspot: ${line}`);
+const progress = new Progress({ prefix: "soundspot: " });
+const log = (line) => {
+  progress.clear();
+  console.error(`soundspot: ${line}`);
+};
 
 async function install() {
   const prebuilt = findPrebuilt();
   if (prebuilt) {
-    await ensureLibTorch({ log, include: false });
+    await ensureLibTorch({ log, progress, include: false });
     const failure = loadFailure(prebuilt);
     if (!failure) return log("the prebuilt addon is used.");
     log(`the prebuilt addon does not load here (${failure}).`);
@@ -29,10 +34,10 @@ async function install() {
 
   const upToDate = isUpToDate();
   if (!upToDate) requireTools();
-  await ensureLibTorch({ log, include: !upToDate });
+  await ensureLibTorch({ log, progress, include: !upToDate });
   if (upToDate) return log("the compiled addon is up to date.");
   log("compiling the addon, which takes some minutes.");
-  await compile({ quiet: true });
+  await compile({ quiet: true, progress });
   log("the addon is compiled.");
 }
 
@@ -70,11 +75,14 @@ if (process.env.SOUNDSPOT_SKIP_BUILD) {
   try {
     await install();
   } catch (error) {
+    progress.clear();
     console.error(
       `\nsoundspot could not be installed. ${error.message}\n\n` +
         `Mend that and run \`node ${join(PACKAGE, "scripts", "install.mjs")}\`, or set SOUNDSPOT_SKIP_BUILD=1 to ` +
         "install without the addon; `npx soundspot doctor` then says what is missing.",
     );
     process.exitCode = 1;
+  } finally {
+    progress.end();
   }
 }

@@ -7,15 +7,16 @@
  *
  *   LIBTORCH_SHA256=…     take only an archive with this SHA-256
  */
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream, existsSync, readFileSync, realpathSync } from "node:fs";
-import { lstat, mkdir, mkdtemp, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { lstat, mkdir, mkdtemp, readdir, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { Progress } from "./progress.mjs";
 
 export const LIBTORCH_VERSION = "2.13.0";
 
@@ -31,6 +32,8 @@ const LEFTOVER_AGE = 6 * 3_600_000;
 
 const CONNECT_TIMEOUT = 10_000;
 const STALL_TIMEOUT = 60_000;
+/** Milliseconds between looks at the wheel that pip downloads. */
+const WHEEL_WATCH = 500;
 
 /** PyTorch has no LibTorch for Linux on arm64: there the wheel is the only source. */
 const ARCHIVES = {
@@ -67,10 +70,24 @@ const IMPORT_LIBRARY = /^(c10|torch|torch_cpu)\.lib$/;
  * @param {object} [options]
  * @param {(line: string) => void} [options.log]
  * @param {boolean} [options.include] Also ask for the headers, to compile against. Default true.
+ * @param {Progress} [options.progress] Shows the steps. Default one of its own, which ends with the call.
  * @returns {Promise<{ folder: string, version: string | undefined, source: string }>}
  * @throws {Error} with the reason of every source that failed.
  */
-export async function ensureLibTorch({ log = console.error, include = true } = {}) {
+export async function ensureLibTorch({ log = console.error, include = true, progress } = {}) {
+  const shown = progress ?? new Progress();
+  const say = (line) => {
+    shown.clear();
+    log(line);
+  };
+  try {
+    return await ensure({ log: say, include, progress: shown });
+  } finally {
+    if (!progress) shown.end();
+  }
+}
+
+async function ensure({ log, include, progress }) {
   if (process.env.LIBTORCH) return useOwn(resolve(process.env.LIBTORCH), { log, include });
 
   await restoreAside();
@@ -92,11 +109,12 @@ export async function ensureLibTorch({ log = console.error, include = true } = {
       ["pip", downloadWheel],
     ]) {
       try {
-        const archive = await fetchArchive(work, log);
+        const archive = await fetchArchive(work, { log, progress });
+        progress.start("verifying the archive");
         const sum = await verifyArchive(archive, log);
         const unpacked = join(work, "libtorch");
         await rm(unpacked, { recursive: true, force: true });
-        await unpack(archive, unpacked, { include, log });
+        await unpack(archive, unpacked, { include, log, progress });
         const missing = missingFrom(unpacked, include);
         if (missing.length > 0) throw new Error(`the archive lacks ${missing.join(", ")}`);
         await writeFile(join(unpacked, "archive-sha256"), `${sum}  ${basename(archive)}\n`);
@@ -206,11 +224,12 @@ async function removeLeftovers() {
   }
 }
 
-async function downloadArchive(work, log) {
+async function downloadArchive(work, { log, progress }) {
   const name = ARCHIVES[`${process.platform}-${process.arch}`];
   if (!name) throw new Error(`PyTorch offers no LibTorch for ${process.platform}-${process.arch}`);
   const url = `${PYTORCH}/libtorch/cpu/${name}`;
   log(`Downloading ${url}`);
+  progress.start("connecting");
 
   const abort = new AbortController();
   const give = (milliseconds, reason) => setTimeout(() => abort.abort(new Error(reason)), milliseconds);
@@ -219,7 +238,8 @@ async function downloadArchive(work, log) {
     const response = await fetch(url, { signal: abort.signal });
     if (!response.ok || !response.body) throw new Error(`${url} answered ${response.status}`);
     const file = join(work, decodeURIComponent(name));
-    const progress = new Progress("LibTorch", Number(response.headers.get("content-length")));
+    const total = Number(response.headers.get("content-length"));
+    progress.start("downloading LibTorch", { total, unit: "bytes" });
     const watch = new Transform({
       transform(chunk, _encoding, done) {
         clearTimeout(timer);
@@ -228,13 +248,9 @@ async function downloadArchive(work, log) {
         done(null, chunk);
       },
     });
-    try {
-      await pipeline(Readable.fromWeb(response.body), watch, createWriteStream(file), {
-        signal: abort.signal,
-      });
-    } finally {
-      progress.end();
-    }
+    await pipeline(Readable.fromWeb(response.body), watch, createWriteStream(file), {
+      signal: abort.signal,
+    });
     return file;
   } catch (error) {
     throw abort.signal.aborted ? abort.signal.reason : new Error(error.cause?.message ?? error.message);
@@ -244,7 +260,7 @@ async function downloadArchive(work, log) {
 }
 
 /** Any CPython wheel holds the same libraries; asking for 3.11 makes the answer independent of the Python at hand. */
-async function downloadWheel(work, log) {
+async function downloadWheel(work, { log, progress }) {
   const wheels = join(work, "wheels");
   const base = ["-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check"];
   const wanted = ["--dest", wheels, "--extra-index-url", `${PYTORCH}/whl/cpu`, "--retries", "0"];
@@ -256,17 +272,85 @@ async function downloadWheel(work, log) {
   for (const selection of [anyPython, []]) {
     await rm(wheels, { recursive: true, force: true });
     try {
-      const [command, ...options] = python;
-      const pip = [...options, ...base, ...wanted, ...selection, `torch==${LIBTORCH_VERSION}`];
-      await promisify(execFile)(command, pip, { maxBuffer: 64 << 20, windowsHide: true });
+      const pip = [...python, ...base, ...wanted, ...selection, `torch==${LIBTORCH_VERSION}`];
+      await runPip(pip, work, progress);
       const wheel = (await readdir(wheels)).find((name) => /^torch-.*\.whl$/.test(name));
       if (wheel) return join(wheels, wheel);
       failure = new Error("pip left no wheel");
     } catch (error) {
-      failure = new Error(`pip failed:\n${String(error.stderr || error.stdout || error.message).trim()}`);
+      failure = new Error(`pip failed:\n${error.message}`);
     }
   }
   throw failure;
+}
+
+/**
+ * pip shows no progress where its output is not a terminal. Its temporary files are kept in a folder of their own, whose
+ * wheel is seen growing; pip prints how large it becomes.
+ *
+ * @throws {Error} with pip's output.
+ */
+async function runPip([command, ...args], work, progress) {
+  const temporary = join(work, "pip");
+  await mkdir(temporary, { recursive: true });
+  progress.start("asking pip");
+  const child = spawn(command, args, {
+    env: { ...process.env, TMPDIR: temporary, TEMP: temporary, TMP: temporary, PYTHONUNBUFFERED: "1" },
+    stdio: ["ignore", "pipe", "pipe"],
+    windowsHide: true,
+  });
+  const output = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"]) {
+    child[name].setEncoding("utf8").on("data", (text) => {
+      output[name] += text;
+    });
+  }
+  let downloading = false;
+  const look = async () => {
+    const bytes = await wheelBytes(work);
+    if (bytes === 0) return;
+    if (!downloading) progress.start("downloading LibTorch", { unit: "bytes" });
+    downloading = true;
+    progress.update(bytes, wheelSize(output.stdout));
+  };
+  const timer = setInterval(() => void look(), WHEEL_WATCH);
+  try {
+    const code = await new Promise((done, fail) => {
+      child.on("error", fail);
+      child.on("close", done);
+    });
+    if (code !== 0) throw new Error((output.stderr || output.stdout || `exit code ${code}`).trim());
+  } finally {
+    clearInterval(timer);
+    await rm(temporary, { recursive: true, force: true });
+  }
+}
+
+/** Bytes of the largest wheel below a folder, whose files come and go meanwhile. */
+async function wheelBytes(folder) {
+  const names = await readdir(folder, { recursive: true }).catch(() => []);
+  const sizes = names
+    .filter((name) => name.endsWith(".whl"))
+    .map((name) =>
+      stat(join(folder, name)).then(
+        ({ size }) => size,
+        () => 0,
+      ),
+    );
+  return Math.max(0, ...(await Promise.all(sizes)));
+}
+
+/**
+ * Size of torch's wheel by what pip prints before it downloads: `Downloading torch-….whl (190.4 MB)`.
+ *
+ * @param {string} output
+ * @returns {number} bytes, to the precision that is printed; 0 where it is not known.
+ */
+export function wheelSize(output) {
+  const [, value, unit] =
+    /^\s*Downloading\b.*\btorch-\S+\.whl\s+\(([\d.]+)\s*([kMG]?B|bytes)\)/m.exec(output) ?? [];
+  const scale = { bytes: 1, B: 1, kB: 1e3, MB: 1e6, GB: 1e9 };
+  return value ? Math.round(Number(value) * scale[unit]) : 0;
 }
 
 async function findPython() {
@@ -326,15 +410,15 @@ function keep(entry, include) {
   return path;
 }
 
-async function unpack(archive, folder, { include, log }) {
+async function unpack(archive, folder, { include, log, progress }) {
   log(`Unpacking ${archive.slice(dirname(archive).length + 1)}`);
   const { openPromise } = await import("yauzl");
   // yauzl itself refuses absolute names and names with `..`.
-  const zip = await openPromise(archive, { lazyEntries: true, autoClose: true });
-  const progress = new Progress("Unpacking");
+  const zip = await openPromise(archive, { lazyEntries: true, autoClose: false });
   const links = [];
   const folders = new Set();
   try {
+    const entries = [];
     for await (const entry of zip.eachEntry()) {
       if (entry.fileName === "torch/lib/libtorch_cuda.so") {
         throw new Error(
@@ -342,7 +426,11 @@ async function unpack(archive, folder, { include, log }) {
         );
       }
       const path = keep(entry.fileName, include);
-      if (!path) continue;
+      if (path) entries.push({ entry, path });
+    }
+    const total = entries.reduce((sum, { entry }) => sum + entry.uncompressedSize, 0);
+    progress.start("unpacking LibTorch", { total, unit: "bytes" });
+    for (const { entry, path } of entries) {
       const target = inside(folder, path);
       if (!folders.has(dirname(target))) {
         await mkdir(dirname(target), { recursive: true });
@@ -363,7 +451,6 @@ async function unpack(archive, folder, { include, log }) {
       await symlink(to, target);
     }
   } finally {
-    progress.end();
     zip.close();
   }
   if (!existsSync(join(folder, "build-version"))) {
@@ -394,32 +481,6 @@ async function moveIntoPlace(unpacked, include) {
       // What is there is incomplete, of another version or without headers.
       await rename(HOME, join(dirname(unpacked), `old-${attempt}`)).catch(() => undefined);
     }
-  }
-}
-
-/** One line that overwrites itself on a terminal, and nothing elsewhere. */
-class Progress {
-  #done = 0;
-  #drawn = 0;
-
-  constructor(title, total) {
-    this.title = title;
-    this.total = total;
-  }
-
-  add(bytes) {
-    this.#done += bytes;
-    if (!process.stderr.isTTY || Date.now() - this.#drawn < 100) return;
-    this.#drawn = Date.now();
-    const megabytes = (value) => (value / 1e6).toFixed(0);
-    const share = this.total
-      ? ` of ${megabytes(this.total)} MB, ${Math.floor((100 * this.#done) / this.total)} %`
-      : " MB";
-    process.stderr.write(`\r${this.title}: ${megabytes(this.#done)}${share}  `);
-  }
-
-  end() {
-    if (this.#drawn) process.stderr.write("\r\x1b[K");
   }
 }
 

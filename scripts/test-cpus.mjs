@@ -14,9 +14,16 @@ import { join } from "node:path";
 import { PACKAGE } from "./build.mjs";
 
 /** Tests whose numbers depend on the processor's paths. */
-const FILES = ["accumulation", "engine", "kernels", "parity", "processor", "products", "run-safety", "training"].map(
-  (name) => join("test", `${name}.test.ts`),
-);
+const FILES = [
+  "accumulation",
+  "engine",
+  "kernels",
+  "parity",
+  "processor",
+  "products",
+  "run-safety",
+  "training",
+].map((name) => join("test", `${name}.test.ts`));
 
 const KINDS = {
   default: { needs: undefined, env: { ATEN_CPU_CAPABILITY: "default", ONEDNN_MAX_CPU_ISA: "SSE41" } },
@@ -45,7 +52,11 @@ for (const name of given.length > 0 ? given : Object.keys(KINDS)) {
     results.push([name, `left out: this processor has no ${needs}`]);
     continue;
   }
-  console.log(`\n${name}: ${Object.entries(env).map((pair) => pair.join("=")).join(" ")}`);
+  console.log(
+    `\n${name}: ${Object.entries(env)
+      .map((pair) => pair.join("="))
+      .join(" ")}`,
+  );
   const started = performance.now();
   const { status } = spawnSync(process.execPath, [vitest, "run", ...FILES, ...rest], {
     cwd: PACKAGE,

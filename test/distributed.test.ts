@@ -8,6 +8,7 @@ import { promisify } from "node:util";
 import { afterAll, describe, expect, it } from "vitest";
 import { freePort } from "../src/cli/processes.js";
 import { Model, ProcessGroup, type TrainOptions } from "../src/index.js";
+import { patience } from "./support/patience.js";
 import { inGroup, type ProcessOutcome } from "./support/processes.js";
 import { tiny } from "./support/tiny.js";
 import { transpilePackage } from "./support/transpiled.js";
@@ -131,13 +132,13 @@ const batch = Array.from({ length: 4 }, (_, i) => ({
   audio: { spectrogram: noise(257 * 51, rank * 4 + i + 500), shape: [1, 257, 51] },
 }));
 async function member(port) {
-  const group = await ProcessGroup.join({ rank, size: 2, port, timeout: 20 });
+  const group = await ProcessGroup.join({ rank, size: 2, port, timeout: ${patience(60) / 1000} });
   for (const thread of threads()) setPriority(Number(thread), 19);
   await new Trainer(model, {}, group).step(batch);
 }
 for (const port of JSON.parse(output)) {
   await member(port);
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + ${patience(60)};
   while (threads().length > 0 && performance.now() < deadline) {
     globalThis.gc();
     await new Promise((resolve) => setImmediate(resolve));
@@ -248,62 +249,56 @@ describe("a process group", () => {
   });
 
   it("names the error when a process does not come", async () => {
-    const started = performance.now();
     const joining = ProcessGroup.join({ rank: 0, size: 2, port: await freePort(), timeout: 2 });
     await expect(joining).rejects.toMatchObject({ code: "ERR_DISTRIBUTED" });
     await expect(joining).rejects.toThrow(/Process 0 of 2/);
-    expect(performance.now() - started).toBeLessThan(20_000);
-  }, 30_000);
+  });
 });
 
 describe("training in several processes", () => {
-  it.each([2, 4])(
-    "takes the steps that one process takes: AdamW, %i processes",
-    async (size) => {
-      const [alone, group] = await compareSteps(
-        size,
-        { steps: 20, train: { batchNorm: "synchronised" } },
-        checkStep,
-      );
-      using fresh = await Model.create(
-        {
-          imageSize: 32,
-          imageStages: 2,
-          imageStride: 8,
-          imageWidth: 8,
-          audioStages: 2,
-          audioWidth: 8,
-          dim: 16,
-          iterations: 3,
-          maskProbability: 0.2,
-          audio: { seconds: 0.5 },
-        },
-        { seed: 4 },
-      );
-      for (const { name, data } of await fresh.parameters()) {
-        if (structuralZero.test(name)) continue;
-        const [one, several] = [alone.get(name), group.get(name)] as [
-          { data: Float32Array },
-          { data: Float32Array },
-        ];
-        expect(distance(one.data, several.data), name).toBeLessThan(0.01 * distance(one.data, data) + 1e-9);
-      }
-    },
-    120_000,
-  );
+  it.each([2, 4])("takes the steps that one process takes: AdamW, %i processes", async (size) => {
+    const [alone, group] = await compareSteps(
+      size,
+      { steps: 20, train: { batchNorm: "synchronised" } },
+      checkStep,
+    );
+    using fresh = await Model.create(
+      {
+        imageSize: 32,
+        imageStages: 2,
+        imageStride: 8,
+        imageWidth: 8,
+        audioStages: 2,
+        audioWidth: 8,
+        dim: 16,
+        iterations: 3,
+        maskProbability: 0.2,
+        audio: { seconds: 0.5 },
+      },
+      { seed: 4 },
+    );
+    for (const { name, data } of await fresh.parameters()) {
+      if (structuralZero.test(name)) continue;
+      const [one, several] = [alone.get(name), group.get(name)] as [
+        { data: Float32Array },
+        { data: Float32Array },
+      ];
+      expect(distance(one.data, several.data), name).toBeLessThan(0.01 * distance(one.data, data) + 1e-9);
+    }
+  });
 
   it("ends with the parameters of one process under plain gradient descent", async () => {
     const options = { steps: 20, sgd: 1e-3, train: { batchNorm: "synchronised" } } as const;
     const [alone, group] = await compareSteps(2, options, checkStep);
     expectSame(alone, group);
-  }, 120_000);
+  });
 
   it("sees the whole batch in every loss", async () => {
     // A few steps: maxima over tokens change places sooner or later, and rounding decides when.
     const options = { steps: 3, everyLoss: true, sgd: 1e-4, train: { batchNorm: "synchronised" } } as const;
     const [alone, group] = await compareSteps(4, options, checkStep);
     expectSame(alone, group);
-  }, 60_000);
+  });
 
   it("takes statistics of its own samples unless they are synchronised", async () => {
     const differences: number[] = [];
@@ -311,20 +306,16 @@ describe("training in several processes", () => {
       differences.push(Math.abs((own.losses.total as number) / (alone.losses.total as number) - 1));
     });
     expect(Math.max(...differences)).toBeGreaterThan(1e-4);
-  }, 120_000);
+  });
 
-  it.runIf(process.platform === "linux")(
-    "lets go of a group whose threads are not done yet",
-    async () => {
-      const ports: number[] = [];
-      for (let i = 0; i < 4; i++) ports.push(await freePort());
-      const args = ["--expose-gc", script("memberships", memberships), JSON.stringify(ports)];
-      const whole = { code: 0, signal: null, output: "0 left\n".repeat(ports.length), errors: "" };
-      // The script joins by itself: for what joins at its beginning, each is the only process.
-      expect(await inGroup(2, args, undefined, { WORLD_SIZE: "1" })).toEqual([whole, whole]);
-    },
-    180_000,
-  );
+  it.runIf(process.platform === "linux")("lets go of a group whose threads are not done yet", async () => {
+    const ports: number[] = [];
+    for (let i = 0; i < 4; i++) ports.push(await freePort());
+    const args = ["--expose-gc", script("memberships", memberships), JSON.stringify(ports)];
+    const whole = { code: 0, signal: null, output: "0 left\n".repeat(ports.length), errors: "" };
+    // The script joins by itself: for what joins at its beginning, each is the only process.
+    expect(await inGroup(2, args, undefined, { WORLD_SIZE: "1" })).toEqual([whole, whole]);
+  });
 
   it("refuses processes of different configuration, in each of them", async () => {
     const path = script("different", run.replace("epochs: 2", "epochs: 2 + (group?.rank ?? 0)"));
@@ -332,7 +323,7 @@ describe("training in several processes", () => {
       expect(code).toBe(1);
       expect(output).toMatch(/ERROR ERR_CONFIG .*train\.epochs is 2 in process 0 and 3 in process 1/);
     }
-  }, 60_000);
+  });
 
   it("tells every process why one cannot begin", async () => {
     const output = join(folder, "no-folder");
@@ -341,7 +332,7 @@ describe("training in several processes", () => {
       expect(code).toBe(1);
       expect(text).toContain("ERROR ERR_FILE_WRITE");
     }
-  }, 60_000);
+  });
 
   it("goes on after a process was killed, and ends as if none had been", async () => {
     const path = script("run", run);
@@ -363,7 +354,7 @@ describe("training in several processes", () => {
       [calm, killed].map((each) => weights(join(each, "last.safetensors"))),
     );
     for (const [name, { data }] of one as Weights) expect(other?.get(name)?.data, name).toEqual(data);
-  }, 120_000);
+  });
 
   it("goes on with what a resumed run may change, changed in all processes", async () => {
     const output = join(folder, "changed");
@@ -385,7 +376,7 @@ describe("training in several processes", () => {
       expect(errors).toBe("");
       expect(text).toMatch(/done\n$/);
     }
-  }, 60_000);
+  });
 
   it("goes on with another number of processes, and says so", async () => {
     const path = script("run", run);
@@ -424,7 +415,7 @@ describe("training in several processes", () => {
       Array.from({ length: 12 }, (_, i) => i + 1),
     );
     expect(existsSync(join(elastic, "train.lock"))).toBe(false);
-  }, 120_000);
+  });
 });
 
 describe("evaluation in several processes", () => {
@@ -434,7 +425,7 @@ describe("evaluation in several processes", () => {
       expect(code).toBe(1);
       expect(output).toMatch(/ERROR ERR_CONFIG .*process 0 has 23 samples .* process 1 has 22/);
     }
-  }, 60_000);
+  });
 
   it("gives each of them what one process finds", async () => {
     const path = script("evaluation", evaluation);
@@ -458,7 +449,7 @@ describe("evaluation in several processes", () => {
       }
       expect(found).toEqual(expected);
     }
-  }, 60_000);
+  });
 
   it("prints and writes once on the command line, what one process would", async () => {
     const checkpoint = join(folder, "small.safetensors");
@@ -485,5 +476,5 @@ describe("evaluation in several processes", () => {
     const [one, two] = [await scored(1, "retrieve", "--json"), await scored(2, "retrieve", "--json")];
     expect(JSON.parse(two.stdout)).toEqual(JSON.parse(one.stdout));
     await expect(scored(2, "evaluate", "--fail-under", "ciou=99")).rejects.toMatchObject({ code: 1 });
-  }, 120_000);
+  });
 });

@@ -189,7 +189,7 @@ beforeAll(async () => {
   start();
   // The compiler holds this thread; the first samples run beside it in their own processes.
   typed = new Promise((done) => setImmediate(() => done(typeErrors(scripts, join(world.folder, "types")))));
-}, 120_000);
+});
 
 afterAll(async () => {
   await Promise.all(verdicts.values());
@@ -201,7 +201,7 @@ for (const document of new Set(samples.map((sample) => sample.document))) {
   describe(document, () => {
     for (const sample of samples.filter((each) => each.document === document)) {
       const first = sample.text.split("\n")[0]?.slice(0, 60);
-      it(`runs line ${sample.line}: ${first}`, { timeout: 180_000 }, async () => {
+      it(`runs line ${sample.line}: ${first}`, async () => {
         const { error } = (await verdicts.get(sample)) ?? {};
         if (error) throw error;
       });
@@ -216,7 +216,7 @@ describe("examples", () => {
       absent.length > 0
         ? ` (skipped without ${absent.join(" and ")}: give their folder in EXAMPLES_MODULES)`
         : "";
-    it.skipIf(absent.length > 0)(`${name}${why}`, { timeout: 180_000 }, async () => {
+    it.skipIf(absent.length > 0)(`${name}${why}`, async () => {
       const folder = copyWorld(world, name.replaceAll(/\W/g, "-"));
       await run({ world, folder, server: "" });
     });
@@ -244,7 +244,7 @@ describe("the documentation", () => {
     expect(wrong).toEqual([]);
   });
 
-  it("needs every exception that is made for it", { timeout: 180_000 }, async () => {
+  it("needs every exception that is made for it", async () => {
     await Promise.all(verdicts.values());
     expect(rewrites.filter((each) => !met.has(each)).map(({ find }) => String(find))).toEqual([]);
     expect(

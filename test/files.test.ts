@@ -44,8 +44,6 @@ import { writeShards } from "./support/shards.js";
 import { tiny } from "./support/tiny.js";
 import { transpilePackage } from "./support/transpiled.js";
 
-vi.setConfig({ testTimeout: 240_000 }); // many short runs of training, on a computer that may have other work
-
 const root = mkdtempSync(join(tmpdir(), "soundspot-files-"));
 const mounted: string[] = [];
 let folders = 0;
@@ -101,7 +99,7 @@ beforeAll(async () => {
   const picture = ["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10"];
   const sound = ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=16000"];
   execFileSync(path, ["-nostdin", "-v", "error", ...picture, ...sound, "-t", "2", clip]);
-}, 60_000);
+});
 afterEach(() => {
   vi.useRealTimers();
   vi.unstubAllEnvs();

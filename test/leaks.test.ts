@@ -16,7 +16,7 @@ const bounds = {
 } as const;
 
 describe.skipIf(!built)("leaks (skipped without dist)", () => {
-  it.each(Object.entries(bounds))("%s does not grow", { timeout: 180_000 }, (part, [share, most]) => {
+  it.each(Object.entries(bounds))("%s does not grow", (part, [share, most]) => {
     const { status, stdout, stderr } = spawnSync(
       process.execPath,
       [path("scripts/soak.mjs"), "--share", share, part],

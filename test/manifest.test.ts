@@ -37,7 +37,7 @@ beforeAll(async () => {
       " ",
     );
   execFileSync(path, [...inputs, "-c:v", "libx264", "-c:a", "aac", at("a.mp4")]);
-}, 60_000);
+});
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 

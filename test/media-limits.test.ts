@@ -24,6 +24,7 @@ import { decodeFrame, decodeFrames, probeVideo } from "../src/media/video.js";
 import { encodeWav } from "../src/media/wav.js";
 import { safeName } from "../src/preparation/sample-ids.js";
 import { isSample } from "../src/preparation/sample-store.js";
+import { patience } from "./support/patience.js";
 import { tiny } from "./support/tiny.js";
 import { transpilePackage } from "./support/transpiled.js";
 
@@ -100,7 +101,9 @@ it.skipIf(!existsSync("/proc/self/fd"))(
         break;
       }
     }
-    for (let i = 0; i < 200 && descriptors() > before; i++) await sleep(20);
+    for (const end = performance.now() + patience(60); performance.now() < end && descriptors() > before; ) {
+      await sleep(20);
+    }
     expect(descriptors()).toBe(before);
   },
 );
@@ -132,7 +135,8 @@ describe.skipIf(process.platform === "win32")("an ffmpeg that does not end", () 
     return Number(readFileSync(started, "utf8"));
   };
   const gone = async (pid: number) => {
-    for (let i = 0; i < 500 && alive(pid); i++) await sleep(20);
+    for (const end = performance.now() + patience(60); performance.now() < end && alive(pid); )
+      await sleep(20);
     expect(alive(pid)).toBe(false);
   };
 

@@ -14,6 +14,7 @@ import { findFfmpeg } from "../src/media/ffmpeg.js";
 import { encodeImage } from "../src/media/image.js";
 import { encodeWav } from "../src/media/wav.js";
 import { type PageService, servePage } from "./support/page-service.js";
+import { patience } from "./support/patience.js";
 import { tiny } from "./support/tiny.js";
 
 const CHROMIUM = process.env.CHROMIUM_PATH ?? "/usr/bin/chromium";
@@ -90,7 +91,7 @@ describe.skipIf(!installed)("the page", () => {
   async function open(options: BrowserContextOptions = {}, expected = /^$/): Promise<Page> {
     const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
     const page = await context.newPage();
-    page.setDefaultTimeout(15_000);
+    page.setDefaultTimeout(patience(60));
     const wrong: string[] = [];
     page.on("console", (message) => {
       const telling = message.type() === "error" || message.type() === "warning";
@@ -195,7 +196,7 @@ describe.skipIf(!installed)("the page", () => {
     await mapped(page);
     await trust(page);
     // Two seconds at steps of a quarter, the very end aside.
-    await expect.poll(() => service.asked.length, { timeout: 20_000 }).toBe(8);
+    await expect.poll(() => service.asked.length, { timeout: patience(60) }).toBe(8);
     expect(service.most).toBeLessThanOrEqual(2);
     for (const { seconds } of service.asked) expect(seconds).toBeCloseTo(model.config.audio.seconds, 5);
     expect(new Set(service.asked.map(({ digests }) => digests.image)).size).toBe(8);

@@ -10,7 +10,6 @@ import {
   Trainer,
 } from "../src/index.js";
 import { enlarge } from "./support/bicubic.js";
-import { needsBfloat16 } from "./support/processor.js";
 import {
   expected,
   largestDifference,
@@ -20,6 +19,7 @@ import {
   tensor,
   uniform,
 } from "./support/formula.js";
+import { needsBfloat16 } from "./support/processor.js";
 
 function value(name: string): Float32Array {
   const found = expected.get(name);

@@ -26,7 +26,11 @@ const caps = [
   [{ ONEDNN_MAX_CPU_ISA: "AVX512_CORE" }, "avx512"],
 ] as const;
 const order = ["default", "avx2", "avx512", "avx512_bf16"];
-const uncapped = { ATEN_CPU_CAPABILITY: undefined, ONEDNN_MAX_CPU_ISA: undefined, DNNL_MAX_CPU_ISA: undefined };
+const uncapped = {
+  ATEN_CPU_CAPABILITY: undefined,
+  ONEDNN_MAX_CPU_ISA: undefined,
+  DNNL_MAX_CPU_ISA: undefined,
+};
 
 interface Answer {
   readonly cpu: typeof processor;

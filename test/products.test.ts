@@ -16,11 +16,17 @@ function numbers(count: number, seed: number): Float32Array {
 }
 
 const turned = (data: Float32Array, height: number, width: number) =>
-  Float32Array.from({ length: data.length }, (_, i) => data[(i % height) * width + Math.floor(i / height)] as number);
+  Float32Array.from(
+    { length: data.length },
+    (_, i) => data[(i % height) * width + Math.floor(i / height)] as number,
+  );
 
 /** Sizes around the borders of vectors, panels and blocks, and any between. */
 const size = (most: number) =>
-  fc.oneof(fc.integer({ min: 1, max: most }), fc.constantFrom(1, 2, 3, 4, 5, 8, 16, 31, 32, 33, 64, 191, 192, 193));
+  fc.oneof(
+    fc.integer({ min: 1, max: most }),
+    fc.constantFrom(1, 2, 3, 4, 5, 8, 16, 31, 32, 33, 64, 191, 192, 193),
+  );
 
 const cases = fc.record({
   rows: size(70),
@@ -96,7 +102,9 @@ describe("the table of libraries", () => {
         : ["libtorch", "libtorch", "libtorch", "libtorch", "libtorch"],
     );
     expect([2, 8, 32, 64, 512].map((rows) => of(rows, true))).toEqual(
-      amd ? ["stream", "panels", "panels", "panels", "panels"] : ["libtorch", "libtorch", "panels", "panels", "libtorch"],
+      amd
+        ? ["stream", "panels", "panels", "panels", "panels"]
+        : ["libtorch", "libtorch", "panels", "panels", "libtorch"],
     );
   });
 });

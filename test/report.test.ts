@@ -4,6 +4,7 @@ import { renderHtmlReport } from "../src/report/html.js";
 import { renderOverlay } from "../src/report/overlay.js";
 import { renderPanels, renderSpectrogram } from "../src/report/panels.js";
 import type { RawImage } from "../src/types.js";
+import { turnsDuring } from "./support/event-loop.js";
 
 const greyImage = (width: number, height: number): RawImage => ({
   data: new Uint8Array(width * height * 3).fill(128),
@@ -79,12 +80,9 @@ describe("overlay", () => {
     const image = greyImage(4000, 3000);
     const heat = { data: new Float32Array(12e6).fill(0.5), width: 4000, height: 3000 };
     const mask = { data: new Uint8Array(12e6).fill(1), width: 4000, height: 3000 };
-    const started = performance.now();
-    let turns = 0;
-    const timer = setInterval(() => turns++, 1);
-    await renderOverlay(image, heat, { mask, boxes: [{ x: 10, y: 10, width: 3900, height: 2900 }] });
-    clearInterval(timer);
-    expect((performance.now() - started) / turns, "ms between turns").toBeLessThan(8);
+    const boxes = [{ x: 10, y: 10, width: 3900, height: 2900 }];
+    const turns = await turnsDuring(() => renderOverlay(image, heat, { mask, boxes }));
+    expect(turns).toBeGreaterThan(100);
   });
 });
 

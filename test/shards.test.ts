@@ -270,7 +270,7 @@ describe("the order of an epoch", () => {
     take(before);
     take(await indices(data, { ...own, rank: 1, fromBatch: 300 }));
     expect(seen.every((times) => times === 1)).toBe(true);
-  }, 120_000);
+  });
 });
 
 describe("damage", () => {
@@ -616,7 +616,7 @@ try {
       }),
     );
     expect(parameters[1]).toEqual(parameters[0]);
-  }, 120_000);
+  });
 
   it("refuses to go on in another order", async () => {
     const options = { model: tiny, epochs: 1, batchSize: 8, output: at("runs", "order") } as const;

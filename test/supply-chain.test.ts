@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import semver from "semver";
 import { afterAll, afterEach, expect, it, vi } from "vitest";
 
 const script = (name: string) => fileURLToPath(new URL(`../scripts/${name}`, import.meta.url));
@@ -53,6 +54,24 @@ it("pins every package of the lockfile by its content", () => {
     ([path, { integrity }]) => path !== "" && !integrity?.startsWith("sha512-"),
   );
   expect(loose.map(([path]) => path)).toEqual([]);
+});
+
+it("needs no package that the oldest supported Node.js is too old for, but optional ones", () => {
+  const { engines } = JSON.parse(readFileSync(script("../package.json"), "utf8")) as {
+    engines: { node: string };
+  };
+  const oldest = semver.minVersion(engines.node)?.version ?? "";
+  expect(oldest).toBe("20.17.0");
+  const lock = JSON.parse(readFileSync(script("../package-lock.json"), "utf8")) as {
+    packages: Record<string, { version: string; optional?: true; engines?: { node?: string } }>;
+  };
+  const needed = Object.entries(lock.packages).filter(([, { optional }]) => !optional);
+  const asking = needed.filter(([, each]) => each.engines?.node !== undefined);
+  expect(asking.length).toBeGreaterThan(100);
+  const tooNew = asking.filter(([, each]) => !semver.satisfies(oldest, each.engines?.node ?? ""));
+  // npm warns of each. Where a dependency's range allows such a version, name an older one in package.json: npm uses
+  // that for both, also where soundspot is a dependency itself, in which "overrides" do not count.
+  expect(tooNew.map(([path, each]) => `${path} ${each.version}: ${each.engines?.node}`)).toEqual([]);
 });
 
 it("lists the licences of the lockfile's packages", () => {

@@ -32,7 +32,7 @@ beforeAll(async () => {
   run(...picture, "-t", "1", ...coded, mute);
   const sweep = ["-f", "lavfi", "-i", "aevalsrc='0.3*sin(2*PI*(200*t+5*t*t))':s=8000"];
   run("-f", "lavfi", "-i", "testsrc2=size=32x32:rate=1", ...sweep, "-t", "90", ...coded, "-c:a", "aac", long);
-}, 60_000);
+});
 
 async function all(path: string, options: LocalizeVideoOptions = {}): Promise<VideoSpot[]> {
   const spots: VideoSpot[] = [];

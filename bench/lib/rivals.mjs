@@ -1,5 +1,6 @@
 // The rivals that are installed: PyTorch in a Python of the user's, onnxruntime-node in a folder of the user's.
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -48,10 +49,11 @@ export async function python(threads) {
 }
 
 /** Milliseconds of rivals/startup.py, or undefined where there is no Python with torch. */
-export function pythonStartup(weights) {
+export async function pythonStartup(weights) {
   const started = performance.now();
-  const { status } = spawnSync(executable(), [script("startup.py"), weights], { stdio: "ignore" });
-  return status === 0 ? performance.now() - started : undefined;
+  const child = spawn(executable(), [script("startup.py"), weights], { stdio: "ignore" });
+  const [code] = await once(child, "close").catch(() => [1]);
+  return code === 0 ? performance.now() - started : undefined;
 }
 
 /** onnxruntime-node, or undefined. */

@@ -6,16 +6,26 @@ export const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(va
  * @param competitors `{ name, unit?, run(times) → Promise<ms[]>, close?() }`
  * @param rounds turns of each
  * @param times measurements a turn; one more comes first and is not counted
+ * @param onRound called with the turns that are done, and of how many
+ * @param onMeasured called with a competitor's name and `{ median, all }` once its last turn is over
  * @returns name → { median, all } in milliseconds
  */
-export async function inTurns(competitors, { rounds, times, onRound }) {
+export async function inTurns(competitors, { rounds, times, onRound, onMeasured }) {
   const all = new Map(competitors.map(({ name }) => [name, []]));
   for (let round = 0; round < rounds; round++) {
-    for (const { name, run } of competitors) all.get(name).push(...(await run(times + 1)).slice(1));
-    onRound?.(round + 1, rounds);
+    for (const [i, { name, run }] of competitors.entries()) {
+      const values = all.get(name);
+      values.push(...(await run(times + 1)).slice(1));
+      onRound?.(round * competitors.length + i + 1, rounds * competitors.length);
+      if (round === rounds - 1) onMeasured?.(name, { median: median(values), all: values });
+    }
   }
   return new Map([...all].map(([name, values]) => [name, { median: median(values), all: values }]));
 }
+
+/** Seconds of `inTurns` where a measurement takes `ms`. */
+export const turnsSeconds = (ms, { rounds, times, competitors }) =>
+  (ms / 1000) * rounds * (times + 1) * competitors;
 
 /** `work` timed one call after another. */
 export function timed(work) {

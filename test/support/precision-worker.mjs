@@ -14,7 +14,10 @@ const bar = (seed) => ({
     width: side,
     height: side,
   },
-  audio: { samples: Float32Array.from({ length: 8000 }, (_, i) => Math.sin(i / (seed + 5))), sampleRate: 16_000 },
+  audio: {
+    samples: Float32Array.from({ length: 8000 }, (_, i) => Math.sin(i / (seed + 5))),
+    sampleRate: 16_000,
+  },
 });
 
 const model = await Model.load(checkpoint, { precision: "bfloat16" });
@@ -77,4 +80,6 @@ const resumed = await new Promise((done, fail) => {
   worker.on("message", done);
   worker.on("error", fail);
 });
-process.stdout.write(JSON.stringify({ cpu, compute: model.compute, warnings: first, bfloat16, auto, losses, resumed }));
+process.stdout.write(
+  JSON.stringify({ cpu, compute: model.compute, warnings: first, bfloat16, auto, losses, resumed }),
+);

@@ -41,7 +41,9 @@ export default class ProcessorReporter implements Reporter {
         process.stdout.write(`  ${test.module.relativeModuleId} > ${test.fullName}\n`);
     }
     const count = (state: string) => inState(state).length;
-    const failed = count("failed") + modules.filter((module) => module.state() === "failed" && module.children.size === 0).length;
+    const failed =
+      count("failed") +
+      modules.filter((module) => module.state() === "failed" && module.children.size === 0).length;
     process.stdout.write(`\n${count("passed")} passed, ${failed} failed, ${count("skipped")} skipped\n`);
   }
 }

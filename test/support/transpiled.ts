@@ -24,7 +24,7 @@ export function transpilePackage(folder: string): string {
   for (const name of readdirSync(root)) {
     // What tells the package's folder and version is copied: not every system lets anybody link files.
     if (/^(package\.json|CMakeLists\.txt)$/.test(name)) copyFileSync(join(root, name), join(folder, name));
-    if (/^(node_modules|build|prebuilds|vendor)$/.test(name)) {
+    if (/^(node_modules|build|prebuilds|scripts|vendor)$/.test(name)) {
       symlinkSync(join(root, name), join(folder, name), "junction");
     }
   }

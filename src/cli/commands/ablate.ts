@@ -120,7 +120,7 @@ async function run(name: string, flags: Flags, command: Command): Promise<void> 
   }
   for (const note of notes) process.stderr.write(`${note}\n`);
 
-  const progress = new Progress(!flags.json);
+  const progress = new Progress({ enabled: !flags.json });
   try {
     for (const plan of plans) {
       const { variant } = plan;
@@ -131,11 +131,11 @@ async function run(name: string, flags: Flags, command: Command): Promise<void> 
         process.exitCode = 1;
         return;
       }
-      progress.restart();
+      progress.start(`${variant}: scoring`);
       const { perSample, ...scores } = await evaluate({
         model: result.model,
         data: evaluation,
-        onProgress: (done, total) => progress.update(done, total, `${variant}: scoring`),
+        onProgress: (done, total) => progress.update(done, total),
       });
       result.model.dispose();
       rows.set(variant, { variant, minutes, scores });
@@ -144,7 +144,7 @@ async function run(name: string, flags: Flags, command: Command): Promise<void> 
       if (!flags.json) process.stdout.write(`${variant}: ${line(rows.get(variant) as Row, flags.map)}\n`);
     }
   } finally {
-    progress.clear();
+    progress.end();
     await data.close?.();
     await evaluation.close?.();
   }
@@ -184,7 +184,7 @@ async function trained(
 ): Promise<{ readonly result: TrainRun; readonly minutes: number | null }> {
   const stopwatch = new Stopwatch(folder, record);
   await stopwatch.note();
-  progress.restart();
+  progress.start(`${variant}: training`);
   const result = await train({
     ...options,
     preset,
@@ -195,7 +195,7 @@ async function trained(
     handleSignals: true,
     ...(flags.imageWeights === undefined ? {} : { imageWeights: flags.imageWeights }),
     onStep: ({ step, totalSteps, result: { losses } }) => {
-      progress.update(step, totalSteps, `${variant}  loss ${(losses.total ?? Number.NaN).toFixed(3)}`);
+      progress.update(step, totalSteps, `loss ${(losses.total ?? Number.NaN).toFixed(3)}`);
       stopwatch.tick();
     },
   });

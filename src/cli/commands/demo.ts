@@ -58,14 +58,14 @@ async function run(flags: Flags): Promise<void> {
     : { train: 4000, test: 1000, two: 200 };
   const recipe = presets.scratch;
   const scene = { size: recipe.model.imageSize, seconds: recipe.model.audio.seconds };
-  const progress = new Progress(!flags.json);
+  const progress = new Progress({ enabled: !flags.json });
   const say = (text: string) => {
     progress.clear();
     if (!flags.json) process.stdout.write(`${text}\n`);
   };
   const task = (name: string) => {
-    progress.restart();
-    return (done: number, total: number) => progress.update(done, total, name);
+    progress.start(name);
+    return (done: number, total: number) => progress.update(done, total);
   };
 
   const data = scenes({ ...scene, length: counts.train, seed: Number(flags.seed) });
@@ -73,6 +73,7 @@ async function run(flags: Flags): Promise<void> {
   const pairs = scenes({ ...scene, split: "test", sources: 2, length: counts.two });
   try {
     say(`training on procedural scenes, preset "scratch"`);
+    progress.start("training");
     await writing(flags.output, () => mkdir(flags.output, { recursive: true }));
     const result = await train({
       preset: "scratch",
@@ -137,8 +138,9 @@ async function run(flags: Flags): Promise<void> {
       onProgress: task("untrained model"),
     });
     fresh.dispose();
+    progress.start("centred disc");
     const disc = await discBaseline(held, counts.test);
-    progress.clear();
+    progress.start("writing the report");
 
     const line = (name: string, each: Evaluation) => ({
       name,
@@ -212,7 +214,7 @@ async function run(flags: Flags): Promise<void> {
     }
     model.dispose();
   } finally {
-    progress.clear();
+    progress.end();
     for (const each of [data, held, pairs]) await each.close?.();
   }
 }

@@ -131,7 +131,7 @@ async function run(paths: readonly string[], flags: Flags, group: ProcessGroup |
   }
   // Of several processes one speaks, draws and writes.
   const main = group?.main ?? true;
-  const progress = new Progress(main && !flags.json);
+  const progress = new Progress({ enabled: main && !flags.json });
   const data = await openDataset(flags.data);
   const results: ScoredCheckpoint[] = [];
   const pictured = main && flags.output !== undefined;
@@ -143,7 +143,7 @@ async function run(paths: readonly string[], flags: Flags, group: ProcessGroup |
     for (const [i, checkpoint] of checkpoints.entries()) {
       const name = names[i] as string;
       using model = await Model.load(checkpoint);
-      progress.restart();
+      progress.start(name);
       const scores = await evaluate({
         model,
         data,
@@ -153,12 +153,13 @@ async function run(paths: readonly string[], flags: Flags, group: ProcessGroup |
         ...(flags.threshold === undefined ? {} : { threshold: flags.threshold }),
         ...(flags.sharpening === undefined ? {} : { sharpening: flags.sharpening }),
         ...(flags.alpha === undefined ? {} : { alpha: flags.alpha }),
-        onProgress: (done, total) => progress.update(done, total, name),
+        onProgress: (done, total) => progress.update(done, total),
         ...(flags.neighbours === undefined ? {} : { falseNegatives: { k: flags.neighbours } }),
       });
       damaged = await damagedFiles(data, group);
       if (!main) continue;
       if (i === 0 && pictured) groups = chooseSamples(scores, flags.map, flags.gallery);
+      progress.start(`${name}: drawing samples`);
       const pictures = await pictureSamples(model, data, groups, {
         map: flags.map,
         scores,
@@ -169,7 +170,7 @@ async function run(paths: readonly string[], flags: Flags, group: ProcessGroup |
     }
     if (pictured) report = await reportParts(results, groups, data, flags.map);
   } finally {
-    progress.clear();
+    progress.end();
     await data.close?.();
   }
   if (!main) return;

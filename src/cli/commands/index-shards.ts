@@ -25,12 +25,13 @@ export function register(program: Command): void {
 }
 
 async function run(patterns: readonly string[], { output, json }: Flags): Promise<void> {
-  const progress = new Progress(!json);
+  const progress = new Progress({ enabled: !json });
   const damaged: DamagedFile[] = [];
+  progress.start("counting shards");
   try {
     const found = await countShards(await locateShards(patterns), {
       report: (file, reason) => damaged.push({ file, reason }),
-      onProgress: (done, total) => progress.update(done, total, "shards"),
+      onProgress: (done, total) => progress.update(done, total),
     });
     const usable = found.filter(({ samples }) => samples > 0);
     const shards = await Promise.all(
@@ -54,6 +55,6 @@ async function run(patterns: readonly string[], { output, json }: Flags): Promis
         : "no samples; nothing is written\n",
     );
   } finally {
-    progress.clear();
+    progress.end();
   }
 }

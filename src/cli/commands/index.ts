@@ -36,8 +36,9 @@ export function register(program: Command): void {
 
 async function run(folder: string, flags: Flags): Promise<void> {
   const { labels, approximateFrom, output, json } = flags;
-  const progress = new Progress(!json);
+  const progress = new Progress({ enabled: !json });
   let already: number | undefined;
+  progress.start("indexing");
   try {
     const result = await stoppable(
       async (signal) => {
@@ -63,7 +64,7 @@ async function run(folder: string, flags: Flags): Promise<void> {
     process.stdout.write(json ? `${JSON.stringify(result)}\n` : summary(result, output));
     if (result.images + result.sounds === 0) process.exitCode = 1;
   } finally {
-    progress.clear();
+    progress.end();
   }
 }
 

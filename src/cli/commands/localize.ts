@@ -133,8 +133,9 @@ function flagName(name: string): string {
 
 async function runOverVideo(video: string, flags: Flags): Promise<void> {
   using model = await Model.load(flags.model, { precision: flags.precision });
-  const progress = new Progress(!flags.json);
+  const progress = new Progress({ enabled: !flags.json });
   const { output, track, from, to, every, smoothing, minConfidence, threshold, sharpening } = flags;
+  progress.start(video);
   try {
     const { frames, framesWithSource, duration, seconds } = await stoppable((signal) =>
       renderVideo(model, video, {
@@ -142,7 +143,7 @@ async function runOverVideo(video: string, flags: Flags): Promise<void> {
         refine: flags.refine === "iqr" ? "iqr" : "none",
         ...(threshold === undefined ? {} : { threshold }),
         ...(sharpening === undefined ? {} : { sharpening }),
-        onFrame: (_, done, total) => progress.update(done, total, video),
+        onFrame: (_, done, total) => progress.update(done, total),
       }),
     );
     progress.clear();
@@ -157,7 +158,7 @@ async function runOverVideo(video: string, flags: Flags): Promise<void> {
     );
     for (const file of [output, track]) if (file !== undefined) process.stdout.write(`${file}\n`);
   } finally {
-    progress.clear();
+    progress.end();
   }
 }
 

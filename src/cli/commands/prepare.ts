@@ -59,8 +59,9 @@ export function register(program: Command): void {
 async function run(input: string[], flags: Flags): Promise<void> {
   const { labels: csv, labelByFolder, strict, json, ...options } = flags;
   const labels = csv === undefined ? (labelByFolder ? ("folder" as const) : undefined) : { csv };
-  const progress = new Progress(!json);
+  const progress = new Progress({ enabled: !json });
   let already: number | undefined;
+  progress.start("preparing");
   try {
     const result = await stoppable(
       (signal) =>
@@ -82,7 +83,7 @@ async function run(input: string[], flags: Flags): Promise<void> {
     const { prepared, skipped, failed } = result;
     if (prepared + skipped === 0 || (strict && failed.length > 0)) process.exitCode = 1;
   } finally {
-    progress.clear();
+    progress.end();
   }
 }
 

@@ -32,8 +32,9 @@ export function register(program: Command): void {
 async function run(checkpoint: string, flags: ScoringFlags, group: ProcessGroup | undefined): Promise<void> {
   // Of several processes one speaks and writes.
   const main = group?.main ?? true;
-  const progress = new Progress(main && !flags.json);
+  const progress = new Progress({ enabled: main && !flags.json });
   const data = await openDataset(flags.data);
+  progress.start(data.name);
   try {
     using model = await Model.load(checkpoint);
     const scores = await retrieve({
@@ -41,7 +42,7 @@ async function run(checkpoint: string, flags: ScoringFlags, group: ProcessGroup 
       data,
       ...scoringOptions(flags),
       ...(group ? { group } : {}),
-      onProgress: (done, total) => progress.update(done, total, data.name),
+      onProgress: (done, total) => progress.update(done, total),
     });
     progress.clear();
     const damaged = await damagedFiles(data, group);
@@ -80,7 +81,7 @@ async function run(checkpoint: string, flags: ScoringFlags, group: ProcessGroup 
     );
     for (const text of leftOut(scores.missing, scores.skipped, damaged)) process.stderr.write(`${text}\n`);
   } finally {
-    progress.clear();
+    progress.end();
     await data.close?.();
   }
 }

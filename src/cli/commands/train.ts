@@ -92,7 +92,7 @@ async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void>
   const missing = { data: data.missing ?? [], evaluation: evaluation?.missing ?? [] };
   // Of several processes one speaks.
   const main = group?.main ?? true;
-  const progress = new Progress(main && !flags.json);
+  const progress = new Progress({ enabled: main && !flags.json });
   const say = (text: string) => {
     progress.clear();
     if (main) process.stdout.write(`${text}\n`);
@@ -104,6 +104,7 @@ async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void>
   for (const text of leftOut(missing.data, [], data.damaged)) note(`training data: ${text}`);
   for (const text of leftOut(missing.evaluation, [], evaluation?.damaged)) note(`evaluation data: ${text}`);
   let damagedSaid = data.damaged?.length ?? 0;
+  progress.start("training");
   try {
     const result = await train({
       ...settings.train,
@@ -185,7 +186,7 @@ async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void>
     }
     if (result.stoppedBy) process.exitCode = 1;
   } finally {
-    progress.clear();
+    progress.end();
     await data.close?.();
     await evaluation?.close?.();
   }

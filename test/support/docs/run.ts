@@ -2,13 +2,15 @@
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { patience } from "../patience.js";
 import { type NotRun, notRun, type Rewrite, rewrites } from "./exceptions.js";
 import type { Sample } from "./samples.js";
 import { javascriptOf, type Script } from "./scripts.js";
 import { SERVICE, type World } from "./world.js";
 
-/** Longest time for a sample. One that takes longer needs a rewrite in exceptions.ts. */
-const LIMIT = 45_000;
+/** Milliseconds after which a sample hangs, or needs a rewrite in exceptions.ts that gives it less to do. */
+const LIMIT = patience(120);
 
 /** Entries of the tables that met a sample. */
 export const met = new Set<Rewrite | NotRun>();
@@ -137,14 +139,31 @@ export async function runScript(script: Script, place: Place): Promise<Outcome> 
   return outcomeOf(process.execPath, [name], place);
 }
 
-/** Ends the service that a document has started. */
-export function endService(folder: string): void {
+/** Whether a process runs. One that has ended and that nobody has waited for does not. */
+function runs(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    const status = existsSync("/proc/self/stat") ? readFileSync(`/proc/${pid}/stat`, "utf8") : "";
+    return !/\) [ZX] /.test(status);
+  } catch {
+    return false;
+  }
+}
+
+/** Ends the service that a document has started, and waits until its port is free. */
+export async function endService(folder: string): Promise<void> {
   const file = join(folder, SERVICE);
   if (!existsSync(file)) return;
-  try {
-    process.kill(Number(readFileSync(file, "utf8")), "SIGTERM");
-  } catch {
-    // It has ended by itself.
+  const pid = Number(readFileSync(file, "utf8"));
+  const end = performance.now() + patience(60);
+  for (let asked = false; runs(pid); asked = true) {
+    try {
+      if (!asked) process.kill(pid, "SIGTERM");
+      else if (performance.now() > end) process.kill(pid, "SIGKILL");
+    } catch {
+      // It has ended meanwhile.
+    }
+    await sleep(50);
   }
 }
 

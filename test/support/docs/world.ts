@@ -110,13 +110,14 @@ fi
 : > serve.log # before the service has started, so that the one before is not taken for it
 node "${main}" "$@" >> serve.log 2>&1 &
 echo $! > ${SERVICE}
-for _ in {1..200}; do
-  grep -q "http://" serve.log && exit 0
-  kill -0 $! 2> /dev/null || break
+# However long it takes: who runs the sample ends what hangs.
+until grep -q "http://" serve.log; do
+  if ! kill -0 $! 2> /dev/null; then
+    cat serve.log >&2
+    exit 1
+  fi
   sleep 0.1
 done
-cat serve.log >&2
-exit 1
 `;
 
 /** File with the process id of the service that a document has started last. */
