@@ -198,12 +198,9 @@ describe("WAV", () => {
     }
   });
 
-  it("takes an open size as the rest of the file, and refuses a file that is cut off", async () => {
+  it("takes a size past the end, and an open one, as the rest of the file", async () => {
     const bytes = encodeWav({ samples: new Float32Array(100), sampleRate: 8000 });
-    await expect(parseWav(bytes.subarray(0, 144), { name: "a.wav" })).rejects.toMatchObject({
-      code: "ERR_MEDIA_DECODE",
-      message: expect.stringMatching(/a\.wav is cut off/),
-    });
+    expect((await parseWav(bytes.subarray(0, 144))).samples.length).toBe(50);
     new DataView(bytes.buffer).setUint32(40, 0xffffffff, true);
     expect((await parseWav(bytes.subarray(0, 144))).samples.length).toBe(50);
   });

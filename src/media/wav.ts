@@ -1,19 +1,11 @@
-/** RIFF WAV without ffmpeg: PCM of 8 to 32 bits, float of 32 and 64, extensible formats and RF64. */
+/** RIFF WAV without ffmpeg: PCM of 8 to 32 bits, float of 32 and 64, extensible formats, RF64 and BW64. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import type { RawAudio } from "../types.js";
 import { changing, limitOf } from "./limits.js";
+import { FORMAT_BYTES, FORMAT_PCM, readWavFormat, type WavFormat } from "./wav-format.js";
 
-export interface WavHeader {
-  /** "other" is a compressed format (ADPCM, µ-law, …), which needs ffmpeg. */
-  readonly encoding: "pcm" | "float" | "other";
-  /** The number in the file, of the sub-format when the format is extensible. */
-  readonly formatTag: number;
-  /** Bytes a sample takes in the file. */
-  readonly bytesPerSample: number;
-  readonly channels: number;
-  /** In hertz. */
-  readonly sampleRate: number;
+export interface WavHeader extends WavFormat {
   /** Where the samples begin, in bytes. */
   readonly dataOffset: number;
   /** Samples a channel; 0 when the encoding is "other". */
@@ -39,28 +31,29 @@ export interface ByteSource {
   read(offset: number, length: number): Uint8Array | Promise<Uint8Array>;
 }
 
-const FORMAT_PCM = 1;
-const FORMAT_FLOAT = 3;
-const FORMAT_EXTENSIBLE = 0xfffe;
-/** What streaming writers put for a size they do not know, and RF64 for one that ds64 tells. */
+/** What RF64 and streaming writers put for a size that stands elsewhere, or that they do not know. */
 const UNKNOWN_SIZE = 0xffffffff;
 /** Ahead of the samples; more is no sound, but would take long to look through. */
 const MAX_CHUNKS = 10_000;
-/** As much of a `fmt ` chunk as any format has. */
-const FORMAT_BYTES = 40;
+/** Chunks whose long sizes a `ds64` chunk may list; more is no sound. */
+const MAX_LONG_SIZES = 1000;
+/** The three names that the form has. */
+const FORMS = ["RIFF", "RF64", "BW64"];
 
-/** Whether bytes begin as a RIFF or RF64 WAV file does. */
+/** Whether bytes begin as a RIFF, RF64 or BW64 WAV file does. */
 export function isWav(bytes: Uint8Array): boolean {
   if (bytes.length < 12) return false;
-  const form = fourCC(bytes, 0);
-  return (form === "RIFF" || form === "RF64") && fourCC(bytes, 8) === "WAVE";
+  return FORMS.includes(fourCC(bytes, 0)) && fourCC(bytes, 8) === "WAVE";
 }
 
 /**
  * Finds the format and the samples of a WAV file.
  *
- * @throws {SoundspotError} ERR_MEDIA_DECODE when it is no WAV, has no `fmt ` or `data` chunk, or its
- * samples are cut off. A size left open by a streaming writer (0xFFFFFFFF) means "to the end".
+ * A size of the samples that reaches past the end of the file means "to the end": a program that writes to a pipe puts
+ * a placeholder there. So does a size of 0 where no chunk follows, as a recorder leaves it that was ended.
+ *
+ * @throws {SoundspotError} ERR_MEDIA_DECODE when it is no WAV, has no `fmt ` or `data` chunk, or its fields contradict
+ * each other, naming the field.
  */
 export function readWavHeader(bytes: Uint8Array, name = "The WAV data"): WavHeader {
   const search = searchHeader(bytes.length, name);
@@ -98,24 +91,41 @@ function* searchHeader(
       `${name} is not a WAV file: it does not begin with RIFF … WAVE.`,
     );
   }
-  const riffSize = viewOf(riff).getUint32(4, true);
-  let format: Format | undefined;
-  let longDataSize: number | undefined;
+  let format: WavFormat | undefined;
+  const longSizes = new Map<string, number>();
   for (let offset = 12, chunks = 0; offset + 8 <= size && chunks < MAX_CHUNKS; chunks++) {
     const chunk = yield { offset, length: 8 + FORMAT_BYTES };
     const view = viewOf(chunk);
     const id = fourCC(chunk, 0);
-    const stated = view.getUint32(4, true);
+    const short = view.getUint32(4, true);
+    const stated = short === UNKNOWN_SIZE ? (longSizes.get(id) ?? short) : short;
     const body = offset + 8;
     if (id === "ds64" && stated >= 16 && body + 16 <= size) {
-      longDataSize = Number(view.getBigUint64(16, true));
+      longSizes.set("data", longSize(view, 16));
+      const count =
+        stated >= 28 && body + 28 <= size ? Math.min(view.getUint32(32, true), MAX_LONG_SIZES) : 0;
+      const table = yield { offset: body + 28, length: count * 12 };
+      for (let at = 0; at + 12 <= table.length; at += 12) {
+        const listed = fourCC(table, at);
+        if (!longSizes.has(listed)) longSizes.set(listed, longSize(viewOf(table), at + 4));
+      }
     } else if (id === "fmt " && stated >= 16 && body + stated <= size) {
-      format = readFormat(view, 8, stated, name);
+      const read = readWavFormat(view, 8, stated, name);
+      if (format && JSON.stringify(format) !== JSON.stringify(read)) {
+        throw new SoundspotError(
+          "ERR_MEDIA_DECODE",
+          `${name} has two fmt chunks that contradict each other. Export it again.`,
+        );
+      }
+      format = read;
     } else if (id === "data") {
       if (!format) break;
-      const open = stated === UNKNOWN_SIZE || (stated === 0 && (riffSize === 0 || riffSize === UNKNOWN_SIZE));
       const present = size - body;
-      const frames = countFrames(open ? (longDataSize ?? present) : stated, present, format, name);
+      const next = yield { offset: body + stated, length: 9 };
+      const open = stated > present || (stated < present && isOpen(stated, present, next, riff));
+      const bytes = open ? present : stated;
+      const frameBytes = format.channels * format.bytesPerSample;
+      const frames = format.encoding === "other" ? 0 : Math.floor(bytes / frameBytes);
       return { ...format, dataOffset: body, frames };
     }
     const end = body + stated;
@@ -330,38 +340,16 @@ export async function inSlices(
   }
 }
 
-type Format = Pick<WavHeader, "encoding" | "formatTag" | "bytesPerSample" | "channels" | "sampleRate">;
-
-function readFormat(view: DataView, body: number, size: number, name: string): Format {
-  const tag = view.getUint16(body, true);
-  const channels = view.getUint16(body + 2, true);
-  const sampleRate = view.getUint32(body + 4, true);
-  const blockAlign = view.getUint16(body + 12, true);
-  // The sub-format is a GUID whose first two bytes are the plain format's number.
-  const formatTag = tag === FORMAT_EXTENSIBLE && size >= 40 ? view.getUint16(body + 24, true) : tag;
-  if (channels === 0 || sampleRate === 0) {
-    throw new SoundspotError(
-      "ERR_MEDIA_DECODE",
-      `${name} claims ${channels} channels at ${sampleRate} Hz: its header is damaged. Export it again.`,
-    );
-  }
-  // The container's size, not the valid bits: 12 or 20 bits are stored left-aligned.
-  const bytesPerSample = blockAlign / channels;
-  const encoding =
-    formatTag === FORMAT_PCM && [1, 2, 3, 4].includes(bytesPerSample)
-      ? "pcm"
-      : formatTag === FORMAT_FLOAT && [4, 8].includes(bytesPerSample)
-        ? "float"
-        : "other";
-  return { encoding, formatTag, bytesPerSample, channels, sampleRate };
+/** Whether a size that ends within the file was never filled in, or counted in 32 bits and begun again. */
+function isOpen(stated: number, present: number, next: Uint8Array, riff: Uint8Array): boolean {
+  const left = present - stated;
+  const isChunk = (at: 0 | 1) => isChunkId(next, at) && viewOf(next).getUint32(at + 4, true) <= left - at - 8;
+  if (isChunk(0) || isChunk(1)) return false;
+  return stated === 0 || (fourCC(riff, 0) === "RIFF" && left >= 2 ** 32);
 }
 
-function countFrames(stated: number, present: number, format: Format, name: string): number {
-  if (format.encoding === "other") return 0;
-  if (stated > present) {
-    throw cutOff(name, `its header promises ${stated} bytes of samples, ${present} are there`);
-  }
-  return Math.floor(stated / (format.channels * format.bytesPerSample));
+function longSize(view: DataView, at: number): number {
+  return Number(view.getBigUint64(at, true));
 }
 
 function cutOff(name: string, how: string): SoundspotError {
