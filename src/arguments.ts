@@ -1,4 +1,5 @@
 /** Arguments of public calls: one of a wrong type is refused by its name before it is used. */
+import { types } from "node:util";
 import type { Dataset } from "./datasets/dataset.js";
 import { type ErrorCode, SoundspotError } from "./errors.js";
 
@@ -7,12 +8,31 @@ export type Check = readonly [fits: (value: unknown) => boolean, wanted: string]
 
 const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
 
+/** Whether a value is a Uint8Array or a Buffer, of any realm: Jest and `vm` give their code classes of its own. */
+export function isBytes(value: unknown): value is Uint8Array {
+  return types.isUint8Array(value);
+}
+
+/** The same for a Float32Array. */
+export function isFloats(value: unknown): value is Float32Array {
+  return types.isFloat32Array(value);
+}
+
 export const anObject: Check = [isObject, "an object"];
 export const aList: Check = [Array.isArray, "a list"];
 export const aFunction: Check = [(value) => typeof value === "function", "a function"];
 export const aText: Check = [(value) => typeof value === "string", "a text"];
+export const aFlag: Check = [(value) => typeof value === "boolean", "true or false"];
 export const aPath: Check = [(value) => typeof value === "string" && !value.includes("\0"), "a path"];
-export const aSignal: Check = [(value) => value instanceof AbortSignal, "an AbortSignal"];
+// By what it can do: one of another realm, or of a polyfill, serves.
+export const aSignal: Check = [
+  (value) =>
+    isObject(value) &&
+    typeof (value as AbortSignal).aborted === "boolean" &&
+    typeof (value as AbortSignal).addEventListener === "function" &&
+    typeof (value as AbortSignal).removeEventListener === "function",
+  "an AbortSignal",
+];
 export const aCount: Check = [
   (value) => Number.isSafeInteger(value) && (value as number) >= 1,
   "an integer of at least 1",

@@ -1,4 +1,5 @@
 /** The one error class of the package, with codes that stay stable between releases. */
+import { types } from "node:util";
 
 export type ErrorCode =
   | "ERR_ABORTED"
@@ -38,6 +39,19 @@ export class SoundspotError extends Error {
     super(message, options);
     this.code = code;
   }
+}
+
+/** Whether a value is an error, of any realm: Jest and `vm` give their code classes of its own. */
+export function isError(value: unknown): value is Error {
+  // DOMException is an error that util.types knows no more of than its prototype says.
+  return types.isNativeError(value) || Object.prototype.toString.call(value) === "[object DOMException]";
+}
+
+/** Whether an error is this package's: an import and a require of it have a class each. */
+export function isSoundspotError(value: unknown): value is SoundspotError {
+  return (
+    isError(value) && value.name === "SoundspotError" && typeof (value as SoundspotError).code === "string"
+  );
 }
 
 /** @throws {SoundspotError} ERR_ABORTED when the signal has fired. */

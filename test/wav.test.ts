@@ -116,10 +116,19 @@ function wav(shape: Shape, fields = fieldsOf(shape)): { file: Uint8Array; sample
   };
 }
 
+const KINDS: readonly (readonly [tag: 1 | 3, bytes: number])[] = [
+  [1, 1],
+  [1, 2],
+  [1, 3],
+  [1, 4],
+  [3, 4],
+  [3, 8],
+];
+
 const shapes: fc.Arbitrary<Shape> = fc
   .record({
     form: fc.constantFrom("RIFF" as const, "RF64" as const, "BW64" as const),
-    kind: fc.constantFrom<readonly [1 | 3, number][]>([1, 1], [1, 2], [1, 3], [1, 4], [3, 4], [3, 8]),
+    kind: fc.constantFrom(...KINDS),
     channels: fc.integer({ min: 1, max: 6 }),
     rate: fc.constantFrom(8000, 16_000, 22_050, 44_100, 48_000, 192_000),
     extensible: fc.boolean(),

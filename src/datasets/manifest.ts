@@ -2,7 +2,7 @@
 
 import { basename, dirname, extname, resolve } from "node:path";
 import { z } from "zod";
-import { aPath } from "../arguments.js";
+import { aFlag, aPath } from "../arguments.js";
 import { SoundspotError } from "../errors.js";
 import { decodeAudio } from "../media/audio.js";
 import { checkMediaFile, decodeImage } from "../media/image.js";
@@ -12,7 +12,7 @@ import type { Mask, RawAudio, RawImage } from "../types.js";
 import { csvRows, placeOf, wrong } from "./csv.js";
 import type { Dataset, LoadOptions, Sample } from "./dataset.js";
 import { checkSource, naming, readText, rowAt } from "./files.js";
-import { boxSchema, checkBoxes, readMask } from "./truth.js";
+import { boxSchema, checkBoxes, maskOf } from "./truth.js";
 
 /** Which list is read. */
 export interface ManifestOptions {
@@ -22,6 +22,8 @@ export interface ManifestOptions {
   readonly name?: string | undefined;
   /** Path of ffmpeg; by default it is searched for. */
   readonly ffmpeg?: string | undefined;
+  /** Takes masks that mark nothing; by default such a sample is an error that names the file. */
+  readonly allowEmpty?: boolean | undefined;
   /** Stops reading the manifest. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -58,7 +60,8 @@ interface Row extends Fields {
  * - `video` gives the frame at `start` seconds (default its middle) and the 5 s of sound around it.
  *   Beside `image` it gives the sound alone, beside `audio` the frame alone.
  * - `boxes` is `[[x, y, width, height], …]` in pixels of the picture; in CSV the same as JSON text.
- * - `mask` is a picture of the same size; brighter than 127 is what sounds.
+ * - `mask` is a picture of the same size, read as `readMask` does. One that marks nothing is an error, unless
+ *   `allowEmpty` is set; one that marks every pixel gives a warning.
  * - `id` must be unique; without it the path of the picture or video serves.
  *
  * JSONL has one JSON object a line. CSV follows RFC 4180, its first line names the fields, and an
@@ -71,7 +74,7 @@ interface Row extends Fields {
  * const data = await manifest({ path: "pairs.jsonl" });
  */
 export async function manifest(options: ManifestOptions): Promise<Dataset> {
-  checkSource("manifest", options, { path: aPath });
+  checkSource("manifest", options, { path: aPath }, { allowEmpty: aFlag });
   const rows = await readRows(options.path, options.signal);
   const classes = [...new Set(rows.flatMap((row) => row.label ?? []))].sort();
   return {
@@ -84,7 +87,7 @@ export async function manifest(options: ManifestOptions): Promise<Dataset> {
 
 async function loadRow(
   row: Row,
-  { path, ffmpeg }: ManifestOptions,
+  { path, ffmpeg, allowEmpty }: ManifestOptions,
   { signal }: LoadOptions,
 ): Promise<Sample> {
   const media = { signal, ffmpeg };
@@ -112,7 +115,7 @@ async function loadRow(
   const loadMask = async (image: RawImage): Promise<Mask | undefined> =>
     row.mask === undefined
       ? undefined
-      : reading("mask", () => readMask(locate(row.mask ?? ""), image, { signal }));
+      : reading("mask", () => maskOf(locate(row.mask ?? ""), image, { allowEmpty, signal }));
 
   const [image, audio] = await Promise.all([loadImage(), loadAudio()]);
   const mask = await loadMask(image);

@@ -107,12 +107,22 @@ const kinds: Readonly<Record<string, Kind>> = {
     }),
     (fields, signal) => avsbench({ ...fields, signal }),
   ),
+  manifest: kind(
+    z.strictObject({
+      path: text,
+      name: text.optional(),
+      ffmpeg: text.optional(),
+      allowEmpty: z.stringbool().optional(),
+    }),
+    (fields, signal) => manifest({ ...fields, signal }),
+  ),
   shards: kind(
     z.strictObject({
       urls: text.optional(),
       index: text.optional(),
       readers: number.optional(),
       buffer: number.optional(),
+      allowEmpty: z.stringbool().optional(),
       name: text.optional(),
       ffmpeg: text.optional(),
     }),

@@ -2,7 +2,7 @@
 
 import { basename } from "node:path";
 import { z } from "zod";
-import { anObject, aPath } from "../arguments.js";
+import { aFlag, anObject, aPath } from "../arguments.js";
 import { parse } from "../config.js";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { hash } from "../random.js";
@@ -38,6 +38,8 @@ export interface ShardsOptions {
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Path of ffmpeg; needed only where a sound is no uncompressed WAV. */
   readonly ffmpeg?: string | undefined;
+  /** Takes masks that mark nothing; by default such a sample cannot be read. */
+  readonly allowEmpty?: boolean | undefined;
   /** Stops looking through the archives. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -65,13 +67,13 @@ const SUBSTITUTES = 20;
  * const data = await shards({ urls: "https://example.org/clips/train-{000..123}.tar" });
  */
 export async function shards(options: ShardsOptions): Promise<Dataset> {
-  checkSource("shards", options, {}, { urls: anIdList, index: aPath, headers: anObject });
+  checkSource("shards", options, {}, { urls: anIdList, index: aPath, headers: anObject, allowEmpty: aFlag });
   const { readers, buffer } = parse(
     readingSchema,
     { readers: options.readers, buffer: options.buffer },
     "shards",
   );
-  const { urls, index, headers, ffmpeg, signal } = options;
+  const { urls, index, headers, ffmpeg, allowEmpty, signal } = options;
   if ((urls === undefined) === (index === undefined)) {
     throw new SoundspotError("ERR_CONFIG", "shards: give either urls or index.");
   }
@@ -105,6 +107,7 @@ export async function shards(options: ShardsOptions): Promise<Dataset> {
       id: `${nameOf(place)}/${key}`,
       place: placeOf(place, key),
       ffmpeg,
+      allowEmpty,
       signal: stop,
     });
   const load = async (at: number, stop?: AbortSignal): Promise<Sample> => {

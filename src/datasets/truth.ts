@@ -1,8 +1,7 @@
 /** Boxes and masks of your own data. */
 import { z } from "zod";
 import { SoundspotError } from "../errors.js";
-import { decodeImage } from "../media/image.js";
-import { inSlices } from "../media/wav.js";
+import { readMask } from "../media/mask.js";
 import type { Box, Mask, RawImage } from "../types.js";
 
 /** A box as lists have it: `[x, y, width, height]`. */
@@ -13,34 +12,52 @@ export const boxSchema = z
   .transform(([x, y, width, height]): Box => ({ x, y, width, height }));
 
 /**
- * A picture as a mask: brighter than 127 is what sounds.
+ * The mask of a sample, as `readMask` reads it.
  * @param file a path, or an encoded picture that messages call `name`.
- * @throws {SoundspotError} ERR_DATASET when it is not of the size of its picture; those of `decodeImage`.
+ * @throws {SoundspotError} ERR_DATASET when it is not of the size of its picture, or marks nothing and `allowEmpty` does
+ * not permit that; those of `readMask`.
  */
-export async function readMask(
+export async function maskOf(
   file: string | Uint8Array,
   image: RawImage,
   {
     name = typeof file === "string" ? file : "The mask",
+    allowEmpty = false,
     signal,
-  }: { readonly name?: string; readonly signal?: AbortSignal | undefined } = {},
+  }: {
+    readonly name?: string;
+    readonly allowEmpty?: boolean | undefined;
+    readonly signal?: AbortSignal | undefined;
+  } = {},
 ): Promise<Mask> {
-  const { data, width, height } = await decodeImage(file, { signal });
+  const mask = await readMask(file, { name, signal });
+  const { data, width, height } = mask;
   if (width !== image.width || height !== image.height) {
     throw new SoundspotError(
       "ERR_DATASET",
       `${name} is ${width} × ${height}, its picture ${image.width} × ${image.height}. Make the mask of the picture's size.`,
     );
   }
-  const mask = new Uint8Array(width * height);
-  await inSlices(mask.length, 32768, signal, (from, to) => {
-    for (let i = from; i < to; i++) {
-      // The mean of the channels; a grey mask has three equal ones.
-      const sum = (data[i * 3] as number) + (data[i * 3 + 1] as number) + (data[i * 3 + 2] as number);
-      mask[i] = sum > 3 * 127 ? 1 : 0;
-    }
-  });
-  return { data: mask, width, height };
+  if (!allowEmpty && !data.includes(1)) {
+    throw new SoundspotError(
+      "ERR_DATASET",
+      `${name} is empty: it marks no pixel. Draw the object, leave the mask out, or set allowEmpty.`,
+    );
+  }
+  if (!data.includes(0)) warnFull(name);
+  return mask;
+}
+
+/** Masks that were reported. */
+const full = new Set<string>();
+
+function warnFull(name: string): void {
+  if (full.has(name)) return;
+  full.add(name);
+  process.emitWarning(
+    `${name} marks every pixel. Check that it is a mask of the object.`,
+    "SoundspotWarning",
+  );
 }
 
 /** @throws {SoundspotError} ERR_DATASET for a box that lies outside its picture. */

@@ -1,10 +1,11 @@
 /** Pictures in and out: any file that sharp reads becomes 8-bit sRGB, and back to PNG or JPEG. */
 import { open, readFile, stat } from "node:fs/promises";
-import sharp from "sharp";
-import { kindOf, shown } from "../arguments.js";
-import { SoundspotError, throwIfAborted } from "../errors.js";
+import sharp, { type SharpOptions } from "sharp";
+import { isBytes, kindOf, shown } from "../arguments.js";
+import { isError, isSoundspotError, SoundspotError, throwIfAborted } from "../errors.js";
 import type { RawImage } from "../types.js";
 import { changing, limitOf } from "./limits.js";
+import { decodeDeepTiff } from "./tiff.js";
 
 /** A path, an encoded picture (JPEG, PNG, WebP, …), or raw RGB pixels. */
 export type ImageSource = string | Uint8Array | RawImage;
@@ -47,20 +48,47 @@ const STARTS = [
  */
 export async function decodeImage(source: ImageSource, options: DecodeImageOptions = {}): Promise<RawImage> {
   const { signal } = options;
-  const maxPixels = Math.min(options.maxPixels ?? Number.POSITIVE_INFINITY, limitOf("SOUNDSPOT_MAX_PIXELS"));
   throwIfAborted(signal);
-  if (typeof source !== "string" && !(source instanceof Uint8Array)) {
-    return checkRawImage(source);
-  }
-  const name = typeof source === "string" ? `The picture ${source}` : "The picture buffer";
+  if (typeof source !== "string" && !isBytes(source)) return checkRawImage(source);
+  const encoded = await readEncodedImage(source, options);
+  const image = await decodingImage(encoded, () => decodeEncoded(encoded));
+  throwIfAborted(signal);
+  return image;
+}
+
+/** An encoded picture, and what its decoding takes. */
+export interface EncodedImage {
+  /** What errors call it. */
+  readonly name: string;
+  readonly encoded: Uint8Array;
+  readonly options: SharpOptions & { readonly limitInputPixels: number };
+  /** That decoding may last. */
+  readonly seconds: number;
+}
+
+/**
+ * Reads a picture that begins as one of the formats that are read; it is not decoded.
+ * @throws {SoundspotError} as `decodeImage`
+ */
+export async function readEncodedImage(
+  source: string | Uint8Array,
+  { signal, maxPixels = Number.POSITIVE_INFINITY }: DecodeImageOptions,
+  called?: string,
+): Promise<EncodedImage> {
+  const most = Math.min(maxPixels, limitOf("SOUNDSPOT_MAX_PIXELS"));
+  const name = called ?? (typeof source === "string" ? `The picture ${source}` : "The picture buffer");
   const encoded = typeof source === "string" ? await readPicture(source, name, signal) : source;
   if (encoded.length === 0) {
     throw new SoundspotError("ERR_FILE_EMPTY", `${name} is empty (0 bytes). Give an encoded picture.`);
   }
   checkFormat(encoded, name);
-  const image = await decodeEncoded(encoded, name, maxPixels);
-  throwIfAborted(signal);
-  return image;
+  return {
+    name,
+    encoded,
+    // "warning", sharp's default, rejects sound photographs with odd metadata.
+    options: { failOn: "error", limitInputPixels: most, autoOrient: true },
+    seconds: Math.min(3600, limitOf("SOUNDSPOT_MAX_DECODE_SECONDS")),
+  };
 }
 
 /** Reads the beginning first: a film under the name of a picture is not taken into memory. */
@@ -84,7 +112,7 @@ async function readPicture(path: string, name: string, signal: AbortSignal | und
     }
     return bytesOf(await file.readFile(signal ? { signal } : {}));
   } catch (cause) {
-    if (cause instanceof SoundspotError) throw cause;
+    if (isSoundspotError(cause)) throw cause;
     throwIfAborted(signal);
     throw unreadable(path, cause);
   } finally {
@@ -118,32 +146,44 @@ function checkFormat(encoded: Uint8Array, name: string): void {
   );
 }
 
-async function decodeEncoded(encoded: Uint8Array, name: string, maxPixels: number): Promise<RawImage> {
+async function decodeEncoded({ encoded, options, seconds }: EncodedImage): Promise<RawImage> {
+  const deep = await decodeDeepTiff(encoded, options, seconds);
+  if (deep) return deep;
+  const { data, info } = await sharp(encoded, options)
+    .flatten({ background: "#ffffff" })
+    .toColourspace("srgb")
+    .raw({ depth: "uchar" })
+    .timeout({ seconds })
+    .toBuffer({ resolveWithObject: true });
+  if (info.channels !== 3) {
+    throw new Error(`it decodes to ${info.channels} channels, not 3`);
+  }
+  return { data: bytesOf(data), width: info.width, height: info.height };
+}
+
+/** @throws {SoundspotError} ERR_MEDIA_DECODE for whatever libvips says of a picture. */
+export async function decodingImage<T>({ name, options }: EncodedImage, work: () => Promise<T>): Promise<T> {
   try {
-    const { data, info } = await sharp(encoded, {
-      // "warning", sharp's default, refuses sound photographs with odd metadata.
-      failOn: "error",
-      limitInputPixels: maxPixels,
-      autoOrient: true,
-    })
-      .flatten({ background: "#ffffff" })
-      .toColourspace("srgb")
-      .raw({ depth: "uchar" })
-      .timeout({ seconds: Math.min(3600, limitOf("SOUNDSPOT_MAX_DECODE_SECONDS")) })
-      .toBuffer({ resolveWithObject: true });
-    if (info.channels !== 3) {
-      throw new Error(`it decodes to ${info.channels} channels, not 3`);
-    }
-    return { data: bytesOf(data), width: info.width, height: info.height };
+    return await work();
   } catch (cause) {
+    if (isSoundspotError(cause)) throw cause;
     throw new SoundspotError(
       "ERR_MEDIA_DECODE",
-      `${name} cannot be decoded: ${reasonOf(cause)}. ` +
-        `Check that it is a whole JPEG, PNG, WebP, AVIF, GIF, TIFF or SVG of at most ${maxPixels} pixels ` +
+      `${name} cannot be decoded: ${decodeReason(cause)}. ` +
+        `Check that it is a whole JPEG, PNG, WebP, AVIF, GIF, TIFF or SVG of at most ${options.limitInputPixels} pixels ` +
         "(SOUNDSPOT_MAX_PIXELS).",
       { cause },
     );
   }
+}
+
+/** libvips says nothing more of a JPEG that ends too early. */
+function decodeReason(cause: unknown): string {
+  const reason = reasonOf(cause);
+  if (/^unknown error$/i.test(reason)) return "it is truncated or damaged";
+  return /premature end|unexpected end|ended prematurely|not enough data/i.test(reason)
+    ? `it is truncated (${reason})`
+    : reason;
 }
 
 /**
@@ -185,7 +225,7 @@ export function checkRawImage(image: RawImage): RawImage {
       `Raw picture: width and height must be positive integers, got ${shown(width)} × ${shown(height)}.`,
     );
   }
-  if (!(data instanceof Uint8Array)) {
+  if (!isBytes(data)) {
     throw new SoundspotError(
       "ERR_INPUT",
       `Raw picture: data must be a Uint8Array of interleaved RGB, got ${kindOf(data)}.`,
@@ -255,7 +295,7 @@ export function unreadable(path: string, cause: unknown): SoundspotError {
 
 /** The first line of an error's message, without its full stop, to be put into a sentence. */
 function reasonOf(cause: unknown): string {
-  const message = cause instanceof Error ? cause.message : String(cause);
+  const message = isError(cause) ? cause.message : String(cause);
   return (message.trim().split("\n")[0] ?? "").replace(/\.$/, "");
 }
 

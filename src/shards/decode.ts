@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { Sample } from "../datasets/dataset.js";
 import { checked, naming, parseJson } from "../datasets/files.js";
-import { boxSchema, checkBoxes, readMask } from "../datasets/truth.js";
+import { boxSchema, checkBoxes, maskOf } from "../datasets/truth.js";
 import { SoundspotError } from "../errors.js";
 import { decodeAudio } from "../media/audio.js";
 import { decodeImage } from "../media/image.js";
@@ -26,11 +26,13 @@ export async function decodeMembers(
     id,
     place,
     ffmpeg,
+    allowEmpty,
     signal,
   }: {
     readonly id: string;
     readonly place: string;
     readonly ffmpeg?: string | undefined;
+    readonly allowEmpty?: boolean | undefined;
     readonly signal?: AbortSignal | undefined;
   },
 ): Promise<Sample> {
@@ -49,7 +51,8 @@ export async function decodeMembers(
       decodeAudio(sound, { ffmpeg, signal }),
     ]);
     const encodedMask = members.get("mask.png");
-    const mask = encodedMask && (await readMask(encodedMask, image, { name: "its mask.png", signal }));
+    const mask =
+      encodedMask && (await maskOf(encodedMask, image, { name: "its mask.png", allowEmpty, signal }));
     checkBoxes(boxes ?? [], image);
     return {
       id,
