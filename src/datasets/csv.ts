@@ -1,4 +1,4 @@
-/** CSV as RFC 4180 has it, and the errors that name a row of a list. */
+/** CSV as RFC 4180 has it, also with semicolons or tabs, and the errors that name a row of a list. */
 import { SoundspotError } from "../errors.js";
 
 export interface CsvRecord {
@@ -53,6 +53,9 @@ export function* csvRows(text: string, path: string): Generator<CsvRow> {
   for (const { line, cells } of csvRecords(text, path)) {
     if (!header) {
       header = cells.map((cell) => cell.trim());
+      const twice = header.find((name, i) => name !== "" && header?.indexOf(name) !== i);
+      if (twice !== undefined)
+        throw wrong(path, line, twice, "names two columns. Give each a name of its own.");
       continue;
     }
     if (cells.length !== header.length) {
@@ -60,7 +63,7 @@ export function* csvRows(text: string, path: string): Generator<CsvRow> {
         path,
         line,
         undefined,
-        `has ${cells.length} cells, the header ${header.length}. Quote cells with commas.`,
+        `has ${cells.length} cells, the header ${header.length}. Quote cells that hold the separator.`,
       );
     }
     const present = header
@@ -70,22 +73,68 @@ export function* csvRows(text: string, path: string): Generator<CsvRow> {
   }
 }
 
+/** Before the first record, where spreadsheets name the separator. */
+const SEPARATOR_LINE = /^sep=(.)(\r\n|\n|\r|$)/;
+const SEPARATORS = [",", ";", "\t"];
+/** Of a text, to find out its separator. */
+const SAMPLE_LETTERS = 65_536;
+const SAMPLE_RECORDS = 20;
+
 /**
- * Records of a CSV: quoted cells hold commas, line breaks, and quotes written twice. Blank lines are skipped.
+ * The separator of a CSV: what parts its first records into equally many cells, a comma before a semicolon before a
+ * tab; where nothing does, what its first record has most of.
+ */
+export function separatorOf(text: string): string {
+  const sample = text.slice(0, SAMPLE_LETTERS);
+  const counts = SEPARATORS.map((separator) => {
+    const cells: number[] = [];
+    let isWhole = sample.length === text.length;
+    try {
+      for (const record of records(sample, "", separator, 0, 1)) {
+        cells.push(record.cells.length);
+        if (cells.length < SAMPLE_RECORDS) continue;
+        isWhole = true;
+        break;
+      }
+    } catch {
+      if (isWhole) return { separator, first: cells[0] ?? 0, isEven: false };
+    }
+    const [first = 0, ...others] = isWhole || cells.length < 2 ? cells : cells.slice(0, -1);
+    return { separator, first, isEven: first > 1 && others.every((count) => count === first) };
+  });
+  const most = [...counts].sort((a, b) => b.first - a.first)[0];
+  return (counts.find(({ isEven }) => isEven) ?? most)?.separator ?? ",";
+}
+
+/**
+ * Records of a CSV: quoted cells hold separators, line breaks, and quotes written twice. Blank lines are skipped. The
+ * separator is a comma, a semicolon or a tab, see {@link separatorOf}.
  * @throws {SoundspotError} ERR_DATASET for a stray or unclosed quote.
  */
 export function* csvRecords(text: string, path: string): Generator<CsvRecord> {
-  const stop = /[",\r\n]/g;
-  let at = 0;
-  let line = 1;
-  let first = 1;
+  const [named, separator = separatorOf(text)] = SEPARATOR_LINE.exec(text) ?? [];
+  yield* records(text, path, separator, named?.length ?? 0, named === undefined ? 1 : 2);
+}
+
+function* records(
+  text: string,
+  path: string,
+  separator: string,
+  at: number,
+  line: number,
+): Generator<CsvRecord> {
+  const stop = new RegExp(
+    `["${separator === "\t" ? "\\t" : separator.replace(/[\\\]^-]/, "\\$&")}\\r\\n]`,
+    "g",
+  );
+  let first = line;
   let cells: string[] = [];
   while (at < text.length || cells.length > 0) {
     const quoted = text[at] === '"';
     stop.lastIndex = at;
     const end = quoted ? endOfQuoted(text, at) : (stop.exec(text)?.index ?? text.length);
     const ending = text.startsWith("\r\n", end) ? "\r\n" : text.charAt(end);
-    if (end < 0 || !["", ",", "\r\n", "\n", "\r"].includes(ending)) {
+    if (end < 0 || !["", separator, "\r\n", "\n", "\r"].includes(ending)) {
       throw wrong(
         path,
         line,
@@ -96,7 +145,7 @@ export function* csvRecords(text: string, path: string): Generator<CsvRecord> {
     cells.push(quoted ? text.slice(at + 1, end - 1).replaceAll('""', '"') : text.slice(at, end));
     line += text.slice(at, end + ending.length).match(/\r\n|\n|\r/g)?.length ?? 0;
     at = end + ending.length;
-    if (ending === ",") continue;
+    if (ending === separator) continue;
     if (cells.length > 1 || cells[0] !== "") yield { line: first, cells };
     cells = [];
     first = line;

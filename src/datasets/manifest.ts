@@ -11,12 +11,12 @@ import { Pacer } from "../media/wav.js";
 import type { Mask, RawAudio, RawImage } from "../types.js";
 import { csvRows, placeOf, wrong } from "./csv.js";
 import type { Dataset, LoadOptions, Sample } from "./dataset.js";
-import { checkSource, naming, readText, rowAt } from "./files.js";
+import { checkSource, naming, readText, rowAt, withoutNulls } from "./files.js";
 import { boxSchema, checkBoxes, maskOf } from "./truth.js";
 
 /** Which list is read. */
 export interface ManifestOptions {
-  /** A `.jsonl`, `.ndjson` or `.csv` file. */
+  /** A `.jsonl`, `.ndjson`, `.csv` or `.tsv` file. */
   readonly path: string;
   /** Default the file's name without its ending. */
   readonly name?: string | undefined;
@@ -64,8 +64,8 @@ interface Row extends Fields {
  *   `allowEmpty` is set; one that marks every pixel gives a warning.
  * - `id` must be unique; without it the path of the picture or video serves.
  *
- * JSONL has one JSON object a line. CSV follows RFC 4180, its first line names the fields, and an
- * empty cell is an absent field.
+ * JSONL has one JSON object a line; a field that is null is absent. CSV follows RFC 4180, also with semicolons or
+ * tabs, its first line names the fields, and an empty cell is an absent field. Both are in UTF-8 or UTF-16.
  *
  * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_ABORTED; ERR_DATASET for a row
  * that is wrong, naming file, line and field. `load()` throws ERR_DATASET in the same form for media
@@ -136,14 +136,14 @@ interface Entry {
 }
 
 async function readRows(path: string, signal: AbortSignal | undefined): Promise<Row[]> {
-  const entriesOf = { ".jsonl": jsonEntries, ".ndjson": jsonEntries, ".csv": csvEntries }[
+  const entriesOf = { ".jsonl": jsonEntries, ".ndjson": jsonEntries, ".csv": csvEntries, ".tsv": csvEntries }[
     extname(path).toLowerCase()
   ];
   if (!entriesOf) {
     await checkMediaFile(path);
     throw new SoundspotError(
       "ERR_DATASET",
-      `${path} is not a manifest: give a .jsonl, .ndjson or .csv file.`,
+      `${path} is not a manifest: give a .jsonl, .ndjson, .csv or .tsv file.`,
     );
   }
   const text = await readText(path, signal);
@@ -171,7 +171,7 @@ function checkRow(
   path: string,
   line: number,
 ): { fields: Fields; id: string; explicitId: boolean } {
-  const checked = rowSchema.safeParse(value);
+  const checked = rowSchema.safeParse(withoutNulls(value));
   if (!checked.success) {
     const issue = checked.error.issues[0];
     throw wrong(path, line, issue?.path[0]?.toString(), issue?.message ?? "is not a valid row");

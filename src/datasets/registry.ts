@@ -169,11 +169,11 @@ export async function openDataset(spec: string, signal?: AbortSignal): Promise<D
   const name = colon < 0 ? spec : spec.slice(0, colon);
   const known = Object.hasOwn(kinds, name) ? kinds[name] : undefined;
   if (!known) {
-    if (/\.(jsonl|ndjson|csv)$/i.test(spec)) return manifest({ path: spec, signal });
+    if (/\.(jsonl|ndjson|csv|tsv)$/i.test(spec)) return manifest({ path: spec, signal });
     if (/\.(tar|tar\.gz|tgz)$/i.test(spec)) return shards({ urls: spec, signal });
     throw new SoundspotError(
       "ERR_CONFIG",
-      `${spec} is neither a manifest (.jsonl, .ndjson or .csv) nor shards (.tar) nor one of ${datasetNames.join(", ")} with its fields, such as stamps:split=test,length=400.`,
+      `${spec} is neither a manifest (.jsonl, .ndjson, .csv or .tsv) nor shards (.tar) nor one of ${datasetNames.join(", ")} with its fields, such as stamps:split=test,length=400.`,
     );
   }
   const fields = fieldsOf(spec, colon < 0 ? "" : spec.slice(colon + 1));

@@ -39,7 +39,7 @@ async function readFileLabels(
         csv,
         line,
         undefined,
-        `has ${cells.length} cells, not 2: file and label. Quote cells with commas.`,
+        `has ${cells.length} cells, not 2: file and label. Quote cells that hold the separator.`,
       );
     }
     const isHeader = first && file === "file" && label === "label";
