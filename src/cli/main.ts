@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 /** The command `soundspot`: each command is one file in commands/, found by its name. */
 import { readdirSync } from "node:fs";
-import { Command, CommanderError } from "commander";
+import { type Command, CommanderError } from "commander";
 import { SoundspotError } from "../errors.js";
+import { UsageCommand } from "./usage.js";
 import { packageVersion } from "./version.js";
 
 /** Codes of errors that are about the command itself, not about what it met. */
@@ -12,7 +13,7 @@ interface CommandModule {
   register(program: Command): void;
 }
 
-const program = new Command("soundspot")
+const program: Command = new UsageCommand("soundspot")
   .description("Find where a sound comes from in a picture.")
   .version(packageVersion())
   .showHelpAfterError("(add --help for usage)")
