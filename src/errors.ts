@@ -27,6 +27,7 @@ export type ErrorCode =
   | "ERR_NETWORK"
   | "ERR_NO_AUDIO"
   | "ERR_OUT_OF_MEMORY"
+  | "ERR_OUTPUT_IS_INPUT"
   | "ERR_SHAPE";
 
 /** Every failure that a caller can meet. `message` names the file or field and says what to do. */

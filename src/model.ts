@@ -13,6 +13,7 @@ import {
   native,
   type TrainerHandle,
 } from "./native.js";
+import { makeFolderOf } from "./preparation/whole-files.js";
 import { type LocalizeInput, ownTensor, prepareInput } from "./prepare.js";
 import { type LocalizeVideoOptions, localizeVideo } from "./video/localize-video.js";
 import type { VideoSpot } from "./video/video-spot.js";
@@ -218,7 +219,8 @@ export class Model implements Disposable {
   }
 
   /**
-   * Writes a safetensors file with the configuration in its metadata; atomic.
+   * Writes a safetensors file with the configuration in its metadata; atomic, also over the file that the model was
+   * loaded from. The folder is made where it is missing.
    * @throws {SoundspotError} ERR_FILE_WRITE; ERR_INTERNAL when weights are not finite, and the file is as it was.
    */
   async save(path: string, options: { readonly metadata?: Record<string, string> } = {}): Promise<void> {
@@ -235,7 +237,13 @@ export class Model implements Disposable {
     check(path, aPath, "The checkpoint");
     for (const [name, value] of Object.entries(metadata)) check(value, aText, `metadata.${name}`);
     const all = { format: "pt", ...metadata, [CONFIG_KEY]: JSON.stringify(this.config) };
-    await native().saveCheckpoint(this.handle, trainer, resolve(path), all);
+    const undo = await makeFolderOf(path);
+    try {
+      await native().saveCheckpoint(this.handle, trainer, resolve(path), all);
+    } catch (error) {
+      await undo();
+      throw error;
+    }
   }
 
   /** Frees the weights; further use throws ERR_DISPOSED. */

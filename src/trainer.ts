@@ -34,6 +34,7 @@ import { Limit, SAMPLES_AT_A_TIME } from "./limit.js";
 import { Model, type WeightsReport } from "./model.js";
 import { CollapseMonitor, type CollapseWarning } from "./monitor.js";
 import { native, type SampleHandle, type StepResult, type TrainerHandle } from "./native.js";
+import { checkOutputs } from "./outputs.js";
 import { lockFolder } from "./preparation/folder-lock.js";
 import { removeTemporary, replaceFile, writing } from "./preparation/whole-files.js";
 import { type LocalizeInput, prepareInput, prepareSample } from "./prepare.js";
@@ -487,6 +488,13 @@ function exists(path: string): Promise<boolean> {
   );
 }
 
+/** @internal Whether a run writes or removes a file of this name in its output. */
+export function isRunFile(name: string): boolean {
+  return /^((last|best|epoch-\d+)\.safetensors(\.\d+\.tmp)?|metrics\.jsonl|train\.lock.*|\.soundspot-.*)$/.test(
+    name,
+  );
+}
+
 /** Removes the half-written files that a killed run left in the folder. */
 async function removeTorn(folder: string): Promise<void> {
   await writing(folder, async () => {
@@ -682,8 +690,8 @@ function withFailedSave(error: unknown, failure: Error): unknown {
  * Trains a model on a dataset. Whatever ends the run, what was trained is saved to `output` first.
  * @example
  * const run = await train({ preset: "scratch", data: datasets.scenes(), output: "runs/a" });
- * @throws {SoundspotError} ERR_CONFIG; ERR_BUSY when another run is at work in `output`, ERR_FILE_WRITE when it
- * cannot be written; ERR_CHECKPOINT_MISMATCH, ERR_CHECKPOINT_CORRUPT when it cannot be resumed; ERR_ABORTED; and
+ * @throws {SoundspotError} ERR_CONFIG; ERR_OUTPUT_IS_INPUT when `output` would replace the weights or a list of the
+ * data; ERR_BUSY when another run is at work in `output`, ERR_FILE_WRITE when it cannot be written; ERR_CHECKPOINT_MISMATCH, ERR_CHECKPOINT_CORRUPT when it cannot be resumed; ERR_ABORTED; and
  * those of the dataset.
  */
 export async function train(options: TrainRunOptions): Promise<TrainRun> {
@@ -724,6 +732,15 @@ export async function train(options: TrainRunOptions): Promise<TrainRun> {
   const folder = resolve(output);
   let unlock: (() => Promise<void>) | undefined;
   const startIn = async () => {
+    await checkOutputs({
+      inputs: [
+        { name: "weights", path: options.weights },
+        { name: "imageWeights", path: options.imageWeights },
+        ...(data.files ?? []).map((path) => ({ name: "data", path })),
+        ...(options.evaluation?.files ?? []).map((path) => ({ name: "evaluation", path })),
+      ],
+      folders: [{ name: "output", path: folder, writes: isRunFile }],
+    });
     await writing(folder, () => mkdir(folder, { recursive: true }));
     unlock = await lockFolder(folder, "train.lock");
     await removeTorn(folder);

@@ -291,11 +291,14 @@ describe("checkpoints", () => {
     expect(await run(file("model.safetensors"))).toEqual(plain);
   });
 
-  it("says that a folder is in the way of a checkpoint, and leaves nothing behind", async () => {
+  it("makes the folder of a checkpoint, and says when a file is in its way", async () => {
+    const deep = join(folder, "made", "for", "model.safetensors");
+    await model.save(deep);
+    expect(readFileSync(deep)).toEqual(readFileSync(file("model.safetensors")));
     await expectFailure(
-      () => model.save(join(folder, "no-such-folder", "model.safetensors")),
+      () => model.save(join(file("model.safetensors"), "below", "model.safetensors")),
       "ERR_FILE_WRITE",
-      /no-such-folder/,
+      /below/,
     );
   });
 });

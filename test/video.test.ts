@@ -241,10 +241,21 @@ describe("renderVideo", () => {
       onFrame: (_, done) => done === 5 && stop.abort(),
     });
     await expect(stopped).rejects.toMatchObject({ code: "ERR_ABORTED" });
-    const nowhere = join(folder, "no", "where.mp4");
-    await expect(renderVideo(model, clip, { output: nowhere })).rejects.toMatchObject({
-      code: "ERR_FILE_WRITE",
+    const nowhere = join(clip, "no", "where.mp4");
+    for (const output of [nowhere, join(clip, "where.mp4")]) {
+      await expect(renderVideo(model, clip, { output })).rejects.toMatchObject({ code: "ERR_FILE_WRITE" });
+    }
+    const made = new AbortController();
+    const unmade = renderVideo(model, clip, {
+      output: join(folder, "no", "a", "where.mp4"),
+      track: join(folder, "no", "b", "where.jsonl"),
+      signal: made.signal,
+      onFrame: () => {
+        if (!made.signal.aborted) expect(readdirSync(join(folder, "no")).toSorted()).toEqual(["a", "b"]);
+        made.abort();
+      },
     });
+    await expect(unmade).rejects.toMatchObject({ code: "ERR_ABORTED" });
     await expect(renderVideo(model, clip, { output: join(folder, "where.avi") })).rejects.toMatchObject({
       code: "ERR_INPUT",
     });

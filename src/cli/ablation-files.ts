@@ -47,7 +47,8 @@ export interface RunRecord extends Source {
   readonly minutes: number;
 }
 
-const RECORD = "ablation-run.json";
+/** The name of that file. */
+export const RECORD = "ablation-run.json";
 const recordSchema = z.object({
   data: z.string(),
   imageWeights: z.object({ file: z.string(), sha256: z.string() }).optional(),

@@ -1,15 +1,19 @@
 #!/usr/bin/env node
 /** The command `soundspot`: each command is one file in commands/, found by its name. */
 import { readdirSync } from "node:fs";
-import { Command, CommanderError } from "commander";
+import { type Command, CommanderError } from "commander";
 import { SoundspotError } from "../errors.js";
+import { UsageCommand } from "./usage.js";
 import { packageVersion } from "./version.js";
+
+/** Codes of errors that are about the command itself, not about what it met. */
+const wrongUsage: ReadonlySet<string> = new Set(["ERR_CONFIG", "ERR_OUTPUT_IS_INPUT"]);
 
 interface CommandModule {
   register(program: Command): void;
 }
 
-const program = new Command("soundspot")
+const program: Command = new UsageCommand("soundspot")
   .description("Find where a sound comes from in a picture.")
   .version(packageVersion())
   .showHelpAfterError("(add --help for usage)")
@@ -36,7 +40,7 @@ try {
     process.exitCode = error.exitCode === 0 ? 0 : 2;
   } else if (error instanceof SoundspotError) {
     process.stderr.write(`soundspot: ${error.message} [${error.code}]\n`);
-    process.exitCode = error.code === "ERR_CONFIG" ? 2 : 1;
+    process.exitCode = wrongUsage.has(error.code) ? 2 : 1;
   } else {
     process.stderr.write(
       `soundspot: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,

@@ -6,6 +6,7 @@ import type { SkippedSample } from "../batches.js";
 import type { Precision } from "../compute.js";
 import type { DamagedFile, Dataset, MissingSample } from "../datasets/dataset.js";
 import type { ProcessGroup } from "../distributed.js";
+import type { NamedPath } from "../outputs.js";
 import { replaceFile, writing } from "../preparation/whole-files.js";
 import { precisions, wholeFrom } from "./options.js";
 
@@ -44,6 +45,11 @@ export function scoringOptions(flags: ScoringFlags) {
     unreadable: flags.skipUnreadable ? ("skip" as const) : ("throw" as const),
     bootstrap: flags.resamples === 0 ? (false as const) : { resamples: flags.resamples },
   };
+}
+
+/** The files that a dataset was opened from, as they are called on the command line. */
+export function filesOf({ files = [] }: Dataset, name = "--data"): NamedPath[] {
+  return files.map((path) => ({ name, path }));
 }
 
 /** Damaged files that any process of the group met. */

@@ -79,6 +79,7 @@ export async function avsbench(options: AvsbenchOptions): Promise<Dataset> {
     root,
     ffmpeg,
     signal,
+    files: [metadata],
     entries: wanted.flatMap((clip) => {
       const annotated = subset === "s4" && clip.split === "train" ? FRAMES.slice(0, 1) : FRAMES;
       const taken = frames === "all" ? FRAMES : annotated;

@@ -7,6 +7,7 @@ import { decodeImage } from "../media/image.js";
 import type { RawAudio, TruthMap } from "../types.js";
 import type { Dataset, LoadOptions, MissingSample, Sample } from "./dataset.js";
 import { inParallel, naming, rowAt } from "./files.js";
+import type { IdList } from "./lists.js";
 
 /** What every benchmark takes. */
 export interface BenchmarkOptions {
@@ -36,6 +37,8 @@ export interface Entry extends Pick<Sample, "id" | "label" | "picture" | "source
 export interface EntryFiles<E extends Entry> extends Pick<BenchmarkOptions, "root" | "ffmpeg" | "signal"> {
   readonly name: string;
   readonly entries: readonly E[];
+  /** What the entries were read from; lists that are no files, and those that were not given, are passed over. */
+  readonly files: readonly (IdList | undefined)[];
   /** Truth of an entry; `annotation` is the path of its file, where there is one. */
   readonly truth?: (
     entry: E,
@@ -71,6 +74,7 @@ export async function datasetOf<E extends Entry>(source: EntryFiles<E>): Promise
     name,
     length: found.length,
     missing,
+    files: source.files.filter((file) => typeof file === "string"),
     ...(classes.length > 0 ? { classes } : {}),
     load: async (index, { signal }: LoadOptions = {}) => {
       const { entry, image, audio, annotation } = rowAt(found, index, name);

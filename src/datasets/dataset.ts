@@ -97,6 +97,8 @@ export interface Dataset {
   load(index: number, options?: LoadOptions): Promise<Sample>;
   /** Files that were found to be damaged, also those that were met while samples were loaded. */
   readonly damaged?: readonly DamagedFile[];
+  /** Lists, annotations and archives that it was opened from: no output is written over them. */
+  readonly files?: readonly string[];
   /** Present where training is to read in this order, not in one of its own by `load`. */
   readonly sequence?: Sequence;
   /** Frees workers and handles, if there are any. */

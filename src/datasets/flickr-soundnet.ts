@@ -57,6 +57,7 @@ export async function flickrSoundNet(options: FlickrSoundNetOptions): Promise<Da
     root,
     ffmpeg,
     signal,
+    files: [list, silent],
     entries: silent === undefined ? listed : [...listed, ...(await readSilent(silent, signal))],
     truth: async (_entry, annotation, loadSignal) => {
       if (annotation === undefined) return undefined;

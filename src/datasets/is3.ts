@@ -91,6 +91,7 @@ export async function is3(options: Is3Options): Promise<Dataset> {
     root,
     ffmpeg,
     signal,
+    files: [annotations],
     entries: sources.map((source) => ({
       ...entryOf(source),
       sources: count.get(source.picture) as number,

@@ -80,6 +80,7 @@ export async function manifest(options: ManifestOptions): Promise<Dataset> {
   return {
     name: options.name ?? basename(options.path, extname(options.path)),
     length: rows.length,
+    files: [options.path],
     ...(classes.length > 0 ? { classes } : {}),
     load: async (index, loadOptions = {}) => loadRow(rowAt(rows, index, options.path), options, loadOptions),
   };

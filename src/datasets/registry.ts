@@ -90,7 +90,8 @@ const kinds: Readonly<Record<string, Kind>> = {
         throw new SoundspotError("ERR_CONFIG", "classesOf needs labels: the path of vggsound.csv");
       }
       const classes = await vggClasses({ list: classesOf, labels: fields.labels, signal });
-      return vggSound({ ...fields, classes, signal });
+      const data = await vggSound({ ...fields, classes, signal });
+      return { ...data, files: [...(data.files ?? []), classesOf] };
     },
   ),
   vggss: kind(

@@ -10,7 +10,7 @@ import { countShards, SHARDS_AT_ONCE, type ShardCount } from "../shards/count.js
 import { decodeMembers } from "../shards/decode.js";
 import { type CountedShard, planEpoch, type ReadSample, readPlan } from "../shards/epoch.js";
 import type { HttpBytesOptions } from "../shards/http-bytes.js";
-import { locateShards } from "../shards/locate.js";
+import { isRemote, locateShards } from "../shards/locate.js";
 import { type Members, Shard } from "../shards/shard.js";
 import { checkIndexedSize, readShardIndex } from "../shards/shard-index.js";
 import type { DamagedFile, Dataset, LoadableSample, Sample, SequenceRequest } from "./dataset.js";
@@ -138,6 +138,9 @@ export async function shards(options: ShardsOptions): Promise<Dataset> {
   return {
     name: options.name ?? nameOf(index ?? archives[0]?.shard.place ?? ""),
     length,
+    files: [...(index === undefined ? [] : [index]), ...archives.map(({ shard }) => shard.place)].filter(
+      (place) => !isRemote(place),
+    ),
     get damaged() {
       return [...problems.values()];
     },

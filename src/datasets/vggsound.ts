@@ -57,7 +57,14 @@ export async function vggSound(options: VggSoundOptions): Promise<Dataset> {
       `${listName(list)} has no clip of the ${wanted?.size} classes asked for. Give other classes or another list.`,
     );
   }
-  return datasetOf({ name: options.name ?? "vgg-sound", root, ffmpeg, signal, entries });
+  return datasetOf({
+    name: options.name ?? "vgg-sound",
+    root,
+    ffmpeg,
+    signal,
+    files: [list, labels],
+    entries,
+  });
 }
 
 /**

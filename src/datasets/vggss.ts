@@ -72,6 +72,7 @@ export async function vggss(options: VggssOptions): Promise<Dataset> {
     root,
     ffmpeg,
     signal,
+    files: [annotations, list, silent],
     entries: silent === undefined ? boxed : [...boxed, ...(await readSilent(silent, signal))],
     truth: async ({ boxes }) => boxes && truthFromBoxes(boxes.map(onGrid), 1),
   });

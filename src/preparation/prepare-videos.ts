@@ -8,8 +8,9 @@ import { z } from "zod";
 import { aFunction, aSignal, aText, checkFields } from "../arguments.js";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { findFfmpeg } from "../media/ffmpeg.js";
+import { checkOutputs } from "../outputs.js";
 import { readLabels } from "./labels.js";
-import { type FailedVideo, PreparedFolder } from "./prepared-folder.js";
+import { type FailedVideo, isPreparedFile, PreparedFolder } from "./prepared-folder.js";
 import { assignIds, stemOf } from "./sample-ids.js";
 import type { PreparedSample } from "./sample-store.js";
 import { makeSample, type SampleSettings } from "./video-sample.js";
@@ -107,7 +108,8 @@ type Task = FoundVideo & { readonly id: string; readonly label?: string };
  * and are rounded to 16 bits.
  *
  * @throws {SoundspotError} ERR_CONFIG for an option out of range, or when the folder holds samples of
- * other settings; ERR_FILE_NOT_FOUND when an input or the CSV is not there; ERR_INPUT when there are no
+ * other settings; ERR_OUTPUT_IS_INPUT when an input or the CSV is a file that the folder's own would replace;
+ * ERR_FILE_NOT_FOUND when an input or the CSV is not there; ERR_INPUT when there are no
  * videos; ERR_DATASET when the CSV is wrong or labels none of them; ERR_FILE_WRITE when the folder cannot
  * be written or another run is at work there; ERR_FFMPEG_MISSING, ERR_ADDON_MISSING; ERR_ABORTED, after
  * the manifest of what is done was written.
@@ -131,6 +133,14 @@ export async function prepareVideos(options: PrepareVideosOptions): Promise<Prep
   const { workers, shards, shardSize, maxBytes, ...sample } = check(options);
   await findFfmpeg(ffmpeg);
   await checkInputs(input);
+  await checkOutputs({
+    inputs: [
+      ...input.map((path) => ({ name: "input", path })),
+      { name: "labels", path: typeof options.labels === "object" ? options.labels?.csv : undefined },
+      { name: "ffmpeg", path: ffmpeg },
+    ],
+    folders: [{ name: "output", path: output, writes: isPreparedFile }],
+  });
   const labels = await labelsFor(options);
   const settings = { layout: shards ? ("shards" as const) : ("files" as const), ...sample };
   const folder = await PreparedFolder.open(resolve(output), { settings, shardSize, signal });

@@ -24,6 +24,14 @@ export interface FailedVideo {
   readonly message: string;
 }
 
+/** Whether a preparation may write or remove a file, by its path within the folder. It replaces no shard. */
+export function isPreparedFile(file: string): boolean {
+  return (
+    /^((manifest|prepared|failed)\.jsonl|prepare\.(json|lock.*)|shardindex\.json)$/.test(file) ||
+    /^(frames\/[^/]+\.jpg|audio\/[^/]+\.wav|\.partial(\/.*)?)$/.test(file)
+  );
+}
+
 export interface OpenFolderOptions {
   readonly settings: FolderSettings;
   /** Samples in a shard. */

@@ -1,6 +1,6 @@
 /** Files that are there whole or not at all, however the process ends. */
 import { randomUUID } from "node:crypto";
-import { type FileHandle, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { SoundspotError } from "../errors.js";
 
@@ -33,6 +33,45 @@ export async function replaceFile(
       throw error;
     }
   });
+}
+
+/**
+ * Makes the folder that a file is to lie in, and those above it.
+ * @returns what removes those that were made, as far as they are empty
+ * @throws {SoundspotError} ERR_FILE_WRITE
+ */
+export async function makeFolderOf(path: string): Promise<() => Promise<void>> {
+  const missing: string[] = [];
+  let folder = dirname(path);
+  while (!(await isFolder(folder)) && dirname(folder) !== folder) {
+    missing.push(folder);
+    folder = dirname(folder);
+  }
+  if (missing.length > 0) await writing(path, () => mkdir(dirname(path), { recursive: true }));
+  return async () => {
+    for (const each of missing) await rmdir(each).catch(() => undefined);
+  };
+}
+
+function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+}
+
+/**
+ * `replaceFile` in a folder that is made where it is missing.
+ * @throws {SoundspotError} ERR_FILE_WRITE; then no folder is left either.
+ */
+export async function writeOutput(path: string, content: string | Uint8Array): Promise<void> {
+  const undo = await makeFolderOf(path);
+  try {
+    await replaceFile(path, content);
+  } catch (error) {
+    await undo();
+    throw error;
+  }
 }
 
 /** A name in a folder for a file that is not whole yet. */

@@ -9,6 +9,7 @@ import type { AudioSource } from "../media/audio.js";
 import { decodeImage, type ImageSource } from "../media/image.js";
 import { decodeFrame } from "../media/video.js";
 import type { Model } from "../model.js";
+import { checkOutputs } from "../outputs.js";
 import { lockFolder } from "../preparation/folder-lock.js";
 import { removeTemporary, writing } from "../preparation/whole-files.js";
 import type { RawImage, TensorData } from "../types.js";
@@ -88,6 +89,11 @@ const APPROXIMATE_FROM = 100_000;
 const KEPT = 3_600_000;
 const MOST_RESULTS = 1000;
 const LOCK = "index.lock";
+
+/** @internal Whether an index writes or removes a file, by its path within the folder. */
+export function isIndexFile(file: string): boolean {
+  return /^(index\.(json|lock.*)|\.soundspot-.*|tables\/[^/]+\.lance(\/.*)?)$/.test(file);
+}
 const TABLES = "tables";
 
 /**
@@ -184,7 +190,7 @@ export class SearchIndex implements Disposable {
    * that is aborted or killed leaves an index that can be searched, and the next one goes on from there.
    * @throws {SoundspotError} ERR_INDEX_MISMATCH for another model, ERR_FILE_NOT_FOUND when the folder is not there,
    * ERR_DATASET when it has no media or the CSV is wrong, ERR_BUSY when another update is at work, ERR_FILE_WRITE,
-   * ERR_FFMPEG_MISSING, ERR_DISPOSED, ERR_ABORTED.
+   * ERR_FFMPEG_MISSING, ERR_OUTPUT_IS_INPUT when the CSV is a file of the index, ERR_DISPOSED, ERR_ABORTED.
    */
   async update(options: UpdateIndexOptions): Promise<IndexUpdate> {
     this.#checkOpen();
@@ -194,6 +200,12 @@ export class SearchIndex implements Disposable {
     const { model, signal, approximateFrom = APPROXIMATE_FROM } = options;
     throwIfAborted(signal);
     const folder = resolve(options.folder);
+    await checkOutputs({
+      inputs: [
+        { name: "labels", path: typeof options.labels === "object" ? options.labels?.csv : undefined },
+      ],
+      folders: [{ name: "the index", path: this.folder, writes: isIndexFile }],
+    });
     const unlock = await lockFolder(this.folder, LOCK);
     try {
       await removeTemporary(this.folder).catch(() => undefined); // they do no harm

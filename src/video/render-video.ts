@@ -3,16 +3,17 @@ import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { aFunction, aPath, checkFields } from "../arguments.js";
 import type { Model } from "../model.js";
-import { checkReplaceable, temporaryIn, writing } from "../preparation/whole-files.js";
+import { checkOutputs } from "../outputs.js";
+import { checkReplaceable, makeFolderOf, temporaryIn, writing } from "../preparation/whole-files.js";
 import { type LocalizeVideoOptions, localizeVideo, type VideoRange } from "./localize-video.js";
 import type { VideoOverlayOptions, VideoSpot } from "./video-spot.js";
 import { VideoWriter } from "./video-writer.js";
 
 /** Options of {@link renderVideo}. */
 export interface RenderVideoOptions extends LocalizeVideoOptions, Pick<VideoOverlayOptions, "opacity"> {
-  /** Video to write: .mp4, .mov, .mkv or .webm, with the sound of the original. */
+  /** Video to write: .mp4, .mov, .mkv or .webm, with the sound of the original. Its folder is made where it is missing. */
   readonly output?: string | undefined;
-  /** Lines of JSON to write, one a frame: `index`, `time`, `source`, `confidence`, `localized`, `boxes`. */
+  /** Lines of JSON to write, one a frame: `index`, `time`, `source`, `confidence`, `localized`, `boxes`. Its folder likewise. */
   readonly track?: string | undefined;
   /** Called after each frame, with how many are done and how many there are. */
   readonly onFrame?: (spot: VideoSpot, done: number, total: number) => void;
@@ -33,7 +34,8 @@ export interface RenderedVideo {
  * Localizes over a video and writes overlay and track. Both appear whole when all is done, or not at all. Memory is
  * that of {@link localizeVideo} and the encoder's.
  *
- * @throws {SoundspotError} as `localizeVideo`; ERR_FILE_WRITE.
+ * @throws {SoundspotError} as `localizeVideo`; ERR_OUTPUT_IS_INPUT when an output is the video itself, by whatever path
+ * or link; ERR_CONFIG when both outputs are one file; ERR_FILE_WRITE.
  * @example
  * await renderVideo(model, "clip.mp4", { output: "where.mp4", track: "where.jsonl" });
  */
@@ -45,6 +47,16 @@ export async function renderVideo(
   checkFields(options, { output: aPath, track: aPath, onFrame: aFunction });
   const { output, track, opacity, onFrame, signal } = options;
   const started = performance.now();
+  await checkOutputs({
+    inputs: [
+      { name: "the video", path },
+      { name: "ffmpeg", path: options.ffmpeg },
+    ],
+    outputs: [
+      { name: "output", path: output },
+      { name: "track", path: track },
+    ],
+  });
   let range: VideoRange | undefined;
   let [frames, framesWithSource] = [0, 0];
   let video: VideoWriter | undefined;
@@ -87,17 +99,24 @@ class TrackFile {
   readonly #path: string;
   readonly #partial: string;
   readonly #file: FileHandle;
+  readonly #removeFolder: () => Promise<void>;
 
-  private constructor(path: string, partial: string, file: FileHandle) {
+  private constructor(path: string, partial: string, file: FileHandle, removeFolder: () => Promise<void>) {
     this.#path = path;
     this.#partial = partial;
     this.#file = file;
+    this.#removeFolder = removeFolder;
   }
 
   static async open(path: string): Promise<TrackFile> {
     await checkReplaceable(path);
+    const removeFolder = await makeFolderOf(path);
     const partial = temporaryIn(dirname(path), ".jsonl");
-    return new TrackFile(path, partial, await writing(path, () => open(partial, "wx")));
+    const file = await writing(path, () => open(partial, "wx")).catch(async (error: unknown) => {
+      await removeFolder();
+      throw error;
+    });
+    return new TrackFile(path, partial, file, removeFolder);
   }
 
   async write({ index, time, source, confidence, localized, boxes }: VideoSpot): Promise<void> {
@@ -115,6 +134,7 @@ class TrackFile {
   async discard(): Promise<void> {
     await this.#file.close().catch(() => undefined);
     await rm(this.#partial, { force: true });
+    await this.#removeFolder();
   }
 }
 

@@ -5,7 +5,7 @@ import { dirname, extname, resolve } from "node:path";
 import type { Writable } from "node:stream";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { type FfmpegProcess, ffmpegReason, inputArgs, startFfmpeg } from "../media/ffmpeg.js";
-import { checkReplaceable, temporaryIn } from "../preparation/whole-files.js";
+import { checkReplaceable, makeFolderOf, temporaryIn } from "../preparation/whole-files.js";
 import type { RawImage } from "../types.js";
 
 export interface VideoWriterOptions {
@@ -48,17 +48,25 @@ export class VideoWriter {
   readonly #partial: string;
   readonly #ffmpeg: FfmpegProcess;
   readonly #options: VideoWriterOptions;
+  readonly #removeFolder: () => Promise<void>;
 
-  private constructor(path: string, partial: string, ffmpeg: FfmpegProcess, options: VideoWriterOptions) {
+  private constructor(
+    path: string,
+    partial: string,
+    ffmpeg: FfmpegProcess,
+    options: VideoWriterOptions,
+    removeFolder: () => Promise<void>,
+  ) {
     this.#path = path;
     this.#partial = partial;
     this.#ffmpeg = ffmpeg;
     this.#options = options;
+    this.#removeFolder = removeFolder;
   }
 
   /**
    * @param path Its ending chooses the format: .mp4, .mov, .mkv or .webm.
-   * @throws {SoundspotError} ERR_INPUT for another ending; ERR_FFMPEG_MISSING, ERR_ABORTED.
+   * @throws {SoundspotError} ERR_INPUT for another ending; ERR_FILE_WRITE when its folder cannot be made; ERR_FFMPEG_MISSING, ERR_ABORTED.
    */
   static async open(path: string, options: VideoWriterOptions): Promise<VideoWriter> {
     const ending = extname(path).toLowerCase();
@@ -73,6 +81,7 @@ export class VideoWriter {
     const { width, height, frameRate, soundOf, from, to, signal, ffmpeg } = options;
     const file = resolve(path);
     const partial = temporaryIn(dirname(file), ending);
+    const removeFolder = await makeFolderOf(file);
     const started = await startFfmpeg(
       [
         ...["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", `${width}x${height}`, "-r", String(frameRate)],
@@ -85,8 +94,11 @@ export class VideoWriter {
         ...["-y", partial],
       ],
       { signal, ffmpeg, writable: true, unlimited: true },
-    );
-    const writer = new VideoWriter(file, partial, started, options);
+    ).catch(async (error: unknown) => {
+      await removeFolder();
+      throw error;
+    });
+    const writer = new VideoWriter(file, partial, started, options, removeFolder);
     // What goes wrong is said by the program's end.
     writer.#input.on("error", () => undefined);
     started.stdout.resume();
@@ -144,6 +156,7 @@ export class VideoWriter {
     this.#ffmpeg.stop();
     await this.#ffmpeg.finished.catch(() => undefined);
     await rm(this.#partial, { force: true });
+    await this.#removeFolder();
   }
 
   async #failed(): Promise<never> {

@@ -12,18 +12,20 @@ import type { Dataset } from "../../datasets/dataset.js";
 import { openDataset } from "../../datasets/registry.js";
 import { SoundspotError } from "../../errors.js";
 import { evaluate, type MapName, mapNames } from "../../evaluate.js";
+import { checkOutputs, oneOfNames } from "../../outputs.js";
 import { type PresetName, presets } from "../../presets.js";
 import { type Figure, figuresOf, percentText } from "../../report/figures.js";
 import { type ReportTable, renderHtmlReport } from "../../report/html.js";
 import { ablations, type FigureName, type PublishedTable } from "../../report/published.js";
 import { recallRanks } from "../../retrieve.js";
 import { keptLosses, recipeOf, type Study, studies, type Variant } from "../../studies.js";
-import { mergeTrain, type TrainRun, train } from "../../trainer.js";
+import { isRunFile, mergeTrain, type TrainRun, train } from "../../trainer.js";
 import {
   type Conditions,
   conditionsOf,
   inOrder,
   keptRows,
+  RECORD,
   type Row,
   type RunRecord,
   recordOf,
@@ -34,7 +36,7 @@ import {
 } from "../ablation-files.js";
 import { wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
-import { leftOut, writeFiles } from "../scoring.js";
+import { filesOf, leftOut, writeFiles } from "../scoring.js";
 import { readSettings } from "../settings.js";
 import { textTable } from "../table.js";
 
@@ -118,6 +120,13 @@ async function run(name: string, flags: Flags, command: Command): Promise<void> 
   for (const [kind, { missing = [] }] of [["training", data] as const, ["evaluation", evaluation] as const]) {
     notes.push(...leftOut(missing, []).map((text) => `${kind} data: ${text}`));
   }
+  try {
+    await checkFiles(flags, { data, evaluation, output, plans });
+  } catch (error) {
+    await data.close?.();
+    await evaluation.close?.();
+    throw error;
+  }
   for (const note of notes) process.stderr.write(`${note}\n`);
 
   const progress = new Progress({ enabled: !flags.json });
@@ -149,6 +158,40 @@ async function run(name: string, flags: Flags, command: Command): Promise<void> 
     await evaluation.close?.();
   }
   await report(name, inOrder(study, rows), { flags, output, notes, conditions });
+}
+
+/** @throws {SoundspotError} ERR_OUTPUT_IS_INPUT */
+function checkFiles(
+  { imageWeights, config }: Flags,
+  {
+    data,
+    evaluation,
+    output,
+    plans,
+  }: {
+    readonly data: Dataset;
+    readonly evaluation: Dataset;
+    readonly output: string;
+    readonly plans: readonly Plan[];
+  },
+): Promise<void> {
+  const name = "--output";
+  return checkOutputs({
+    inputs: [
+      { name: "--image-weights", path: imageWeights },
+      { name: "--config", path: config },
+      ...filesOf(data),
+      ...filesOf(evaluation, "--evaluation"),
+    ],
+    folders: [
+      { name, path: output, writes: oneOfNames(["ablation.json", "report.html"]) },
+      ...plans.map(({ folder }) => ({
+        name,
+        path: folder,
+        writes: (file: string) => isRunFile(file) || file === RECORD,
+      })),
+    ],
+  });
 }
 
 /** A variant's configuration, refused before any variant is trained. */

@@ -8,6 +8,7 @@ import { SoundspotError } from "../../errors.js";
 import { type Evaluation, evaluate, type MapName, mapNames } from "../../evaluate.js";
 import { Model } from "../../model.js";
 import { Objectness } from "../../objectness.js";
+import { checkOutputs, oneOfNames } from "../../outputs.js";
 import { classesCsv, samplesCsv } from "../../report/csv.js";
 import {
   type ChosenGroup,
@@ -25,6 +26,7 @@ import { inProcesses } from "../processes.js";
 import { Progress } from "../progress.js";
 import {
   damagedFiles,
+  filesOf,
   leftOut,
   type ScoringFlags,
   scoringOptions,
@@ -139,6 +141,15 @@ async function run(paths: readonly string[], flags: Flags, group: ProcessGroup |
   let groups: ChosenGroup[] = [];
   let report: ReportParts = {};
   try {
+    const written = checkpoints.flatMap((_, i) => Object.values(fileNames(names, i)));
+    await checkOutputs({
+      inputs: [
+        ...checkpoints.map((path) => ({ name: "a checkpoint", path })),
+        { name: "--objectness", path: flags.objectness },
+        ...filesOf(data),
+      ],
+      folders: [{ name: "--output", path: flags.output, writes: oneOfNames([...written, REPORT]) }],
+    });
     using objectness = flags.objectness === undefined ? undefined : await Objectness.load(flags.objectness);
     for (const [i, checkpoint] of checkpoints.entries()) {
       const name = names[i] as string;
@@ -244,6 +255,18 @@ function comparison(
   return { columns: ["", ...shown.map(({ title }) => title)], rows: transposed };
 }
 
+const REPORT = "report.html";
+
+/** The files of a checkpoint, which have its name before theirs where there are several. */
+function fileNames(checkpoints: readonly string[], at: number) {
+  const prefix = checkpoints.length > 1 ? `${(checkpoints[at] as string).replace(/[^\w.-]+/g, "_")}.` : "";
+  return {
+    scores: `${prefix}scores.json`,
+    samples: `${prefix}samples.csv`,
+    classes: `${prefix}classes.csv`,
+  };
+}
+
 async function files(
   results: readonly ScoredCheckpoint[],
   report: ReportParts,
@@ -254,13 +277,14 @@ async function files(
   const first = results[0] as ScoredCheckpoint;
   const several = results.length > 1;
   const written: Record<string, string> = {};
-  for (const { name, scores } of results) {
-    const prefix = several ? `${name.replace(/[^\w.-]+/g, "_")}.` : "";
-    written[`${prefix}scores.json`] = `${JSON.stringify(scores, null, 2)}\n`;
-    written[`${prefix}samples.csv`] = samplesCsv(scores);
-    if (scores.perClass) written[`${prefix}classes.csv`] = classesCsv(scores);
+  const names = results.map(({ name }) => name);
+  for (const [i, { scores }] of results.entries()) {
+    const file = fileNames(names, i);
+    written[file.scores] = `${JSON.stringify(scores, null, 2)}\n`;
+    written[file.samples] = samplesCsv(scores);
+    if (scores.perClass) written[file.classes] = classesCsv(scores);
   }
-  written["report.html"] = await renderHtmlReport({
+  written[REPORT] = await renderHtmlReport({
     title: several
       ? `${results.length} checkpoints on ${first.scores.dataset}`
       : `${first.name} on ${first.scores.dataset}`,

@@ -3,6 +3,8 @@ import { stat } from "node:fs/promises";
 import { dirname, relative } from "node:path";
 import type { Command } from "commander";
 import type { DamagedFile } from "../../datasets/dataset.js";
+import { checkOutputs } from "../../outputs.js";
+import { makeFolderOf } from "../../preparation/whole-files.js";
 import { countShards } from "../../shards/count.js";
 import { isRemote, locateShards } from "../../shards/locate.js";
 import { INDEX_NAME, writeShardIndex } from "../../shards/shard-index.js";
@@ -29,7 +31,12 @@ async function run(patterns: readonly string[], { output, json }: Flags): Promis
   const damaged: DamagedFile[] = [];
   progress.start("counting shards");
   try {
-    const found = await countShards(await locateShards(patterns), {
+    const places = await locateShards(patterns);
+    await checkOutputs({
+      inputs: places.filter((place) => !isRemote(place)).map((path) => ({ name: "a shard", path })),
+      outputs: [{ name: "--output", path: output }],
+    });
+    const found = await countShards(places, {
       report: (file, reason) => damaged.push({ file, reason }),
       onProgress: (done, total) => progress.update(done, total),
     });
@@ -40,8 +47,10 @@ async function run(patterns: readonly string[], { output, json }: Flags): Promis
         return { place: relative(dirname(output), place), samples, bytes: (await stat(place)).size };
       }),
     );
-    if (shards.length > 0) await writeShardIndex(output, shards);
-    else process.exitCode = 1;
+    if (shards.length > 0) {
+      await makeFolderOf(output);
+      await writeShardIndex(output, shards);
+    } else process.exitCode = 1;
     const samples = shards.reduce((sum, each) => sum + each.samples, 0);
     progress.clear();
     if (json) {

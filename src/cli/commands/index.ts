@@ -1,7 +1,8 @@
 /** `soundspot index`: the pictures and sounds of a folder, to be searched. */
 import type { Command } from "commander";
 import { Model } from "../../model.js";
-import { type IndexUpdate, SearchIndex } from "../../search/search-index.js";
+import { checkOutputs } from "../../outputs.js";
+import { type IndexUpdate, isIndexFile, SearchIndex } from "../../search/search-index.js";
 import { wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
 import { stoppable } from "../signals.js";
@@ -36,6 +37,13 @@ export function register(program: Command): void {
 
 async function run(folder: string, flags: Flags): Promise<void> {
   const { labels, approximateFrom, output, json } = flags;
+  await checkOutputs({
+    inputs: [
+      { name: "--model", path: flags.model },
+      { name: "--labels", path: labels },
+    ],
+    folders: [{ name: "--output", path: output, writes: isIndexFile }],
+  });
   const progress = new Progress({ enabled: !json });
   let already: number | undefined;
   progress.start("indexing");

@@ -6,7 +6,8 @@ import { SoundspotError } from "../../errors.js";
 import { Model } from "../../model.js";
 import type { Refinement } from "../../native.js";
 import { Objectness } from "../../objectness.js";
-import { replaceFile } from "../../preparation/whole-files.js";
+import { checkOutputs } from "../../outputs.js";
+import { writeOutput } from "../../preparation/whole-files.js";
 import type { LocalizeInput } from "../../prepare.js";
 import { renderVideo } from "../../video/render-video.js";
 import { isVideoPath, numberFrom, overlayPath, picturePath, precisions, wholeFrom } from "../options.js";
@@ -117,6 +118,22 @@ function checkUsage(picture: string, sound: string | undefined, flags: Flags): v
   }
 }
 
+/** @throws {SoundspotError} ERR_OUTPUT_IS_INPUT, ERR_CONFIG for two outputs that are one file. */
+function checkFiles(picture: string, sound: string | undefined, flags: Flags): Promise<void> {
+  return checkOutputs({
+    inputs: [
+      { name: sound === undefined ? "the video" : "the image", path: picture },
+      { name: "the sound", path: sound },
+      { name: "--model", path: flags.model },
+      { name: "--objectness", path: flags.objectness },
+    ],
+    outputs: (["output", "panels", "spectrogram", "track"] as const).map((name) => ({
+      name: flagName(name),
+      path: flags[name],
+    })),
+  });
+}
+
 /** Whether all of a video is asked for, not one moment of it. */
 function overVideo({ output, track }: Flags): boolean {
   return track !== undefined || (output !== undefined && isVideoPath(output));
@@ -164,6 +181,7 @@ async function runOverVideo(video: string, flags: Flags): Promise<void> {
 
 async function run(picture: string, sound: string | undefined, flags: Flags): Promise<void> {
   checkUsage(picture, sound, flags);
+  await checkFiles(picture, sound, flags);
   if (overVideo(flags)) return runOverVideo(picture, flags);
   const input: LocalizeInput =
     sound === undefined
@@ -177,10 +195,10 @@ async function run(picture: string, sound: string | undefined, flags: Flags): Pr
     ...(flags.threshold === undefined ? {} : { threshold: flags.threshold }),
     ...(flags.sharpening === undefined ? {} : { sharpening: flags.sharpening }),
   });
-  if (flags.output) await replaceFile(flags.output, await spot.overlay({ format: formatOf(flags.output) }));
-  if (flags.panels) await replaceFile(flags.panels, await spot.panels({ format: formatOf(flags.panels) }));
+  if (flags.output) await writeOutput(flags.output, await spot.overlay({ format: formatOf(flags.output) }));
+  if (flags.panels) await writeOutput(flags.panels, await spot.panels({ format: formatOf(flags.panels) }));
   if (flags.spectrogram) {
-    await replaceFile(flags.spectrogram, await spot.spectrogram({ format: formatOf(flags.spectrogram) }));
+    await writeOutput(flags.spectrogram, await spot.spectrogram({ format: formatOf(flags.spectrogram) }));
   }
   const { width, height, boxes, confidence } = spot;
   if (flags.json) {

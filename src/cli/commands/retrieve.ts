@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { openDataset } from "../../datasets/registry.js";
 import type { ProcessGroup } from "../../distributed.js";
 import { Model } from "../../model.js";
+import { checkOutputs, oneOfNames } from "../../outputs.js";
 import { percentText } from "../../report/figures.js";
 import { benchmarks } from "../../report/published.js";
 import { recallRanks, retrieve } from "../../retrieve.js";
@@ -10,6 +11,7 @@ import { inProcesses } from "../processes.js";
 import { Progress } from "../progress.js";
 import {
   damagedFiles,
+  filesOf,
   leftOut,
   type ScoringFlags,
   scoringOptions,
@@ -17,6 +19,9 @@ import {
   writeFiles,
 } from "../scoring.js";
 import { textTable } from "../table.js";
+
+/** The file of the output folder. */
+const SCORES = "retrieval.json";
 
 export function register(program: Command): void {
   withScoringOptions(
@@ -36,6 +41,10 @@ async function run(checkpoint: string, flags: ScoringFlags, group: ProcessGroup 
   const data = await openDataset(flags.data);
   progress.start(data.name);
   try {
+    await checkOutputs({
+      inputs: [{ name: "the checkpoint", path: checkpoint }, ...filesOf(data)],
+      folders: [{ name: "--output", path: flags.output, writes: oneOfNames([SCORES]) }],
+    });
     using model = await Model.load(checkpoint);
     const scores = await retrieve({
       model,
@@ -48,7 +57,7 @@ async function run(checkpoint: string, flags: ScoringFlags, group: ProcessGroup 
     const damaged = await damagedFiles(data, group);
     if (!main) return;
     if (flags.output !== undefined) {
-      await writeFiles(flags.output, { "retrieval.json": `${JSON.stringify(scores, null, 2)}\n` });
+      await writeFiles(flags.output, { [SCORES]: `${JSON.stringify(scores, null, 2)}\n` });
     }
     if (flags.json) {
       process.stdout.write(`${JSON.stringify(scores)}\n`);

@@ -4,8 +4,9 @@ import type { TrainOptions } from "../../config.js";
 import { openDataset } from "../../datasets/registry.js";
 import type { ProcessGroup } from "../../distributed.js";
 import type { WeightsReport } from "../../model.js";
+import { checkOutputs } from "../../outputs.js";
 import { type PresetName, presets } from "../../presets.js";
-import { train } from "../../trainer.js";
+import { isRunFile, train } from "../../trainer.js";
 import { numberFrom, wholeFrom } from "../options.js";
 import { inProcesses } from "../processes.js";
 import { Progress } from "../progress.js";
@@ -76,6 +77,10 @@ function exchangedText(group: ProcessGroup): string {
 }
 
 async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void> {
+  await checkOutputs({
+    inputs: [{ name: "--config", path: flags.config }],
+    folders: [{ name: "--output", path: flags.output, writes: isRunFile }],
+  });
   const settings = await readSettings(flags.config);
   const preset = flags.preset ?? settings.preset ?? "paper";
   const given: TrainOptions = Object.fromEntries(
