@@ -1,10 +1,12 @@
 /** Pictures in and out: any file that sharp reads becomes 8-bit sRGB, and back to PNG or JPEG. */
 import { open, readFile, stat } from "node:fs/promises";
+import { isAbsolute } from "node:path";
 import sharp from "sharp";
 import { kindOf, shown } from "../arguments.js";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import type { RawImage } from "../types.js";
 import { changing, limitOf } from "./limits.js";
+import { isTruncated } from "./truncation.js";
 
 /** A path, an encoded picture (JPEG, PNG, WebP, …), or raw RGB pixels. */
 export type ImageSource = string | Uint8Array | RawImage;
@@ -136,6 +138,13 @@ async function decodeEncoded(encoded: Uint8Array, name: string, maxPixels: numbe
     }
     return { data: bytesOf(data), width: info.width, height: info.height };
   } catch (cause) {
+    if (isTruncated(encoded)) {
+      throw new SoundspotError(
+        "ERR_MEDIA_DECODE",
+        `${name} cannot be decoded: it is truncated, its end is missing after ${encoded.length} bytes. Copy or download it again.`,
+        { cause },
+      );
+    }
     throw new SoundspotError(
       "ERR_MEDIA_DECODE",
       `${name} cannot be decoded: ${reasonOf(cause)}. ` +
@@ -248,7 +257,7 @@ export function unreadable(path: string, cause: unknown): SoundspotError {
   const code = (cause as NodeJS.ErrnoException | undefined)?.code;
   const message =
     code === "ENOENT" || code === "ENOTDIR"
-      ? `The file ${path} does not exist. Check the path; relative paths start at ${process.cwd()}.`
+      ? `The file ${path} does not exist. Check the path${isAbsolute(path) ? "" : `; relative paths start at ${process.cwd()}`}.`
       : `The file ${path} cannot be read: ${reasonOf(cause)}. Check its permissions.`;
   return new SoundspotError("ERR_FILE_NOT_FOUND", message, { cause });
 }

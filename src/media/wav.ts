@@ -124,7 +124,7 @@ function* searchHeader(
   const missing = format ? "data" : "fmt";
   throw new SoundspotError(
     "ERR_MEDIA_DECODE",
-    `${name} has no ${missing} chunk: it is cut off or damaged. Export it again.`,
+    `${name} has no ${missing} chunk: it is truncated or damaged. Export it again.`,
   );
 }
 
@@ -365,7 +365,7 @@ function countFrames(stated: number, present: number, format: Format, name: stri
 }
 
 function cutOff(name: string, how: string): SoundspotError {
-  return new SoundspotError("ERR_MEDIA_DECODE", `${name} is cut off: ${how}. Copy or download it again.`);
+  return new SoundspotError("ERR_MEDIA_DECODE", `${name} is truncated: ${how}. Copy or download it again.`);
 }
 
 /** Chunks begin at even offsets, but some writers forget the padding byte. */
