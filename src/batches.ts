@@ -1,8 +1,9 @@
 /** Samples of a dataset, decoded and prepared a batch ahead of the one that is worked on, a few at a time. */
 import { anObject, check } from "./arguments.js";
 import type { ModelConfig } from "./config.js";
+import { isDamage, type SkippedSample, skippedSample } from "./damage.js";
 import type { Dataset, Sample } from "./datasets/dataset.js";
-import { SoundspotError, throwIfAborted } from "./errors.js";
+import { throwIfAborted } from "./errors.js";
 import { Limit, SAMPLES_AT_A_TIME } from "./limit.js";
 import { type PreparedSample, prepareSample } from "./prepare.js";
 
@@ -21,27 +22,11 @@ export interface BatchOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A sample that could not be read, and why. */
-export interface SkippedSample {
-  readonly index: number;
-  readonly code: string;
-  readonly reason: string;
-}
-
 export interface LoadedSample {
   readonly index: number;
   readonly sample: Sample;
   readonly prepared: PreparedSample;
 }
-
-/** What says nothing about the data ends the work whatever is asked for. */
-const fatal = new Set<string>([
-  "ERR_ABORTED",
-  "ERR_FFMPEG_MISSING",
-  "ERR_DISPOSED",
-  "ERR_INTERNAL",
-  "ERR_OUT_OF_MEMORY",
-]);
 
 /**
  * Batches in order, two in memory at most. Samples that are skipped are added to `skipped`.
@@ -73,9 +58,8 @@ export async function* loadBatches(
       return await loadOne(index);
     } catch (error) {
       throwIfAborted(signal);
-      const known = error instanceof SoundspotError && !fatal.has(error.code);
-      if (unreadable === "throw" || !known) throw error;
-      return { index, code: error.code, reason: error.message };
+      if (unreadable === "throw" || !isDamage(error)) throw error;
+      return skippedSample(data, index, error);
     }
   };
   const limit = new Limit(SAMPLES_AT_A_TIME);

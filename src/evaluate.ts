@@ -13,8 +13,9 @@ import {
   checkFields,
   oneOf,
 } from "./arguments.js";
-import { type LoadedSample, loadBatches, type SkippedSample } from "./batches.js";
+import { type LoadedSample, loadBatches } from "./batches.js";
 import { computedPrecision, type Precision } from "./compute.js";
+import type { SkippedSample } from "./damage.js";
 import type { Dataset, MissingSample, Sample } from "./datasets/dataset.js";
 import { checkSameWork, type ProcessGroup, shareOf } from "./distributed.js";
 import { Embeddings } from "./embeddings.js";

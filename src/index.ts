@@ -1,6 +1,6 @@
 /** The public API. */
 
-export type { SkippedSample } from "./batches.js";
+export { type CheckDatasetOptions, checkDataset, type DatasetCheck } from "./check-dataset.js";
 export type { Compute, Precision } from "./compute.js";
 export type {
   AugmentConfig,
@@ -11,6 +11,7 @@ export type {
   TrainOptions,
 } from "./config.js";
 export { parseModelConfig, parseTrainConfig } from "./config.js";
+export type { SkippedSample } from "./damage.js";
 export type {
   DamagedFile,
   Dataset,
@@ -100,6 +101,7 @@ export {
   type ServerOptions,
   serve,
 } from "./server/server.js";
+export type { SkippedInRun } from "./skipped-list.js";
 export {
   type EpochEvent,
   type ResumeEvent,

@@ -11,8 +11,9 @@ import {
   checkFields,
   oneOf,
 } from "./arguments.js";
-import { loadBatches, type SkippedSample } from "./batches.js";
+import { loadBatches } from "./batches.js";
 import type { Precision } from "./compute.js";
+import type { SkippedSample } from "./damage.js";
 import type { Dataset, MissingSample } from "./datasets/dataset.js";
 import { checkSameWork, type ProcessGroup, shareOf } from "./distributed.js";
 import { type Embedding, Embeddings } from "./embeddings.js";

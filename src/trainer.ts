@@ -1,7 +1,7 @@
 /** Training: one step at a time with `Trainer`, whole runs with `train()`. */
 
 import { setMaxListeners } from "node:events";
-import { access, appendFile, mkdir, readdir, readFile, rm, truncate } from "node:fs/promises";
+import { access, mkdir, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import {
   aDataset,
@@ -11,7 +11,9 @@ import {
   aModel,
   anObject,
   aPath,
+  aShare,
   aSignal,
+  aSwitch,
   type Check,
   check,
   checkFields,
@@ -26,21 +28,23 @@ import {
   type TrainConfig,
   type TrainOptions,
 } from "./config.js";
-import type { Dataset, LoadableSample, SequenceRequest } from "./datasets/dataset.js";
+import type { SkippedSample } from "./damage.js";
+import type { Dataset } from "./datasets/dataset.js";
 import type { ProcessGroup } from "./distributed.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
 import { type Evaluation, evaluate } from "./evaluate.js";
-import { Limit, SAMPLES_AT_A_TIME } from "./limit.js";
 import { Model, type WeightsReport } from "./model.js";
 import { CollapseMonitor, type CollapseWarning } from "./monitor.js";
 import { native, type SampleHandle, type StepResult, type TrainerHandle } from "./native.js";
 import { checkOutputs } from "./outputs.js";
 import { lockFolder } from "./preparation/folder-lock.js";
-import { removeTemporary, replaceFile, writing } from "./preparation/whole-files.js";
-import { type LocalizeInput, prepareInput, prepareSample } from "./prepare.js";
+import { removeTemporary, writing } from "./preparation/whole-files.js";
+import { type LocalizeInput, prepareInput } from "./prepare.js";
 import { type Preset, type PresetName, presetNamed } from "./presets.js";
-import { hash, permutation } from "./random.js";
+import { RunLog } from "./run-log.js";
 import { learningRateAt, lossWeightAt } from "./schedule.js";
+import { type SkippedInRun, SkippedList } from "./skipped-list.js";
+import { trainingBatches } from "./training-batches.js";
 
 /**
  * The configuration with "auto" replaced by what it means on this processor. "bfloat16" stays, also where float32 is
@@ -207,6 +211,9 @@ export interface ResumeEvent {
   /** Processes that it runs on now, and did before. */
   readonly processes: number;
   readonly processesBefore: number;
+  /** Samples of the data now, and before. */
+  readonly samples: number;
+  readonly samplesBefore: number;
 }
 
 /** What is trained on, what comes of it and who is told; the fields of TrainOptions beside these. */
@@ -223,13 +230,26 @@ export interface TrainRunOptions extends TrainOptions {
   /** torchvision's ResNet-18 file for the image encoder. */
   readonly imageWeights?: string;
   /**
-   * Folder for last.safetensors, best.safetensors and metrics.jsonl, of one run at a time. Without it nothing is
+   * Folder for last.safetensors, best.safetensors, metrics.jsonl and skipped.jsonl, of one run at a time. Without it nothing is
    * written. The best has the highest cIoU@0.5 after IQR. Without evaluation it has the lowest mean loss of the
    * epochs after the last change of the losses' weights; where there is no such epoch it is the last.
    */
   readonly output?: string;
   /** Go on from `output`'s last.safetensors if it is there. Default false. */
   readonly resume?: boolean;
+  /**
+   * Go on although the number of samples or their order is another than before. The run goes on at the same share of the
+   * epoch, whose order is then that of the new list: in this epoch some samples come twice, and others not. Default
+   * false.
+   */
+  readonly allowChangedData?: boolean;
+  /**
+   * A sample that is damaged or missing ends the run. Default false: another sample, drawn from seed, epoch and index
+   * alone, takes its place, it is listed in `output`'s skipped.jsonl, and evaluations go on without it.
+   */
+  readonly strict?: boolean;
+  /** Greatest share of damaged samples, 0 … 1, of `data` and of `evaluation` each. Default 0.01. */
+  readonly maxDamaged?: number;
   /** On SIGINT and SIGTERM save and end the run. Default false; the command line sets it. */
   readonly handleSignals?: boolean;
   readonly signal?: AbortSignal;
@@ -245,6 +265,8 @@ export interface TrainRunOptions extends TrainOptions {
   readonly onStep?: (event: StepEvent) => void;
   /** Called after every epoch, once it is evaluated where that is due. */
   readonly onEpoch?: (event: EpochEvent) => void;
+  /** Called for every damaged sample that is met for the first time. */
+  readonly onSkip?: (sample: SkippedInRun) => void;
   /** Called for the samples of an evaluation within the run. */
   readonly onEvaluationProgress?: (done: number, total: number) => void;
 }
@@ -258,6 +280,8 @@ export interface TrainRun {
   /** Set when a signal of the system ended the run early; last.safetensors holds it. */
   readonly stoppedBy?: NodeJS.Signals;
   readonly warnings: readonly CollapseWarning[];
+  /** Damaged samples in the order in which they were met, those of earlier parts of a resumed run counted. */
+  readonly skipped: readonly SkippedInRun[];
   /** Absent when the run ended before there was anything to save. */
   readonly last?: string;
   readonly best?: string;
@@ -337,11 +361,16 @@ interface RunIdentity {
 }
 
 /** A resumed run must be the same run: everything that shapes its steps is compared. */
-function checkSameRun(before: RunIdentity, now: RunIdentity, file: string): void {
-  const refuse = (what: string, was: unknown, is: unknown): never => {
+function checkSameRun(before: RunIdentity, now: RunIdentity, file: string, allowChangedData: boolean): void {
+  const refuse = (
+    what: string,
+    was: unknown,
+    is: unknown,
+    how = "Resume with the same configuration",
+  ): never => {
     throw new SoundspotError(
       "ERR_CONFIG",
-      `${what} differs from the run in ${file}: it was ${JSON.stringify(was)}, now ${JSON.stringify(is)}. Resume with the same configuration, or start in another folder.`,
+      `${what} differs from the run in ${file}: it was ${JSON.stringify(was)}, now ${JSON.stringify(is)}. ${how}, or start in another folder.`,
     );
   };
   const free = new Set<string>(["queue", "evaluateEvery", "keepEvery", "checkpointEvery", "checkpointSteps"]);
@@ -352,134 +381,40 @@ function checkSameRun(before: RunIdentity, now: RunIdentity, file: string): void
       refuse(`${part}.${key}`, was[key], is[key]);
     }
   }
-  if (before.samples !== now.samples) refuse("The number of samples", before.samples, now.samples);
-  if (before.order !== now.order) refuse("The order of samples", before.order ?? null, now.order ?? null);
+  if (allowChangedData) return;
+  const how = "Resume with the same data, or with allowChangedData (--allow-changed-data)";
+  if (before.samples !== now.samples) refuse("The number of samples", before.samples, now.samples, how);
+  if (before.order !== now.order)
+    refuse("The order of samples", before.order ?? null, now.order ?? null, how);
 }
 
-/** metrics.jsonl, cut back to the place that a resumed run goes on from. */
-class MetricsLog {
-  readonly #path: string;
-  #pending: string[] = [];
-  /** Bytes of whole lines in the file. */
-  #length = 0;
-  /** Whether a write failed, and may have left part of its lines. */
-  #torn = false;
-
-  constructor(path: string) {
-    this.#path = path;
-  }
-
-  /** @throws {SoundspotError} ERR_FILE_WRITE */
-  async cutTo({ step, epoch }: Progress): Promise<void> {
-    await writing(this.#path, async () => {
-      const text = await readFile(this.#path, "utf8").catch((error: NodeJS.ErrnoException) => {
-        if (error.code === "ENOENT") return "";
-        throw error;
-      });
-      const kept = text.split("\n").filter((line) => {
-        try {
-          const entry = JSON.parse(line) as { step: number; epoch: number; evaluation?: unknown };
-          // The last epoch's evaluation is made again if the state is from before it.
-          return entry.step <= step && (entry.evaluation === undefined || entry.epoch <= epoch);
-        } catch {
-          return false; // an empty or torn line
-        }
-      });
-      const content = kept.map((line) => `${line}\n`).join("");
-      await replaceFile(this.#path, content);
-      this.#length = Buffer.byteLength(content);
-    });
-  }
-
-  add(entry: Readonly<Record<string, unknown>>): void {
-    this.#pending.push(`${JSON.stringify(entry)}\n`);
-  }
-
-  /** Writes what was added; what cannot be written stays for the next time. @throws {SoundspotError} ERR_FILE_WRITE */
-  async flush(): Promise<void> {
-    const text = this.#pending.join("");
-    if (!text) return;
-    await writing(this.#path, async () => {
-      if (this.#torn) await truncate(this.#path, this.#length);
-      this.#torn = true;
-      await appendFile(this.#path, text, { flush: true });
-      this.#torn = false;
-    });
-    this.#length += Buffer.byteLength(text);
-    this.#pending = [];
-  }
+/** The same share of the epoch, and of its loss, in data of another length. */
+function onData(progress: Progress, samples: number, { batchSize }: TrainConfig): Progress {
+  const [before, now] = [progress.samples, samples].map((each) => Math.floor(each / batchSize)) as [
+    number,
+    number,
+  ];
+  if (before === now || progress.batch === 0) return progress;
+  const batch = Math.round((progress.batch / before) * now);
+  return { ...progress, batch, lossSum: (progress.lossSum / progress.batch) * batch };
 }
 
-/** This process's part of the batches of one epoch, decoded and augmented, `queue` of them ahead. */
-async function* batches(
-  data: Dataset,
-  trainer: Trainer,
-  epoch: number,
-  fromBatch: number,
-  { rank, size }: Pick<ProcessGroup, "rank" | "size">,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<SampleHandle[]> {
-  const { config, model } = trainer;
-  const limit = new Limit(SAMPLES_AT_A_TIME);
-  const prepare = async ({ index, load }: LoadableSample) => {
-    const sample = await load(signal);
-    const augment = config.augment
-      ? { options: config.augment, seed: hash(config.seed, epoch, index) }
-      : undefined;
-    return prepareSample(sample, model.config, augment);
-  };
-  const { seed, batchSize } = config;
-  const request = { epoch, seed, batchSize, fromBatch, rank, size, signal };
-  const source = (data.sequence?.batches(request) ?? drawnBatches(data, request))[Symbol.asyncIterator]();
-  /** The batch after that of `before`, begun to be decoded; undefined after the last. */
-  const load = async (before: Promise<unknown>) => {
-    await before;
-    const { value, done } = await source.next();
-    if (done) return undefined;
-    const samples = Promise.all(value.map((each) => limit.run(() => prepare(each), signal)));
-    samples.catch(() => undefined);
-    return { samples };
-  };
-  const queue: ReturnType<typeof load>[] = [];
-  try {
-    for (;;) {
-      while (queue.length < config.queue) {
-        const batch = load(queue.at(-1) ?? Promise.resolve());
-        batch.catch(() => undefined); // reported when its turn comes
-        queue.push(batch);
-      }
-      try {
-        const batch = await queue.shift();
-        if (!batch) return;
-        yield await batch.samples;
-      } catch (error) {
-        throwIfAborted(signal); // whatever a dataset says when it is interrupted
-        throw error;
-      }
-    }
-  } finally {
-    limit.close();
-    await source.return?.();
-  }
+/** Whether an entry of metrics.jsonl is from before the place that a resumed run goes on from. */
+function isBefore({ step, epoch }: Progress): (entry: MetricsEntry) => boolean {
+  // The last epoch's evaluation is made again if the state is from before it.
+  return (entry) => entry.step <= step && (entry.evaluation === undefined || entry.epoch <= epoch);
 }
 
-/** Batches of a dataset that is read at any place, in an order that seed and epoch draw. */
-async function* drawnBatches(
-  data: Dataset,
-  { epoch, seed, batchSize, fromBatch, rank, size }: SequenceRequest,
-): AsyncGenerator<readonly LoadableSample[]> {
-  const order = permutation(data.length, seed, epoch);
-  const own = batchSize / size;
-  for (let batch = fromBatch; batch < Math.floor(data.length / batchSize); batch++) {
-    const from = batch * batchSize + rank * own;
-    yield Array.from(order.subarray(from, from + own), (index) => ({
-      index,
-      load: (signal) => data.load(index, { epoch, signal }),
-    }));
-  }
+interface MetricsEntry {
+  readonly step: number;
+  readonly epoch: number;
+  readonly evaluation?: unknown;
 }
 
 const ALONE = { rank: 0, size: 1 };
+
+/** Share of damaged samples that ends a run when it is passed. */
+const MAX_DAMAGED = 0.01;
 
 function exists(path: string): Promise<boolean> {
   return access(path).then(
@@ -525,12 +460,16 @@ function trainOptionsOf(options: TrainRunOptions, recipe: Preset): TrainOptions 
     imageWeights,
     output,
     resume,
+    allowChangedData,
+    strict,
+    maxDamaged,
     handleSignals,
     signal,
     group,
     onResume,
     onStep,
     onEpoch,
+    onSkip,
     onEvaluationProgress,
     ...own
   } = options;
@@ -596,10 +535,11 @@ async function startFrom(
       order: data.sequence?.order,
     },
     last,
+    options.allowChangedData ?? false,
   );
   const trainer = new Trainer(model, same, options.group);
   await trainer.restore(last);
-  return { model, trainer, progress, resumed: true };
+  return { model, trainer, progress: onData(progress, data.length, same), resumed: true };
 }
 
 /** What all processes of a group must agree on, with the paths that a message names. */
@@ -611,6 +551,8 @@ function agreement(options: TrainRunOptions, recipe: Preset, config: TrainConfig
   const fields: Record<string, unknown> = {
     ...Object.fromEntries(Object.entries(own).map(([name, value]) => [`model.${name}`, value])),
     ...Object.fromEntries(Object.entries(train).map(([name, value]) => [`train.${name}`, value])),
+    strict: options.strict ?? false,
+    maxDamaged: options.maxDamaged ?? MAX_DAMAGED,
     "the number of samples": data.length,
     "the dataset": data.name,
     "the order of samples": data.sequence?.order,
@@ -691,8 +633,9 @@ function withFailedSave(error: unknown, failure: Error): unknown {
  * @example
  * const run = await train({ preset: "scratch", data: datasets.scenes(), output: "runs/a" });
  * @throws {SoundspotError} ERR_CONFIG; ERR_OUTPUT_IS_INPUT when `output` would replace the weights or a list of the
- * data; ERR_BUSY when another run is at work in `output`, ERR_FILE_WRITE when it cannot be written; ERR_CHECKPOINT_MISMATCH, ERR_CHECKPOINT_CORRUPT when it cannot be resumed; ERR_ABORTED; and
- * those of the dataset.
+ * data; ERR_BUSY when another run is at work in `output`, ERR_FILE_WRITE when it cannot be written;
+ * ERR_CHECKPOINT_MISMATCH, ERR_CHECKPOINT_CORRUPT when it cannot be resumed; ERR_DATASET when more samples are damaged
+ * than `maxDamaged` allows; ERR_ABORTED; and those of the dataset.
  */
 export async function train(options: TrainRunOptions): Promise<TrainRun> {
   checkFields(options, {
@@ -704,8 +647,12 @@ export async function train(options: TrainRunOptions): Promise<TrainRun> {
     onResume: aFunction,
     onStep: aFunction,
     onEpoch: aFunction,
+    onSkip: aFunction,
     onEvaluationProgress: aFunction,
     evaluation: aDataset,
+    strict: aSwitch,
+    maxDamaged: aShare,
+    allowChangedData: aSwitch,
   });
   check(options.data, aDataset, "data");
   const { data, output, resume = false, signal } = options;
@@ -771,8 +718,17 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
   const totalSteps = config.epochs * batchCount;
   const last = folder ? join(folder, "last.safetensors") : undefined;
   const best = folder ? join(folder, "best.safetensors") : undefined;
-  const log = folder ? new MetricsLog(join(folder, "metrics.jsonl")) : undefined;
-  await log?.cutTo(progress);
+  const log = folder ? new RunLog(join(folder, "metrics.jsonl")) : undefined;
+  const { strict = false, maxDamaged = MAX_DAMAGED } = options;
+  const damage = new SkippedList({
+    data,
+    evaluation,
+    maxDamaged,
+    ...(folder ? { path: join(folder, "skipped.jsonl") } : {}),
+  });
+  await log?.cutTo(isBefore(progress));
+  await damage.cutTo(progress.step);
+  if (group && start.resumed) damage.takeUp((await group.gather(damage.entries))[0] ?? []);
   if (start.resumed) {
     options.onResume?.({
       file: last ?? "",
@@ -780,6 +736,8 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
       epoch: progress.epoch,
       processes: group?.size ?? 1,
       processesBefore: progress.processes ?? 1,
+      samples: data.length,
+      samplesBefore: progress.samples,
     });
   }
   const monitor = new CollapseMonitor(config.batchSize);
@@ -787,12 +745,15 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
   const settled = settledEpoch(config);
   let lastEvaluation: Evaluation | undefined;
   let { epoch, batch, step, bestScore, lossSum } = progress;
+  // Other than 0 after a resume on changed data: schedules follow the place in the epochs, not the steps that were taken.
+  const moved = step - epoch * batchCount - batch;
   let saved = start.resumed;
   let unsaved = false; // steps, or an epoch's end
 
   const save = async () => {
     try {
       await log?.flush();
+      await damage.flush();
     } finally {
       if (last) {
         const processes = group?.size ?? 1;
@@ -827,16 +788,33 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
   const interrupt = group ? undefined : halt;
   if (handleSignals) for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, stop);
 
+  const skip = async (
+    skipped: readonly SkippedSample[],
+    at: { readonly epoch: number; readonly step: number; readonly evaluation?: true },
+  ) => {
+    if (skipped.length === 0) return;
+    // Every process of a group is given the same samples here, and all end together.
+    const add = () => damage.add(skipped, at);
+    const added = group ? ((await group.gatherFrom(add))[group.rank] ?? []) : await add();
+    for (const sample of added) options.onSkip?.(sample);
+  };
+
   try {
     while (epoch < config.epochs) {
       if (batch === 0) lossSum = 0;
       let ended = performance.now();
       const spent = { seconds: 0, waited: 0 };
-      for await (const samples of batches(data, trainer, epoch, batch, group ?? ALONE, interrupt)) {
+      const place = { data, epoch, fromBatch: batch, strict, ...(group ?? ALONE), signal: interrupt };
+      for await (const { samples, skipped } of trainingBatches(trainer, place)) {
         throwIfAborted(interrupt);
+        if (!group) await skip(skipped, { epoch, step: step + 1 });
         const started = performance.now();
-        const at = { step, total: totalSteps, epoch: epoch + batch / batchCount };
-        const result = await trainer.stepPrepared(samples, { at, stop: halt.aborted });
+        const at = { step: step - moved, total: totalSteps, epoch: epoch + batch / batchCount };
+        // In a group the step also carries word of damage: without any there is no further exchange.
+        const result = await trainer.stepPrepared(samples(), {
+          at,
+          stop: halt.aborted || skipped.length > 0,
+        });
         step++;
         batch++;
         lossSum += result.losses.total ?? 0;
@@ -849,8 +827,8 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
         const event: StepEvent = {
           epoch,
           step,
-          totalSteps,
-          learningRate: learningRateAt(config, step - 1, totalSteps),
+          totalSteps: totalSteps + moved,
+          learningRate: learningRateAt(config, at.step, totalSteps),
           result,
           samplesPerSecond: config.batchSize / (taken / 1000),
           milliseconds: taken,
@@ -873,10 +851,16 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
           await save();
         }
         if (group && result.stop) {
-          const asked = await group.gather(stoppedBy ?? null);
-          stoppedBy = asked.find((name) => name !== null) ?? undefined;
-          stopping.abort(stoppedBy);
-          throwIfAborted(halt);
+          const told = await group.gather({ stop: halt.aborted, stoppedBy, skipped });
+          await skip(
+            told.flatMap((each) => each.skipped),
+            { epoch, step },
+          );
+          if (told.some((each) => each.stop)) {
+            stoppedBy = told.find((each) => each.stoppedBy !== undefined)?.stoppedBy;
+            stopping.abort(stoppedBy);
+            throwIfAborted(halt);
+          }
         }
         ended = performance.now();
       }
@@ -895,10 +879,12 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
         evaluated = await evaluate({
           model,
           data: evaluation,
+          unreadable: strict ? "throw" : "skip",
           ...(group ? { group } : {}),
           signal: interrupt,
           ...(onEvaluationProgress ? { onProgress: onEvaluationProgress } : {}),
         });
+        await skip(evaluated.skipped, { epoch, step, evaluation: true });
       }
       const scored = evaluation !== undefined && config.evaluateEvery > 0;
       const score = scored ? evaluated?.iqr.ciou : epoch < settled ? undefined : -meanLoss;
@@ -940,6 +926,7 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
       model,
       steps: step,
       warnings,
+      skipped: damage.entries,
       ...(lastEvaluation ? { evaluation: lastEvaluation } : {}),
       ...(stopped ? { stoppedBy: stopped } : {}),
       ...(last && saved ? { last } : {}),

@@ -2,8 +2,8 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
-import type { SkippedSample } from "../batches.js";
 import type { Precision } from "../compute.js";
+import type { SkippedSample } from "../damage.js";
 import type { DamagedFile, Dataset, MissingSample } from "../datasets/dataset.js";
 import type { ProcessGroup } from "../distributed.js";
 import type { NamedPath } from "../outputs.js";
@@ -77,6 +77,11 @@ export function leftOut(
       : []),
     ...(damaged.length ? [`damaged ${damaged.length}: ${listed(damaged.map(({ reason }) => reason))}`] : []),
   ];
+}
+
+/** What the head of a table says of samples that were left out; nothing when all were read. */
+export function skippedText({ length }: readonly SkippedSample[]): string {
+  return length > 0 ? `, ${length} unreadable and skipped` : "";
 }
 
 /** Writes files into a folder, each whole or not at all. */

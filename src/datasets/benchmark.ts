@@ -76,10 +76,11 @@ export async function datasetOf<E extends Entry>(source: EntryFiles<E>): Promise
     missing,
     files: source.files.filter((file) => typeof file === "string"),
     ...(classes.length > 0 ? { classes } : {}),
+    idOf: (index) => found[index]?.entry.id,
     load: async (index, { signal }: LoadOptions = {}) => {
       const { entry, image, audio, annotation } = rowAt(found, index, name);
       const { id, label, picture, sources, clip, sounding } = entry;
-      return naming(`${name}, sample ${id}`, async () => {
+      const read = async () => {
         const [pixels, samples, truth] = await Promise.all([
           decodeImage(resolve(root, image), { signal }),
           sound(resolve(root, audio), signal),
@@ -96,7 +97,8 @@ export async function datasetOf<E extends Entry>(source: EntryFiles<E>): Promise
           ...(clip === undefined ? {} : { clip }),
           ...(sounding === undefined ? {} : { sounding }),
         };
-      });
+      };
+      return naming(`${name}, sample ${id}`, read, root);
     },
   };
 }

@@ -51,6 +51,11 @@ export interface SequenceRequest {
   /** Of the process that asks, 0 ≤ rank < size; it gets its part of each batch. */
   readonly rank: number;
   readonly size: number;
+  /**
+   * "throw": a sample that cannot be read throws when it is loaded, so that who asks can count it and take another.
+   * Default "skip": the dataset may put another one in its place.
+   */
+  readonly unreadable?: "throw" | "skip";
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -95,6 +100,8 @@ export interface Dataset {
    * @throws {SoundspotError} when the sample cannot be read; the message names the file.
    */
   load(index: number, options?: LoadOptions): Promise<Sample>;
+  /** The id of a sample without reading it, where that is known: lists of damaged samples name it. */
+  idOf?(index: number): string | undefined;
   /** Files that were found to be damaged, also those that were met while samples were loaded. */
   readonly damaged?: readonly DamagedFile[];
   /** Lists, annotations and archives that it was opened from: no output is written over them. */

@@ -1,5 +1,6 @@
 /** Reading the files of a dataset: text, JSON, the pace of long lists, and errors that name a place. */
 
+import { resolve } from "node:path";
 import type { z } from "zod";
 import { aPath, aSignal, aText, type Check, check, checkFields, shown } from "../arguments.js";
 import { SoundspotError, throwIfAborted } from "../errors.js";
@@ -116,8 +117,11 @@ export function noSample(length: number, index: number, source: string): Soundsp
   );
 }
 
-/** Puts a place before the message of what went wrong there, as ERR_DATASET. */
-export async function naming<T>(place: string, work: () => Promise<T>): Promise<T> {
+/**
+ * Puts a place before the message of what went wrong there, as ERR_DATASET.
+ * @param base the folder that relative paths start at, which the message of a file that is not there names
+ */
+export async function naming<T>(place: string, work: () => Promise<T>, base?: string): Promise<T> {
   try {
     return await work();
   } catch (cause) {
@@ -128,8 +132,16 @@ export async function naming<T>(place: string, work: () => Promise<T>): Promise<
     ) {
       throw cause;
     }
-    throw new SoundspotError("ERR_DATASET", `${place}: ${messageOf(cause)}`, { cause });
+    const start = base !== undefined && isAbsent(cause) ? ` Relative paths start at ${resolve(base)}.` : "";
+    throw new SoundspotError("ERR_DATASET", `${place}: ${messageOf(cause)}${start}`, { cause });
   }
+}
+
+/** Whether a file is not there. */
+function isAbsent(error: unknown): boolean {
+  if (!(error instanceof SoundspotError) || error.code !== "ERR_FILE_NOT_FOUND") return false;
+  const { code } = Object(error.cause) as NodeJS.ErrnoException;
+  return code === "ENOENT" || code === "ENOTDIR";
 }
 
 function messageOf(cause: unknown): string {

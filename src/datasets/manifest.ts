@@ -82,6 +82,7 @@ export async function manifest(options: ManifestOptions): Promise<Dataset> {
     length: rows.length,
     files: [options.path],
     ...(classes.length > 0 ? { classes } : {}),
+    idOf: (index) => rows[index]?.id,
     load: async (index, loadOptions = {}) => loadRow(rowAt(rows, index, options.path), options, loadOptions),
   };
 }
@@ -92,9 +93,10 @@ async function loadRow(
   { signal }: LoadOptions,
 ): Promise<Sample> {
   const media = { signal, ffmpeg };
-  const locate = (file: string) => resolve(dirname(path), file);
+  const base = dirname(path);
+  const locate = (file: string) => resolve(base, file);
   const reading = <T>(field: keyof Fields, work: () => Promise<T>) =>
-    naming(placeOf(path, row.line, field), work);
+    naming(placeOf(path, row.line, field), work, base);
   const { image: imageFile, audio: audioFile, video, start } = row;
   const info =
     video === undefined ? undefined : await reading("video", () => probeVideo(locate(video), media));

@@ -4,8 +4,8 @@ import { basename } from "node:path";
 import { z } from "zod";
 import { aFlag, anObject, aPath } from "../arguments.js";
 import { parse } from "../config.js";
+import { isDamage, replacements } from "../damage.js";
 import { SoundspotError, throwIfAborted } from "../errors.js";
-import { hash } from "../random.js";
 import { countShards, SHARDS_AT_ONCE, type ShardCount } from "../shards/count.js";
 import { decodeMembers } from "../shards/decode.js";
 import { type CountedShard, planEpoch, type ReadSample, readPlan } from "../shards/epoch.js";
@@ -49,17 +49,14 @@ const readingSchema = z.strictObject({
   buffer: z.int().min(1).max(1_000_000).default(256),
 });
 
-/** Samples that are tried in place of one that cannot be read. */
-const SUBSTITUTES = 20;
-
 /**
  * A dataset of archives in the form of WebDataset: files that share a name up to its first dot, one after the other,
  * are a sample: a picture (`jpg`, `png`, …), a sound (`wav`, `flac`, `mp3`, …), and optionally `json` with `label` and
  * `boxes` as in a manifest, `cls` with the label as text, `mask.png`. `prepareVideos({ shards: true })` writes them.
  *
  * `train()` reads archives forwards, in an order drawn from the seed for each epoch, and each process its own. A sample
- * that cannot be read has its place in the batch taken by another, and is listed in `damaged` with its archive. An
- * archive that is cut off counts with the samples before the cut, and is listed there.
+ * that cannot be read has its place in the batch taken by another, unless the run is strict, and is listed in `damaged`
+ * with its archive. An archive that is cut off counts with the samples before the cut, and is listed there.
  *
  * @throws {SoundspotError} ERR_CONFIG; ERR_DATASET when no archive has a whole sample, or the index is wrong;
  * ERR_FILE_NOT_FOUND, ERR_NETWORK, ERR_ABORTED
@@ -117,7 +114,7 @@ export async function shards(options: ShardsOptions): Promise<Dataset> {
   };
 
   /** The sample as it was read, or another one that the seed draws: a batch has its size in every process. */
-  const loadable = ({ index: at, found }: ReadSample, { seed, epoch }: SequenceRequest): LoadableSample => ({
+  const loadable = ({ index: at, found }: ReadSample, request: SequenceRequest): LoadableSample => ({
     index: at,
     load: async (stop) => {
       const { place } = archiveOf(archives, at, length).shard;
@@ -125,9 +122,10 @@ export async function shards(options: ShardsOptions): Promise<Dataset> {
       const own = lost ? found : await decode(place, found.key, found.members, stop).catch(damageIn);
       if (!(own instanceof SoundspotError)) return own;
       report(lost ? place : placeOf(place, found.key), own.message);
-      for (let attempt = 0; attempt < SUBSTITUTES; attempt++) {
+      throwIfAborted(stop);
+      if (request.unreadable === "throw") throw own;
+      for (const drawn of replacements({ ...request, length }, at)) {
         throwIfAborted(stop);
-        const drawn = Number(hash(seed, epoch, at, attempt) % BigInt(length));
         const other = await load(drawn, stop).catch(damageIn);
         if (!(other instanceof SoundspotError)) return other;
       }
@@ -199,10 +197,9 @@ function archiveOf(archives: readonly CountedShard[], index: number, length: num
   return archives[low] as CountedShard;
 }
 
-/** The error when it is about the data; all others are thrown on. */
+/** The error when it is about the sample; all others are thrown on. */
 function damageIn(error: unknown): SoundspotError {
-  const about = ["ERR_DATASET", "ERR_MEDIA_DECODE"] as const;
-  if (error instanceof SoundspotError && about.some((code) => code === error.code)) return error;
+  if (isDamage(error)) return error;
   throw error;
 }
 

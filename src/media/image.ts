@@ -1,11 +1,13 @@
 /** Pictures in and out: any file that sharp reads becomes 8-bit sRGB, and back to PNG or JPEG. */
 import { open, readFile, stat } from "node:fs/promises";
+import { isAbsolute } from "node:path";
 import sharp, { type SharpOptions } from "sharp";
 import { isBytes, kindOf, shown } from "../arguments.js";
 import { isError, isSoundspotError, SoundspotError, throwIfAborted } from "../errors.js";
 import type { RawImage } from "../types.js";
 import { changing, limitOf } from "./limits.js";
 import { decodeDeepTiff } from "./tiff.js";
+import { isTruncated } from "./truncation.js";
 
 /** A path, an encoded picture (JPEG, PNG, WebP, …), or raw RGB pixels. */
 export type ImageSource = string | Uint8Array | RawImage;
@@ -162,11 +164,18 @@ async function decodeEncoded({ encoded, options, seconds }: EncodedImage): Promi
 }
 
 /** @throws {SoundspotError} ERR_MEDIA_DECODE for whatever libvips says of a picture. */
-export async function decodingImage<T>({ name, options }: EncodedImage, work: () => Promise<T>): Promise<T> {
+export async function decodingImage<T>({ name, encoded, options }: EncodedImage, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (cause) {
     if (isSoundspotError(cause)) throw cause;
+    if (isTruncated(encoded)) {
+      throw new SoundspotError(
+        "ERR_MEDIA_DECODE",
+        `${name} cannot be decoded: it is truncated, its end is missing after ${encoded.length} bytes. Copy or download it again.`,
+        { cause },
+      );
+    }
     throw new SoundspotError(
       "ERR_MEDIA_DECODE",
       `${name} cannot be decoded: ${decodeReason(cause)}. ` +
@@ -288,7 +297,7 @@ export function unreadable(path: string, cause: unknown): SoundspotError {
   const code = (cause as NodeJS.ErrnoException | undefined)?.code;
   const message =
     code === "ENOENT" || code === "ENOTDIR"
-      ? `The file ${path} does not exist. Check the path; relative paths start at ${process.cwd()}.`
+      ? `The file ${path} does not exist. Check the path${isAbsolute(path) ? "" : `; relative paths start at ${process.cwd()}`}.`
       : `The file ${path} cannot be read: ${reasonOf(cause)}. Check its permissions.`;
   return new SoundspotError("ERR_FILE_NOT_FOUND", message, { cause });
 }

@@ -134,7 +134,7 @@ function* searchHeader(
   const missing = format ? "data" : "fmt";
   throw new SoundspotError(
     "ERR_MEDIA_DECODE",
-    `${name} has no ${missing} chunk: it is cut off or damaged. Export it again.`,
+    `${name} has no ${missing} chunk: it is truncated or damaged. Export it again.`,
   );
 }
 
@@ -353,7 +353,7 @@ function longSize(view: DataView, at: number): number {
 }
 
 function cutOff(name: string, how: string): SoundspotError {
-  return new SoundspotError("ERR_MEDIA_DECODE", `${name} is cut off: ${how}. Copy or download it again.`);
+  return new SoundspotError("ERR_MEDIA_DECODE", `${name} is truncated: ${how}. Copy or download it again.`);
 }
 
 /** Chunks begin at even offsets, but some writers forget the padding byte. */

@@ -30,6 +30,7 @@ import {
   leftOut,
   type ScoringFlags,
   scoringOptions,
+  skippedText,
   withScoringOptions,
   writeFiles,
 } from "../scoring.js";
@@ -196,7 +197,7 @@ async function run(paths: readonly string[], flags: Flags, group: ProcessGroup |
   } else {
     const { scores } = results[0] as ScoredCheckpoint;
     process.stdout.write(
-      `${data.name}: ${scores.samples} samples, map ${flags.map}, threshold ${scores.settings.threshold}, percent with 95 % intervals\n\n`,
+      `${data.name}: ${scores.samples} samples${skippedText(scores.skipped)}, map ${flags.map}, threshold ${scores.settings.threshold}, percent with 95 % intervals\n\n`,
     );
     process.stdout.write(textTable(table.columns, table.rows));
     if (published) process.stdout.write(`\n${published.title}: published figures, best on test\n`);
@@ -289,7 +290,7 @@ async function files(
       ? `${results.length} checkpoints on ${first.scores.dataset}`
       : `${first.name} on ${first.scores.dataset}`,
     summary: [
-      `${first.scores.samples} samples, map ${flags.map}, threshold ${first.scores.settings.threshold}, sharpening ${first.scores.settings.sharpening}. In percent, with 95 % bootstrap intervals.`,
+      `${first.scores.samples} samples${skippedText(first.scores.skipped)}, map ${flags.map}, threshold ${first.scores.settings.threshold}, sharpening ${first.scores.settings.sharpening}. In percent, with 95 % bootstrap intervals.`,
       flags.select === "best-on-test"
         ? "The column “best on test” takes each figure's best checkpoint on this very test set."
         : "Each column is one checkpoint, as given.",

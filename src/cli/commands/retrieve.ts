@@ -15,6 +15,7 @@ import {
   leftOut,
   type ScoringFlags,
   scoringOptions,
+  skippedText,
   withScoringOptions,
   writeFiles,
 } from "../scoring.js";
@@ -75,7 +76,9 @@ async function run(checkpoint: string, flags: ScoringFlags, group: ProcessGroup 
       recallRanks.map((k) => `R@${k} ${way}`),
     );
     const names = ["a2i", "i2a"].flatMap((way) => recallRanks.map((k) => `${way}-r${k}`));
-    process.stdout.write(`${data.name}: ${scores.samples} samples, percent with 95 % intervals\n\n`);
+    process.stdout.write(
+      `${data.name}: ${scores.samples} samples${skippedText(scores.skipped)}, percent with 95 % intervals\n\n`,
+    );
     process.stdout.write(
       textTable(
         ["", ...columns],

@@ -1,4 +1,5 @@
 /** `soundspot train`: a run on a manifest or on procedural scenes. */
+import { join } from "node:path";
 import { type Command, Option } from "commander";
 import type { TrainOptions } from "../../config.js";
 import { openDataset } from "../../datasets/registry.js";
@@ -6,6 +7,7 @@ import type { ProcessGroup } from "../../distributed.js";
 import type { WeightsReport } from "../../model.js";
 import { checkOutputs } from "../../outputs.js";
 import { type PresetName, presets } from "../../presets.js";
+import type { SkippedInRun } from "../../skipped-list.js";
 import { isRunFile, train } from "../../trainer.js";
 import { numberFrom, wholeFrom } from "../options.js";
 import { inProcesses } from "../processes.js";
@@ -27,6 +29,9 @@ interface Flags {
   weights?: string;
   imageWeights?: string;
   resume?: true;
+  allowChangedData?: true;
+  strict?: true;
+  maxDamaged?: number;
   processes?: number;
   json?: true;
 }
@@ -51,6 +56,13 @@ export function register(program: Command): void {
     .option("--image-weights <file>", "torchvision's ResNet-18 .pth for the image encoder")
     .option("--keep-every <n>", "keep the parameters of every nth epoch in files of their own", wholeFrom(1))
     .option("--resume", "go on from the output folder's last.safetensors")
+    .option("--allow-changed-data", "with --resume: also when samples were added to the data or removed")
+    .option("--strict", "end the run at the first sample that cannot be read; default: skip it")
+    .option(
+      "--max-damaged <share>",
+      "of the samples, 0 to 1, that may be skipped; default 0.01",
+      numberFrom(0, 1),
+    )
     .option("--processes <n>", "processes on this machine that share every batch", wholeFrom(1))
     .option("--json", "print one line of JSON an epoch, and the result")
     .addHelpText(
@@ -108,7 +120,21 @@ async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void>
   };
   for (const text of leftOut(missing.data, [], data.damaged)) note(`training data: ${text}`);
   for (const text of leftOut(missing.evaluation, [], evaluation?.damaged)) note(`evaluation data: ${text}`);
-  let damagedSaid = data.damaged?.length ?? 0;
+  /** Damaged samples that were met since the last epoch that ended. */
+  const fresh: SkippedInRun[] = [];
+  const skippedNotes = () => {
+    const all = fresh.splice(0);
+    for (const text of leftOut(
+      [],
+      all.filter((each) => !each.evaluation),
+    ))
+      note(`training data: ${text}`);
+    for (const text of leftOut(
+      [],
+      all.filter((each) => each.evaluation),
+    ))
+      note(`evaluation data: ${text}`);
+  };
   progress.start("training");
   try {
     const result = await train({
@@ -120,15 +146,21 @@ async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void>
       ...(evaluation ? { evaluation } : {}),
       output: flags.output,
       resume: flags.resume ?? false,
+      allowChangedData: flags.allowChangedData ?? false,
+      strict: flags.strict ?? false,
+      ...(flags.maxDamaged === undefined ? {} : { maxDamaged: flags.maxDamaged }),
       handleSignals: true,
       ...(group ? { group } : {}),
-      onResume: ({ file, step, epoch, processes, processesBefore }) => {
-        const changed =
-          processes === processesBefore
+      onResume: ({ file, step, epoch, ...now }) => {
+        const changed = (what: "processes" | "samples") =>
+          now[what] === now[`${what}Before`]
             ? ""
-            : `, on ${processes} processes where there were ${processesBefore}`;
-        note(`goes on from ${file}: step ${step}, epoch ${epoch + 1}${changed}`);
+            : `, on ${now[what]} ${what} where there were ${now[`${what}Before`]}`;
+        note(
+          `goes on from ${file}: step ${step}, epoch ${epoch + 1}${changed("processes")}${changed("samples")}`,
+        );
       },
+      onSkip: (sample) => fresh.push(sample),
       ...(flags.weights === undefined ? {} : { weights: flags.weights }),
       ...(flags.imageWeights === undefined ? {} : { imageWeights: flags.imageWeights }),
       onStep: ({ epoch, step, totalSteps, result: { losses }, samplesPerSecond, warnings }) => {
@@ -142,9 +174,7 @@ async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void>
       },
       onEpoch: ({ epoch, meanLoss, seconds, waited, evaluation: scores }) => {
         const { perSample, ...summary } = scores ?? {};
-        const damaged = data.damaged ?? [];
-        for (const text of leftOut([], [], damaged.slice(damagedSaid))) note(`training data: ${text}`);
-        damagedSaid = damaged.length;
+        skippedNotes();
         if (flags.json)
           say(
             JSON.stringify({
@@ -166,7 +196,7 @@ async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void>
       },
     });
     if (flags.json) {
-      const { steps, stoppedBy, last, best, weights, imageWeights } = result;
+      const { steps, stoppedBy, last, best, weights, imageWeights, skipped } = result;
       const exchanged = group ? { processes: group.size, traffic: group.traffic() } : {};
       const { damaged } = data;
       say(
@@ -179,6 +209,7 @@ async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void>
           imageWeights,
           missing,
           damaged,
+          skipped,
           ...exchanged,
         }),
       );
@@ -187,6 +218,9 @@ async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void>
       if (result.imageWeights) say(`image weights: ${taken(result.imageWeights)}`);
       if (result.stoppedBy) say(`stopped by ${result.stoppedBy}; go on with --resume`);
       if (group) say(exchangedText(group));
+      skippedNotes();
+      if (result.skipped.length > 0)
+        say(`${result.skipped.length} damaged samples skipped; ${join(flags.output, "skipped.jsonl")}`);
       say(`${result.steps} steps; ${result.last ?? "nothing to save"}`);
     }
     if (result.stoppedBy) process.exitCode = 1;

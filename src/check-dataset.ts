@@ -1,0 +1,249 @@
+/** Reads every sample of a dataset once and lists what is damaged, before a run meets it. */
+import { createHash } from "node:crypto";
+import { mkdir, readFile, rm } from "node:fs/promises";
+import { basename, dirname, resolve } from "node:path";
+import { aCount, aDataset, aFunction, aPath, aSignal, check, checkFields } from "./arguments.js";
+import { parseModelConfig } from "./config.js";
+import { isDamage, type SkippedSample, skippedSample } from "./damage.js";
+import type { DamagedFile, Dataset, LoadableSample, MissingSample } from "./datasets/dataset.js";
+import { paced } from "./datasets/files.js";
+import { SoundspotError, throwIfAborted } from "./errors.js";
+import { Limit, SAMPLES_AT_A_TIME } from "./limit.js";
+import { lockFolder } from "./preparation/folder-lock.js";
+import {
+  checkReplaceable,
+  JsonLog,
+  jsonLines,
+  parseJsonLines,
+  replaceFile,
+  writing,
+} from "./preparation/whole-files.js";
+import { prepareSample } from "./prepare.js";
+
+/** How a dataset is checked, and where the list goes. */
+export interface CheckDatasetOptions {
+  /**
+   * A file of JSON lines for all that is damaged or missing, written when the check is done. Until then `FILE.partial`
+   * holds what was found, and the next check of the same data goes on from there. Without it nothing is written.
+   */
+  readonly output?: string;
+  /** Samples decoded at a time. Default twice the processors, at least 8. */
+  readonly concurrency?: number;
+  readonly signal?: AbortSignal | undefined;
+  /** What an earlier check has done is counted. */
+  readonly onProgress?: (done: number, total: number) => void;
+  /** Called for every damaged sample, those of an earlier check first. */
+  readonly onDamaged?: (sample: SkippedSample) => void;
+}
+
+/** What a check has found. */
+export interface DatasetCheck {
+  readonly dataset: string;
+  /** Samples of the dataset, all of them read; those that are missing are not among them. */
+  readonly samples: number;
+  /** Of them, those that an earlier check of the same output had read. */
+  readonly before: number;
+  /** Samples that cannot be read, in the order in which they were read. */
+  readonly damaged: readonly SkippedSample[];
+  /** Samples that the dataset's list names and the disk does not hold. */
+  readonly missing: readonly MissingSample[];
+  /** Files, such as archives, that were found to be damaged. */
+  readonly files: readonly DamagedFile[];
+  /** Where the list is. */
+  readonly output?: string;
+}
+
+/** Samples between two notes of how far it is. */
+const NOTED = 256;
+
+/** First line of a partial list: which data it is of. */
+interface Head {
+  readonly dataset: string;
+  readonly samples: number;
+  readonly ids: string;
+  /** Of the dataset's own, where it has one. */
+  readonly order: string | null;
+}
+
+/** Samples that were read, from the first on. */
+interface Done {
+  readonly done: number;
+}
+
+/**
+ * Decodes all samples of a dataset, as training does, and lists those that it would skip.
+ * @example
+ * const { damaged } = await checkDataset(data, { output: "damaged.jsonl" });
+ * @throws {SoundspotError} ERR_ABORTED, with `output` to be gone on from; ERR_BUSY when another check is writing there;
+ *   ERR_FILE_WRITE; and what a dataset throws that is no damage, such as ERR_FFMPEG_MISSING and ERR_NETWORK.
+ */
+export async function checkDataset(data: Dataset, options: CheckDatasetOptions = {}): Promise<DatasetCheck> {
+  check(data, aDataset, "data");
+  checkFields(options, {
+    output: aPath,
+    concurrency: aCount,
+    signal: aSignal,
+    onProgress: aFunction,
+    onDamaged: aFunction,
+  });
+  throwIfAborted(options.signal);
+  if (options.output === undefined) return read(data, options, undefined);
+  const output = resolve(options.output);
+  const folder = dirname(output);
+  await checkReplaceable(output);
+  await writing(folder, () => mkdir(folder, { recursive: true }));
+  const unlock = await lockFolder(folder, `${basename(output)}.lock`);
+  try {
+    const partial = await PartialList.open(`${output}.partial`, await headOf(data, options.signal));
+    const found = await read(data, options, partial);
+    await replaceFile(output, jsonLines([...found.damaged, ...found.missing, ...found.files]));
+    await partial.remove();
+    return { ...found, output };
+  } finally {
+    await unlock();
+  }
+}
+
+async function headOf(data: Dataset, signal: AbortSignal | undefined): Promise<Head> {
+  const hash = createHash("sha256");
+  const indices = function* () {
+    for (let i = 0; i < data.length; i++) yield i;
+  };
+  await paced(indices(), signal, (i) => hash.update(JSON.stringify(data.idOf?.(i) ?? null)));
+  return {
+    dataset: data.name,
+    samples: data.length,
+    ids: hash.digest("hex"),
+    order: data.sequence?.order ?? null,
+  };
+}
+
+/** What a check has found so far, in a file. */
+class PartialList {
+  readonly #path: string;
+  readonly #log: JsonLog;
+  /** Of an earlier check. */
+  readonly damaged: readonly SkippedSample[];
+  readonly done: number;
+
+  private constructor(path: string, damaged: readonly SkippedSample[], done: number) {
+    this.#path = path;
+    this.#log = new JsonLog(path);
+    this.damaged = damaged;
+    this.done = done;
+  }
+
+  /** Goes on with the file where it is of the same data, and begins anew where not. */
+  static async open(path: string, head: Head): Promise<PartialList> {
+    const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return "";
+      throw new SoundspotError("ERR_FILE_NOT_FOUND", `${path} cannot be read: ${error.message}.`, {
+        cause: error,
+      });
+    });
+    const lines = parseJsonLines(
+      text,
+      (value): value is Partial<Head & Done & SkippedSample> => value instanceof Object,
+    );
+    const [first, ...rest] = lines;
+    const same = JSON.stringify(first) === JSON.stringify(head);
+    // What stands behind the last note was not noted as read, and is read again.
+    const last = same ? rest.findLastIndex(({ done }) => Number.isSafeInteger(done)) : -1;
+    const known = rest.slice(0, last + 1);
+    const done = Math.min(known[last]?.done ?? 0, head.samples);
+    const damaged = known.filter((each): each is SkippedSample => typeof each.reason === "string");
+    await replaceFile(path, jsonLines([head, ...damaged, { done }]));
+    return new PartialList(path, damaged, done);
+  }
+
+  add(damaged: readonly SkippedSample[], done: number): Promise<void> {
+    return this.#log.append([...damaged, { done }]);
+  }
+
+  close(): Promise<void> {
+    return this.#log.close();
+  }
+
+  async remove(): Promise<void> {
+    await writing(this.#path, () => rm(this.#path, { force: true }));
+  }
+}
+
+/** The samples in the order in which the dataset reads them best, from one of them on. */
+async function* samplesOf(
+  data: Dataset,
+  from: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<LoadableSample> {
+  if (data.sequence) {
+    const all = { epoch: 0, seed: 0, batchSize: 1, fromBatch: from, rank: 0, size: 1 };
+    for await (const batch of data.sequence.batches({ ...all, unreadable: "throw", signal })) yield* batch;
+    return;
+  }
+  for (let index = from; index < data.length; index++) {
+    yield { index, load: (stop) => data.load(index, { signal: stop }) };
+  }
+}
+
+async function read(
+  data: Dataset,
+  { concurrency = SAMPLES_AT_A_TIME, signal, onProgress, onDamaged }: CheckDatasetOptions,
+  partial: PartialList | undefined,
+): Promise<DatasetCheck> {
+  // What is wrong with a sample does not depend on the model: the smallest is the fastest.
+  const config = parseModelConfig({ imageSize: 32, imageStages: 1, imageStride: 4 });
+  const before = partial?.done ?? 0;
+  const damaged = [...(partial?.damaged ?? [])];
+  // Later it also names what the samples below are listed for.
+  const files = [...(data.damaged ?? [])];
+  for (const sample of damaged) onDamaged?.(sample);
+  onProgress?.(before, data.length);
+  const limit = new Limit(concurrency);
+  const readOne = async ({ index, load }: LoadableSample): Promise<SkippedSample | undefined> => {
+    try {
+      await prepareSample(await load(signal), config);
+      return undefined;
+    } catch (error) {
+      throwIfAborted(signal);
+      if (!isDamage(error)) throw error;
+      return skippedSample(data, index, error);
+    }
+  };
+  let [done, noted, saved] = [before, before, damaged.length];
+  const note = async () => {
+    if (done > noted) await partial?.add(damaged.slice(saved), done);
+    [noted, saved] = [done, damaged.length];
+  };
+  const ahead: Promise<SkippedSample | undefined>[] = [];
+  const takeFirst = async () => {
+    const found = await ahead.shift();
+    if (found) {
+      damaged.push(found);
+      onDamaged?.(found);
+    }
+    onProgress?.(++done, data.length);
+    if (done - noted >= NOTED) await note();
+  };
+  try {
+    for await (const sample of samplesOf(data, before, signal)) {
+      throwIfAborted(signal);
+      const result = limit.run(() => readOne(sample), signal);
+      result.catch(() => undefined); // reported when its turn comes
+      ahead.push(result);
+      // A slow one is waited for, while the others go on.
+      if (ahead.length > 4 * concurrency) await takeFirst();
+    }
+    while (ahead.length > 0) await takeFirst();
+    return {
+      dataset: data.name,
+      samples: data.length,
+      before,
+      damaged,
+      missing: data.missing ?? [],
+      files,
+    };
+  } finally {
+    limit.close();
+    await note().finally(() => partial?.close());
+  }
+}

@@ -1,0 +1,69 @@
+/** `soundspot check`: reads a whole dataset and lists what is damaged. */
+import type { Command } from "commander";
+import { checkDataset } from "../../check-dataset.js";
+import { openDataset } from "../../datasets/registry.js";
+import { wholeFrom } from "../options.js";
+import { Progress } from "../progress.js";
+import { leftOut } from "../scoring.js";
+import { stoppable } from "../signals.js";
+
+interface Flags {
+  output: string;
+  concurrency?: number;
+  json?: true;
+}
+
+export function register(program: Command): void {
+  program
+    .command("check")
+    .description("decode every sample of a dataset and list those that are damaged or missing")
+    .argument("<data>", "manifest (.jsonl or .csv), shards (.tar), or a dataset as name:field=value,…")
+    .option("--output <file>", "list to write, a JSON object a line", "damaged.jsonl")
+    .option("--concurrency <n>", "samples decoded at a time; default twice the processors", wholeFrom(1))
+    .option("--json", "print the result as JSON")
+    .addHelpText(
+      "after",
+      "\nThe exit code is 0 when all is well and 1 when something is damaged or missing. Stopped by Ctrl-C, the same command goes on where it was.",
+    )
+    .action((spec: string, flags: Flags) =>
+      stoppable((signal) => run(spec, flags, signal), stoppedText(flags)),
+    );
+}
+
+const stoppedText =
+  ({ output }: Flags) =>
+  (name: string) =>
+    `Stopped by ${name}. What was found so far is in ${output}.partial; run the same command again to go on.`;
+
+async function run(spec: string, { output, concurrency, json }: Flags, signal: AbortSignal): Promise<void> {
+  const progress = new Progress({ enabled: !json });
+  progress.start("opening");
+  const data = await openDataset(spec, signal);
+  let found = 0;
+  progress.start(`checking ${data.name}`);
+  try {
+    const result = await checkDataset(data, {
+      output,
+      ...(concurrency === undefined ? {} : { concurrency }),
+      signal,
+      onDamaged: () => found++,
+      onProgress: (done, total) => progress.update(done, total, found > 0 ? `${found} damaged` : ""),
+    });
+    progress.clear();
+    const { damaged, missing, files, samples, before } = result;
+    const bad = damaged.length + missing.length + files.length;
+    if (bad > 0) process.exitCode = 1;
+    if (json) {
+      process.stdout.write(`${JSON.stringify(result)}\n`);
+      return;
+    }
+    for (const text of leftOut(missing, damaged, files)) process.stderr.write(`${text}\n`);
+    const earlier = before > 0 ? `, ${before} of them earlier` : "";
+    process.stdout.write(
+      `${samples} samples read${earlier}: ${bad > 0 ? `${bad} damaged or missing` : "no damage"}; ${output}\n`,
+    );
+  } finally {
+    progress.end();
+    await data.close?.();
+  }
+}

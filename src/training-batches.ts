@@ -1,0 +1,124 @@
+/** The batches of an epoch of training, decoded and augmented ahead of the step, with replacements of damaged samples. */
+
+import { loadReplacing, type Replaced, type SkippedSample } from "./damage.js";
+import type { Dataset, LoadableSample, SequenceRequest } from "./datasets/dataset.js";
+import { SoundspotError, throwIfAborted } from "./errors.js";
+import { Limit, SAMPLES_AT_A_TIME } from "./limit.js";
+import type { SampleHandle } from "./native.js";
+import { prepareSample } from "./prepare.js";
+import { hash, permutation } from "./random.js";
+import type { Trainer } from "./trainer.js";
+
+export interface TrainingPlace {
+  readonly data: Dataset;
+  readonly epoch: number;
+  /** The first batch that is wanted. */
+  readonly fromBatch: number;
+  /** Of the process, 0 ≤ rank < size; it gets its part of each batch. */
+  readonly rank: number;
+  readonly size: number;
+  /** A damaged sample throws. */
+  readonly strict: boolean;
+  readonly signal: AbortSignal | undefined;
+}
+
+export interface TrainingBatch {
+  /** Damaged samples that were met for this batch, in its order. */
+  readonly skipped: readonly SkippedSample[];
+  /** @throws {SoundspotError} ERR_DATASET when a sample and all its replacements are damaged. */
+  samples(): readonly SampleHandle[];
+}
+
+/**
+ * This process's part of the batches of one epoch, `queue` of them ahead.
+ * @throws {SoundspotError} ERR_ABORTED, and those of the dataset that are no damage.
+ */
+export async function* trainingBatches(
+  { config, model }: Pick<Trainer, "config" | "model">,
+  { data, epoch, fromBatch, rank, size, strict, signal }: TrainingPlace,
+): AsyncGenerator<TrainingBatch> {
+  const limit = new Limit(SAMPLES_AT_A_TIME);
+  const { seed, batchSize } = config;
+  const prepare = async ({ index, load }: LoadableSample): Promise<Replaced<SampleHandle>> => {
+    const augment = config.augment
+      ? { options: config.augment, seed: hash(config.seed, epoch, index) }
+      : undefined;
+    const one = async (at: number, replaces: boolean) => {
+      const sample = await (replaces ? data.load(at, { epoch, signal }) : load(signal));
+      return prepareSample(sample, model.config, augment);
+    };
+    if (strict) return { value: await one(index, false), skipped: [] };
+    return loadReplacing(data, { seed, epoch, signal }, index, one);
+  };
+  const request: SequenceRequest = {
+    epoch,
+    seed,
+    batchSize,
+    fromBatch,
+    rank,
+    size,
+    unreadable: "throw",
+    signal,
+  };
+  const source = (data.sequence?.batches(request) ?? drawnBatches(data, request))[Symbol.asyncIterator]();
+  /** The batch after that of `before`, begun to be decoded; undefined after the last. */
+  const load = async (before: Promise<unknown>) => {
+    await before;
+    const { value, done } = await source.next();
+    if (done) return undefined;
+    const samples = Promise.all(value.map((each) => limit.run(() => prepare(each), signal)));
+    samples.catch(() => undefined);
+    return { samples };
+  };
+  const queue: ReturnType<typeof load>[] = [];
+  try {
+    for (;;) {
+      while (queue.length < config.queue) {
+        const batch = load(queue.at(-1) ?? Promise.resolve());
+        batch.catch(() => undefined); // reported when its turn comes
+        queue.push(batch);
+      }
+      try {
+        const batch = await queue.shift();
+        if (!batch) return;
+        yield batchOf(await batch.samples);
+      } catch (error) {
+        throwIfAborted(signal); // whatever a dataset says when it is interrupted
+        throw error;
+      }
+    }
+  } finally {
+    limit.close();
+    await source.return?.();
+  }
+}
+
+function batchOf(loaded: readonly Replaced<SampleHandle>[]): TrainingBatch {
+  return {
+    skipped: loaded.flatMap(({ skipped }) => skipped),
+    samples: () =>
+      loaded.map(({ value, skipped }) => {
+        if (value !== undefined) return value;
+        throw new SoundspotError(
+          "ERR_DATASET",
+          `Neither a sample nor the ${skipped.length - 1} drawn in its place can be read: ${skipped[0]?.reason}`,
+        );
+      }),
+  };
+}
+
+/** Batches of a dataset that is read at any place, in an order that seed and epoch draw. */
+async function* drawnBatches(
+  data: Dataset,
+  { epoch, seed, batchSize, fromBatch, rank, size }: SequenceRequest,
+): AsyncGenerator<readonly LoadableSample[]> {
+  const order = permutation(data.length, seed, epoch);
+  const own = batchSize / size;
+  for (let batch = fromBatch; batch < Math.floor(data.length / batchSize); batch++) {
+    const from = batch * batchSize + rank * own;
+    yield Array.from(order.subarray(from, from + own), (index) => ({
+      index,
+      load: (signal) => data.load(index, { epoch, signal }),
+    }));
+  }
+}
