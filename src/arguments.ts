@@ -2,6 +2,7 @@
 import { types } from "node:util";
 import type { Dataset } from "./datasets/dataset.js";
 import { type ErrorCode, SoundspotError } from "./errors.js";
+import type { Model } from "./model.js";
 
 /** Whether a value fits, and how what fits is called. */
 export type Check = readonly [fits: (value: unknown) => boolean, wanted: string];
@@ -11,6 +12,11 @@ const isObject = (value: unknown): value is object => typeof value === "object" 
 /** Whether a value is a Uint8Array or a Buffer, of any realm: Jest and `vm` give their code classes of its own. */
 export function isBytes(value: unknown): value is Uint8Array {
   return types.isUint8Array(value);
+}
+
+/** The same memory as a Uint8Array of this realm, which sharp knows. */
+export function ownBytes({ buffer, byteOffset, byteLength }: Uint8Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 /** The same for a Float32Array. */
@@ -69,6 +75,7 @@ function having(wanted: string, ...methods: readonly string[]): Check {
 
 // By what they can do, not by their class: an import and a require of the package have one each.
 export const aModel = having("a Model", "localize", "parameters", "saveWith");
+export const isModel = (value: unknown): value is Model => aModel[0](value);
 export const aGroup = having("a ProcessGroup", "gather", "gatherFrom");
 export const anObjectness = having("an Objectness", "maps");
 

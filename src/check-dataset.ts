@@ -143,7 +143,7 @@ class PartialList {
     });
     const lines = parseJsonLines(
       text,
-      (value): value is Partial<Head & Done & SkippedSample> => value instanceof Object,
+      (value): value is Partial<Head & Done & SkippedSample> => typeof value === "object" && value !== null,
     );
     const [first, ...rest] = lines;
     const same = JSON.stringify(first) === JSON.stringify(head);

@@ -1,6 +1,6 @@
 /** Samples that cannot be read: what counts as damage, and which sample takes the place of a damaged one. */
 import type { Dataset } from "./datasets/dataset.js";
-import { type ErrorCode, SoundspotError, throwIfAborted } from "./errors.js";
+import { type ErrorCode, isError, isSoundspotError, type SoundspotError, throwIfAborted } from "./errors.js";
 import { hash } from "./random.js";
 
 /** A sample that could not be read, and why. */
@@ -30,11 +30,11 @@ const ofProcess = new Set(["EMFILE", "ENFILE", "ENOMEM"]);
 
 /** Whether an error says that one sample is damaged or missing, and nothing about the rest. */
 export function isDamage(error: unknown): error is SoundspotError {
-  if (!(error instanceof SoundspotError)) return false;
-  for (let each: unknown = error; each instanceof Error; each = each.cause) {
-    if (each instanceof SoundspotError && !ofSamples.has(each.code)) return false;
+  if (!isSoundspotError(error)) return false;
+  for (let each: unknown = error; isError(each); each = each.cause) {
+    if (isSoundspotError(each) && !ofSamples.has(each.code)) return false;
     if (ofProcess.has((each as NodeJS.ErrnoException).code ?? "")) return false;
-    if (each instanceof RangeError && /allocation/i.test(each.message)) return false;
+    if (each.name === "RangeError" && /allocation/i.test(each.message)) return false;
   }
   return true;
 }

@@ -4,7 +4,7 @@ import { deserialize, serialize } from "node:v8";
 import { z } from "zod";
 import { anObject, aText, check } from "./arguments.js";
 import { parse } from "./config.js";
-import { type ErrorCode, SoundspotError } from "./errors.js";
+import { type ErrorCode, isSoundspotError, SoundspotError } from "./errors.js";
 import { type GroupHandle, native, type Traffic } from "./native.js";
 
 /** Which of the processes this one is, and where they meet. */
@@ -148,7 +148,7 @@ export class ProcessGroup {
         return { value: await work() };
       } catch (error) {
         failure = error;
-        const known = error instanceof SoundspotError;
+        const known = isSoundspotError(error);
         return {
           failure: { code: known ? error.code : "ERR_INTERNAL", message: String(Object(error).message) },
         };

@@ -6,7 +6,7 @@ import { availableParallelism, cpus } from "node:os";
 import { delimiter, dirname, join, relative, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
-import { SoundspotError } from "./errors.js";
+import { isSoundspotError, SoundspotError } from "./errors.js";
 import { findFfmpeg } from "./media/ffmpeg.js";
 import type { ProcessorInfo } from "./native.js";
 
@@ -192,7 +192,7 @@ async function checkFfmpeg(): Promise<Finding> {
       details,
     };
   } catch (error) {
-    if (!(error instanceof SoundspotError)) throw error;
+    if (!isSoundspotError(error)) throw error;
     const mend = `${error.message} Without it only WAV sounds and pictures can be read.`;
     return { name: "ffmpeg", status: "warning", found: "none", details: { path: null }, mend };
   }

@@ -1,5 +1,5 @@
 /** Vectors as the addon takes them. */
-import { kindOf } from "./arguments.js";
+import { isFloats, kindOf } from "./arguments.js";
 import { SoundspotError } from "./errors.js";
 import type { TensorData } from "./types.js";
 
@@ -10,7 +10,7 @@ import type { TensorData } from "./types.js";
 export function matrixOf(vectors: readonly Float32Array[], width: number): TensorData {
   const data = new Float32Array(vectors.length * width);
   for (const [i, vector] of vectors.entries()) {
-    if (!(vector instanceof Float32Array)) {
+    if (!isFloats(vector)) {
       throw new SoundspotError("ERR_INPUT", `Vector ${i} must be a Float32Array, got ${kindOf(vector)}.`);
     }
     if (vector.length !== width) {

@@ -1,10 +1,12 @@
 /** The one typed door to the addon: nothing else loads it or knows the shapes of its functions. */
+
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { types } from "node:util";
 import type { AugmentConfig, ModelConfig } from "./config.js";
-import { type ErrorCode, SoundspotError } from "./errors.js";
+import { type ErrorCode, isError, isSoundspotError, SoundspotError } from "./errors.js";
 import type { Box, RawImage, TensorData } from "./types.js";
 
 declare const brand: unique symbol;
@@ -283,7 +285,7 @@ export function packageRoot(): string {
 }
 
 function translate(error: unknown): SoundspotError {
-  if (error instanceof SoundspotError) return error;
+  if (isSoundspotError(error)) return error;
   const { code, message } = error as { code?: unknown; message?: string };
   const known = typeof code === "string" && code.startsWith("ERR_") ? (code as ErrorCode) : "ERR_INTERNAL";
   return new SoundspotError(known, message ?? String(error), { cause: error });
@@ -298,7 +300,7 @@ function translated(addon: Native): Native {
       return (...values: unknown[]) => {
         try {
           const result: unknown = value(...values);
-          return result instanceof Promise
+          return types.isPromise(result)
             ? result.catch((error: unknown) => {
                 throw translate(error);
               })
@@ -322,7 +324,7 @@ function load(): Native {
     const nodeGypBuild = require("node-gyp-build") as (folder: string) => Native;
     return translated(nodeGypBuild(root));
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = isError(error) ? error.message : String(error);
     if (/libtorch|libc10|torch_cpu|c10\.dll|torch\.dll/i.test(message)) {
       throw new SoundspotError(
         "ERR_LIBTORCH_MISSING",

@@ -1,7 +1,18 @@
 /** From what a caller gives (paths, buffers, raw media, tensors) to samples that the model takes. */
-import { aCount, aList, aPath, aSignal, check, checkFields, kindOf, shown } from "./arguments.js";
+import {
+  aCount,
+  aList,
+  aPath,
+  aSignal,
+  check,
+  checkFields,
+  isBytes,
+  isFloats,
+  kindOf,
+  shown,
+} from "./arguments.js";
 import { type AugmentConfig, type ModelConfig, parseModelConfig } from "./config.js";
-import { SoundspotError, throwIfAborted } from "./errors.js";
+import { isSoundspotError, SoundspotError, throwIfAborted } from "./errors.js";
 import {
   type AudioSource,
   checkRawAudio,
@@ -61,7 +72,7 @@ function checked(data: unknown, shape: unknown, expected: readonly number[], wha
   const count = expected.reduce((product, size) => product * size, 1);
   const squeezed = shape[0] === 1 && shape.length === expected.length + 1 ? shape.slice(1) : shape;
   const same = squeezed.length === expected.length && squeezed.every((size, i) => size === expected[i]);
-  if (!(data instanceof Float32Array) || data.length !== count || !same) {
+  if (!isFloats(data) || data.length !== count || !same) {
     throw new SoundspotError(
       "ERR_SHAPE",
       `${what} must be a Float32Array of shape [${expected.join(", ")}] for this model; it was given ${kindOf(data)} of [${shape.map(shown).join(", ")}].`,
@@ -75,7 +86,7 @@ function checked(data: unknown, shape: unknown, expected: readonly number[], wha
  * @throws {SoundspotError} ERR_INPUT
  */
 export function ownTensor({ data, shape }: TensorData): TensorData {
-  if (!(data instanceof Float32Array)) {
+  if (!isFloats(data)) {
     throw new SoundspotError("ERR_INPUT", `A tensor's data must be a Float32Array, got ${kindOf(data)}.`);
   }
   check(shape, aList, "A tensor's shape");
@@ -99,7 +110,7 @@ function ownAudio({ samples, sampleRate, channels }: RawAudio): RawAudio {
 
 /** Of what is given by its samples or pixels, and not to be decoded. */
 function isRaw(source: unknown): boolean {
-  return typeof source === "object" && !(source instanceof Uint8Array);
+  return typeof source === "object" && !isBytes(source);
 }
 
 /** Spectrogram frames of a configuration. */
@@ -218,7 +229,7 @@ export async function middleOfVideo(
 ): Promise<{ readonly at: number; readonly image: RawImage; readonly audio?: RawAudio }> {
   const info = await probeVideo(path, { signal });
   const heard = await hearMiddle(path, info, config, signal).catch((error: unknown) => {
-    if (error instanceof SoundspotError && error.code === "ERR_NO_AUDIO") return { at: info.duration / 2 };
+    if (isSoundspotError(error) && error.code === "ERR_NO_AUDIO") return { at: info.duration / 2 };
     throw error;
   });
   return { ...heard, image: await decodeFrame(path, heard.at, { info, signal }) };

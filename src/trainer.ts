@@ -17,6 +17,7 @@ import {
   type Check,
   check,
   checkFields,
+  isModel,
 } from "./arguments.js";
 import { computedPrecision } from "./compute.js";
 import {
@@ -31,7 +32,7 @@ import {
 import type { SkippedSample } from "./damage.js";
 import type { Dataset } from "./datasets/dataset.js";
 import type { ProcessGroup } from "./distributed.js";
-import { SoundspotError, throwIfAborted } from "./errors.js";
+import { isError, isSoundspotError, SoundspotError, throwIfAborted } from "./errors.js";
 import { type Evaluation, evaluate } from "./evaluate.js";
 import { Model, type WeightsReport } from "./model.js";
 import { CollapseMonitor, type CollapseWarning } from "./monitor.js";
@@ -323,7 +324,7 @@ export function storedTraining(metadata: Readonly<Record<string, string>>, file:
 }
 
 function unreadableState(file: string, cause?: unknown): SoundspotError {
-  const why = cause instanceof Error ? ` (${cause.message})` : "";
+  const why = isError(cause) ? ` (${cause.message})` : "";
   return new SoundspotError(
     "ERR_CHECKPOINT_CORRUPT",
     `${file} carries a training state that cannot be read. Take another copy of it, or train without resume.${why}`,
@@ -488,10 +489,9 @@ interface Start {
 
 async function startFresh(options: TrainRunOptions, recipe: Preset, config: TrainConfig): Promise<Start> {
   const { data, model: wanted, signal } = options;
-  const model =
-    wanted instanceof Model
-      ? wanted
-      : await Model.create({ ...recipe.model, ...wanted }, { seed: config.seed });
+  const model = isModel(wanted)
+    ? wanted
+    : await Model.create({ ...recipe.model, ...wanted }, { seed: config.seed });
   const weights =
     options.weights === undefined ? undefined : await model.loadWeights(options.weights, { signal });
   const imageWeights =
@@ -529,7 +529,7 @@ async function startFrom(
   checkSameRun(
     { model: model.config, train: progress.config, samples: progress.samples, order: progress.order },
     {
-      model: wanted instanceof Model ? wanted.config : parseModelConfig({ ...recipe.model, ...wanted }),
+      model: isModel(wanted) ? wanted.config : parseModelConfig({ ...recipe.model, ...wanted }),
       train: same,
       samples: data.length,
       order: data.sequence?.order,
@@ -546,8 +546,7 @@ async function startFrom(
 function agreement(options: TrainRunOptions, recipe: Preset, config: TrainConfig): Record<string, string> {
   const { model, data } = options;
   const { precision, queue, ...train } = config;
-  const own =
-    model instanceof Model ? model.config : parseModelConfig({ ...recipe.model, ...(model as ModelOptions) });
+  const own = isModel(model) ? model.config : parseModelConfig({ ...recipe.model, ...model });
   const fields: Record<string, unknown> = {
     ...Object.fromEntries(Object.entries(own).map(([name, value]) => [`model.${name}`, value])),
     ...Object.fromEntries(Object.entries(train).map(([name, value]) => [`train.${name}`, value])),
@@ -592,7 +591,7 @@ async function startTogether(
   if (!start) {
     const { progress, model: modelConfig, resumed } = told as NonNullable<typeof told>;
     const wanted = options.model;
-    const model = wanted instanceof Model && !resumed ? wanted : await Model.create(modelConfig);
+    const model = isModel(wanted) && !resumed ? wanted : await Model.create(modelConfig);
     start = { model, trainer: new Trainer(model, progress.config, group), progress, resumed };
   }
   await start.trainer.broadcast("everything");
@@ -616,7 +615,7 @@ function settledEpoch({ epochs, losses, falseNegatives }: TrainConfig): number {
 
 /** The error that ended a run, with word of the save that failed after it. */
 function withFailedSave(error: unknown, failure: Error): unknown {
-  if (error instanceof SoundspotError) {
+  if (isSoundspotError(error)) {
     if (error.message === failure.message) return error;
     return new SoundspotError(
       error.code,
@@ -624,7 +623,7 @@ function withFailedSave(error: unknown, failure: Error): unknown {
       { cause: error.cause ?? failure },
     );
   }
-  if (error instanceof Error) error.cause ??= failure;
+  if (isError(error)) error.cause ??= failure;
   return error;
 }
 
@@ -909,7 +908,7 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
     }
     return finish();
   } catch (error) {
-    const stopped = halt.aborted && error instanceof SoundspotError && error.code === "ERR_ABORTED";
+    const stopped = halt.aborted && isSoundspotError(error) && error.code === "ERR_ABORTED";
     if (unsaved) {
       await save().catch((failure: Error) => {
         throw stopped ? failure : withFailedSave(error, failure);

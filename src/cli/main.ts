@@ -2,7 +2,7 @@
 /** The command `soundspot`: each command is one file in commands/, found by its name. */
 import { readdirSync } from "node:fs";
 import { type Command, CommanderError } from "commander";
-import { SoundspotError } from "../errors.js";
+import { isError, isSoundspotError } from "../errors.js";
 import { UsageCommand } from "./usage.js";
 import { packageVersion } from "./version.js";
 
@@ -38,13 +38,11 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? 0 : 2;
-  } else if (error instanceof SoundspotError) {
+  } else if (isSoundspotError(error)) {
     process.stderr.write(`soundspot: ${error.message} [${error.code}]\n`);
     process.exitCode = wrongUsage.has(error.code) ? 2 : 1;
   } else {
-    process.stderr.write(
-      `soundspot: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
-    );
+    process.stderr.write(`soundspot: ${isError(error) ? (error.stack ?? error.message) : String(error)}\n`);
     process.exitCode = 1;
   }
 }

@@ -3,7 +3,7 @@
 import { resolve } from "node:path";
 import type { z } from "zod";
 import { aPath, aSignal, aText, type Check, check, checkFields, shown } from "../arguments.js";
-import { SoundspotError, throwIfAborted } from "../errors.js";
+import { isError, isSoundspotError, SoundspotError, throwIfAborted } from "../errors.js";
 import { readMediaFile } from "../media/image.js";
 import { Pacer } from "../media/wav.js";
 
@@ -126,10 +126,7 @@ export async function naming<T>(place: string, work: () => Promise<T>, base?: st
     return await work();
   } catch (cause) {
     // These two say nothing about the data.
-    if (
-      cause instanceof SoundspotError &&
-      (cause.code === "ERR_ABORTED" || cause.code === "ERR_FFMPEG_MISSING")
-    ) {
+    if (isSoundspotError(cause) && (cause.code === "ERR_ABORTED" || cause.code === "ERR_FFMPEG_MISSING")) {
       throw cause;
     }
     const start = base !== undefined && isAbsent(cause) ? ` Relative paths start at ${resolve(base)}.` : "";
@@ -139,13 +136,13 @@ export async function naming<T>(place: string, work: () => Promise<T>, base?: st
 
 /** Whether a file is not there. */
 function isAbsent(error: unknown): boolean {
-  if (!(error instanceof SoundspotError) || error.code !== "ERR_FILE_NOT_FOUND") return false;
+  if (!isSoundspotError(error) || error.code !== "ERR_FILE_NOT_FOUND") return false;
   const { code } = Object(error.cause) as NodeJS.ErrnoException;
   return code === "ENOENT" || code === "ENOTDIR";
 }
 
 function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
+  return isError(cause) ? cause.message : String(cause);
 }
 
 /** Calls `work` on every item and lets the event loop run in between. */

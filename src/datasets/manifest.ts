@@ -3,7 +3,7 @@
 import { basename, dirname, extname, resolve } from "node:path";
 import { z } from "zod";
 import { aFlag, aPath } from "../arguments.js";
-import { SoundspotError } from "../errors.js";
+import { isError, SoundspotError } from "../errors.js";
 import { decodeAudio } from "../media/audio.js";
 import { checkMediaFile, decodeImage } from "../media/image.js";
 import { decodeFrame, decodeVideoAudio, probeVideo } from "../media/video.js";
@@ -209,7 +209,7 @@ function* jsonEntries(text: string, path: string): Generator<Entry> {
     try {
       yield { line, value: JSON.parse(content) as unknown };
     } catch (cause) {
-      if (cause instanceof SyntaxError)
+      if (isError(cause) && cause.name === "SyntaxError")
         throw wrong(path, line, undefined, `is not JSON: ${cause.message}`, cause);
       throw cause;
     }

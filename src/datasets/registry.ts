@@ -2,7 +2,7 @@
 
 import { z } from "zod";
 import { aSignal, aText, check } from "../arguments.js";
-import { SoundspotError } from "../errors.js";
+import { isSoundspotError, SoundspotError } from "../errors.js";
 import { avsbench } from "./avsbench.js";
 import type { Dataset } from "./dataset.js";
 import { flickrSoundNet } from "./flickr-soundnet.js";
@@ -181,7 +181,7 @@ export async function openDataset(spec: string, signal?: AbortSignal): Promise<D
   try {
     return await known.open(fields, signal);
   } catch (error) {
-    if (error instanceof SoundspotError && error.code === "ERR_CONFIG" && !error.message.startsWith(name)) {
+    if (isSoundspotError(error) && error.code === "ERR_CONFIG" && !error.message.startsWith(name)) {
       throw new SoundspotError("ERR_CONFIG", `${name}: ${error.message}.`, { cause: error });
     }
     throw error;

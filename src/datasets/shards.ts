@@ -5,7 +5,7 @@ import { z } from "zod";
 import { aFlag, anObject, aPath } from "../arguments.js";
 import { parse } from "../config.js";
 import { isDamage, replacements } from "../damage.js";
-import { SoundspotError, throwIfAborted } from "../errors.js";
+import { isSoundspotError, SoundspotError, throwIfAborted } from "../errors.js";
 import { countShards, SHARDS_AT_ONCE, type ShardCount } from "../shards/count.js";
 import { decodeMembers } from "../shards/decode.js";
 import { type CountedShard, planEpoch, type ReadSample, readPlan } from "../shards/epoch.js";
@@ -118,16 +118,16 @@ export async function shards(options: ShardsOptions): Promise<Dataset> {
     index: at,
     load: async (stop) => {
       const { place } = archiveOf(archives, at, length).shard;
-      const lost = found instanceof SoundspotError;
+      const lost = isSoundspotError(found);
       const own = lost ? found : await decode(place, found.key, found.members, stop).catch(damageIn);
-      if (!(own instanceof SoundspotError)) return own;
+      if (!isSoundspotError(own)) return own;
       report(lost ? place : placeOf(place, found.key), own.message);
       throwIfAborted(stop);
       if (request.unreadable === "throw") throw own;
       for (const drawn of replacements({ ...request, length }, at)) {
         throwIfAborted(stop);
         const other = await load(drawn, stop).catch(damageIn);
-        if (!(other instanceof SoundspotError)) return other;
+        if (!isSoundspotError(other)) return other;
       }
       throw own;
     },

@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import sharp from "sharp";
 import { aPath, oneOf } from "../arguments.js";
-import { SoundspotError, throwIfAborted } from "../errors.js";
+import { isSoundspotError, SoundspotError, throwIfAborted } from "../errors.js";
 import { decodeAudio } from "../media/audio.js";
 import { readMediaFile } from "../media/image.js";
 import { preprocess } from "../prepare.js";
@@ -145,7 +145,7 @@ async function readLibrary(
     try {
       return [await read(file)];
     } catch (error) {
-      if (!(error instanceof SoundspotError && error.code === "ERR_FILE_NOT_FOUND")) throw error;
+      if (!(isSoundspotError(error) && error.code === "ERR_FILE_NOT_FOUND")) throw error;
       missing.push({ id, files: [file] });
       return [];
     }

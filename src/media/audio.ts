@@ -3,7 +3,7 @@
 import { type FileHandle, mkdtemp, open, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { kindOf, shown } from "../arguments.js";
+import { isBytes, isFloats, kindOf, ownBytes, shown } from "../arguments.js";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { writing } from "../preparation/whole-files.js";
 import type { RawAudio } from "../types.js";
@@ -163,13 +163,14 @@ async function withSound<T>(
       return work(wav ?? encodedSound(source, source, options));
     });
   }
-  if (source instanceof Uint8Array) {
+  if (isBytes(source)) {
+    const bytes = ownBytes(source);
     const name = "The audio buffer";
-    if (source.length === 0) {
+    if (bytes.length === 0) {
       throw new SoundspotError("ERR_FILE_EMPTY", `${name} is empty (0 bytes). Give an encoded sound.`);
     }
-    const wav = await wavSound(bytesInMemory(source), name, options);
-    return wav ? work(wav) : withCopy(source, (path) => work(encodedSound(path, name, options)));
+    const wav = await wavSound(bytesInMemory(bytes), name, options);
+    return wav ? work(wav) : withCopy(bytes, (path) => work(encodedSound(path, name, options)));
   }
   return work(rawSound(checkRawAudio(source)));
 }
@@ -348,7 +349,7 @@ export function checkRawAudio(audio: RawAudio): Required<RawAudio> {
       `A sound must be a path, an encoded buffer or { samples: Float32Array, sampleRate, channels? }, got ${kindOf(audio)}.`,
     );
   }
-  if (!(audio.samples instanceof Float32Array)) {
+  if (!isFloats(audio.samples)) {
     throw new SoundspotError(
       "ERR_INPUT",
       `Raw audio: samples must be a Float32Array in [−1, 1], got ${kindOf(audio.samples)}.`,

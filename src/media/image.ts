@@ -2,7 +2,7 @@
 import { open, readFile, stat } from "node:fs/promises";
 import { isAbsolute } from "node:path";
 import sharp, { type SharpOptions } from "sharp";
-import { isBytes, kindOf, shown } from "../arguments.js";
+import { isBytes, kindOf, ownBytes, shown } from "../arguments.js";
 import { isError, isSoundspotError, SoundspotError, throwIfAborted } from "../errors.js";
 import type { RawImage } from "../types.js";
 import { changing, limitOf } from "./limits.js";
@@ -79,7 +79,7 @@ export async function readEncodedImage(
 ): Promise<EncodedImage> {
   const most = Math.min(maxPixels, limitOf("SOUNDSPOT_MAX_PIXELS"));
   const name = called ?? (typeof source === "string" ? `The picture ${source}` : "The picture buffer");
-  const encoded = typeof source === "string" ? await readPicture(source, name, signal) : source;
+  const encoded = typeof source === "string" ? await readPicture(source, name, signal) : ownBytes(source);
   if (encoded.length === 0) {
     throw new SoundspotError("ERR_FILE_EMPTY", `${name} is empty (0 bytes). Give an encoded picture.`);
   }
@@ -164,7 +164,10 @@ async function decodeEncoded({ encoded, options, seconds }: EncodedImage): Promi
 }
 
 /** @throws {SoundspotError} ERR_MEDIA_DECODE for whatever libvips says of a picture. */
-export async function decodingImage<T>({ name, encoded, options }: EncodedImage, work: () => Promise<T>): Promise<T> {
+export async function decodingImage<T>(
+  { name, encoded, options }: EncodedImage,
+  work: () => Promise<T>,
+): Promise<T> {
   try {
     return await work();
   } catch (cause) {
@@ -209,7 +212,7 @@ export async function encodeImage(image: RawImage, options: EncodeImageOptions):
   if (!Number.isInteger(quality) || quality < 1 || quality > 100) {
     throw new SoundspotError("ERR_INPUT", `quality must be an integer in 1 … 100, got ${shown(quality)}.`);
   }
-  const pixels = sharp(image.data, {
+  const pixels = sharp(ownBytes(image.data), {
     raw: { width: image.width, height: image.height, channels: 3 },
     limitInputPixels: false,
   });

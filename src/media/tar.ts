@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { pipeline, type Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
-import { SoundspotError, throwIfAborted } from "../errors.js";
+import { isSoundspotError, SoundspotError, throwIfAborted } from "../errors.js";
 import { checkMediaFile } from "./image.js";
 
 export interface TarEntry {
@@ -105,7 +105,7 @@ async function openFile(path: string): Promise<ArchiveBytes> {
 /** Says of which archive a failure of the disk or of zlib is. */
 async function reading<T>(name: string, work: Promise<T>): Promise<T> {
   return work.catch((cause: unknown) => {
-    if (cause instanceof SoundspotError) throw cause;
+    if (isSoundspotError(cause)) throw cause;
     throw damaged(name, `it cannot be read on (${(cause as Error).message})`, cause);
   });
 }

@@ -3,6 +3,8 @@
  * libvips has one message buffer for all threads, and for some formats no message at all.
  */
 
+import { isError } from "../errors.js";
+
 const text = (bytes: Uint8Array, from: number, to: number) =>
   String.fromCharCode(...bytes.subarray(from, to));
 
@@ -19,7 +21,7 @@ export function isTruncated(bytes: Uint8Array): boolean {
     const order = text(bytes, 0, 2);
     if (order === "II" || order === "MM") return isTruncatedTiff(view, order === "II");
   } catch (error) {
-    if (error instanceof RangeError) return true; // a field that the format promises lies past the end
+    if (isError(error) && error.name === "RangeError") return true; // a field that the format promises lies past the end
     throw error;
   }
   return false;

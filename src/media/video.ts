@@ -1,5 +1,5 @@
 /** Video in, through ffmpeg: what it is, frames at given moments, and its sound. */
-import { SoundspotError, throwIfAborted } from "../errors.js";
+import { isSoundspotError, SoundspotError, throwIfAborted } from "../errors.js";
 import type { RawAudio, RawImage } from "../types.js";
 import { decodeAudio } from "./audio.js";
 import { ffmpegReason, inputArgs, outputOf, runFfmpeg, startFfmpeg } from "./ffmpeg.js";
@@ -198,7 +198,7 @@ export async function decodeVideoAudio(
   const middle = at ?? info.duration / 2;
   const start = Math.max(0, Math.min(middle - window / 2, info.duration - window));
   return decodeAudio(path, { signal, ffmpeg, start, duration: window }).catch((error: unknown) => {
-    if (!(error instanceof SoundspotError && error.code === "ERR_AUDIO_EMPTY")) throw error;
+    if (!(isSoundspotError(error) && error.code === "ERR_AUDIO_EMPTY")) throw error;
     throw new SoundspotError(
       "ERR_AUDIO_EMPTY",
       `${path} has no sound from ${start} s on, where ${window} s were wanted. Give a moment at which it sounds.`,

@@ -6,7 +6,7 @@ import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { z } from "zod";
 import { aFunction, aSignal, aText, checkFields } from "../arguments.js";
-import { SoundspotError, throwIfAborted } from "../errors.js";
+import { isError, isSoundspotError, SoundspotError, throwIfAborted } from "../errors.js";
 import { findFfmpeg } from "../media/ffmpeg.js";
 import { checkOutputs } from "../outputs.js";
 import { readLabels } from "./labels.js";
@@ -291,7 +291,7 @@ class Run {
       this.#clipped += clipped;
     } catch (error) {
       throwIfAborted(signal);
-      if (error instanceof SoundspotError && FATAL.includes(error.code)) throw error;
+      if (isSoundspotError(error) && FATAL.includes(error.code)) throw error;
       await this.#fail(video, path, error);
     } finally {
       await close();
@@ -301,8 +301,8 @@ class Run {
 
   async #fail(video: Task, path: string, error: unknown): Promise<void> {
     const { id, name: file } = video;
-    const code = error instanceof SoundspotError ? error.code : "ERR_INTERNAL";
-    const said = error instanceof Error ? error.message : String(error);
+    const code = isSoundspotError(error) ? error.code : "ERR_INTERNAL";
+    const said = isError(error) ? error.message : String(error);
     // Of an archive's video nobody knows the file that it was unpacked to.
     const message = path === video.path ? said : said.replaceAll(path, file);
     const failure = { id, file, code, message };

@@ -5,7 +5,7 @@ import { readdir, realpath, rm, stat } from "node:fs/promises";
 import { basename, dirname, extname, join, resolve, sep } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { readText } from "../datasets/files.js";
-import { SoundspotError, throwIfAborted } from "../errors.js";
+import { isSoundspotError, SoundspotError, throwIfAborted } from "../errors.js";
 import { checkMediaFile } from "../media/image.js";
 import { readTar, type TarEntry } from "../media/tar.js";
 import type { NamedVideo } from "./sample-ids.js";
@@ -273,7 +273,7 @@ async function nothing(): Promise<void> {}
 /** Whether an error is about an archive, so that the others can still be read. */
 function isDamage(error: unknown): error is SoundspotError {
   return (
-    error instanceof SoundspotError &&
+    isSoundspotError(error) &&
     ["ERR_MEDIA_DECODE", "ERR_FILE_NOT_FOUND", "ERR_FILE_EMPTY"].includes(error.code)
   );
 }

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { SoundspotError } from "../errors.js";
+import { isSoundspotError, SoundspotError } from "../errors.js";
 
 /**
  * Writes a file under another name on the same disk, then gives it its own. A link of that name is replaced, not
@@ -105,7 +105,7 @@ export async function writing<T>(path: string, work: () => Promise<T>): Promise<
   try {
     return await work();
   } catch (cause) {
-    if (cause instanceof SoundspotError) throw cause;
+    if (isSoundspotError(cause)) throw cause;
     throw new SoundspotError(
       "ERR_FILE_WRITE",
       `${path} cannot be written: ${(cause as Error).message}. Check that its folder exists, may be written and has free space.`,

@@ -1,7 +1,7 @@
 /** From files to vectors: target slots of pictures and sounds, each encoded by itself. */
 import { join } from "node:path";
 import { targetVector } from "../embeddings.js";
-import { SoundspotError, throwIfAborted } from "../errors.js";
+import { isSoundspotError, SoundspotError, throwIfAborted } from "../errors.js";
 import { Limit, SAMPLES_AT_A_TIME } from "../limit.js";
 import { localizePrepared } from "../localize.js";
 import type { AudioSource } from "../media/audio.js";
@@ -168,7 +168,7 @@ async function tryFile(
     return await decodeFile(model, folder, file, signal);
   } catch (error) {
     throwIfAborted(signal);
-    if (!(error instanceof SoundspotError) || fatal.has(error.code)) throw error;
+    if (!isSoundspotError(error) || fatal.has(error.code)) throw error;
     return skippedFile(file.path, error);
   }
 }

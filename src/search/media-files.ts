@@ -4,7 +4,7 @@ import { createReadStream } from "node:fs";
 import { readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { SoundspotError, throwIfAborted } from "../errors.js";
+import { isSoundspotError, type SoundspotError, throwIfAborted } from "../errors.js";
 import { unreadable } from "../media/image.js";
 import { VIDEO } from "../preparation/video-sources.js";
 
@@ -80,7 +80,7 @@ export async function findMedia(
   try {
     await visit("");
   } catch (error) {
-    if (error instanceof SoundspotError) throw error;
+    if (isSoundspotError(error)) throw error;
     throw unreadable(folder, error);
   }
   return { files, skipped };

@@ -3,7 +3,7 @@
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { aFunction, aModel, aPath, aSignal, check, checkFields, shown } from "../arguments.js";
-import { SoundspotError, throwIfAborted } from "../errors.js";
+import { isSoundspotError, SoundspotError, throwIfAborted } from "../errors.js";
 import type { SpotBox } from "../localize.js";
 import type { AudioSource } from "../media/audio.js";
 import { decodeImage, type ImageSource } from "../media/image.js";
@@ -168,7 +168,7 @@ export class SearchIndex implements Disposable {
       await readDescription(resolve(folder));
       return true;
     } catch (error) {
-      return !(error instanceof SoundspotError && error.code === "ERR_FILE_NOT_FOUND");
+      return !(isSoundspotError(error) && error.code === "ERR_FILE_NOT_FOUND");
     }
   }
 
@@ -375,7 +375,7 @@ async function localized(
       const picture = await pictureOf(result, signal).catch((error: unknown) => {
         throwIfAborted(signal);
         // It may be gone since it was indexed.
-        if (error instanceof SoundspotError && error.code !== "ERR_FFMPEG_MISSING") return undefined;
+        if (isSoundspotError(error) && error.code !== "ERR_FFMPEG_MISSING") return undefined;
         throw error;
       });
       if (!picture) return undefined;

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { access, mkdir } from "node:fs/promises";
 import type { Connection, Table } from "@lancedb/lancedb";
 import type { Schema } from "apache-arrow";
-import { SoundspotError } from "../errors.js";
+import { isSoundspotError, SoundspotError } from "../errors.js";
 import { writing } from "../preparation/whole-files.js";
 import { lance } from "./lance.js";
 import type { FileState } from "./media-files.js";
@@ -270,7 +270,7 @@ async function reading<T>(folder: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (cause) {
-    if (cause instanceof SoundspotError) throw cause;
+    if (isSoundspotError(cause)) throw cause;
     const [reason] = (cause as Error).message.split("\n");
     throw new SoundspotError(
       "ERR_INDEX_CORRUPT",

@@ -1,6 +1,6 @@
 /** Failures as HTTP answers: `{ error: { code, message } }` with a status. */
 import { tmpdir } from "node:os";
-import { type ErrorCode, SoundspotError } from "../errors.js";
+import { type ErrorCode, isSoundspotError } from "../errors.js";
 
 /** Codes of the package, and those that only an HTTP service has. */
 export type HttpErrorCode =
@@ -68,7 +68,7 @@ function withoutPaths(message: string): string {
 /** The answer to any failure; of one that is the service's own the message stays in the log. */
 export function answerTo(error: unknown): HttpError {
   if (error instanceof HttpError) return error;
-  if (error instanceof SoundspotError) {
+  if (isSoundspotError(error)) {
     if (error.cause instanceof HttpError) return error.cause; // the reason that a signal was fired with
     if (!ofInput.has(error.code)) return new HttpError(500, error.code, OWN_FAILURE, { cause: error });
     return new HttpError(400, error.code, withoutPaths(error.message), { cause: error });

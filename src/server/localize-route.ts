@@ -1,7 +1,7 @@
 /** POST /v1/localize: an upload to where its sound comes from. */
 import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { SoundspotError, throwIfAborted } from "../errors.js";
+import { isSoundspotError, SoundspotError, throwIfAborted } from "../errors.js";
 import { localizePrepared, type Spot, type SpotAttention } from "../localize.js";
 import { type LocalizeInput, prepareInput } from "../prepare.js";
 import type { TensorData } from "../types.js";
@@ -143,7 +143,7 @@ export function wantsPicture(accept: string | undefined): boolean {
 
 /** Messages name the field, not where the upload lies. */
 export function namingFields(error: unknown, paths: ReadonlyMap<string, string>): unknown {
-  if (!(error instanceof SoundspotError)) return error;
+  if (!isSoundspotError(error)) return error;
   let message = error.message.replace(/^The picture buffer/, "image").replace(/^The audio buffer/, "audio");
   for (const [name, path] of paths)
     message = message.replaceAll(`The file ${path}`, name).replaceAll(path, name);

@@ -3,7 +3,7 @@ import { open } from "node:fs/promises";
 import { extname } from "node:path";
 import type { FastifyInstance } from "fastify";
 import sharp from "sharp";
-import { SoundspotError } from "../errors.js";
+import { isSoundspotError, SoundspotError } from "../errors.js";
 import { decodeImage } from "../media/image.js";
 import { decodeVideoAudio } from "../media/video.js";
 import { encodeWav } from "../media/wav.js";
@@ -161,7 +161,7 @@ async function asIndexed<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (cause) {
-    if (cause instanceof SoundspotError && cause.code === "ERR_ABORTED") throw cause;
+    if (isSoundspotError(cause) && cause.code === "ERR_ABORTED") throw cause;
     const message = "The file of this item is gone or cannot be read any more. Update the index.";
     throw new HttpError(404, "ERR_NOT_FOUND", message, { cause });
   }

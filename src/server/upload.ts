@@ -4,7 +4,7 @@ import { rm } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
 import type { Multipart, MultipartFile } from "@fastify/multipart";
 import type { FastifyRequest } from "fastify";
-import { SoundspotError, throwIfAborted } from "../errors.js";
+import { isError, isSoundspotError, throwIfAborted } from "../errors.js";
 import { HttpError, NOT_A_FORM } from "./http-error.js";
 import type { Service } from "./service.js";
 
@@ -206,7 +206,7 @@ function tooLarge(uploadBytes: number, name = "A file"): HttpError {
 
 /** What the parser met, as a failure of the client's. */
 function readable(error: unknown): unknown {
-  if (error instanceof HttpError || error instanceof SoundspotError) return error;
+  if (error instanceof HttpError || isSoundspotError(error)) return error;
   const { code } = error as { code?: string };
   if (code === "FST_PARTS_LIMIT" || code === "FST_FILES_LIMIT" || code === "FST_FIELDS_LIMIT") {
     return new HttpError(
@@ -227,7 +227,7 @@ function readable(error: unknown): unknown {
 function reasonOf(error: unknown): string {
   const { message } = error as Error;
   const known = /^(Multipart: Boundary not found|Unexpected end|Part terminated early|prototype property)/;
-  return error instanceof TypeError || !known.test(message)
+  return (isError(error) && error.name === "TypeError") || !known.test(message)
     ? "it cannot be read"
     : message.replace(/\.$/, "");
 }

@@ -1,6 +1,6 @@
 /** Looking through archives for their samples. */
 import { inParallel } from "../datasets/files.js";
-import { SoundspotError } from "../errors.js";
+import { isSoundspotError } from "../errors.js";
 import type { HttpBytesOptions } from "./http-bytes.js";
 import { Shard } from "./shard.js";
 
@@ -39,7 +39,7 @@ export async function countShards(
       counted = samples;
     } catch (error) {
       const known = ["ERR_FILE_NOT_FOUND", "ERR_FILE_EMPTY", "ERR_MEDIA_DECODE"] as const;
-      if (!(error instanceof SoundspotError) || !known.some((code) => code === error.code)) throw error;
+      if (!isSoundspotError(error) || !known.some((code) => code === error.code)) throw error;
       report(place, error.message);
     }
     onProgress?.(++done, places.length);

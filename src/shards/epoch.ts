@@ -2,7 +2,7 @@
  * The order of an epoch's samples, dealt out to readers that each go forwards through archives of their own. It depends on
  * the seed, the epoch and the number of readers, not on how many processes share them.
  */
-import { SoundspotError } from "../errors.js";
+import { isSoundspotError, SoundspotError } from "../errors.js";
 import { hash, permutation, uniform } from "../random.js";
 import type { Members, Shard } from "./shard.js";
 
@@ -164,7 +164,7 @@ async function* inStretch(
       if (next >= until) break;
     }
   } catch (error) {
-    if (!(error instanceof SoundspotError) || error.code !== "ERR_MEDIA_DECODE") throw error;
+    if (!isSoundspotError(error) || error.code !== "ERR_MEDIA_DECODE") throw error;
     failure = error;
   }
   failure ??= new SoundspotError(

@@ -1,6 +1,6 @@
 /** One archive of samples as WebDataset has them: files of one name up to its first dot, one after the other. */
 import { Readable } from "node:stream";
-import { SoundspotError } from "../errors.js";
+import { isSoundspotError, SoundspotError } from "../errors.js";
 import { type ArchiveBytes, GzipBytes, readTar, type TarEntry } from "../media/tar.js";
 import { HttpBytes, type HttpBytesOptions } from "./http-bytes.js";
 import { isRemote } from "./locate.js";
@@ -115,7 +115,7 @@ export class Shard {
         else parts++;
       }
     } catch (error) {
-      const within = error instanceof SoundspotError && error.code === "ERR_MEDIA_DECODE";
+      const within = isSoundspotError(error) && error.code === "ERR_MEDIA_DECODE";
       if (!within || samples + parts === 0) throw error;
       return { samples, parts, damage: error };
     }
@@ -142,7 +142,7 @@ export class Shard {
     const start = this.#starts[known] as number;
     let damage: SoundspotError | undefined;
     for await (const entry of untilDamage(readTar(archive, { from: start, signal }))) {
-      if (entry instanceof SoundspotError) {
+      if (isSoundspotError(entry)) {
         damage = entry;
         break;
       }
@@ -191,7 +191,7 @@ async function* untilDamage(
       yield value;
     }
   } catch (error) {
-    if (!(error instanceof SoundspotError) || error.code !== "ERR_MEDIA_DECODE") throw error;
+    if (!isSoundspotError(error) || error.code !== "ERR_MEDIA_DECODE") throw error;
     yield error;
   } finally {
     await entries.return();

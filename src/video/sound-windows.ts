@@ -1,5 +1,5 @@
 /** The sound around one moment of a video after the other, read in parts: memory holds one of them. */
-import { SoundspotError } from "../errors.js";
+import { isSoundspotError } from "../errors.js";
 import { decodeAudio } from "../media/audio.js";
 import type { VideoInfo } from "../media/video.js";
 import type { RawAudio } from "../types.js";
@@ -68,7 +68,7 @@ export class SoundWindows {
       };
     } catch (error) {
       // The pictures go on after the sound has ended.
-      if (!(error instanceof SoundspotError && error.code === "ERR_AUDIO_EMPTY")) throw error;
+      if (!(isSoundspotError(error) && error.code === "ERR_AUDIO_EMPTY")) throw error;
       return { start, end, audio: { samples: new Float32Array(0), sampleRate: 16_000, channels: 1 } };
     }
   }

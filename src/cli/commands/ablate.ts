@@ -10,7 +10,7 @@ import {
 } from "../../config.js";
 import type { Dataset } from "../../datasets/dataset.js";
 import { openDataset } from "../../datasets/registry.js";
-import { SoundspotError } from "../../errors.js";
+import { isSoundspotError, SoundspotError } from "../../errors.js";
 import { evaluate, type MapName, mapNames } from "../../evaluate.js";
 import { checkOutputs, oneOfNames } from "../../outputs.js";
 import { type PresetName, presets } from "../../presets.js";
@@ -202,7 +202,7 @@ function planOf(variant: Variant, recipe: TrainConfig, base: ModelOptions, outpu
     parseModelConfig(model);
     parseTrainConfig(options);
   } catch (error) {
-    if (!(error instanceof SoundspotError)) throw error;
+    if (!isSoundspotError(error)) throw error;
     throw new SoundspotError(error.code, `${variant.name}: ${error.message}`, { cause: error });
   }
   const folder = join(output, variant.name.replace(/[^\w]+/g, "-"));

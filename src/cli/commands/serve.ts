@@ -2,7 +2,7 @@
 import { type Command, Option } from "commander";
 import sharp from "sharp";
 import type { Precision } from "../../compute.js";
-import { SoundspotError } from "../../errors.js";
+import { isError, SoundspotError } from "../../errors.js";
 import { Model } from "../../model.js";
 import { SearchIndex } from "../../search/search-index.js";
 import { DEFAULTS, type ServedRequest } from "../../server/options.js";
@@ -137,5 +137,5 @@ function printLine({ method, path, status, milliseconds, code, error }: ServedRe
 }
 
 function stackOf(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return isError(error) ? (error.stack ?? error.message) : String(error);
 }
