@@ -202,7 +202,7 @@ describe("WAV", () => {
     const bytes = encodeWav({ samples: new Float32Array(100), sampleRate: 8000 });
     await expect(parseWav(bytes.subarray(0, 144), { name: "a.wav" })).rejects.toMatchObject({
       code: "ERR_MEDIA_DECODE",
-      message: expect.stringMatching(/a\.wav is cut off/),
+      message: expect.stringMatching(/a\.wav is truncated/),
     });
     new DataView(bytes.buffer).setUint32(40, 0xffffffff, true);
     expect((await parseWav(bytes.subarray(0, 144))).samples.length).toBe(50);
