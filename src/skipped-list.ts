@@ -63,11 +63,13 @@ export class SkippedList {
   }
 
   /**
-   * Takes up the list as it was after a step.
+   * Takes up the list as it was at a place of the run.
    * @throws {SoundspotError} ERR_FILE_WRITE
    */
-  async cutTo(step: number): Promise<void> {
-    this.takeUp((await this.#log?.cutTo<SkippedInRun>((each) => each.step <= step)) ?? []);
+  async cutTo({ step, epoch }: { readonly step: number; readonly epoch: number }): Promise<void> {
+    // The last epoch's evaluation is made again if the place is before it.
+    const isBefore = (each: SkippedInRun) => each.step <= step && (!each.evaluation || each.epoch < epoch);
+    this.takeUp((await this.#log?.cutTo(isBefore)) ?? []);
   }
 
   /** Takes up a list as another process has read it; what is listed already is passed over. */

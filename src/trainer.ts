@@ -726,7 +726,7 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
     ...(folder ? { path: join(folder, "skipped.jsonl") } : {}),
   });
   await log?.cutTo(isBefore(progress));
-  await damage.cutTo(progress.step);
+  await damage.cutTo(progress);
   if (group && start.resumed) damage.takeUp((await group.gather(damage.entries))[0] ?? []);
   if (start.resumed) {
     options.onResume?.({
@@ -844,7 +844,10 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
           attention: result.attention,
           warnings: found.length ? found.map(({ kind }) => kind) : undefined,
         });
-        if (step % 20 === 0) await log?.flush();
+        if (step % 20 === 0) {
+          await log?.flush();
+          await damage.flush();
+        }
         onStep?.(event);
         if (config.checkpointSteps > 0 && batch % config.checkpointSteps === 0 && batch < batchCount) {
           await save();

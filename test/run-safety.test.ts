@@ -388,7 +388,7 @@ describe("evaluation of a preset", () => {
 
 describe("a run that fails", () => {
   it.each([
-    ["in the dataset", 4, { data: failing(18) }, "ERR_DATASET"],
+    ["in the dataset", 4, { data: failing(18), strict: true }, "ERR_DATASET"],
     ["in a step's callback", 2, { onStep: failingAt(2) }, undefined],
     ["in an epoch's callback", 3, { onEpoch: failingAt(1) }, undefined],
   ] as const)(
