@@ -51,6 +51,16 @@ export {
 } from "./localize.js";
 export type { AudioSource } from "./media/audio.js";
 export type { ImageSource } from "./media/image.js";
+export {
+  type AudioRange,
+  type FramesOptions,
+  Media,
+  type MediaFrame,
+  type MediaFrameAt,
+  type MediaStream,
+  type OpenMediaOptions,
+  openMedia,
+} from "./media/media.js";
 export * as metrics from "./metrics/index.js";
 export { type Encoding, type LoadOptions, Model, type WeightsReport } from "./model.js";
 export { type Collapse, CollapseMonitor, type CollapseWarning } from "./monitor.js";

@@ -1,0 +1,393 @@
+/**
+ * What is known of a media file before anything is decoded: its streams, and when each begins, ends and pauses, by the
+ * time stamps of its packets. Raw times are the file's own; the clock of the rest of the package begins at `zero`.
+ */
+import { stat } from "node:fs/promises";
+import { SoundspotError, throwIfAborted } from "../errors.js";
+import { isQuarterTurn, type Orientation, readOrientations, turned } from "./display-matrix.js";
+import { ffmpegReason, inputArgs, outputOf, startFfmpeg } from "./ffmpeg.js";
+import { changing, limitOf } from "./limits.js";
+import {
+  type AudioHeader,
+  type MediaHeader,
+  parseHeader,
+  type StreamHeader,
+  type VideoHeader,
+} from "./media-header.js";
+
+/** Seconds, raw: from the first moment to the end. */
+export type Span = readonly [from: number, to: number];
+
+export interface VideoTrack extends Omit<VideoHeader, "rotation"> {
+  readonly orientation: Orientation;
+  /** As shown: turned, with square pixels. */
+  readonly shownWidth: number;
+  readonly shownHeight: number;
+  /** Of all frames, raw, ascending; absent where they were not all looked at. */
+  readonly times?: Float64Array;
+  /** Of those that decoding can begin at. */
+  readonly keys?: Float64Array;
+  readonly span: Span;
+  /** Frames a second; of an uneven stream what most frames keep to. */
+  readonly frameRate: number;
+  /** Whether all frames keep to it. */
+  readonly constant: boolean;
+}
+
+export interface AudioTrack extends AudioHeader {
+  /** Counted from 0 among the audio tracks. */
+  readonly track: number;
+  readonly span: Span;
+  /** Where there are packets; absent where they were not all looked at. */
+  readonly spans?: readonly Span[];
+}
+
+export interface MediaIndex {
+  readonly path: string;
+  readonly format: string;
+  readonly streams: readonly StreamHeader[];
+  readonly video?: VideoTrack;
+  readonly audio: readonly AudioTrack[];
+  /** Raw time at which the clock begins. */
+  readonly zero: number;
+  /** In seconds. */
+  readonly duration: number;
+  /** Time stamps begin anew somewhere: read from the start, as ffmpeg joins them. */
+  readonly joined: boolean;
+}
+
+export interface IndexOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly ffmpeg?: string | undefined;
+  /** What errors call the file. Default its path. */
+  readonly name?: string | undefined;
+  /** What is to be decoded, for the error about an image. */
+  readonly wanted?: "audio" | undefined;
+}
+
+/** Up to this size all packets are looked at; of larger ones, where the format has an index, those of both ends. */
+const WHOLE_BYTES = 2 ** 29;
+/** Formats that state a duration and can be read from anywhere. */
+const SEEKABLE = /\b(mov|matroska|webm|avi)\b/;
+/** Seconds at both ends of a large file. */
+const END_SECONDS = 30;
+/** Pauses between packets that are no more than rounding, in seconds. */
+const ROUNDING = 0.03;
+/** Packets without progress of their time stamps after which time begins anew. */
+const STUCK = 5;
+
+/** Input options by which a file's time stamps are read as they are, or joined where they begin anew. */
+export function clockArgs(joined: boolean): string[] {
+  // By default a pause of 10 s would be taken for such a place.
+  return joined ? ["-dts_delta_threshold", "1000000000"] : ["-copyts"];
+}
+
+/**
+ * Opens a file and looks at its packets without decoding them.
+ * @throws {SoundspotError} ERR_MEDIA_DECODE when it is no media or has neither video nor audio; ERR_FFMPEG_MISSING;
+ * ERR_ABORTED.
+ */
+export async function readIndex(path: string, options: IndexOptions = {}): Promise<MediaIndex> {
+  const name = options.name ?? path;
+  const { size } = await stat(path);
+  const [orientations, scanned] = await Promise.all([
+    readOrientations(path),
+    size > WHOLE_BYTES ? scanEnds(path, name, options) : scanWhole(path, name, options),
+  ]);
+  throwIfAborted(options.signal);
+  return assemble(path, name, scanned, orientations);
+}
+
+/** Packets of one stream. */
+class Packets {
+  /** Presentation times in seconds, in the order of the file. */
+  readonly times: number[] = [];
+  readonly keys: number[] = [];
+  readonly spans: [number, number][] = [];
+  end = Number.NEGATIVE_INFINITY;
+  first = Number.POSITIVE_INFINITY;
+  /** Whether the first packet asks for samples to be dropped. */
+  skips = false;
+  stuck = 0;
+  /** Of at least one packet the presentation time is not stated. */
+  unordered = false;
+  #count = 0;
+  #lastDts = Number.NEGATIVE_INFINITY;
+  #stuckNow = 0;
+
+  add(dts: number, pts: number | undefined, duration: number, flags: number, skips: boolean): void {
+    if (this.#count++ === 0) this.skips = skips;
+    this.#stuckNow = dts > this.#lastDts ? 0 : this.#stuckNow + 1;
+    this.stuck = Math.max(this.stuck, this.#stuckNow);
+    this.#lastDts = Math.max(dts, this.#lastDts);
+    if (pts === undefined) this.unordered = true;
+    if (flags & DISCARDED) return;
+    const time = pts ?? dts;
+    this.times.push(time);
+    if (flags & KEY) this.keys.push(time);
+    this.first = Math.min(this.first, time);
+    this.end = Math.max(this.end, time + duration);
+    const last = this.spans.at(-1);
+    if (last && time >= last[0] - ROUNDING && time <= last[1] + ROUNDING) {
+      last[1] = Math.max(last[1], time + duration);
+    } else this.spans.push([time, time + duration]);
+  }
+}
+
+const KEY = 1;
+const DISCARDED = 4;
+
+interface Scan {
+  readonly header: MediaHeader;
+  /** By the stream's index in the file. */
+  readonly packets: ReadonlyMap<number, Packets>;
+  readonly joined: boolean;
+  readonly whole: boolean;
+}
+
+async function scanWhole(path: string, name: string, options: IndexOptions): Promise<Scan> {
+  const plain = await scanPackets(name, inputArgs(path), false, options);
+  const stuck = (scan: typeof plain) =>
+    [...scan.packets.entries()].filter(([, packets]) => packets.stuck >= STUCK).map(([stream]) => stream);
+  if (stuck(plain).length === 0) return { ...plain, joined: false, whole: true };
+  const joined = await scanPackets(name, inputArgs(path), true, options);
+  const [broken] = stuck(joined);
+  if (broken === undefined) return { ...joined, joined: true, whole: true };
+  throw new SoundspotError(
+    "ERR_MEDIA_DECODE",
+    `${name} has time stamps that run backwards (stream ${broken}). Write it anew: \`ffmpeg -fflags +genpts -i in -c copy out.mkv\`.`,
+  );
+}
+
+/** Of a large file: its first and its last seconds. */
+async function scanEnds(path: string, name: string, options: IndexOptions): Promise<Scan> {
+  const head = await scanPackets(name, [...inputArgs(path), "-t", "0"], false, options);
+  const { header } = head;
+  if (header.duration === undefined || !SEEKABLE.test(header.format)) return scanWhole(path, name, options);
+  const [first, last] = await Promise.all([
+    scanPackets(name, inputArgs(path), false, options, END_SECONDS),
+    scanPackets(
+      name,
+      inputArgs(path, ["-noaccurate_seek", "-ss", String(Math.max(0, header.duration - END_SECONDS))]),
+      false,
+      options,
+    ),
+  ]);
+  const packets = new Map(first.packets);
+  for (const [stream, own] of last.packets) {
+    const begun = packets.get(stream);
+    if (begun) begun.end = Math.max(begun.end, own.end);
+    else packets.set(stream, own);
+  }
+  return { header, packets, joined: false, whole: false };
+}
+
+/** @param seconds Of the beginning. Default all. */
+async function scanPackets(
+  name: string,
+  input: readonly string[],
+  joined: boolean,
+  options: IndexOptions,
+  seconds = Number.POSITIVE_INFINITY,
+): Promise<{ readonly header: MediaHeader; readonly packets: Map<number, Packets> }> {
+  const ffmpeg = await startFfmpeg(
+    [
+      ...clockArgs(joined),
+      ...input,
+      ...["-map", "0:v?", "-map", "0:a?", "-c", "copy", "-copypriorss", "1", "-f", "framecrc", "pipe:1"],
+    ],
+    { ...options, onLine: (line) => /Non-monoton/.test(line) },
+  );
+  const streams: Packets[] = [];
+  const clocks: number[] = [];
+  let rest = "";
+  let enough = false;
+  const decoder = new TextDecoder("latin1");
+  for await (const chunk of outputOf(ffmpeg, name)) {
+    const lines = (rest + decoder.decode(chunk)).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) {
+      if (line.startsWith("#")) {
+        const clock = /^#tb (\d+): (\d+)\/(\d+)/.exec(line);
+        if (clock) clocks[Number(clock[1])] = Number(clock[2]) / Number(clock[3]);
+        continue;
+      }
+      // Stream, decoding time, presentation time, duration, size, checksum, F=flags, S=side data.
+      const fields = line.split(",");
+      const stream = Number(fields[0]);
+      const tick = clocks[stream];
+      if (tick === undefined || fields.length < 6) continue;
+      const flags = /\bF=0x([0-9A-Fa-f]+)/.exec(line)?.[1];
+      const [dts, pts] = [Number(fields[1]), Number(fields[2])];
+      const stated = pts > -(2 ** 62);
+      streams[stream] ??= new Packets();
+      streams[stream].add(
+        (dts > -(2 ** 62) ? dts : pts) * tick,
+        stated ? pts * tick : undefined,
+        Math.max(0, Number(fields[3])) * tick,
+        flags === undefined ? KEY : Number.parseInt(flags, 16),
+        / S=\d+, +10\b/.test(line) || / S=\d+,.*\bskip/i.test(line),
+      );
+      const { first } = streams[stream];
+      enough ||= dts * tick - first > seconds;
+    }
+    if (enough) break;
+  }
+  if (enough) ffmpeg.stop();
+  const { stderr } = await ffmpeg.finished;
+  throwIfAborted(options.signal);
+  const header = parseHeader(stderr);
+  const usable = header?.streams.some(({ type }) => type === "video" || type === "audio");
+  if (!header || !usable) {
+    const image = /^\[(\w+_pipe|image2) @ [^\]]*\] Format not on whitelist/m.test(stderr);
+    if (image && options.wanted === "audio") {
+      throw new SoundspotError(
+        "ERR_NO_AUDIO",
+        `${name} has no audio stream: it is an image. Give a file with audio.`,
+      );
+    }
+    const reason = header ? "it has neither video nor audio" : ffmpegReason(stderr);
+    throw new SoundspotError(
+      "ERR_MEDIA_DECODE",
+      `${name} cannot be decoded: ${reason}. ${image ? "Give a video or audio file." : "Check that it is a whole video or audio file."}`,
+    );
+  }
+  const packets = new Map<number, Packets>();
+  for (const [, from, to] of stderr.matchAll(/^ *Stream #0:(\d+) -> #0:(\d+) \(copy\)/gm)) {
+    const own = streams[Number(to)];
+    if (own) packets.set(Number(from), own);
+  }
+  return { header, packets };
+}
+
+function assemble(
+  path: string,
+  name: string,
+  { header, packets, joined, whole }: Scan,
+  orientations: readonly Orientation[] | undefined,
+): MediaIndex {
+  const moving = header.streams.filter(
+    (stream): stream is VideoHeader => stream.type === "video" && !stream.attachedPicture,
+  );
+  const alive = moving.filter(({ index }) => (packets.get(index)?.times.length ?? 0) > 0);
+  const chosen = alive.find(({ isDefault }) => isDefault) ?? alive[0] ?? moving[0];
+  const orientation = chosen && (orientations?.[moving.indexOf(chosen)] ?? turned(chosen.rotation));
+  const video = chosen && orientation && videoTrack(chosen, orientation, packets.get(chosen.index), whole);
+  const audio = header.streams
+    .filter((stream): stream is AudioHeader => stream.type === "audio")
+    .map((stream, track) => audioTrack(stream, track, packets.get(stream.index), whole));
+  const spans = [...(video ? [video.span] : []), ...audio.map(({ span }) => span)].filter(
+    ([from, to]) => Number.isFinite(from) && to >= from,
+  );
+  const zero = Math.min(...spans.map(([from]) => from));
+  const end = Math.max(...spans.map(([, to]) => to));
+  if (!Number.isFinite(zero)) {
+    throw new SoundspotError(
+      "ERR_MEDIA_DECODE",
+      `${name} cannot be decoded: it has no packets of video or audio. Check that it is a whole file.`,
+    );
+  }
+  const duration = Math.round((end - zero) * 1e6) / 1e6;
+  if (duration > limitOf("SOUNDSPOT_MAX_VIDEO_SECONDS")) {
+    throw new SoundspotError(
+      "ERR_MEDIA_DECODE",
+      `${name} lasts ${duration} s by its time stamps. Cut it. ${changing("SOUNDSPOT_MAX_VIDEO_SECONDS")}.`,
+    );
+  }
+  const { format, streams } = header;
+  return { path, format, streams, ...(video ? { video } : {}), audio, zero, duration, joined };
+}
+
+function videoTrack(
+  { rotation: _, ...header }: VideoHeader,
+  orientation: Orientation,
+  packets: Packets | undefined,
+  whole: boolean,
+): VideoTrack {
+  const times = Float64Array.from(packets?.times ?? []).sort();
+  const keys = Float64Array.from(packets?.keys ?? []).sort();
+  // Pixels are made square without losing any.
+  const wide = header.aspect > 1 ? Math.max(1, Math.round(header.width * header.aspect)) : header.width;
+  const high = header.aspect < 1 ? Math.max(1, Math.round(header.height / header.aspect)) : header.height;
+  const swapped = isQuarterTurn(orientation);
+  const { frameRate, constant, interval } = rateOf(times, whole, header.declaredRate);
+  const last = times.at(-1) ?? 0;
+  const end = Math.max(packets?.end ?? 0, last + (packets && packets.end <= last ? interval : 0));
+  return {
+    ...header,
+    orientation,
+    shownWidth: swapped ? high : wide,
+    shownHeight: swapped ? wide : high,
+    ...(whole && packets && !packets.unordered && times.length > 0 ? { times, keys } : {}),
+    span: times.length > 0 ? [times[0] as number, end] : [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY],
+    frameRate,
+    constant,
+  };
+}
+
+/** A rate that no camera has is the container's clock. */
+const MAX_RATE = 1000;
+
+function rateOf(
+  times: Float64Array,
+  whole: boolean,
+  declared: number | undefined,
+): { readonly frameRate: number; readonly constant: boolean; readonly interval: number } {
+  const assumed = declared && declared <= MAX_RATE ? declared : 25;
+  const count = times.length - 1;
+  const length = count > 0 ? (times[count] as number) - (times[0] as number) : 0;
+  if (length <= 0) return { frameRate: assumed, constant: false, interval: 1 / assumed };
+  const intervals = Float64Array.from(
+    { length: count },
+    (_, i) => (times[i + 1] as number) - (times[i] as number),
+  );
+  intervals.sort();
+  const typical = intervals[count >> 1] as number;
+  const average = count / length;
+  const common = typical > 0 && 1 / typical <= Math.min(MAX_RATE, 4 * average) ? 1 / typical : average;
+  if (!whole) {
+    // The ends do not tell the average of all.
+    return {
+      frameRate: Math.abs(assumed / common - 1) < 0.02 ? assumed : common,
+      constant: false,
+      interval: typical,
+    };
+  }
+  const even = snapped(average, count);
+  const first = times[0] as number;
+  if (times.every((time, i) => Math.abs((time - first) * even - i) <= 0.25)) {
+    return { frameRate: even, constant: true, interval: 1 / even };
+  }
+  // Frames that come about evenly, with none missing for long, keep their number.
+  const near = Math.abs(common / average - 1) <= 0.2;
+  return { frameRate: Math.min(MAX_RATE, near ? average : common), constant: false, interval: typical };
+}
+
+/** The usual rate that frames keep to over the whole length, as far as time stamps tell. */
+function snapped(rate: number, count: number): number {
+  const whole = Math.round(rate);
+  const usual = [whole, (Math.round((rate * 1001) / 1000) * 1000) / 1001, Math.round(rate * 2) / 2];
+  return usual.find((each) => each > 0 && Math.abs(each / rate - 1) * count < 0.1) ?? rate;
+}
+
+function audioTrack(
+  header: AudioHeader,
+  track: number,
+  packets: Packets | undefined,
+  whole: boolean,
+): AudioTrack {
+  if (!packets || packets.times.length === 0) {
+    return { ...header, track, span: [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY] };
+  }
+  // Before 0 there is what the encoder needs to start.
+  const first = packets.skips || packets.first > -0.5 ? Math.max(0, packets.first) : packets.first;
+  const from = packets.first < 0 ? first : packets.first;
+  return {
+    ...header,
+    track,
+    span: [from, Math.max(from, packets.end)],
+    ...(whole
+      ? { spans: packets.spans.map(([start, end]) => [Math.max(start, from), Math.max(end, from)] as const) }
+      : {}),
+  };
+}
