@@ -30,7 +30,8 @@ export const TIME_SLACK = 0.00051;
 /** Rounding of one time stamp that is read twice. */
 const SAME = 1e-5;
 /** Seconds before a frame that decoding begins, where it is not known where it can begin. */
-const BLIND_LEADS = [2, 15];
+const BLIND_LEAD = 2;
+const BLIND_LEADS = [BLIND_LEAD, 15];
 /** Seconds that seeking begins early: some formats seek by decoding time, MPEG-TS nearly. */
 const SEEK_EARLY = 0.25;
 const SEEK_EARLY_IN_STREAM = 1.5;
@@ -91,7 +92,7 @@ export async function* decodeFramesBetween(
 ): AsyncGenerator<DecodedFrame, void, void> {
   const { times } = video;
   const begin = video.span[0];
-  const first = times ? (times[shownAt(times, from)] as number) : Math.max(begin, from - BLIND_LEADS[0]!);
+  const first = times ? (times[shownAt(times, from)] as number) : Math.max(begin, from - BLIND_LEAD);
   const seeks = times
     ? seeksFor(index, video, first)
     : [...BLIND_LEADS.map((lead) => (from - lead > begin ? from - lead - 1 : undefined)), undefined];
@@ -128,7 +129,7 @@ function seeksFor(
 ): (number | undefined)[] {
   if (index.joined) return [undefined];
   const early = /\bmpeg/.test(index.format) ? SEEK_EARLY_IN_STREAM : SEEK_EARLY;
-  const key = keys && keys.length > 0 ? (keys[shownAt(keys, wanted)] as number) : wanted - BLIND_LEADS[0]!;
+  const key = keys && keys.length > 0 ? (keys[shownAt(keys, wanted)] as number) : wanted - BLIND_LEAD;
   const seek = Math.min(key, wanted) - early;
   if (seek <= begin + 0.5) return [undefined];
   return [seek, ...(seek - 10 > begin + 0.5 ? [seek - 10] : []), undefined];

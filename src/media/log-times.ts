@@ -61,7 +61,10 @@ export class FrameLog<T extends LoggedFrame> {
     const frame = this.#seen[this.#next];
     if (frame) this.#next++;
     // What is done with is let go now and then.
-    if (this.#next > 1024) this.#seen.splice(0, this.#next), (this.#next = 0);
+    if (this.#next > 1024) {
+      this.#seen.splice(0, this.#next);
+      this.#next = 0;
+    }
     return frame;
   }
 }
