@@ -153,7 +153,7 @@ async function* pass(
   checkFrameSize(video, options.name);
   const program = await findFfmpeg(options.ffmpeg);
   const log = FrameLog.ofFrames();
-  const picture = await pictureFilters(video);
+  const picture = await pictureFilters(video, options.name);
   try {
     const range = [
       `start=${(from - SAME).toFixed(6)}`,

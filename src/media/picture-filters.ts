@@ -1,4 +1,5 @@
 /** From decoded frames to RGB as a player shows it: deinterlaced, in the colours that the tags name, square pixels, upright. */
+import { SoundspotError } from "../errors.js";
 import { colorLookup, needsLookup } from "./color-lookup.js";
 import { orientationFilters } from "./display-matrix.js";
 import type { VideoTrack } from "./media-index.js";
@@ -29,8 +30,21 @@ export function matrixOf({ matrix, width, height }: Pick<VideoTrack, "matrix" | 
   return matrix && MATRICES[matrix] ? matrix : width >= 1280 || height > 576 ? "bt709" : "smpte170m";
 }
 
-export async function pictureFilters(video: VideoTrack): Promise<PictureFilters> {
+/** Matrices that swscale does not know. */
+const UNKNOWN = /^(ycgco|ictcp|smpte2085|chroma-derived)/;
+
+/**
+ * @param name What errors call the file.
+ * @throws {SoundspotError} ERR_MEDIA_DECODE for a colour space that is not read.
+ */
+export async function pictureFilters(video: VideoTrack, name: string): Promise<PictureFilters> {
   const { width, height, aspect, pixelFormat, range, orientation } = video;
+  if (video.matrix && UNKNOWN.test(video.matrix)) {
+    throw new SoundspotError(
+      "ERR_MEDIA_DECODE",
+      `${name} has colours by the matrix ${video.matrix}, which is not read. Convert it to BT.709.`,
+    );
+  }
   const lookup = await colorLookup(video);
   const yuv = /^(yuv|nv|p0|p2|y2|uyvy|gray)/.test(pixelFormat);
   const options = [SCALING];
@@ -47,7 +61,7 @@ export async function pictureFilters(video: VideoTrack): Promise<PictureFilters>
     before: video.interlaced ? ["yadif=mode=send_frame:deint=interlaced"] : [],
     after: [
       `scale=${options.join(":")}`,
-      ...(lookup ? ["format=rgb48", lookup.filter] : []),
+      ...(lookup ? ["format=rgb48le", lookup.filter] : []),
       "format=rgb24",
       ...orientationFilters(orientation),
     ],
