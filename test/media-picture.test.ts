@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Model, openMedia, renderVideo } from "../src/index.js";
 import { standardColor } from "../src/media/color-lookup.js";
-import { parseHeader, type VideoHeader } from "../src/media/media-header.js";
 import { inputArgs, runFfmpeg } from "../src/media/ffmpeg.js";
+import { parseHeader, type VideoHeader } from "../src/media/media-header.js";
 import type { RawImage } from "../src/types.js";
 import { ffmpeg, fixture, level, toneOf, usedBy } from "./support/media.js";
 import { setMatrix } from "./support/random-media.js";
@@ -112,25 +112,28 @@ describe("geometry", () => {
     [0, -1, -1, 0],
   ] as const;
 
-  it.each(matrices.map((matrix) => [matrix] as const))("is turned and mirrored as the matrix %j says", async (matrix) => {
-    const path = file(`matrix${matrix.join("")}.mp4`);
-    await ffmpeg(
-      ...["-f", "lavfi", "-i", "testsrc2=s=96x64:r=5:d=1", "-f", "lavfi", "-i", "sine=440:d=1"],
-      ...["-c:v", "libx264", "-qp", "4", "-pix_fmt", "yuv444p", path],
-    );
-    const coded = await frameOf(path, 0.4);
-    setMatrix(path, matrix);
-    const { image: shown } = await used(path, 0.4);
-    expect([shown.width, shown.height]).toEqual(matrix[0] === 0 ? [64, 96] : [96, 64]);
-    let worst = 0;
-    for (let y = 0; y < shown.height; y += 3) {
-      for (let x = 0; x < shown.width; x += 3) {
-        const [u, v] = origin(matrix, shown, x, y);
-        worst = Math.max(worst, apart(pixel(shown, x, y), pixel(coded, u, v)));
+  it.each(matrices.map((matrix) => [matrix] as const))(
+    "is turned and mirrored as the matrix %j says",
+    async (matrix) => {
+      const path = file(`matrix${matrix.join("")}.mp4`);
+      await ffmpeg(
+        ...["-f", "lavfi", "-i", "testsrc2=s=96x64:r=5:d=1", "-f", "lavfi", "-i", "sine=440:d=1"],
+        ...["-c:v", "libx264", "-qp", "4", "-pix_fmt", "yuv444p", path],
+      );
+      const coded = await frameOf(path, 0.4);
+      setMatrix(path, matrix);
+      const { image: shown } = await used(path, 0.4);
+      expect([shown.width, shown.height]).toEqual(matrix[0] === 0 ? [64, 96] : [96, 64]);
+      let worst = 0;
+      for (let y = 0; y < shown.height; y += 3) {
+        for (let x = 0; x < shown.width; x += 3) {
+          const [u, v] = origin(matrix, shown, x, y);
+          worst = Math.max(worst, apart(pixel(shown, x, y), pixel(coded, u, v)));
+        }
       }
-    }
-    expect(worst).toBeLessThan(3);
-  });
+      expect(worst).toBeLessThan(3);
+    },
+  );
 
   it("is mirrored in a file that says so", async () => {
     const shown = await frameOf(fixture("mirrored.mp4"), 1);
@@ -155,10 +158,16 @@ describe("geometry", () => {
 describe("interlaced video", () => {
   it.each(["libx264", "mpeg2video"])("of %s shows no comb", async (codec) => {
     const path = file(`comb-${codec}.mkv`);
-    const flags = codec === "libx264" ? ["-x264opts", "tff=1", "-flags", "+ildct+ilme"] : ["-flags", "+ildct+ilme"];
+    const flags =
+      codec === "libx264" ? ["-x264opts", "tff=1", "-flags", "+ildct+ilme"] : ["-flags", "+ildct+ilme"];
     // A bar that moves by four pixels from field to field.
     await ffmpeg(
-      ...["-f", "lavfi", "-i", "color=black:s=64x64:r=50:d=2,format=gray,geq=lum='255*lt(mod(X+4*N,64),32)',format=yuv420p"],
+      ...[
+        "-f",
+        "lavfi",
+        "-i",
+        "color=black:s=64x64:r=50:d=2,format=gray,geq=lum='255*lt(mod(X+4*N,64),32)',format=yuv420p",
+      ],
       ...["-f", "lavfi", "-i", "sine=440:d=2", "-vf", "tinterlace=interleave_top,setfield=tff", "-top", "1"],
       ...["-c:v", codec, ...flags, "-qscale:v", "2", path],
     );
@@ -186,17 +195,27 @@ describe("colours", () => {
     ["bt2020", "bt2020nc", "tv", "320x240"],
     ["bt601", undefined, "tv", "320x240"],
     ["bt709", undefined, "tv", "1280x720"],
-  ] as const)("by the matrix %s, tagged %s, of range %s and %s pixels are what they were", async (matrix, tag, range, size) => {
-    const path = file(`color-${matrix}-${tag}-${range}-${size}.mkv`);
-    const tags = tag === undefined ? [] : ["-colorspace", tag, "-color_primaries", "bt709", "-color_trc", "bt709"];
-    await ffmpeg(
-      ...["-f", "lavfi", "-i", `color=0x${hex}:s=${size}:r=5:d=0.4,format=rgb24`],
-      ...["-vf", `scale=out_color_matrix=${matrix}:out_range=${range},format=yuv444p`],
-      ...["-c:v", "ffv1", ...tags, ...(tag === undefined ? [] : ["-color_range", range === "tv" ? "1" : "2"]), path],
-    );
-    const found = pixel(await frameOf(path), 20, 20);
-    expect(apart(found, color), `${found}`).toBeLessThan(4);
-  });
+  ] as const)(
+    "by the matrix %s, tagged %s, of range %s and %s pixels are what they were",
+    async (matrix, tag, range, size) => {
+      const path = file(`color-${matrix}-${tag}-${range}-${size}.mkv`);
+      const tags =
+        tag === undefined ? [] : ["-colorspace", tag, "-color_primaries", "bt709", "-color_trc", "bt709"];
+      await ffmpeg(
+        ...["-f", "lavfi", "-i", `color=0x${hex}:s=${size}:r=5:d=0.4,format=rgb24`],
+        ...["-vf", `scale=out_color_matrix=${matrix}:out_range=${range},format=yuv444p`],
+        ...[
+          "-c:v",
+          "ffv1",
+          ...tags,
+          ...(tag === undefined ? [] : ["-color_range", range === "tv" ? "1" : "2"]),
+          path,
+        ],
+      );
+      const found = pixel(await frameOf(path), 20, 20);
+      expect(apart(found, color), `${found}`).toBeLessThan(4);
+    },
+  );
 
   it.each([
     ["hd709.mp4", "bt709"],
@@ -245,7 +264,12 @@ describe("colours", () => {
     const [y, cb, cr] = yuv(signal);
     const path = file(name);
     await ffmpeg(
-      ...["-f", "lavfi", "-i", `color=black:s=64x64:r=5:d=0.4,format=yuv420p10le,geq=lum=${y}:cb=${cb}:cr=${cr}`],
+      ...[
+        "-f",
+        "lavfi",
+        "-i",
+        `color=black:s=64x64:r=5:d=0.4,format=yuv420p10le,geq=lum=${y}:cb=${cb}:cr=${cr}`,
+      ],
       ...["-c:v", "ffv1", "-colorspace", "bt2020nc", "-color_primaries", "bt2020", "-color_trc", transfer],
       ...["-color_range", "1", path],
     );
@@ -258,7 +282,9 @@ describe("colours", () => {
     // 100 cd/m² are below the knee: light relative to a white of 203, by a display's gamma of 2.4.
     const hundred = Math.round(255 * (100 / 203) ** (1 / 2.4));
     expect(apart(await shown(100), [hundred, hundred, hundred])).toBeLessThan(4);
-    const [white, bright, beyond] = [await shown(203), await shown(1000), await shown(4000)].map(([r]) => r as number);
+    const [white, bright, beyond] = [await shown(203), await shown(1000), await shown(4000)].map(
+      ([r]) => r as number,
+    );
     expect(white).toBeGreaterThan(215);
     expect(white).toBeLessThan(240);
     expect(bright).toBeGreaterThan(250);
@@ -270,7 +296,11 @@ describe("colours", () => {
   it("of HLG are mapped by the same light", async () => {
     // A reference white of 75 % signal is 203 cd/m² on a display of 1000.
     const [r] = await hdrFrame("hlg.mkv", [0.75, 0.75, 0.75], "arib-std-b67");
-    const [white] = standardColor({ transfer: "smpte2084", primaries: "bt2020" })([pq(203), pq(203), pq(203)]);
+    const [white] = standardColor({ transfer: "smpte2084", primaries: "bt2020" })([
+      pq(203),
+      pq(203),
+      pq(203),
+    ]);
     expect(Math.abs((r as number) - 255 * white)).toBeLessThan(5);
     expect(hlg(0.2635)).toBeCloseTo(0.75, 1);
   });

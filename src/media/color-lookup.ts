@@ -39,7 +39,11 @@ function isHdr(transfer: string | undefined): boolean {
   return transfer === "smpte2084" || transfer === "arib-std-b67";
 }
 
-const each = ([r, g, b]: Color, change: (value: number) => number): Color => [change(r), change(g), change(b)];
+const each = ([r, g, b]: Color, change: (value: number) => number): Color => [
+  change(r),
+  change(g),
+  change(b),
+];
 
 const tables = new Map<string, string>();
 
@@ -107,7 +111,9 @@ const perceptual: ToLight = (signal) => {
 /** ARIB STD-B67, "HLG", on a display of the peak's brightness. */
 const hybrid: ToLight = (signal) => {
   const [a, b, c] = [0.17883277, 0.28466892, 0.55991073];
-  const scene = each(signal, (value) => (value <= 0.5 ? value ** 2 / 3 : (Math.exp((value - c) / a) + b) / 12));
+  const scene = each(signal, (value) =>
+    value <= 0.5 ? value ** 2 / 3 : (Math.exp((value - c) / a) + b) / 12,
+  );
   const [r, g, blue] = scene;
   const luminance = 0.2627 * r + 0.678 * g + 0.0593 * blue;
   const gain = (PEAK / WHITE) * luminance ** 0.2;

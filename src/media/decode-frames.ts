@@ -4,7 +4,7 @@ import type { RawImage } from "../types.js";
 import { eachFrameOnce, ffmpegReason, findFfmpeg, inputArgs, outputOf, startFfmpeg } from "./ffmpeg.js";
 import { changing, limitOf } from "./limits.js";
 import { FrameLog, SHOW_FRAMES } from "./log-times.js";
-import { clockArgs, type MediaIndex, type VideoTrack } from "./media-index.js";
+import { type MediaIndex, PartClock, type VideoTrack } from "./media-index.js";
 import { pictureFilters } from "./picture-filters.js";
 
 export interface DecodeOptions {
@@ -66,7 +66,7 @@ export async function decodeFrameAt(
   const begin = video.span[0];
   for (const lead of [...BLIND_LEADS, Number.POSITIVE_INFINITY]) {
     const from = Math.max(begin, at - lead);
-    const seek = from > begin && !index.joined ? from - 2 : undefined;
+    const seek = from > begin && !index.parts ? from - 2 : undefined;
     for await (const frame of pass(index, video, { seek, from, to: at + TIME_SLACK }, options)) {
       if (frame.time <= at + TIME_SLACK) last = frame;
     }
@@ -92,21 +92,28 @@ export async function* decodeFramesBetween(
 ): AsyncGenerator<DecodedFrame, void, void> {
   const { times } = video;
   const begin = video.span[0];
-  const first = times ? (times[shownAt(times, from)] as number) : Math.max(begin, from - BLIND_LEAD);
-  const seeks = times
-    ? seeksFor(index, video, first)
-    : [...BLIND_LEADS.map((lead) => (from - lead > begin ? from - lead - 1 : undefined)), undefined];
-  let any = false;
-  for (const [attempt, seek] of seeks.entries()) {
-    let late = false;
-    const last = attempt === seeks.length - 1 || seek === undefined;
-    for await (const frame of pass(index, video, { seek, from: Math.min(first, from), to }, options)) {
-      late = !any && !last && frame.time > (times ? first + SAME : from + TIME_SLACK);
+  const first = times && (times[shownAt(times, from)] as number);
+  // Where the times are not known, further back until there is a frame at or before `from`.
+  const attempts: Pick<Pass, "seek" | "from">[] =
+    first !== undefined
+      ? seeksFor(index, video, first).map((seek) => ({ seek, from: Math.min(first, from) }))
+      : [
+          ...BLIND_LEADS.filter((lead) => from - lead > begin + 1).map((lead) => ({
+            seek: from - lead - 1,
+            from: from - lead,
+          })),
+          { seek: undefined, from: begin },
+        ];
+  for (const [n, attempt] of attempts.entries()) {
+    const last = n === attempts.length - 1;
+    let [any, late] = [false, false];
+    for await (const frame of pass(index, video, { ...attempt, to }, options)) {
+      late = !any && !last && frame.time > (first === undefined ? from + TIME_SLACK : first + SAME);
       if (late) break;
       any = true;
       yield frame;
     }
-    if (!late && (any || last)) return;
+    if (any) return;
   }
 }
 
@@ -127,7 +134,7 @@ function seeksFor(
   { keys, span: [begin] }: VideoTrack,
   wanted: number,
 ): (number | undefined)[] {
-  if (index.joined) return [undefined];
+  if (index.parts) return [undefined];
   const early = /\bmpeg/.test(index.format) ? SEEK_EARLY_IN_STREAM : SEEK_EARLY;
   const key = keys && keys.length > 0 ? (keys[shownAt(keys, wanted)] as number) : wanted - BLIND_LEAD;
   const seek = Math.min(key, wanted) - early;
@@ -151,6 +158,7 @@ async function* pass(
   options: DecodeOptions,
 ): AsyncGenerator<DecodedFrame, void, void> {
   checkFrameSize(video, options.name);
+  const { parts } = index;
   const program = await findFfmpeg(options.ffmpeg);
   const log = FrameLog.ofFrames();
   const picture = await pictureFilters(video, options.name);
@@ -159,39 +167,55 @@ async function* pass(
       `start=${(from - SAME).toFixed(6)}`,
       ...(to === undefined ? [] : [`end=${to.toFixed(6)}`]),
     ];
-    const filters = [...picture.before, `trim=${range.join(":")}`, SHOW_FRAMES, ...picture.after];
+    // Time stamps that begin anew cannot be compared before they are moved.
+    const cut = parts ? [] : [`trim=${range.join(":")}`];
+    const filters = [...picture.before, ...cut, SHOW_FRAMES, ...picture.after];
     const ffmpeg = await startFfmpeg(
       [
-        ...clockArgs(index.joined),
+        "-copyts",
         ...inputArgs(index.path, [
           "-noautorotate",
           ...(seek === undefined ? [] : ["-seek_timestamp", "1", "-noaccurate_seek", "-ss", seek.toFixed(6)]),
         ]),
         ...["-map", `0:${video.index}`, "-an", "-sn", "-dn", "-vf", filters.join(",")],
         ...eachFrameOnce(program),
-        ...(only === undefined ? [] : ["-frames:v", String(only)]),
+        ...(only === undefined || parts ? [] : ["-frames:v", String(only)]),
         // PPM frames carry their size.
         ...["-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe", "pipe:1"],
       ],
       { ...options, onLine: log.onLine },
     );
+    const clock = parts && new PartClock(parts);
     let previous = from;
     const timed = (image: RawImage): DecodedFrame => {
-      const { time = previous + 1 / video.frameRate } = log.take() ?? {};
+      const { time: logged } = log.take() ?? {};
+      const time = logged === undefined ? previous + 1 / video.frameRate : (clock?.at(logged) ?? logged);
       previous = time;
       return { time, image };
     };
     const images: RawImage[] = [];
-    let count = 0;
+    let [count, given] = [0, 0];
+    const wanted = ({ time }: DecodedFrame) => !parts || time >= from - SAME;
+    const over = ({ time }: DecodedFrame) =>
+      parts && ((to !== undefined && time >= to) || given >= (only ?? Number.POSITIVE_INFINITY));
     for await (const image of parsePpm(outputOf(ffmpeg, options.name, options.counted))) {
       images.push(image);
       count++;
       // Log and output come by different pipes: a frame waits for its line.
-      while (images.length > 0 && log.peek()) yield timed(images.shift() as RawImage);
+      while (images.length > 0 && log.peek()) {
+        const frame = timed(images.shift() as RawImage);
+        if (over(frame)) return;
+        if (!wanted(frame)) continue;
+        given++;
+        yield frame;
+      }
     }
     const { stderr } = await ffmpeg.finished;
     throwIfAborted(options.signal);
-    while (images.length > 0) yield timed(images.shift() as RawImage);
+    for (let image = images.shift(); image; image = images.shift()) {
+      const frame = timed(image);
+      if (wanted(frame) && !over(frame)) yield frame;
+    }
     if (count === 0 && /Impossible to convert|No such filter|Error (re|)initializing filter/i.test(stderr)) {
       throw new SoundspotError(
         "ERR_MEDIA_DECODE",

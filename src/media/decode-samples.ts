@@ -4,7 +4,7 @@ import type { DecodeOptions } from "./decode-frames.js";
 import { ffmpegReason, inputArgs, outputOf, startFfmpeg } from "./ffmpeg.js";
 import { changing, limitOf } from "./limits.js";
 import { FrameLog, SHOW_SAMPLES } from "./log-times.js";
-import { type AudioTrack, clockArgs, type MediaIndex } from "./media-index.js";
+import { type AudioTrack, type MediaIndex, PartClock } from "./media-index.js";
 
 /** Decoded samples that follow each other without a pause. */
 export interface SampleBlock {
@@ -44,7 +44,7 @@ export async function* decodeBlocks(
   const expected = track.spans?.find(([, end]) => end > from)?.[0];
   const due = Math.max(from, expected ?? track.span[0]);
   if (due >= to || due >= track.span[1]) return;
-  const seeks = index.joined
+  const seeks = index.parts
     ? [undefined]
     : [...LEADS.map((lead) => due - lead).filter((at) => at > index.zero + 1), undefined];
   for (const [attempt, seek] of seeks.entries()) {
@@ -70,14 +70,16 @@ async function* pass(
   checkRate(track.sampleRate, options.name);
   const log = FrameLog.ofSamples();
   const layout = channels === undefined ? layoutOf(track) : channels === 1 ? "mono" : "stereo";
+  const cut = `atrim=start=${(from - 0.1).toFixed(6)}${Number.isFinite(to) ? `:end=${(to + 0.1).toFixed(6)}` : ""}`;
   const filters = [
     `aformat=sample_fmts=flt${sampleRate > 0 ? `:sample_rates=${sampleRate}` : ""}${layout ? `:channel_layouts=${layout}` : ""}`,
-    `atrim=start=${(from - 0.1).toFixed(6)}${Number.isFinite(to) ? `:end=${(to + 0.1).toFixed(6)}` : ""}`,
+    // Time stamps that begin anew cannot be compared before they are moved.
+    ...(index.parts ? [] : [cut]),
     SHOW_SAMPLES,
   ];
   const ffmpeg = await startFfmpeg(
     [
-      ...clockArgs(index.joined),
+      "-copyts",
       ...inputArgs(
         index.path,
         seek === undefined ? [] : ["-seek_timestamp", "1", "-noaccurate_seek", "-ss", seek.toFixed(6)],
@@ -87,6 +89,7 @@ async function* pass(
     ],
     { ...options, onLine: log.onLine },
   );
+  const clock = index.parts && new PartClock(index.parts);
   /** Where the samples before end. */
   let cursor: number | undefined;
   let pending: Buffer[] = [];
@@ -102,9 +105,10 @@ async function* pass(
   /** Gives the blocks whose samples and line have both come. */
   const ready = function* (): Generator<SampleBlock> {
     for (let next = log.peek(); next; next = log.peek()) {
-      const { time = cursor ?? from, count, channels, sampleRate } = next;
+      const { count, channels, sampleRate } = next;
       if (length < count * channels * 4) return;
       log.take();
+      const time = next.time === undefined ? (cursor ?? from) : (clock?.at(next.time) ?? next.time);
       if (count === 0) continue;
       checkRate(sampleRate, options.name);
       const samples = take(count * channels * 4);
@@ -123,7 +127,11 @@ async function* pass(
   for await (const chunk of outputOf(ffmpeg, options.name, options.counted)) {
     pending.push(chunk);
     length += chunk.length;
-    yield* ready();
+    for (const block of ready()) {
+      if (index.parts && block.time >= to) return;
+      if (!index.parts || block.time + block.samples.length / block.channels / block.sampleRate > from)
+        yield block;
+    }
   }
   const { stderr, code } = await ffmpeg.finished;
   throwIfAborted(options.signal);

@@ -7,6 +7,7 @@ import { SoundspotError, throwIfAborted } from "../errors.js";
 import { isQuarterTurn, type Orientation, readOrientations, turned } from "./display-matrix.js";
 import { ffmpegReason, inputArgs, outputOf, startFfmpeg } from "./ffmpeg.js";
 import { changing, limitOf } from "./limits.js";
+import { FrameLog, SHOW_SAMPLES } from "./log-times.js";
 import {
   type AudioHeader,
   type MediaHeader,
@@ -52,8 +53,11 @@ export interface MediaIndex {
   readonly zero: number;
   /** In seconds. */
   readonly duration: number;
-  /** Time stamps begin anew somewhere: read from the start, as ffmpeg joins them. */
-  readonly joined: boolean;
+  /**
+   * Where time stamps begin anew, as in files that were put one after the other: what is added to those of each part,
+   * in seconds. Raw times of this index have it added. Such a file is read from its start.
+   */
+  readonly parts?: readonly number[];
 }
 
 export interface IndexOptions {
@@ -63,9 +67,11 @@ export interface IndexOptions {
   readonly name?: string | undefined;
   /** What is to be decoded, for the error about an image. */
   readonly wanted?: "audio" | undefined;
+  /** Up to this size all packets are looked at; of larger files, where the format has an index, those of both ends. */
+  readonly wholeBytes?: number | undefined;
 }
 
-/** Up to this size all packets are looked at; of larger ones, where the format has an index, those of both ends. */
+/** Default of `wholeBytes`. */
 const WHOLE_BYTES = 2 ** 29;
 /** Formats that state a duration and can be read from anywhere. */
 const SEEKABLE = /\b(mov|matroska|webm|avi)\b/;
@@ -75,12 +81,6 @@ const END_SECONDS = 30;
 const ROUNDING = 0.03;
 /** Packets without progress of their time stamps after which time begins anew. */
 const STUCK = 5;
-
-/** Input options by which a file's time stamps are read as they are, or joined where they begin anew. */
-export function clockArgs(joined: boolean): string[] {
-  // By default a pause of 10 s would be taken for such a place.
-  return joined ? ["-dts_delta_threshold", "1000000000"] : ["-copyts"];
-}
 
 /**
  * Opens a file and looks at its packets without decoding them.
@@ -92,10 +92,37 @@ export async function readIndex(path: string, options: IndexOptions = {}): Promi
   const { size } = await stat(path);
   const [orientations, scanned] = await Promise.all([
     readOrientations(path),
-    size > WHOLE_BYTES ? scanEnds(path, name, options) : scanWhole(path, name, options),
+    size > (options.wholeBytes ?? WHOLE_BYTES)
+      ? scanEnds(path, name, options)
+      : scanWhole(path, name, options),
   ]);
   throwIfAborted(options.signal);
+  for (const { type, index } of scanned.header.streams) {
+    const packets = scanned.packets.get(index);
+    if (type !== "audio" || !packets?.skips || packets.first < 0) continue;
+    // How many samples are dropped, the packets do not tell.
+    packets.first = (await firstSample(path, name, index, options)) ?? packets.first;
+  }
   return assemble(path, name, scanned, orientations);
+}
+
+/** Raw time of the first sample that a decoder gives. */
+async function firstSample(
+  path: string,
+  name: string,
+  stream: number,
+  options: IndexOptions,
+): Promise<number | undefined> {
+  const log = FrameLog.ofSamples();
+  const decoding = ["-map", `0:${stream}`, "-vn", "-sn", "-dn", "-frames:a", "2", "-af", SHOW_SAMPLES];
+  const ffmpeg = await startFfmpeg(["-copyts", ...inputArgs(path), ...decoding, "-f", "null", "-"], {
+    ...options,
+    onLine: log.onLine,
+  });
+  for await (const _ of outputOf(ffmpeg, name));
+  await ffmpeg.finished;
+  throwIfAborted(options.signal);
+  return log.take()?.time;
 }
 
 /** Packets of one stream. */
@@ -109,6 +136,7 @@ class Packets {
   /** Whether the first packet asks for samples to be dropped. */
   skips = false;
   stuck = 0;
+  readonly #intervals: number[] = [];
   /** Of at least one packet the presentation time is not stated. */
   unordered = false;
   #count = 0;
@@ -123,6 +151,8 @@ class Packets {
     if (pts === undefined) this.unordered = true;
     if (flags & DISCARDED) return;
     const time = pts ?? dts;
+    const before = this.times.at(-1);
+    if (before !== undefined && duration === 0) this.#intervals.push(Math.abs(time - before));
     this.times.push(time);
     if (flags & KEY) this.keys.push(time);
     this.first = Math.min(this.first, time);
@@ -131,6 +161,17 @@ class Packets {
     if (last && time >= last[0] - ROUNDING && time <= last[1] + ROUNDING) {
       last[1] = Math.max(last[1], time + duration);
     } else this.spans.push([time, time + duration]);
+  }
+
+  /** Call when all are added: packets of no stated duration last as long as they are apart. */
+  finish(): void {
+    if (this.#intervals.length < 2) return;
+    const typical = this.#intervals.sort((a, b) => a - b)[this.#intervals.length >> 1] as number;
+    const last = this.spans.at(-1);
+    if (last && this.end - Math.max(...this.times.slice(-8)) < 1e-9) {
+      this.end += typical;
+      last[1] += typical;
+    }
   }
 }
 
@@ -141,35 +182,129 @@ interface Scan {
   readonly header: MediaHeader;
   /** By the stream's index in the file. */
   readonly packets: ReadonlyMap<number, Packets>;
-  readonly joined: boolean;
+  readonly parts?: readonly number[];
   readonly whole: boolean;
 }
 
 async function scanWhole(path: string, name: string, options: IndexOptions): Promise<Scan> {
-  const plain = await scanPackets(name, inputArgs(path), false, options);
-  const stuck = (scan: typeof plain) =>
-    [...scan.packets.entries()].filter(([, packets]) => packets.stuck >= STUCK).map(([stream]) => stream);
-  if (stuck(plain).length === 0) return { ...plain, joined: false, whole: true };
-  const joined = await scanPackets(name, inputArgs(path), true, options);
-  const [broken] = stuck(joined);
-  if (broken === undefined) return { ...joined, joined: true, whole: true };
-  throw new SoundspotError(
-    "ERR_MEDIA_DECODE",
-    `${name} has time stamps that run backwards (stream ${broken}). Write it anew: \`ffmpeg -fflags +genpts -i in -c copy out.mkv\`.`,
-  );
+  const plain = await scanPackets(name, inputArgs(path), options);
+  const stuck = [...plain.packets.values()].some((packets) => packets.stuck >= STUCK);
+  return stuck ? scanParts(path, name, options) : { ...plain, whole: true };
+}
+
+/** Seconds by which time stamps go back where another part begins. */
+const BACK = 0.5;
+/** More parts than this are no joined files, but damage. */
+const MOST_PARTS = 1000;
+
+/** Adds to raw times of one stream, in order, what their part is moved by. */
+export class PartClock {
+  readonly #parts: readonly number[];
+  #part = 0;
+  #last = Number.NEGATIVE_INFINITY;
+
+  constructor(parts: readonly number[]) {
+    this.#parts = parts;
+  }
+
+  at(time: number): number {
+    if (time < this.#last - BACK) this.#part++;
+    this.#last = time;
+    return time + (this.#parts[Math.min(this.#part, this.#parts.length - 1)] ?? 0);
+  }
+}
+
+interface RawPacket {
+  readonly stream: number;
+  readonly dts: number;
+  readonly pts: number;
+  part: number;
+}
+
+/** Of a file whose time stamps begin anew: a muxer would change them, so they are taken as the demuxer gives them. */
+async function scanParts(path: string, name: string, options: IndexOptions): Promise<Scan> {
+  const lines: { readonly stream: number; readonly dts: number; readonly pts: number }[] = [];
+  const line = /^demuxer -> ist_index:(?:\d+:)?(\d+) .*?\bpkt_pts:(-?\d+|NOPTS) .*?\bpkt_dts:(-?\d+|NOPTS) /;
+  const {
+    header,
+    packets: found,
+    clocks,
+  } = await scanPackets(name, inputArgs(path), {
+    ...options,
+    onLine: (text) => {
+      const [, stream, pts, dts] = line.exec(text) ?? [];
+      if (stream === undefined) return /^(demuxer|muxer)/.test(text);
+      const [presented, decoded] = [Number(pts), Number(dts)];
+      if (!Number.isNaN(presented) || !Number.isNaN(decoded)) {
+        lines.push({
+          stream: Number(stream),
+          pts: Number.isNaN(presented) ? decoded : presented,
+          dts: Number.isNaN(decoded) ? presented : decoded,
+        });
+      }
+      return true;
+    },
+  });
+  // Each stream counts its own parts: the last packets of one come after the first of the next of another stream.
+  const own = new Map<number, { part: number; last: number }>();
+  const packets: RawPacket[] = [];
+  for (const { stream, dts, pts } of lines) {
+    const tick = clocks.get(stream);
+    if (tick === undefined) continue;
+    const state = own.get(stream) ?? { part: 0, last: Number.NEGATIVE_INFINITY };
+    own.set(stream, state);
+    const time = dts * tick;
+    if (time < state.last - BACK) state.part++;
+    state.last = time;
+    packets.push({ stream, dts: time, pts: pts * tick, part: state.part });
+  }
+  const count = Math.max(0, ...packets.map(({ part }) => part)) + 1;
+  if (count > MOST_PARTS) {
+    throw new SoundspotError(
+      "ERR_MEDIA_DECODE",
+      `${name} has time stamps that run backwards ${count - 1} times. Write it anew: \`ffmpeg -fflags +genpts -i in -c copy out.mkv\`.`,
+    );
+  }
+  const parts: number[] = [];
+  let end: number | undefined;
+  for (let part = 0; part < count; part++) {
+    const within = packets.filter((packet) => packet.part === part);
+    const start = within.reduce((least, { pts }) => Math.min(least, pts), Number.POSITIVE_INFINITY);
+    const added = end === undefined ? 0 : end - start;
+    parts.push(added);
+    end = Math.max(
+      ...[...own.keys()].map((stream) => endOf(within.filter((each) => each.stream === stream)) + added),
+    );
+  }
+  const moved = new Map<number, Packets>();
+  for (const { stream, dts, pts, part } of packets) {
+    const added = parts[part] as number;
+    const target = moved.get(stream) ?? new Packets();
+    moved.set(stream, target);
+    target.add(dts + added, pts + added, 0, KEY, found.get(stream)?.skips ?? false);
+  }
+  for (const each of moved.values()) each.finish();
+  return { header, packets: moved, parts, whole: true };
+}
+
+/** Of packets of one stream and part: the last one and as long as they are apart. */
+function endOf(packets: readonly RawPacket[]): number {
+  const times = packets.map(({ pts }) => pts).sort((a, b) => a - b);
+  const [first, last] = [times[0], times.at(-1)];
+  if (first === undefined || last === undefined) return Number.NEGATIVE_INFINITY;
+  return last + (last - first) / Math.max(1, times.length - 1);
 }
 
 /** Of a large file: its first and its last seconds. */
 async function scanEnds(path: string, name: string, options: IndexOptions): Promise<Scan> {
-  const head = await scanPackets(name, [...inputArgs(path), "-t", "0"], false, options);
+  const head = await scanPackets(name, [...inputArgs(path), "-t", "0"], options);
   const { header } = head;
   if (header.duration === undefined || !SEEKABLE.test(header.format)) return scanWhole(path, name, options);
   const [first, last] = await Promise.all([
-    scanPackets(name, inputArgs(path), false, options, END_SECONDS),
+    scanPackets(name, inputArgs(path), options, END_SECONDS),
     scanPackets(
       name,
       inputArgs(path, ["-noaccurate_seek", "-ss", String(Math.max(0, header.duration - END_SECONDS))]),
-      false,
       options,
     ),
   ]);
@@ -179,24 +314,28 @@ async function scanEnds(path: string, name: string, options: IndexOptions): Prom
     if (begun) begun.end = Math.max(begun.end, own.end);
     else packets.set(stream, own);
   }
-  return { header, packets, joined: false, whole: false };
+  return { header, packets, whole: false };
 }
 
 /** @param seconds Of the beginning. Default all. */
 async function scanPackets(
   name: string,
   input: readonly string[],
-  joined: boolean,
-  options: IndexOptions,
+  { onLine, ...options }: IndexOptions & { readonly onLine?: (line: string) => boolean },
   seconds = Number.POSITIVE_INFINITY,
-): Promise<{ readonly header: MediaHeader; readonly packets: Map<number, Packets> }> {
+): Promise<{
+  readonly header: MediaHeader;
+  readonly packets: Map<number, Packets>;
+  /** Seconds of a tick of each stream. */
+  readonly clocks: ReadonlyMap<number, number>;
+}> {
   const ffmpeg = await startFfmpeg(
     [
-      ...clockArgs(joined),
-      ...input,
+      ...(onLine ? ["-debug_ts"] : []),
+      ...["-copyts", ...input],
       ...["-map", "0:v?", "-map", "0:a?", "-c", "copy", "-copypriorss", "1", "-f", "framecrc", "pipe:1"],
     ],
-    { ...options, onLine: (line) => /Non-monoton/.test(line) },
+    { ...options, onLine: (line) => /Non-monoton/.test(line) || onLine?.(line) === true },
   );
   const streams: Packets[] = [];
   const clocks: number[] = [];
@@ -253,17 +392,22 @@ async function scanPackets(
     );
   }
   const packets = new Map<number, Packets>();
+  const ticks = new Map<number, number>();
   for (const [, from, to] of stderr.matchAll(/^ *Stream #0:(\d+) -> #0:(\d+) \(copy\)/gm)) {
     const own = streams[Number(to)];
-    if (own) packets.set(Number(from), own);
+    const tick = clocks[Number(to)];
+    if (tick !== undefined) ticks.set(Number(from), tick);
+    if (!own) continue;
+    own.finish();
+    packets.set(Number(from), own);
   }
-  return { header, packets };
+  return { header, packets, clocks: ticks };
 }
 
 function assemble(
   path: string,
   name: string,
-  { header, packets, joined, whole }: Scan,
+  { header, packets, parts, whole }: Scan,
   orientations: readonly Orientation[] | undefined,
 ): MediaIndex {
   const moving = header.streams.filter(
@@ -295,7 +439,16 @@ function assemble(
     );
   }
   const { format, streams } = header;
-  return { path, format, streams, ...(video ? { video } : {}), audio, zero, duration, joined };
+  return {
+    path,
+    format,
+    streams,
+    ...(video ? { video } : {}),
+    audio,
+    zero,
+    duration,
+    ...(parts ? { parts } : {}),
+  };
 }
 
 function videoTrack(

@@ -163,6 +163,7 @@ export async function temporaryCopy(
 interface OpenOptions extends OpenMediaOptions {
   readonly name: string;
   readonly wanted?: "audio" | undefined;
+  readonly wholeBytes?: number | undefined;
   readonly remove?: (() => Promise<void>) | undefined;
 }
 

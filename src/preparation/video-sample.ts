@@ -16,6 +16,8 @@ export interface SampleSettings {
   readonly maxSeconds: number | null;
   /** Averages the channels; otherwise there are one or two. */
   readonly mono: boolean;
+  /** Default the track that the video marks. */
+  readonly audioTrack?: number | undefined;
   /** 1 … 100. */
   readonly jpegQuality: number;
 }
@@ -37,10 +39,10 @@ const SLICE = 65536;
 export async function makeSample(
   path: string,
   settings: SampleSettings,
-  options: OpenMediaOptions,
+  options: Omit<OpenMediaOptions, "audioTrack">,
 ): Promise<SampleMedia & { readonly clipped: number }> {
   const { signal } = options;
-  const media = await openMedia(path, options);
+  const media = await openMedia(path, { ...options, audioTrack: settings.audioTrack });
   // Before time is spent on the picture.
   if (!infoOf(media, path).hasAudio) {
     throw new SoundspotError("ERR_NO_AUDIO", `${path} has no audio stream. Give a video with sound.`);

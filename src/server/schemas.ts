@@ -103,6 +103,8 @@ const localized = {
       width: integer("Of the picture, in pixels."),
       height: integer("Of the picture, in pixels."),
       confidence: number("Cosine of the target slots of picture and sound, −1 … 1."),
+      silent: { type: "boolean", description: "Whether no sample of the audio window reaches −60 dBFS." },
+      time: number("Of a video: presentation time of the frame, in seconds from the start of the file."),
       boxes: { type: "array", description: "Connected regions of the mask, largest first.", items: box },
       settings: object("What the answer was made with.", {
         sharpening: number("Factor on the logits."),
@@ -126,13 +128,14 @@ const localized = {
         [],
       ),
     },
-    ["width", "height", "confidence", "boxes", "settings"],
+    ["width", "height", "confidence", "silent", "boxes", "settings"],
   ),
   examples: [
     {
       width: 640,
       height: 480,
       confidence: 0.71,
+      silent: false,
       boxes: [{ x: 120, y: 88, width: 210, height: 190, score: 0.82 }],
       settings: { sharpening: 0.1, threshold: 0.6, alpha: 0.4, refine: "none", targetSlots: 1 },
     },
@@ -157,6 +160,7 @@ export const localizeSchema = {
         "Seconds: the frame of the video, heard with the sound around it. Default the middle, or the nearest moment with sound.",
         { minimum: 0 },
       ),
+      audioTrack: integer("Of the video, from 0. Default the one that it marks as default.", { minimum: 0 }),
       sharpening: number("Factor on the attention logits. Default the checkpoint's.", {
         minimum: 1e-6,
         maximum: 1e6,

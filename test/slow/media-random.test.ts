@@ -19,7 +19,8 @@ const files = Number(process.env.SOUNDSPOT_TEST_FILES ?? 200);
 console.log(`SOUNDSPOT_TEST_SEED=${first}`);
 
 describe("a random file", () => {
-  it.each(Array.from({ length: files }, (_, i) => first + i))("of seed %i is read at the right times", (seed) =>
-    checkRandomFile(model, folder, seed, 6),
+  it.each(Array.from({ length: files }, (_, i) => first + i))(
+    "of seed %i is read at the right times",
+    (seed) => checkRandomFile(model, folder, seed, 6),
   );
 });

@@ -4,10 +4,24 @@ import { join } from "node:path";
 import { expect } from "vitest";
 import { type Model, openMedia } from "../../src/index.js";
 import { usedBy } from "./media.js";
-import { containers, frameShownAt, makeMedia, numberIn, random, specOf, TOLERANCE, wrongInAudio } from "./random-media.js";
+import {
+  containers,
+  frameShownAt,
+  makeMedia,
+  numberIn,
+  random,
+  specOf,
+  TOLERANCE,
+  wrongInAudio,
+} from "./random-media.js";
 
 /** @param moments How many are tried. */
-export async function checkRandomFile(model: Model, folder: string, seed: number, moments = 4): Promise<void> {
+export async function checkRandomFile(
+  model: Model,
+  folder: string,
+  seed: number,
+  moments = 4,
+): Promise<void> {
   const spec = specOf(seed);
   const { frames, ...shortSpec } = spec;
   const name = `seed ${seed}: ${JSON.stringify({ ...shortSpec, frames: frames.length })}`;
@@ -15,8 +29,13 @@ export async function checkRandomFile(model: Model, folder: string, seed: number
   await makeMedia(spec, path, process.env.SOUNDSPOT_TEST_MAKER);
   const draw = random(seed + 1);
   await using media = await openMedia(path);
-  const length = Math.max(spec.frames.length > 0 ? spec.seconds + Math.max(0, -spec.offset) : 0, Math.max(0, spec.offset) + spec.seconds);
-  expect(Math.abs(media.duration - length), `${name}, duration ${media.duration}`).toBeLessThan(0.15 + (spec.frames.length < spec.seconds * spec.rate ? 2 : 0));
+  const length = Math.max(
+    spec.frames.length > 0 ? spec.seconds + Math.max(0, -spec.offset) : 0,
+    Math.max(0, spec.offset) + spec.seconds,
+  );
+  expect(Math.abs(media.duration - length), `${name}, duration ${media.duration}`).toBeLessThan(
+    0.15 + (spec.frames.length < spec.seconds * spec.rate ? 2 : 0),
+  );
   for (let i = 0; i < moments; i++) {
     const at = draw() * media.duration;
     const [sample] = await usedBy(() => model.localize({ video: path, at }));
@@ -24,7 +43,11 @@ export async function checkRandomFile(model: Model, folder: string, seed: number
     const [early, late] = [frameShownAt(spec, at - TOLERANCE), frameShownAt(spec, at + TOLERANCE)];
     const right = number >= early && number <= late && spec.frames.includes(number);
     expect(right, `${name}, frame ${number} for ${early} … ${late} at ${at}`).toBe(true);
-    const wrong = wrongInAudio(spec, sample?.audio ?? { samples: new Float32Array(0), sampleRate: 1 }, sample?.from ?? 0);
+    const wrong = wrongInAudio(
+      spec,
+      sample?.audio ?? { samples: new Float32Array(0), sampleRate: 1 },
+      sample?.from ?? 0,
+    );
     expect(wrong, `${name}, audio at ${at}`).toEqual([]);
   }
   rmSync(path, { force: true });

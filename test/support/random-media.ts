@@ -12,7 +12,11 @@ interface Container {
   readonly ending: string;
   readonly video: readonly string[];
   /** Codecs whose samples are where they were put: no undeclared delay. */
-  readonly audio: readonly { readonly args: readonly string[]; readonly rate: number; readonly packet: number }[];
+  readonly audio: readonly {
+    readonly args: readonly string[];
+    readonly rate: number;
+    readonly packet: number;
+  }[];
   readonly uneven: boolean;
   readonly offset: boolean;
   readonly gap: boolean;
@@ -31,17 +35,85 @@ const mpeg4 = ["-c:v", "mpeg4", "-q:v", "3"];
 
 /** What each container can express. */
 export const containers: Readonly<Record<string, Container>> = {
-  mp4: { ending: "mp4", video: h264, audio: [flac, opus], uneven: true, offset: true, gap: true, turned: true, reordered: true },
+  mp4: {
+    ending: "mp4",
+    video: h264,
+    audio: [flac, opus],
+    uneven: true,
+    offset: true,
+    gap: true,
+    turned: true,
+    reordered: true,
+  },
   "fragmented mp4": {
-    ...{ ending: "mp4", video: h264, audio: [flac, opus], args: ["-movflags", "frag_keyframe+delay_moov+default_base_moof"] },
+    ...{
+      ending: "mp4",
+      video: h264,
+      audio: [flac, opus],
+      args: ["-movflags", "frag_keyframe+delay_moov+default_base_moof"],
+    },
     ...{ uneven: true, offset: true, gap: true, turned: true, reordered: true },
   },
-  mov: { ending: "mov", video: h264, audio: [pcm(16_000)], uneven: true, offset: true, gap: false, turned: true, reordered: true },
-  mkv: { ending: "mkv", video: h264, audio: [pcm(16_000), flac, opus], uneven: true, offset: true, gap: true, turned: false, reordered: true },
-  webm: { ending: "webm", video: vp8, audio: [opus], uneven: true, offset: true, gap: true, turned: false, reordered: false },
-  ts: { ending: "ts", video: h264, audio: [s302m], uneven: true, offset: true, gap: true, turned: false, reordered: true },
-  avi: { ending: "avi", video: mpeg4, audio: [pcm(16_000)], uneven: false, offset: false, gap: false, turned: false, reordered: false },
-  flv: { ending: "flv", video: h264, audio: [pcm(44_100)], uneven: true, offset: true, gap: true, turned: false, reordered: true },
+  mov: {
+    ending: "mov",
+    video: h264,
+    audio: [pcm(16_000)],
+    uneven: true,
+    offset: true,
+    gap: false,
+    turned: true,
+    reordered: true,
+  },
+  mkv: {
+    ending: "mkv",
+    video: h264,
+    audio: [pcm(16_000), flac, opus],
+    uneven: true,
+    offset: true,
+    gap: true,
+    turned: false,
+    reordered: true,
+  },
+  webm: {
+    ending: "webm",
+    video: vp8,
+    audio: [opus],
+    uneven: true,
+    offset: true,
+    gap: true,
+    turned: false,
+    reordered: false,
+  },
+  ts: {
+    ending: "ts",
+    video: h264,
+    audio: [s302m],
+    uneven: true,
+    offset: true,
+    gap: true,
+    turned: false,
+    reordered: true,
+  },
+  avi: {
+    ending: "avi",
+    video: mpeg4,
+    audio: [pcm(16_000)],
+    uneven: false,
+    offset: false,
+    gap: false,
+    turned: false,
+    reordered: false,
+  },
+  flv: {
+    ending: "flv",
+    video: h264,
+    audio: [pcm(44_100)],
+    uneven: true,
+    offset: true,
+    gap: true,
+    turned: false,
+    reordered: true,
+  },
 };
 
 export interface MediaSpec {
@@ -84,12 +156,17 @@ export function specOf(seed: number): MediaSpec {
   const rate = pick([10, 12.5, 15, 24, 25, 30, 50, 30_000 / 1001]);
   const count = Math.floor(seconds * rate);
   const uneven = can.uneven && draw() < 0.5;
-  let hole = 0;
+  let [hole, holes] = [0, 0];
   const frames = Array.from({ length: count }, (_, i) => i).filter((i) => {
     if (!uneven || i === 0) return true;
-    if (hole > 0) return hole-- === 0;
-    if (draw() < 0.05) hole = Math.floor(draw() * 1.5 * rate);
-    return hole === 0 && draw() < 0.8;
+    if (hole > 0) {
+      hole--;
+      return false;
+    }
+    // An expression of ffmpeg has room for some.
+    if (draw() < 0.8 || ++holes > 40) return true;
+    hole = draw() < 0.3 ? Math.floor(draw() * 1.5 * rate) : 0;
+    return false;
   });
   const offset = can.offset && draw() < 0.6 ? Math.round((draw() * 5.5 - 0.5) * 1000) / 1000 : 0;
   const begin = 1 + draw() * 2;
@@ -97,7 +174,18 @@ export function specOf(seed: number): MediaSpec {
   const rotation = can.turned && draw() < 0.5 ? pick([90, 180, 270] as const) : 0;
   const audio = Math.floor(draw() * can.audio.length);
   const reordered = can.reordered && draw() < 0.6;
-  return { seed, container, rate, frames, offset, rotation, reordered, seconds, audio, ...(gap ? { gap } : {}) };
+  return {
+    seed,
+    container,
+    rate,
+    frames,
+    offset,
+    rotation,
+    reordered,
+    seconds,
+    audio,
+    ...(gap ? { gap } : {}),
+  };
 }
 
 const SIDE = 64;
@@ -114,7 +202,11 @@ export async function makeMedia(spec: MediaSpec, path: string, maker?: string): 
   const kept = new Set(spec.frames);
   const count = Math.floor(spec.seconds * spec.rate);
   const dropped = Array.from({ length: count }, (_, i) => i).filter((i) => !kept.has(i));
-  const select = dropped.length > 0 ? [`select='not(${dropped.map((i) => `eq(n,${i})`).join("+")})'`] : [];
+  const starts = dropped.filter((i) => kept.has(i - 1));
+  const ranges = starts.map(
+    (i) => `between(n,${i},${(spec.frames.find((frame) => frame > i) ?? count) - 1})`,
+  );
+  const select = ranges.length > 0 ? [`select='not(${ranges.join("+")})'`] : [];
   const picture = `color=black:s=${SIDE}x${SIDE}:r=${rateText(spec.rate)},format=gray,geq=lum='${bits}',trim=end_frame=${count}`;
   const sound = `aevalsrc='0.5*sin(2*PI*(500+150*floor(t))*t)':s=${rate}:d=${spec.seconds}`;
   // Filters see the time with the offset.
@@ -125,7 +217,9 @@ export async function makeMedia(spec: MediaSpec, path: string, maker?: string): 
   const shift = (seconds: number) => (seconds > 0 ? ["-itsoffset", String(seconds)] : []);
   const graph = [picture, ...select, "format=yuv420p"].join(",");
   const make = (output: string, ...last: string[]) =>
-    execFileSync(program.path, ["-nostdin", "-v", "error", "-y", ...last, output], { stdio: ["ignore", "ignore", "pipe"] });
+    execFileSync(program.path, ["-nostdin", "-v", "error", "-y", ...last, output], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
   make(
     path,
     ...shift(-spec.offset),
@@ -200,7 +294,11 @@ const PROBE = 0.02;
  * Checks samples that begin at a moment of the clock.
  * @returns what is wrong, an empty list where nothing is.
  */
-export function wrongInAudio(spec: MediaSpec, { samples, sampleRate, channels = 1 }: RawAudio, from: number): string[] {
+export function wrongInAudio(
+  spec: MediaSpec,
+  { samples, sampleRate, channels = 1 }: RawAudio,
+  from: number,
+): string[] {
   const mono = samples.subarray(0, samples.length / channels);
   const { packet } = (containers[spec.container] as Container).audio[spec.audio] as { packet: number };
   const start = Math.max(0, spec.offset);
@@ -222,13 +320,17 @@ export function wrongInAudio(spec: MediaSpec, { samples, sampleRate, channels = 
     const wanted = expected(at);
     if (expected(at + PROBE) !== wanted) return;
     // Whole packets are coded: near an edge to silence one may sound, or be silent.
-    const near = edges.some((edge) => at + PROBE > edge - packet - TOLERANCE && at < edge + packet + TOLERANCE);
+    const near = edges.some(
+      (edge) => at + PROBE > edge - packet - TOLERANCE && at < edge + packet + TOLERANCE,
+    );
     if (near && !nearExact(at)) return;
     const found = wanted === 0 && peak(part) < 0.05 ? 0 : toneOf(part, sampleRate);
-    if (Math.abs(found - wanted) > 50) wrong.push(`${at.toFixed(3)} s: ${found.toFixed(0)} Hz for ${wanted} Hz`);
+    if (Math.abs(found - wanted) > 50)
+      wrong.push(`${at.toFixed(3)} s: ${found.toFixed(0)} Hz for ${wanted} Hz`);
   };
   /** The first sample of all is where it is said to be, whatever the codec. */
-  const nearExact = (at: number) => Math.abs(at - start) < packet + 2 * TOLERANCE && gapFrom > 0.5 && at >= start;
+  const nearExact = (at: number) =>
+    Math.abs(at - start) < packet + 2 * TOLERANCE && gapFrom > 0.5 && at >= start;
   for (const edge of [...seconds, ...edges].filter(Number.isFinite)) {
     probe(edge - TOLERANCE - PROBE);
     probe(edge + TOLERANCE);
