@@ -32,9 +32,10 @@ const SAME = 1e-5;
 /** Seconds before a frame that decoding begins, where it is not known where it can begin. */
 const BLIND_LEAD = 2;
 const BLIND_LEADS = [BLIND_LEAD, 15];
-/** Seconds that seeking begins early: some formats seek by decoding time, MPEG-TS nearly. */
-const SEEK_EARLY = 0.25;
-const SEEK_EARLY_IN_STREAM = 1.5;
+/** ffmpeg seeks to 3/23 s before, where frames are stored in another order than shown; less would be a keyframe earlier. */
+const DECODING_DELAY = 0.14;
+/** MPEG streams have no index: seeking finds about the place, not a keyframe. */
+const EARLY_IN_STREAM = 1.5;
 
 /**
  * The frame shown at a raw time: the last that is not after it, or the first of all.
@@ -135,9 +136,12 @@ function seeksFor(
   wanted: number,
 ): (number | undefined)[] {
   if (index.parts) return [undefined];
-  const early = /\bmpeg/.test(index.format) ? SEEK_EARLY_IN_STREAM : SEEK_EARLY;
-  const key = keys && keys.length > 0 ? (keys[shownAt(keys, wanted)] as number) : wanted - BLIND_LEAD;
-  const seek = Math.min(key, wanted) - early;
+  const at = keys ? shownAt(keys, wanted) : 0;
+  const key = keys?.[at] ?? wanted - BLIND_LEAD;
+  const next = keys?.[at + 1] ?? Number.POSITIVE_INFINITY;
+  const seek = /\bmpeg/.test(index.format)
+    ? key - EARLY_IN_STREAM
+    : key + (keys && next > key + DECODING_DELAY ? DECODING_DELAY : 0);
   if (seek <= begin + 0.5) return [undefined];
   return [seek, ...(seek - 10 > begin + 0.5 ? [seek - 10] : []), undefined];
 }

@@ -3,9 +3,10 @@
  * time stamps of its packets. Raw times are the file's own; the clock of the rest of the package begins at `zero`.
  */
 import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { isQuarterTurn, type Orientation, readOrientations, turned } from "./display-matrix.js";
-import { ffmpegReason, inputArgs, outputOf, startFfmpeg } from "./ffmpeg.js";
+import { ffmpegReason, findFfmpeg, inputArgs, outputOf, startFfmpeg } from "./ffmpeg.js";
 import { changing, limitOf } from "./limits.js";
 import { FrameLog, SHOW_SAMPLES } from "./log-times.js";
 import {
@@ -89,7 +90,33 @@ const STUCK = 5;
  */
 export async function readIndex(path: string, options: IndexOptions = {}): Promise<MediaIndex> {
   const name = options.name ?? path;
-  const { size } = await stat(path);
+  const { size, mtimeNs, ctimeNs, ino, dev } = await stat(path, { bigint: true });
+  const program = (await findFfmpeg(options.ffmpeg)).path;
+  const key = [resolve(path), size, mtimeNs, ctimeNs, ino, dev, program, options.wholeBytes].join(" ");
+  const index = known.get(key) ?? (await lookAtPackets(resolve(path), name, Number(size), options));
+  known.delete(key);
+  known.set(key, index);
+  // The oldest is the first.
+  for (const old of known.keys()) if (known.size > MOST_KNOWN) known.delete(old);
+  if (index.duration > limitOf("SOUNDSPOT_MAX_VIDEO_SECONDS")) {
+    throw new SoundspotError(
+      "ERR_MEDIA_DECODE",
+      `${name} lasts ${index.duration} s by its time stamps. Cut it. ${changing("SOUNDSPOT_MAX_VIDEO_SECONDS")}.`,
+    );
+  }
+  return index;
+}
+
+/** Of files read before, as long as they do not change: one is often read at several moments. */
+const known = new Map<string, MediaIndex>();
+const MOST_KNOWN = 32;
+
+async function lookAtPackets(
+  path: string,
+  name: string,
+  size: number,
+  options: IndexOptions,
+): Promise<MediaIndex> {
   const [orientations, scanned] = await Promise.all([
     readOrientations(path),
     size > (options.wholeBytes ?? WHOLE_BYTES)
@@ -432,12 +459,6 @@ function assemble(
     );
   }
   const duration = Math.round((end - zero) * 1e6) / 1e6;
-  if (duration > limitOf("SOUNDSPOT_MAX_VIDEO_SECONDS")) {
-    throw new SoundspotError(
-      "ERR_MEDIA_DECODE",
-      `${name} lasts ${duration} s by its time stamps. Cut it. ${changing("SOUNDSPOT_MAX_VIDEO_SECONDS")}.`,
-    );
-  }
   const { format, streams } = header;
   return {
     path,

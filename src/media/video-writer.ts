@@ -27,7 +27,7 @@ export interface VideoWriterOptions {
 function encodingFilters({ matrix }: ColorTags): string[] {
   return [
     "pad=ceil(iw/2)*2:ceil(ih/2)*2",
-    `scale=flags=bicubic+accurate_rnd+full_chroma_int:out_color_matrix=${matrix.scaling}:out_range=tv`,
+    `scale=flags=bicubic:out_color_matrix=${matrix.scaling}:out_range=tv`,
     "format=yuv420p",
   ];
 }

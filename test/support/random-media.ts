@@ -29,7 +29,7 @@ const pcm = (rate: number) => ({ args: ["-c:a", "pcm_s16le"], rate, packet: 0.07
 const flac = { args: ["-c:a", "flac", "-strict", "-2"], rate: 16_000, packet: 0.3 };
 const opus = { args: ["-c:a", "libopus", "-b:a", "96k", "-strict", "-2"], rate: 48_000, packet: 0.02 };
 const s302m = { args: ["-c:a", "s302m", "-strict", "-2", "-ac", "2"], rate: 48_000, packet: 0.05 };
-const h264 = ["-c:v", "libx264", "-preset", "veryfast", "-qp", "10"];
+const h264 = ["-c:v", "libx264", "-preset", "veryfast", "-qp", "10", "-sc_threshold", "0"];
 const vp8 = ["-c:v", "libvpx", "-deadline", "realtime", "-b:v", "1M"];
 const mpeg4 = ["-c:v", "mpeg4", "-q:v", "3"];
 
