@@ -50,6 +50,7 @@ export {
   type SpotBox,
 } from "./localize.js";
 export type { AudioSource } from "./media/audio.js";
+export type { DecodedSamples } from "./media/decode-samples.js";
 export type { ImageSource } from "./media/image.js";
 export {
   type AudioRange,

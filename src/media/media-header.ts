@@ -63,6 +63,8 @@ export interface MediaHeader {
   readonly format: string;
   /** As stated, in seconds. */
   readonly duration?: number;
+  /** First time stamp, in seconds. */
+  readonly start?: number;
   readonly streams: readonly StreamHeader[];
 }
 
@@ -74,12 +76,18 @@ export function parseHeader(log: string): MediaHeader | undefined {
   const format = /^Input #0, (.*), from /.exec(text)?.[1] ?? "";
   const clock = /^ *Duration: (\d+):(\d+):([\d.]+)/m.exec(text);
   const duration = clock && Number(clock[1]) * 3600 + Number(clock[2]) * 60 + Number(clock[3]);
+  const start = /^ *Duration: .*, start: (-?[\d.]+)/m.exec(text)?.[1];
   const streams: StreamHeader[] = [];
   for (const section of text.split(/^(?=\s*Stream #0:)/m)) {
     const stream = parseStream(section);
     if (stream) streams.push(stream);
   }
-  return { format, ...(duration === null ? {} : { duration }), streams };
+  return {
+    format,
+    ...(duration === null ? {} : { duration }),
+    ...(start === undefined ? {} : { start: Number(start) }),
+    streams,
+  };
 }
 
 const STREAM = /^\s*Stream #0:(\d+)(?:\[\w+\])?(?:\(([^)]*)\))?: (\w+): (.*)/;

@@ -54,6 +54,8 @@ export interface MediaIndex {
   readonly zero: number;
   /** In seconds. */
   readonly duration: number;
+  /** What the file says of itself, in seconds; Matroska counts from 0 of its clock. */
+  readonly statedDuration: number;
   /**
    * Where time stamps begin anew, as in files that were put one after the other: what is added to those of each part,
    * in seconds. Raw times of this index have it added. Such a file is read from its start.
@@ -98,10 +100,11 @@ export async function readIndex(path: string, options: IndexOptions = {}): Promi
   known.set(key, index);
   // The oldest is the first.
   for (const old of known.keys()) if (known.size > MOST_KNOWN) known.delete(old);
-  if (index.duration > limitOf("SOUNDSPOT_MAX_VIDEO_SECONDS")) {
+  const longest = Math.max(index.duration, index.statedDuration);
+  if (longest > limitOf("SOUNDSPOT_MAX_VIDEO_SECONDS")) {
     throw new SoundspotError(
       "ERR_MEDIA_DECODE",
-      `${name} lasts ${index.duration} s by its time stamps. Cut it. ${changing("SOUNDSPOT_MAX_VIDEO_SECONDS")}.`,
+      `${name} says that it lasts ${longest} s. Cut it. ${changing("SOUNDSPOT_MAX_VIDEO_SECONDS")}.`,
     );
   }
   return index;
@@ -460,10 +463,12 @@ function assemble(
   }
   const duration = Math.round((end - zero) * 1e6) / 1e6;
   const { format, streams } = header;
+  const statedDuration = (header.duration ?? 0) - Math.max(0, header.start ?? 0);
   return {
     path,
     format,
     streams,
+    statedDuration,
     ...(video ? { video } : {}),
     audio,
     zero,

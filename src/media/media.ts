@@ -340,6 +340,7 @@ export class Media {
     await this.#options.remove?.();
   }
 
+  /** `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

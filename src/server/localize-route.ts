@@ -192,7 +192,7 @@ async function bodyOf(
     width,
     height,
     confidence,
-    silent,
+    ...(silent ? { silent } : {}),
     ...(time === undefined ? {} : { time }),
     boxes,
     settings: { ...settings, targetSlots },

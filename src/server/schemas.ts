@@ -103,7 +103,10 @@ const localized = {
       width: integer("Of the picture, in pixels."),
       height: integer("Of the picture, in pixels."),
       confidence: number("Cosine of the target slots of picture and sound, −1 … 1."),
-      silent: { type: "boolean", description: "Whether no sample of the audio window reaches −60 dBFS." },
+      silent: {
+        type: "boolean",
+        description: "True where no sample of the audio window reaches −60 dBFS; absent otherwise.",
+      },
       time: number("Of a video: presentation time of the frame, in seconds from the start of the file."),
       boxes: { type: "array", description: "Connected regions of the mask, largest first.", items: box },
       settings: object("What the answer was made with.", {
@@ -128,14 +131,13 @@ const localized = {
         [],
       ),
     },
-    ["width", "height", "confidence", "silent", "boxes", "settings"],
+    ["width", "height", "confidence", "boxes", "settings"],
   ),
   examples: [
     {
       width: 640,
       height: 480,
       confidence: 0.71,
-      silent: false,
       boxes: [{ x: 120, y: 88, width: 210, height: 190, score: 0.82 }],
       settings: { sharpening: 0.1, threshold: 0.6, alpha: 0.4, refine: "none", targetSlots: 1 },
     },
