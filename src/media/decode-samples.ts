@@ -25,6 +25,8 @@ export interface SampleFormat {
 
 /** Time stamps this close to where the samples before end are rounded, in seconds. */
 const JITTER = 0.01;
+/** Of packets of this length, in seconds, some samples must come. */
+const LEAST_DECODED = 0.2;
 /** Decoders need packets before the first that counts; they are decoded and dropped. Seconds. */
 const LEADS = [1.5, 20];
 /** Rates that can be resampled, in hertz. */
@@ -194,6 +196,15 @@ export async function decodeSamplesBetween(
       placed = room();
     }
     place(placed, block, from, sampleRate, channels);
+  }
+  const covered = (track.spans ?? []).some(
+    ([start, end]) => Math.min(end, to) - Math.max(start, from) > LEAST_DECODED,
+  );
+  if (!placed && covered) {
+    throw new SoundspotError(
+      "ERR_MEDIA_DECODE",
+      `${options.name} has audio that gave no samples: it is damaged, or ffmpeg does not know its codec, ${track.codec}. Convert it, or install a newer ffmpeg.`,
+    );
   }
   if (sampleRate === 0) sampleRate = 16_000;
   return { samples: placed ?? room(), sampleRate, channels };

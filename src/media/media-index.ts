@@ -288,23 +288,27 @@ async function scanParts(path: string, name: string, options: IndexOptions): Pro
     state.last = time;
     packets.push({ stream, dts: time, pts: pts * tick, part: state.part });
   }
-  const count = Math.max(0, ...packets.map(({ part }) => part)) + 1;
+  const count = packets.reduce((most, { part }) => Math.max(most, part), 0) + 1;
   if (count > MOST_PARTS) {
     throw new SoundspotError(
       "ERR_MEDIA_DECODE",
       `${name} has time stamps that run backwards ${count - 1} times. Write it anew: \`ffmpeg -fflags +genpts -i in -c copy out.mkv\`.`,
     );
   }
+  const byPart = Array.from({ length: count }, () => new Map<number, number[]>());
+  for (const { stream, pts, part } of packets) {
+    const streams = byPart[part] as Map<number, number[]>;
+    const times = streams.get(stream) ?? [];
+    streams.set(stream, times);
+    times.push(pts);
+  }
   const parts: number[] = [];
   let end: number | undefined;
-  for (let part = 0; part < count; part++) {
-    const within = packets.filter((packet) => packet.part === part);
-    const start = within.reduce((least, { pts }) => Math.min(least, pts), Number.POSITIVE_INFINITY);
-    const added = end === undefined ? 0 : end - start;
+  for (const streams of byPart) {
+    const spans = [...streams.values()].map(spanOf);
+    const added = end === undefined ? 0 : end - Math.min(...spans.map(([from]) => from));
     parts.push(added);
-    end = Math.max(
-      ...[...own.keys()].map((stream) => endOf(within.filter((each) => each.stream === stream)) + added),
-    );
+    end = Math.max(...spans.map(([, to]) => to)) + added;
   }
   const moved = new Map<number, Packets>();
   for (const { stream, dts, pts, part } of packets) {
@@ -317,12 +321,11 @@ async function scanParts(path: string, name: string, options: IndexOptions): Pro
   return { header, packets: moved, parts, whole: true };
 }
 
-/** Of packets of one stream and part: the last one and as long as they are apart. */
-function endOf(packets: readonly RawPacket[]): number {
-  const times = packets.map(({ pts }) => pts).sort((a, b) => a - b);
-  const [first, last] = [times[0], times.at(-1)];
-  if (first === undefined || last === undefined) return Number.NEGATIVE_INFINITY;
-  return last + (last - first) / Math.max(1, times.length - 1);
+/** Of one stream and part, not empty: the last packet lasts as long as they are apart. */
+function spanOf(times: number[]): Span {
+  times.sort((a, b) => a - b);
+  const [first = 0, last = 0] = [times[0], times.at(-1)];
+  return [first, last + (last - first) / Math.max(1, times.length - 1)];
 }
 
 /** Of a large file: its first and its last seconds. */
