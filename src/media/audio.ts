@@ -4,7 +4,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { kindOf, shown } from "../arguments.js";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import type { RawAudio } from "../types.js";
-import { checkRate, MAX_RATE } from "./decode-samples.js";
+import { checkRate, decodeAlone, MAX_RATE } from "./decode-samples.js";
 import { checkMediaFile, unreadable } from "./image.js";
 import { Media, temporaryCopy } from "./media.js";
 import {
@@ -117,7 +117,7 @@ async function withSound<T>(
     // Only what is asked for is read: a film stays on the disk.
     return withFile(source, async (file) => {
       const wav = await wavSound(file, source, options);
-      return work(wav ?? (await encodedSound(source, source, options)));
+      return work(wav ?? encodedSound(source, source, await isSoundAlone(file), options));
     });
   }
   if (source instanceof Uint8Array) {
@@ -125,11 +125,12 @@ async function withSound<T>(
     if (source.length === 0) {
       throw new SoundspotError("ERR_FILE_EMPTY", `${name} is empty (0 bytes). Give an encoded sound.`);
     }
-    const wav = await wavSound(bytesInMemory(source), name, options);
+    const bytes = bytesInMemory(source);
+    const wav = await wavSound(bytes, name, options);
     if (wav) return work(wav);
     const { path, remove } = await temporaryCopy(source);
     try {
-      return await work(await encodedSound(path, name, options));
+      return await work(encodedSound(path, name, await isSoundAlone(bytes), options));
     } finally {
       await remove();
     }
@@ -170,32 +171,60 @@ async function wavSound(
   };
 }
 
-/** On the clock of the file: silence where the audio has not begun, pauses or has ended. */
-async function encodedSound(
+/** Whether a file begins as those do that hold sound alone. */
+async function isSoundAlone(bytes: ByteSource): Promise<boolean> {
+  const head = Buffer.from(await bytes.read(0, 12)).toString("latin1");
+  return /^(ID3|fLaC|OggS|FORM|caff|wvpk|TTA1|MAC |#!AMR|ADIF|\xff[\xe0-\xff])|^....ftypM4A/s.test(head);
+}
+
+/**
+ * On the clock of the file: silence where the audio has not begun, pauses or has ended.
+ * @param alone Whether it seems to have audio alone, so that one pass may do.
+ */
+function encodedSound(
   path: string,
   name: string,
+  alone: boolean,
   options: Pick<DecodeAudioOptions, "signal" | "ffmpeg" | "audioTrack">,
-): Promise<Sound> {
-  const media = await Media.open(path, { ...options, name, wanted: "audio" });
-  const { duration, audioTrack } = media;
-  if (!audioTrack) {
-    throw new SoundspotError("ERR_NO_AUDIO", `${name} has no audio stream. Give a file with audio.`);
-  }
-  checkRate(audioTrack.sampleRate, name);
-  const decode: Sound["decode"] = async ({ start = 0, duration: length = Number.POSITIVE_INFINITY }) => {
-    if (start > 0 && start >= duration)
-      throw new SoundspotError("ERR_INPUT", startPastEnd(name, start, duration));
-    return media.audio({ from: start, to: Math.min(start + length, duration) });
+): Sound {
+  const { signal, ffmpeg, audioTrack } = options;
+  let opening: Promise<Media> | undefined;
+  const opened = () => {
+    opening ??= Media.open(path, { ...options, name, wanted: "audio" });
+    return opening;
   };
-  const { sampleRate, channels } = audioTrack;
+  const track = async () => {
+    const { duration, audioTrack: own } = await opened();
+    if (!own) {
+      throw new SoundspotError("ERR_NO_AUDIO", `${name} has no audio stream. Give a file with audio.`);
+    }
+    checkRate(own.sampleRate, name);
+    return { duration, sampleRate: own.sampleRate, channels: own.channels };
+  };
+  const inOnePass = async () =>
+    alone && audioTrack === undefined ? decodeAlone(path, WHOLE_BYTES, { name, signal, ffmpeg }) : undefined;
+  const decode: Sound["decode"] = async ({ start, duration: length = Number.POSITIVE_INFINITY }) => {
+    const whole = start === undefined && length === Number.POSITIVE_INFINITY && (await inOnePass());
+    if (whole) return whole;
+    const { duration } = await track();
+    if (start && start >= duration)
+      throw new SoundspotError("ERR_INPUT", startPastEnd(name, start, duration));
+    return (await opened()).audio({ from: start ?? 0, to: Math.min((start ?? 0) + length, duration) });
+  };
   return {
     name,
     decode,
-    decodeShort: async () =>
-      duration * sampleRate * channels * Float32Array.BYTES_PER_ELEMENT <= WHOLE_BYTES
-        ? decode({})
-        : undefined,
-    measure: async () => ({ start: 0, end: duration, sampleRate }),
+    decodeShort: async () => {
+      const whole = await inOnePass();
+      if (whole) return whole;
+      const { duration, sampleRate, channels } = await track();
+      const bytes = duration * sampleRate * channels * Float32Array.BYTES_PER_ELEMENT;
+      return bytes <= WHOLE_BYTES ? decode({ start: 0 }) : undefined;
+    },
+    measure: async () => {
+      const { duration, sampleRate } = await track();
+      return { start: 0, end: duration, sampleRate };
+    },
   };
 }
 

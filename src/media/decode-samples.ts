@@ -1,9 +1,10 @@
 /** Samples of a file's audio at their time stamps: what is not there is silence, what overlaps is cut. */
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import type { DecodeOptions } from "./decode-frames.js";
-import { ffmpegReason, inputArgs, outputOf, startFfmpeg } from "./ffmpeg.js";
+import { type FfmpegProcess, ffmpegReason, inputArgs, outputOf, startFfmpeg } from "./ffmpeg.js";
 import { changing, limitOf } from "./limits.js";
-import { FrameLog, SHOW_SAMPLES } from "./log-times.js";
+import { FrameLog, type LoggedSamples, SHOW_SAMPLES } from "./log-times.js";
+import { parseHeader } from "./media-header.js";
 import { type AudioTrack, type MediaIndex, PartClock } from "./media-index.js";
 
 /** Decoded samples that follow each other without a pause. */
@@ -92,6 +93,36 @@ async function* pass(
     { ...options, onLine: log.onLine },
   );
   const clock = index.parts && new PartClock(index.parts);
+  let any = false;
+  for await (const block of placedBlocks(ffmpeg, log, { clock, from }, options)) {
+    any = true;
+    if (index.parts && block.time >= to) return;
+    if (!index.parts || endOf(block) > from) yield block;
+  }
+  const { stderr, code } = await ffmpeg.finished;
+  if (!any && (code !== 0 || /error|invalid/i.test(stderr))) {
+    throw new SoundspotError(
+      "ERR_MEDIA_DECODE",
+      `${options.name} cannot be decoded as audio: ${ffmpegReason(stderr)}. Check that it is a whole audio or video file.`,
+    );
+  }
+}
+
+/** Raw time at which a block ends. */
+export function endOf({ time, samples, channels, sampleRate }: SampleBlock): number {
+  return time + samples.length / channels / sampleRate;
+}
+
+/**
+ * What ffmpeg decodes, at its time stamps. To the end: `finished` has settled then.
+ * @param at How times are moved, and the time of a first block that has none.
+ */
+async function* placedBlocks(
+  ffmpeg: FfmpegProcess,
+  log: FrameLog<LoggedSamples>,
+  { clock, from }: { readonly clock?: PartClock | undefined; readonly from: number },
+  options: DecodeOptions,
+): AsyncGenerator<SampleBlock, void, void> {
   /** Where the samples before end. */
   let cursor: number | undefined;
   let pending: Buffer[] = [];
@@ -129,21 +160,53 @@ async function* pass(
   for await (const chunk of outputOf(ffmpeg, options.name, options.counted)) {
     pending.push(chunk);
     length += chunk.length;
-    for (const block of ready()) {
-      if (index.parts && block.time >= to) return;
-      if (!index.parts || block.time + block.samples.length / block.channels / block.sampleRate > from)
-        yield block;
-    }
+    yield* ready();
   }
-  const { stderr, code } = await ffmpeg.finished;
+  await ffmpeg.finished;
   throwIfAborted(options.signal);
   yield* ready();
-  if (cursor === undefined && (code !== 0 || /error|invalid/i.test(stderr))) {
-    throw new SoundspotError(
-      "ERR_MEDIA_DECODE",
-      `${options.name} cannot be decoded as audio: ${ffmpegReason(stderr)}. Check that it is a whole audio or video file.`,
-    );
+}
+
+/**
+ * All of a short file that has one audio stream and no moving images, in one pass: its clock begins with its first
+ * sample. Nothing where it is longer than `mostBytes` of samples, or another file.
+ */
+export async function decodeAlone(
+  path: string,
+  mostBytes: number,
+  options: DecodeOptions,
+): Promise<DecodedSamples | undefined> {
+  const log = FrameLog.ofSamples();
+  const ffmpeg = await startFfmpeg(
+    [
+      ...["-copyts", ...inputArgs(path), "-map", "0:a:0", "-vn", "-sn", "-dn", "-fs", String(mostBytes)],
+      ...["-af", `aformat=sample_fmts=flt,${SHOW_SAMPLES}`, "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"],
+    ],
+    { ...options, onLine: log.onLine },
+  );
+  const blocks: SampleBlock[] = [];
+  let bytes = 0;
+  for await (const block of placedBlocks(ffmpeg, log, { from: 0 }, options)) {
+    bytes += block.samples.byteLength;
+    const [last] = blocks.slice(-1);
+    // What changes on the way, or begins anew, is for the whole reader.
+    if (last && (last.sampleRate !== block.sampleRate || last.channels !== block.channels)) return undefined;
+    if (bytes >= mostBytes) return undefined;
+    blocks.push(block);
   }
+  const { stderr } = await ffmpeg.finished;
+  const streams = parseHeader(stderr)?.streams ?? [];
+  const alone = streams.every((stream) => stream.type !== "video" || stream.attachedPicture);
+  const [first, last] = [blocks[0], blocks.at(-1)];
+  if (!alone || streams.filter(({ type }) => type === "audio").length !== 1 || !first || !last)
+    return undefined;
+  const { channels, sampleRate } = first;
+  const frames = Math.round((endOf(last) - first.time) * sampleRate);
+  // Long pauses are seldom, and many begin where time stamps are damaged.
+  if (frames * channels > Math.min(limitOf("SOUNDSPOT_MAX_SAMPLES"), mostBytes / 4)) return undefined;
+  const samples = new Float32Array(channels * frames);
+  for (const block of blocks) place(samples, block, first.time, sampleRate, channels);
+  return { samples, sampleRate, channels };
 }
 
 /** Layouts that have a name; others are left as they come. */
