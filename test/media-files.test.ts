@@ -185,6 +185,11 @@ describe("a file of sound alone", () => {
     expect(firstAbove(audio, 0.1)).toBeCloseTo(0.5, 2);
     expect(Math.abs(audio.samples.length / audio.sampleRate - 3)).toBeLessThan(0.06);
     expect(firstAbove(await decodeAudio(path, { start: 0.25, duration: 1 }), 0.1)).toBeCloseTo(0.25, 2);
+    // One pass, and the reader of all files.
+    await using media = await openMedia(path);
+    const other = await media.audio();
+    expect(firstAbove(other, 0.1)).toBeCloseTo(firstAbove(audio, 0.1), 3);
+    expect(Math.abs(other.samples.length - audio.samples.length) / 48_000).toBeLessThan(0.06);
   });
 });
 

@@ -1,9 +1,19 @@
 /** Audio and frames of real files on one clock. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { datasets, Model, openMedia, prepareVideos, type VideoSpot } from "../src/index.js";
+import {
+  datasets,
+  Model,
+  openMedia,
+  prepareVideos,
+  type RawAudio,
+  type RawImage,
+  SearchIndex,
+  serve,
+  type VideoSpot,
+} from "../src/index.js";
 import { decodeAudio } from "../src/media/audio.js";
 import { decodeImage } from "../src/media/image.js";
 import { firstAbove, fixture, level, part, peak, toneOf, usedBy } from "./support/media.js";
@@ -75,6 +85,36 @@ async function prepared(
   expect(failed).toEqual([]);
   return { output, manifest };
 }
+
+describe("the service and the index", () => {
+  it("use the same frame and audio", async () => {
+    const { server, url } = await serve({ model, port: 0 });
+    try {
+      const form = new FormData();
+      form.append("video", new Blob([new Uint8Array(readFileSync(fixture("vfr.mp4")))]), "vfr.mp4");
+      form.append("at", "5");
+      const [sample] = await usedBy(async () => {
+        const response = await fetch(`${url}/v1/localize`, { method: "POST", body: form });
+        expect(await response.json()).toMatchObject({ time: 3 });
+      });
+      expect(Math.abs(level(sample?.image as RawImage) - 56)).toBeLessThan(6);
+    } finally {
+      await server.close();
+    }
+    const videos = mkdtempSync(join(folder, "videos-"));
+    // Its middle, 6 s, has sound after a silence; the frame there is the control's.
+    for (const name of ["late.mp4", "gap2.mkv"]) copyFileSync(fixture(name), join(videos, name));
+    using index = await SearchIndex.create(join(folder, "index"), { model });
+    const samples = await usedBy(() => index.update({ folder: videos, model }));
+    expect(samples.map(({ at, from }) => [at, from])).toEqual([
+      [expect.closeTo(6, 1), expect.closeTo(3.5, 1)],
+      [expect.closeTo(6, 1), expect.closeTo(3.5, 1)],
+    ]);
+    const of = (name: string) => samples.find(({ video }) => video.endsWith(name))?.audio as RawAudio;
+    expect(firstAbove(of("late.mp4"))).toBeCloseTo(1.5, 1);
+    expect(firstAbove(of("gap2.mkv"))).toBeCloseTo(5.056 - 3.5, 1);
+  });
+});
 
 /** A gap is read as silence of its length; the tones after it stay where they are. */
 describe("audio with a gap", () => {

@@ -300,7 +300,10 @@ export class Media {
   async *audioBlocks({ from, to }: { from: number; to: number }): AsyncGenerator<SampleBlock, void, void> {
     const { zero } = this.#index;
     const raw = { from: zero + from, to: zero + to };
-    const blocks = decodeBlocks(this.#index, this.#track(), raw, {}, this.#decoding("each", true));
+    const track = this.#track();
+    // How many channels there will be must be known to who reads them.
+    const format = track.channels > 0 ? {} : { channels: 1 };
+    const blocks = decodeBlocks(this.#index, track, raw, format, this.#decoding("each", true));
     for await (const block of blocks) yield { ...block, time: block.time - zero };
   }
 
