@@ -4,7 +4,8 @@ import type { RawImage } from "../types.js";
 import { eachFrameOnce, ffmpegReason, findFfmpeg, inputArgs, outputOf, startFfmpeg } from "./ffmpeg.js";
 import { changing, limitOf } from "./limits.js";
 import { FrameLog, SHOW_FRAMES } from "./log-times.js";
-import { type MediaIndex, PartClock, type VideoTrack } from "./media-index.js";
+import type { MediaIndex, VideoTrack } from "./media-index.js";
+import { PartClock } from "./packet-scan.js";
 import { pictureFilters } from "./picture-filters.js";
 
 export interface DecodeOptions {

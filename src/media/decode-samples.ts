@@ -5,7 +5,8 @@ import { type FfmpegProcess, ffmpegReason, inputArgs, outputOf, startFfmpeg } fr
 import { changing, limitOf } from "./limits.js";
 import { FrameLog, type LoggedSamples, SHOW_SAMPLES } from "./log-times.js";
 import { parseHeader } from "./media-header.js";
-import { type AudioTrack, type MediaIndex, PartClock } from "./media-index.js";
+import type { AudioTrack, MediaIndex } from "./media-index.js";
+import { PartClock } from "./packet-scan.js";
 
 /** Decoded samples that follow each other without a pause. */
 export interface SampleBlock {

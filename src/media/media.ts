@@ -21,7 +21,8 @@ import {
   type SampleFormat,
 } from "./decode-samples.js";
 import { checkMediaFile } from "./image.js";
-import { type AudioTrack, type MediaIndex, readIndex, type Span, type VideoTrack } from "./media-index.js";
+import { type AudioTrack, type MediaIndex, readIndex, type VideoTrack } from "./media-index.js";
+import type { Span } from "./packet-scan.js";
 
 /** Options of {@link openMedia}. */
 export interface OpenMediaOptions {
