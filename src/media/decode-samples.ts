@@ -225,9 +225,11 @@ export function checkRate(rate: number, name: string): void {
   );
 }
 
+/** Audio as `Media.audio` gives it. */
 export interface DecodedSamples {
-  /** Planar: channels × frames. */
+  /** Planar: channels × frames, nominally in [−1, 1]. */
   readonly samples: Float32Array;
+  /** In hertz. */
   readonly sampleRate: number;
   readonly channels: number;
 }
