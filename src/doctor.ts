@@ -180,17 +180,20 @@ function checkCpu({ vendor, model, features, hardware, instructionSet, bfloat16 
   return { name: "cpu", status: "warning", found, details, mend };
 }
 
+/** libavutil of ffmpeg 5.0. */
+const OLD_FFMPEG = 57;
+
 /** ffmpeg is not required: pictures and WAV files need none. */
 async function checkFfmpeg(): Promise<Finding> {
   try {
-    const { path, source, version } = await findFfmpeg();
+    const { path, source, version, libavutil } = await findFfmpeg();
     const details = { path, source: String(source), version: version ?? null };
-    return {
-      name: "ffmpeg",
-      status: "ok",
-      found: `${version ?? "unknown version"}: ${path} (${source})`,
-      details,
-    };
+    const found = `${version ?? "unknown version"}: ${path} (${source})`;
+    if (libavutil >= OLD_FFMPEG) return { name: "ffmpeg", status: "ok", found, details };
+    const mend =
+      "This ffmpeg is older than 5.0: newer formats and codecs are not read. Install a newer one: " +
+      "`npm install ffmpeg-static`; `apt install ffmpeg`, `brew install ffmpeg` or `winget install ffmpeg`.";
+    return { name: "ffmpeg", status: "warning", found, details, mend };
   } catch (error) {
     if (!isSoundspotError(error)) throw error;
     const mend = `${error.message} Without it only WAV sounds and pictures can be read.`;

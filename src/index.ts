@@ -51,8 +51,19 @@ export {
   type SpotBox,
 } from "./localize.js";
 export type { AudioSource } from "./media/audio.js";
+export type { DecodedSamples } from "./media/decode-samples.js";
 export type { DecodeImageOptions, ImageSource } from "./media/image.js";
 export { type ReadMaskOptions, readMask } from "./media/mask.js";
+export {
+  type AudioRange,
+  type FramesOptions,
+  Media,
+  type MediaFrame,
+  type MediaFrameAt,
+  type MediaStream,
+  type OpenMediaOptions,
+  openMedia,
+} from "./media/media.js";
 export * as metrics from "./metrics/index.js";
 export { type CreateOptions, type Encoding, type LoadOptions, Model, type WeightsReport } from "./model.js";
 export { type Collapse, CollapseMonitor, type CollapseWarning } from "./monitor.js";

@@ -88,6 +88,13 @@ export class Spot {
   readonly boxes: readonly SpotBox[];
   /** Cosine of the two target slots, in [−1, 1]. */
   readonly confidence: number;
+  /** Of a video: presentation time of the frame, in seconds from the start of the file. */
+  readonly time?: number;
+  /**
+   * Whether the audio window is silent: no sample reaches −60 dBFS. Heatmap and boxes then mean nothing. False for a
+   * spectrogram.
+   */
+  readonly silent: boolean;
   /** Normalised over tokens: on the image [slots, h, w], on the sound [slots, t]. */
   readonly attention: SpotAttention;
   /**
@@ -115,6 +122,8 @@ export class Spot {
     this.mask = spot.mask;
     this.boxes = spot.boxes;
     this.confidence = spot.confidence;
+    this.silent = sample.silent ?? false;
+    if (sample.time !== undefined) this.time = sample.time;
     this.slots = { image: spot.imageSlots, audio: spot.audioSlots };
     this.attention = onGrid(spot);
     if (spot.logits) this.logits = onGrid(spot.logits);

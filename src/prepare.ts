@@ -1,4 +1,5 @@
 /** From what a caller gives (paths, buffers, raw media, tensors) to samples that the model takes. */
+import { channel } from "node:diagnostics_channel";
 import {
   aCount,
   aList,
@@ -12,19 +13,13 @@ import {
   shown,
 } from "./arguments.js";
 import { type AugmentConfig, type ModelConfig, parseModelConfig } from "./config.js";
-import { isSoundspotError, SoundspotError, throwIfAborted } from "./errors.js";
-import {
-  type AudioSource,
-  checkRawAudio,
-  decodeAudio,
-  decodePart,
-  framesOf,
-  measureSound,
-  type SoundSpan,
-} from "./media/audio.js";
+import { SoundspotError, throwIfAborted } from "./errors.js";
+import { type AudioSource, checkRawAudio, decodePart, type SoundSpan } from "./media/audio.js";
 import { checkRawImage, decodeImage, type ImageSource } from "./media/image.js";
-import { decodeFrame, decodeVideoAudio, probeVideo, type VideoInfo } from "./media/video.js";
+import { type Media, openMedia } from "./media/media.js";
+import { infoOf, windowAround } from "./media/video.js";
 import { native, type PrepareInput, type SampleHandle } from "./native.js";
+import { isSilent } from "./silence.js";
 import type { RawAudio, RawImage, TensorData } from "./types.js";
 
 /** A picture, already normalised: [3, size, size]. */
@@ -45,14 +40,38 @@ export interface SpectrogramTensor {
  */
 export type LocalizeInput =
   | { readonly image: ImageSource | ImageTensor; readonly audio: AudioSource | SpectrogramTensor }
-  | { readonly video: string; readonly at?: number };
+  | {
+      readonly video: string;
+      readonly at?: number;
+      /** Counted from 0. Default the track that the file marks as default, or else the first. */
+      readonly audioTrack?: number;
+    };
 
 /** Decoded, and ready for the model. */
 export interface PreparedSample {
   readonly handle: SampleHandle;
   /** The picture at its own size; absent where a tensor was given. */
   readonly image?: RawImage;
+  /** Of a video: presentation time of the frame, in seconds. */
+  readonly time?: number;
+  /** Whether the audio window has no sample that reaches −60 dBFS. */
+  readonly silent?: boolean;
 }
+
+/** What a video gave, as it goes to the model: published on the channel `soundspot:video-sample` of node:diagnostics_channel. */
+export interface VideoSample {
+  readonly video: string;
+  /** Moment that was asked for or chosen, in seconds. */
+  readonly at: number;
+  /** Presentation time of the frame, in seconds. */
+  readonly time: number;
+  readonly image: RawImage;
+  /** In seconds. */
+  readonly from: number;
+  readonly audio?: RawAudio;
+}
+
+const samplesOfVideos = channel("soundspot:video-sample");
 
 function isImageTensor(value: unknown): value is ImageTensor {
   return typeof value === "object" && value !== null && "tensor" in value;
@@ -172,50 +191,34 @@ async function hear(
   return { samples, channels, sampleRate: rate };
 }
 
-/** Streams of one length end this close to each other, in seconds: packets and frames are not cut. */
-const SAME_LENGTH = 0.25;
-/** Sound on each side of what is heard, in seconds, for the resampling. */
-const MARGIN = 0.1;
-
-/** `wanted` where there is sound then, or else the nearest moment that has `seconds` of it around. */
-function momentWithSound({ start, end }: SoundSpan, wanted: number, seconds: number): number {
-  if (wanted >= start && wanted <= end) return wanted;
-  const half = Math.min(seconds, end - start) / 2;
-  return wanted < start ? start + half : end - half;
-}
-
-/** `seconds` around a moment, moved inside the sound, with the same margin on both sides: the middle is heard. */
-function framesAround(
-  { start, end, sampleRate }: SoundSpan,
-  at: number,
-  seconds: number,
-): { readonly first: number; readonly count: number } {
-  const from = Math.max(0, Math.min(at - start - seconds / 2, end - start - seconds));
-  const margin = Math.max(0, Math.min(MARGIN, from, end - start - seconds - from));
-  return {
-    first: Math.round((from - margin) * sampleRate),
-    count: Math.round((seconds + 2 * margin) * sampleRate),
-  };
-}
-
-/** The moment of a video that is taken where none is asked for, and its sound. */
-async function hearMiddle(
-  path: string,
-  { duration }: VideoInfo,
-  { audio: { seconds } }: ModelConfig,
-  signal: AbortSignal | undefined,
-): Promise<{ readonly at: number; readonly audio: RawAudio }> {
+/** The middle where there is audio then, or else the nearest moment that has `seconds` of it around. */
+function momentWithAudio({ duration, audioSpans }: Media, seconds: number): number {
   const middle = duration / 2;
-  const momentIn = (span: SoundSpan) => Math.min(momentWithSound(span, middle, seconds), duration);
-  const { audio, of } = await decodePart(path, (span) => framesAround(span, momentIn(span), seconds), {
-    signal,
-  });
-  if (of) return { at: momentIn(of), audio };
-  if (duration - framesOf(audio) / audio.sampleRate <= SAME_LENGTH) return { at: middle, audio };
-  const span = await measureSound(path, { signal });
-  const { first, count } = framesAround(span, momentIn(span), seconds);
-  const range = { start: first / audio.sampleRate, duration: count / audio.sampleRate };
-  return { at: momentIn(span), audio: await decodeAudio(audio, { ...range, signal }) };
+  const [start, end] = [audioSpans[0]?.[0], audioSpans.at(-1)?.[1]];
+  if (start === undefined || end === undefined || (middle >= start && middle <= end)) return middle;
+  const half = Math.min(seconds, end - start) / 2;
+  return Math.min(duration, middle < start ? start + half : end - half);
+}
+
+/**
+ * The frame and the audio that a video is taken for; without a moment, of its middle. Without audio the frame alone.
+ * @throws {SoundspotError} naming the file that cannot be read and why.
+ */
+async function sampleOfVideo(
+  media: Media,
+  video: string,
+  { audio: { seconds } }: ModelConfig,
+  asked: number | undefined,
+): Promise<VideoSample> {
+  const at = asked ?? momentWithAudio(media, seconds);
+  const { from, to } = windowAround(at, seconds, media.duration);
+  const [{ image, time }, audio] = await Promise.all([
+    media.frameAt(at),
+    media.audioTrack ? media.audio({ from, to }) : undefined,
+  ]);
+  const sample = { video, at, time, image, from, ...(audio ? { audio } : {}) };
+  if (samplesOfVideos.hasSubscribers) samplesOfVideos.publish(sample);
+  return sample;
 }
 
 /**
@@ -227,12 +230,9 @@ export async function middleOfVideo(
   config: ModelConfig,
   signal?: AbortSignal | undefined,
 ): Promise<{ readonly at: number; readonly image: RawImage; readonly audio?: RawAudio }> {
-  const info = await probeVideo(path, { signal });
-  const heard = await hearMiddle(path, info, config, signal).catch((error: unknown) => {
-    if (isSoundspotError(error) && error.code === "ERR_NO_AUDIO") return { at: info.duration / 2 };
-    throw error;
-  });
-  return { ...heard, image: await decodeFrame(path, heard.at, { info, signal }) };
+  const media = await openMedia(path, { signal });
+  infoOf(media, path);
+  return sampleOfVideo(media, path, config, undefined);
 }
 
 /**
@@ -255,22 +255,24 @@ export async function prepareInput(
   }
   if ("video" in input) {
     check(input.video, aPath, "video");
-    const info = await probeVideo(input.video, { signal });
-    if (info.width * info.height > (maxPixels ?? Number.POSITIVE_INFINITY)) {
+    const { video, at, audioTrack } = input;
+    const media = await openMedia(video, { signal, audioTrack });
+    const { width, height, hasAudio } = infoOf(media, video);
+    if (width * height > (maxPixels ?? Number.POSITIVE_INFINITY)) {
       throw new SoundspotError(
         "ERR_MEDIA_DECODE",
-        `${input.video} has frames of ${info.width} × ${info.height}. Give one of at most ${maxPixels} pixels.`,
+        `${video} has frames of ${width} × ${height}. Give one of at most ${maxPixels} pixels.`,
       );
     }
-    const { at, audio } =
-      input.at === undefined
-        ? await hearMiddle(input.video, info, config, signal)
-        : { at: input.at, audio: undefined };
-    const image = await decodeFrame(input.video, at, { info, signal });
-    const heard =
-      audio ?? (await decodeVideoAudio(input.video, { at, window: config.audio.seconds, info, signal }));
+    if (!hasAudio) {
+      throw new SoundspotError("ERR_NO_AUDIO", `${video} has no audio stream. Give a video with sound.`);
+    }
+    if (at !== undefined) media.checkMoment("at", at);
+    const { image, time, audio } = await sampleOfVideo(media, video, config, at);
     throwIfAborted(signal);
-    return { handle: await native().prepare({ image, audio: rawAudio(heard) }, config), image };
+    if (!audio) throw new SoundspotError("ERR_INTERNAL", "A video with audio gave none.");
+    const handle = await native().prepare({ image, audio: rawAudio(audio) }, config);
+    return { handle, image, time, silent: isSilent(audio) };
   }
   if (input.image === undefined || input.audio === undefined) {
     throw new SoundspotError("ERR_INPUT", "Give both image and audio, or a video.");
@@ -286,6 +288,7 @@ export async function prepareInput(
     ? { tensor: checked(input.image.tensor, input.image.shape, [3, size, size], "The image tensor") }
     : { image: image as RawImage };
   const bins = Math.floor(config.audio.window / 2) + 1;
+  const heard = isSpectrogram(input.audio) ? undefined : await hear(input.audio, config, signal);
   const sound = isSpectrogram(input.audio)
     ? {
         spectrogram: checked(
@@ -295,10 +298,11 @@ export async function prepareInput(
           "The spectrogram",
         ),
       }
-    : { audio: await hear(input.audio, config, signal) };
+    : heard && { audio: heard };
   throwIfAborted(signal);
-  const handle = await native().prepare({ ...picture, ...sound }, config);
-  return image ? { handle, image } : { handle };
+  const handle = await native().prepare({ ...picture, ...sound } as PrepareInput, config);
+  const silent = heard !== undefined && isSilent(heard, config.audio.seconds);
+  return { handle, silent, ...(image ? { image } : {}) };
 }
 
 /**

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type LocalizeVideoOptions, Model, renderVideo, type VideoSpot } from "../src/index.js";
 import { findFfmpeg } from "../src/media/ffmpeg.js";
+import { openMedia } from "../src/media/media.js";
 import { probeVideo } from "../src/media/video.js";
 import { SoundWindows } from "../src/video/sound-windows.js";
 import { reachOf, smoothed } from "../src/video/tracking.js";
@@ -171,9 +172,9 @@ describe("localizeVideo", () => {
 
 describe("the sound of a video", () => {
   it("is read in parts whose seams nobody hears", async () => {
-    const info = await probeVideo(long);
-    const windows = new SoundWindows(long, info, 2);
-    const again = new SoundWindows(long, info, 2);
+    const media = await openMedia(long);
+    const windows = new SoundWindows(media, 2);
+    const again = new SoundWindows(media, 2);
     await again.around(20); // its parts begin elsewhere
     for (const time of [0, 1, 29.5, 31, 33.25, 62, 65.5, 89, 90]) {
       const [one, other] = [await windows.around(time), await again.around(time)];

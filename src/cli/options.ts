@@ -1,7 +1,7 @@
 /** Values of options: what is wrong is wrong usage, refused before any work is done. */
 import { extname } from "node:path";
 import { InvalidArgumentError } from "commander";
-import { videoEndings } from "../video/video-writer.js";
+import { videoEndings } from "../media/video-writer.js";
 
 /** A number from `low` to `high`. */
 export function numberFrom(low: number, high = Number.POSITIVE_INFINITY): (text: string) => number {

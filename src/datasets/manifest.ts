@@ -6,7 +6,8 @@ import { aFlag, aPath } from "../arguments.js";
 import { isError, SoundspotError } from "../errors.js";
 import { decodeAudio } from "../media/audio.js";
 import { checkMediaFile, decodeImage } from "../media/image.js";
-import { decodeFrame, decodeVideoAudio, probeVideo } from "../media/video.js";
+import { type Media, openMedia } from "../media/media.js";
+import { windowAround } from "../media/video.js";
 import { Pacer } from "../media/wav.js";
 import type { Mask, RawAudio, RawImage } from "../types.js";
 import { csvRows, placeOf, wrong } from "./csv.js";
@@ -92,28 +93,30 @@ async function loadRow(
   { path, ffmpeg, allowEmpty }: ManifestOptions,
   { signal }: LoadOptions,
 ): Promise<Sample> {
-  const media = { signal, ffmpeg };
+  const options = { signal, ffmpeg };
   const base = dirname(path);
   const locate = (file: string) => resolve(base, file);
   const reading = <T>(field: keyof Fields, work: () => Promise<T>) =>
     naming(placeOf(path, row.line, field), work, base);
   const { image: imageFile, audio: audioFile, video, start } = row;
-  const info =
-    video === undefined ? undefined : await reading("video", () => probeVideo(locate(video), media));
-  const at = start ?? (info ? info.duration / 2 : 0);
+  const media =
+    video === undefined ? undefined : await reading("video", () => openMedia(locate(video), options));
+  const at = start ?? (media ? media.duration / 2 : 0);
 
   const loadImage = async (): Promise<RawImage> => {
     if (imageFile !== undefined) return reading("image", () => decodeImage(locate(imageFile), { signal }));
-    return reading("video", () => decodeFrame(locate(video ?? ""), at, { ...media, info }));
+    return reading("video", async () => (await (media as Media).frameAt(at)).image);
   };
   const loadAudio = async (): Promise<RawAudio> => {
     if (audioFile === undefined) {
-      return reading("video", () =>
-        decodeVideoAudio(locate(video ?? ""), { ...media, info, at, window: WINDOW }),
-      );
+      return reading("video", async () => {
+        const own = media as Media;
+        own.checkMoment("start", at);
+        return own.audio(windowAround(at, WINDOW, own.duration));
+      });
     }
     const range = start === undefined || video !== undefined ? {} : { start, duration: WINDOW };
-    return reading("audio", () => decodeAudio(locate(audioFile), { ...media, ...range }));
+    return reading("audio", () => decodeAudio(locate(audioFile), { ...options, ...range }));
   };
   const loadMask = async (image: RawImage): Promise<Mask | undefined> =>
     row.mask === undefined

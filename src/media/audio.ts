@@ -1,14 +1,12 @@
-/** Sound in: WAV by our own parser, everything else through ffmpeg, as planar float samples. */
+/** Audio in: WAV by our own parser, everything else by the reader of media files, as planar float samples. */
 
-import { type FileHandle, mkdtemp, open, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { type FileHandle, open } from "node:fs/promises";
 import { isBytes, isFloats, kindOf, ownBytes, shown } from "../arguments.js";
 import { SoundspotError, throwIfAborted } from "../errors.js";
-import { writing } from "../preparation/whole-files.js";
 import type { RawAudio } from "../types.js";
-import { type FfmpegResult, ffmpegReason, inputArgs, outputOf, runFfmpeg, startFfmpeg } from "./ffmpeg.js";
+import { checkRate, decodeAlone, MAX_RATE } from "./decode-samples.js";
 import { checkMediaFile, unreadable } from "./image.js";
+import { Media, temporaryCopy } from "./media.js";
 import {
   type ByteSource,
   bytesInMemory,
@@ -17,7 +15,6 @@ import {
   frameRange,
   inSlices,
   isWav,
-  parseWav,
   readWavSamples,
   startPastEnd,
 } from "./wav.js";
@@ -33,10 +30,9 @@ export interface DecodeAudioOptions {
   readonly start?: number | undefined;
   /** Length wanted, in seconds; less comes when the sound ends before. Default to the end. */
   readonly duration?: number | undefined;
+  /** Of a file with several, counted from 0. Default the one that the file marks, or else the first. */
+  readonly audioTrack?: number | undefined;
 }
-
-/** Rates that can be resampled, in hertz. */
-const MAX_RATE = 768_000;
 
 /** Where a sound begins and ends on its file's clock, in seconds. */
 export interface SoundSpan {
@@ -57,9 +53,9 @@ export interface AudioPart {
 const WHOLE_BYTES = 2 ** 26;
 
 /**
- * Decodes a sound, or the first audio stream of a video, at its own rate and with its own channels,
- * to planar samples `[channels, frames]`, nominally in [−1, 1]. Raw samples are checked and, without
- * a range, returned as they are.
+ * Decodes a sound, or the audio of a video, at its own rate and with its own channels, to planar samples
+ * `[channels, frames]`, nominally in [−1, 1]. A file with video keeps its clock: the samples last as long as the file,
+ * with silence where there is no audio. Raw samples are checked and, without a range, returned as they are.
  *
  * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY; ERR_MEDIA_DECODE when it is damaged or
  * not media; ERR_NO_AUDIO for a video without sound; ERR_AUDIO_EMPTY when it has no samples;
@@ -98,45 +94,6 @@ export async function decodePart(
   });
 }
 
-/**
- * Reads, without decoding, where the first audio stream begins and ends.
- * @throws {SoundspotError} ERR_MEDIA_DECODE when it has no packets; ERR_FFMPEG_MISSING; ERR_ABORTED.
- */
-export async function measureSound(
-  path: string,
-  options: Pick<DecodeAudioOptions, "signal" | "ffmpeg"> & { readonly name?: string | undefined } = {},
-): Promise<SoundSpan> {
-  // A line a packet: stream, decoding time, time, duration, …
-  const packets = ["-map", "0:a:0", "-c", "copy", "-f", "framecrc", "pipe:1"];
-  const ffmpeg = await startFfmpeg([...inputArgs(path), ...packets], options);
-  const decoder = new TextDecoder("latin1");
-  let head = "";
-  let tail = "";
-  for await (const chunk of outputOf(ffmpeg, options.name ?? path)) {
-    if (head.length < 4096) head += decoder.decode(chunk.subarray(0, 4096));
-    tail = (tail + decoder.decode(chunk.subarray(-4096))).slice(-4096);
-  }
-  const { stderr } = await ffmpeg.finished;
-  throwIfAborted(options.signal);
-  const clock = /^#tb 0: (\d+)\/(\d+)$/m.exec(head);
-  const rate = /^#sample_rate 0: (\d+)$/m.exec(head);
-  const first = /^0, +(-?\d+),/m.exec(head);
-  const last = [...tail.matchAll(/^0, +(-?\d+), +-?\d+, +(\d+),/gm)].at(-1);
-  if (!clock || !rate || !first || !last) {
-    throw new SoundspotError(
-      "ERR_MEDIA_DECODE",
-      `${options.name ?? path} does not tell how long its sound is: ${ffmpegReason(stderr)}. Convert it to WAV.`,
-    );
-  }
-  const tick = Number(clock[1]) / Number(clock[2]);
-  return {
-    // Before 0 there is what the encoder needs to start.
-    start: Math.max(0, Number(first[1]) * tick),
-    end: (Number(last[1]) + Number(last[2])) * tick,
-    sampleRate: Number(rate[1]),
-  };
-}
-
 /** A sound that is open. */
 interface Sound {
   /** What errors call it. */
@@ -152,7 +109,7 @@ interface Sound {
 
 async function withSound<T>(
   source: AudioSource,
-  options: Pick<DecodeAudioOptions, "signal" | "ffmpeg">,
+  options: Pick<DecodeAudioOptions, "signal" | "ffmpeg" | "audioTrack">,
   work: (sound: Sound) => Promise<T>,
 ): Promise<T> {
   if (typeof source === "string") {
@@ -160,7 +117,7 @@ async function withSound<T>(
     // Only what is asked for is read: a film stays on the disk.
     return withFile(source, async (file) => {
       const wav = await wavSound(file, source, options);
-      return work(wav ?? encodedSound(source, source, options));
+      return work(wav ?? encodedSound(source, source, await isSoundAlone(file), options));
     });
   }
   if (isBytes(source)) {
@@ -169,8 +126,15 @@ async function withSound<T>(
     if (bytes.length === 0) {
       throw new SoundspotError("ERR_FILE_EMPTY", `${name} is empty (0 bytes). Give an encoded sound.`);
     }
-    const wav = await wavSound(bytesInMemory(bytes), name, options);
-    return wav ? work(wav) : withCopy(bytes, (path) => work(encodedSound(path, name, options)));
+    const reader = bytesInMemory(bytes);
+    const wav = await wavSound(reader, name, options);
+    if (wav) return work(wav);
+    const { path, remove } = await temporaryCopy(bytes);
+    try {
+      return await work(encodedSound(path, name, await isSoundAlone(reader), options));
+    } finally {
+      await remove();
+    }
   }
   return work(rawSound(checkRawAudio(source)));
 }
@@ -208,23 +172,60 @@ async function wavSound(
   };
 }
 
+/** Whether a file begins as those do that hold sound alone. */
+async function isSoundAlone(bytes: ByteSource): Promise<boolean> {
+  const head = Buffer.from(await bytes.read(0, 12)).toString("latin1");
+  return /^(ID3|fLaC|OggS|FORM|caff|wvpk|TTA1|MAC |#!AMR|ADIF|\xff[\xe0-\xff])|^....ftypM4A/s.test(head);
+}
+
+/**
+ * On the clock of the file: silence where the audio has not begun, pauses or has ended.
+ * @param alone Whether it seems to have audio alone, so that one pass may do.
+ */
 function encodedSound(
   path: string,
   name: string,
-  options: Pick<DecodeAudioOptions, "signal" | "ffmpeg">,
+  alone: boolean,
+  options: Pick<DecodeAudioOptions, "signal" | "ffmpeg" | "audioTrack">,
 ): Sound {
+  const { signal, ffmpeg, audioTrack } = options;
+  let opening: Promise<Media> | undefined;
+  const opened = () => {
+    opening ??= Media.open(path, { ...options, name, wanted: "audio" });
+    return opening;
+  };
+  const track = async () => {
+    const { duration, audioTrack: own } = await opened();
+    if (!own) {
+      throw new SoundspotError("ERR_NO_AUDIO", `${name} has no audio stream. Give a file with audio.`);
+    }
+    checkRate(own.sampleRate, name);
+    return { duration, sampleRate: own.sampleRate, channels: own.channels };
+  };
+  const inOnePass = async () =>
+    alone && audioTrack === undefined ? decodeAlone(path, WHOLE_BYTES, { name, signal, ffmpeg }) : undefined;
+  const decode: Sound["decode"] = async ({ start, duration: length = Number.POSITIVE_INFINITY }) => {
+    const whole = start === undefined && length === Number.POSITIVE_INFINITY && (await inOnePass());
+    if (whole) return whole;
+    const { duration } = await track();
+    if (start && start >= duration)
+      throw new SoundspotError("ERR_INPUT", startPastEnd(name, start, duration));
+    return (await opened()).audio({ from: start ?? 0, to: Math.min((start ?? 0) + length, duration) });
+  };
   return {
     name,
-    decode: async (range) => {
-      const result = await runDecoder(path, range, [], { ...options, name });
-      return decoded(result, name, range.start ?? 0, options.signal);
-    },
+    decode,
     decodeShort: async () => {
-      // Stops when it is not short; `-fs` is in bytes.
-      const result = await runDecoder(path, {}, ["-fs", String(WHOLE_BYTES)], { ...options, name });
-      return result.stdout.length < WHOLE_BYTES ? decoded(result, name, 0, options.signal) : undefined;
+      const whole = await inOnePass();
+      if (whole) return whole;
+      const { duration, sampleRate, channels } = await track();
+      const bytes = duration * sampleRate * channels * Float32Array.BYTES_PER_ELEMENT;
+      return bytes <= WHOLE_BYTES ? decode({ start: 0 }) : undefined;
     },
-    measure: () => measureSound(path, { ...options, name }),
+    measure: async () => {
+      const { duration, sampleRate } = await track();
+      return { start: 0, end: duration, sampleRate };
+    },
   };
 }
 
@@ -263,79 +264,6 @@ async function readBytes(file: FileHandle, offset: number, length: number): Prom
     filled += bytesRead;
   }
   return bytes.subarray(0, filled);
-}
-
-/** In a file, not a pipe: MP4 keeps its index at the end, which a pipe cannot reach. */
-async function withCopy<T>(bytes: Uint8Array, work: (path: string) => Promise<T>): Promise<T> {
-  const temporary = tmpdir();
-  const folder = await writing(temporary, () => mkdtemp(join(temporary, "soundspot-")));
-  try {
-    const path = join(folder, "audio");
-    await writing(path, () => writeFile(path, bytes));
-    return await work(path);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
-}
-
-function runDecoder(
-  path: string,
-  range: { readonly start?: number | undefined; readonly duration?: number | undefined },
-  limit: readonly string[],
-  options: Pick<DecodeAudioOptions, "signal" | "ffmpeg"> & { readonly name: string },
-): Promise<FfmpegResult> {
-  const { start = 0, duration } = range;
-  // Decoders lose the first packet after a seek, so the last second before `start` is decoded and dropped.
-  const lead = Math.min(start, 1);
-  return runFfmpeg(
-    [
-      ...inputArgs(path, start - lead),
-      ...(lead > 0 ? ["-ss", lead.toFixed(6)] : []),
-      ...(duration === undefined || duration === Number.POSITIVE_INFINITY ? [] : ["-t", duration.toFixed(6)]),
-      ...["-map", "0:a:0", "-vn", "-sn", "-dn", ...limit],
-      // A WAV header carries the native rate and channel count, so nothing need be probed.
-      ...["-c:a", "pcm_f32le", "-f", "wav", "pipe:1"],
-    ],
-    options,
-  );
-}
-
-async function decoded(
-  { stdout, stderr, code }: FfmpegResult,
-  name: string,
-  start: number,
-  signal: AbortSignal | undefined,
-): Promise<RawAudio> {
-  // Or it is a picture.
-  if (/matches no streams|^\[(\w+_pipe|image2) @ [^\]]*\] Format not on whitelist/m.test(stderr)) {
-    throw new SoundspotError("ERR_NO_AUDIO", `${name} has no audio stream. Give a file with sound.`);
-  }
-  const readable = code === 0 && isWav(stdout);
-  const audio = readable ? await parseWav(stdout, { name, signal }) : undefined;
-  if (audio) checkRate(audio.sampleRate, name);
-  if (audio && audio.samples.length > 0) return audio;
-  const seconds = durationIn(stderr);
-  if (start > 0 && seconds !== undefined && start >= seconds) {
-    throw new SoundspotError("ERR_INPUT", startPastEnd(name, start, seconds));
-  }
-  if (audio && !/error|invalid/i.test(stderr)) return audio;
-  throw new SoundspotError(
-    "ERR_MEDIA_DECODE",
-    `${name} cannot be decoded as sound: ${ffmpegReason(stderr)}. Check that it is a whole audio or video file.`,
-  );
-}
-
-function checkRate(rate: number, name: string): void {
-  if (rate <= MAX_RATE) return;
-  throw new SoundspotError(
-    "ERR_MEDIA_DECODE",
-    `${name} claims ${rate} samples a second, more than ${MAX_RATE}. Check that it is whole, or resample it.`,
-  );
-}
-
-function durationIn(stderr: string): number | undefined {
-  const match = /Duration: (\d+):(\d+):([\d.]+)/.exec(stderr);
-  return match ? Number(match[1]) * 3600 + Number(match[2]) * 60 + Number(match[3]) : undefined;
 }
 
 /**

@@ -21,6 +21,8 @@ export interface Ffmpeg {
   readonly source: FfmpegSource;
   /** As `ffmpeg -version` gives it, for example "6.1.1". */
   readonly version: string;
+  /** Version of its libavutil, which orders builds of all kinds: 57.28 is that of ffmpeg 5.1. 0 where it is not given. */
+  readonly libavutil: number;
 }
 
 export interface StartFfmpegOptions {
@@ -29,10 +31,14 @@ export interface StartFfmpegOptions {
   readonly input?: Uint8Array | undefined;
   /** Gives its standard input to be written to, in place of `input`. */
   readonly writable?: boolean | undefined;
+  /** Gives a further input, `pipe:3`, to be written to. */
+  readonly secondInput?: boolean | undefined;
   /** Takes no place: for who runs several that wait for each other. */
   readonly unlimited?: boolean | undefined;
   /** Path of the program; without it {@link findFfmpeg} looks. */
   readonly ffmpeg?: string | undefined;
+  /** Called with each line of the log. Lines for which it returns true are not kept. */
+  readonly onLine?: ((line: string) => boolean) | undefined;
 }
 
 export interface RunFfmpegOptions extends StartFfmpegOptions {
@@ -52,6 +58,7 @@ export interface FfmpegProcess {
   readonly stdout: Readable;
   /** Where it was asked for. */
   readonly stdin?: Writable;
+  readonly secondInput?: Writable;
   /** Settles when the program has ended. Rejects with ERR_FFMPEG_MISSING when it did not start. */
   readonly finished: Promise<{ readonly code: number | null; readonly stderr: string }>;
   /** Ends it at once; harmless when it has ended. */
@@ -97,8 +104,8 @@ function end(child: ChildProcess): void {
 const places = new Limit(Math.max(4, 2 * availableParallelism()));
 
 /**
- * Finds ffmpeg: the option, `FFMPEG_PATH`, the package `ffmpeg-static`, the package
- * `@ffmpeg-installer/ffmpeg`, then the PATH. A candidate counts when `-version` runs. The first two
+ * Finds ffmpeg: the option, then `FFMPEG_PATH`, then the newest of the package `ffmpeg-static`, the package
+ * `@ffmpeg-installer/ffmpeg` and the PATH. A candidate counts when `-version` runs. The first two
  * are somebody's decision, so when one is set and does not run, no other is tried. Cached.
  *
  * @throws {SoundspotError} ERR_FFMPEG_MISSING, saying how to get it.
@@ -123,7 +130,7 @@ async function lookForFfmpeg(option: string | undefined): Promise<Ffmpeg> {
   if (explicit) {
     const path = await resolveProgram(explicit.path);
     const version = path && (await versionOf(path));
-    if (path && version) return { path, source: explicit.source, version };
+    if (path && version) return { path, source: explicit.source, ...version };
     const where = explicit.source === "option" ? "the ffmpeg option" : "FFMPEG_PATH";
     throw new SoundspotError(
       "ERR_FFMPEG_MISSING",
@@ -135,10 +142,15 @@ async function lookForFfmpeg(option: string | undefined): Promise<Ffmpeg> {
     ["@ffmpeg-installer/ffmpeg", packagedPath("@ffmpeg-installer/ffmpeg")],
     ["PATH", await resolveProgram("ffmpeg")],
   ];
-  for (const [source, path] of searched) {
-    const version = path && (await isExecutable(path)) && (await versionOf(path));
-    if (path && version) return { path, source, version };
-  }
+  const found = await Promise.all(
+    searched.map(async ([source, path]) => {
+      const version = path && (await isExecutable(path)) && (await versionOf(path));
+      return path && version ? [{ path, source, ...version }] : [];
+    }),
+  );
+  // The sort is stable: of equals the first.
+  const [newest] = found.flat().sort((a, b) => b.libavutil - a.libavutil);
+  if (newest) return newest;
   throw new SoundspotError(
     "ERR_FFMPEG_MISSING",
     "ffmpeg was not found; it decodes video and every sound but WAV. Get it by one of: " +
@@ -180,10 +192,12 @@ async function isExecutable(path: string): Promise<boolean> {
   );
 }
 
-async function versionOf(path: string): Promise<string | undefined> {
+async function versionOf(path: string): Promise<Pick<Ffmpeg, "version" | "libavutil"> | undefined> {
   try {
     const { stdout } = await execFileAsync(path, ["-version"], { timeout: 10_000, windowsHide: true });
-    return /^ffmpeg version (\S+)/.exec(stdout)?.[1];
+    const version = /^ffmpeg version (\S+)/.exec(stdout)?.[1];
+    const [, major = 0, minor = 0] = /^libavutil +(\d+)\. *(\d+)\./m.exec(stdout) ?? [];
+    return version === undefined ? undefined : { version, libavutil: Number(major) + Number(minor) / 1000 };
   } catch {
     return undefined;
   }
@@ -209,7 +223,7 @@ export async function startFfmpeg(
     throwIfAborted(signal);
     const general = ["-hide_banner", "-nostats", "-max_alloc", String(maxBlock())];
     child = spawn(path, [...general, ...(piped ? [] : ["-nostdin"]), ...args], {
-      stdio: [piped ? "pipe" : "ignore", "pipe", "pipe"],
+      stdio: [piped ? "pipe" : "ignore", "pipe", "pipe", ...(options.secondInput ? (["pipe"] as const) : [])],
       windowsHide: true,
       detached: process.platform !== "win32",
     });
@@ -225,7 +239,9 @@ export async function startFfmpeg(
   child.once("exit", ended).once("error", ended);
   const stop = () => end(child);
   signal?.addEventListener("abort", stop, { once: true });
-  const finished = waitForEnd(child, path).finally(() => signal?.removeEventListener("abort", stop));
+  const finished = waitForEnd(child, path, options.onLine).finally(() =>
+    signal?.removeEventListener("abort", stop),
+  );
   // Who only reads the stream must not meet an unhandled rejection.
   finished.catch(() => undefined);
   if (input && child.stdin) {
@@ -234,7 +250,14 @@ export async function startFfmpeg(
     child.stdin.end(input);
   }
   if (!child.stdout) throw new SoundspotError("ERR_INTERNAL", "ffmpeg was started without an output pipe.");
-  return { stdout: child.stdout, ...(writable && child.stdin ? { stdin: child.stdin } : {}), finished, stop };
+  const second = options.secondInput ? (child.stdio[3] as Writable | null | undefined) : undefined;
+  return {
+    stdout: child.stdout,
+    ...(writable && child.stdin ? { stdin: child.stdin } : {}),
+    ...(second ? { secondInput: second } : {}),
+    finished,
+    stop,
+  };
 }
 
 /**
@@ -313,14 +336,23 @@ export async function runFfmpeg(
   return { stdout: await joinChunks(chunks, length, signal), stderr, code };
 }
 
-/** Arguments that open a file: never an option, another file or the network, and no more pixels than are allowed. */
-export function inputArgs(path: string, seek = 0): string[] {
+/**
+ * Arguments that open a file: never an option, another file or the network, and no more pixels than are allowed.
+ * @param before Further options of this input.
+ */
+export function inputArgs(path: string, before: readonly string[] = []): string[] {
   const pixels = Math.min(2 ** 31 - 1, limitOf("SOUNDSPOT_MAX_FRAME_PIXELS"));
   return [
     ...["-protocol_whitelist", "file", "-format_whitelist", FORMATS, "-max_pixels", String(pixels)],
-    ...(seek > 0 ? ["-ss", seek.toFixed(6)] : []),
+    ...before,
     ...["-i", resolve(path)],
   ];
+}
+
+/** Arguments by which every decoded frame is written once, whatever its time. */
+export function eachFrameOnce({ libavutil }: Pick<Ffmpeg, "libavutil">): string[] {
+  // Renamed in 5.1, removed under its old name later.
+  return libavutil >= 58 ? ["-fps_mode", "passthrough"] : ["-vsync", "0"];
 }
 
 /** The line of ffmpeg's log that says what went wrong. */
@@ -337,8 +369,12 @@ export function ffmpegReason(stderr: string): string {
   );
 }
 
-function waitForEnd(child: ChildProcess, path: string): FfmpegProcess["finished"] {
-  const log = collectLog(child.stderr);
+function waitForEnd(
+  child: ChildProcess,
+  path: string,
+  onLine: StartFfmpegOptions["onLine"],
+): FfmpegProcess["finished"] {
+  const log = collectLog(child.stderr, onLine);
   return new Promise((fulfil, reject) => {
     child.once("error", (cause) => {
       reject(
@@ -356,16 +392,32 @@ function waitForEnd(child: ChildProcess, path: string): FfmpegProcess["finished"
 }
 
 /** Keeps the head, which describes the input, and the tail, which holds the error. */
-function collectLog(stream: Readable | null): () => string {
+function collectLog(stream: Readable | null, onLine: StartFfmpegOptions["onLine"]): () => string {
   const limit = 32 * 1024;
   let head = "";
   let tail = "";
-  stream?.setEncoding("utf8").on("data", (text: string) => {
+  /** Of a line that has not ended. */
+  let open = "";
+  const keep = (text: string) => {
     const room = limit - head.length;
     head += text.slice(0, Math.max(0, room));
     tail = (tail + text.slice(Math.max(0, room))).slice(-limit);
+  };
+  const ended = (line: string) => {
+    if (!onLine?.(line)) keep(`${line}\n`);
+  };
+  stream?.setEncoding("utf8").on("data", (text: string) => {
+    if (!onLine) return keep(text);
+    const lines = (open + text).split("\n");
+    // A line of any length is not kept whole.
+    open = (lines.pop() ?? "").slice(-limit);
+    for (const line of lines) ended(line);
   });
-  return () => head + tail;
+  return () => {
+    if (open) ended(open);
+    open = "";
+    return head + tail;
+  };
 }
 
 /** Joins chunks without holding the event loop, as Buffer.concat of hundreds of megabytes does. */

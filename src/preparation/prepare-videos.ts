@@ -41,6 +41,8 @@ export interface PrepareVideosOptions {
   readonly maxSeconds?: number | undefined;
   /** Averages the channels of the sound; otherwise it keeps up to two. Default false. */
   readonly mono?: boolean | undefined;
+  /** Of videos with several, counted from 0. Default the one that each marks as default, or else its first. */
+  readonly audioTrack?: number | undefined;
   /** 1 … 100. Default 95. */
   readonly jpegQuality?: number | undefined;
   /** Larger videos fail. Default 2³¹ bytes. */
@@ -78,6 +80,7 @@ const schema = z.object({
   sampleRate: z.int().min(1000).max(192_000).default(16_000),
   maxSeconds: z.number().positive().nullable().default(null),
   mono: z.boolean().default(false),
+  audioTrack: z.int().min(0).optional(),
   jpegQuality: z.int().min(1).max(100).default(95),
   maxBytes: z
     .number()

@@ -1,7 +1,8 @@
 /** From a video to the two files of a sample: its frame as JPEG and its sound as WAV. */
 import { SoundspotError } from "../errors.js";
 import { encodeImage } from "../media/image.js";
-import { decodeFrame, decodeVideoAudio, probeVideo } from "../media/video.js";
+import { type OpenMediaOptions, openMedia } from "../media/media.js";
+import { infoOf, windowAround } from "../media/video.js";
 import { encodeWav, inSlices } from "../media/wav.js";
 import { preprocess } from "../prepare.js";
 import type { RawAudio } from "../types.js";
@@ -15,6 +16,8 @@ export interface SampleSettings {
   readonly maxSeconds: number | null;
   /** Averages the channels; otherwise there are one or two. */
   readonly mono: boolean;
+  /** Default the track that the video marks. */
+  readonly audioTrack?: number | undefined;
   /** 1 … 100. */
   readonly jpegQuality: number;
 }
@@ -31,24 +34,27 @@ const SLICE = 65536;
 /**
  * Decodes the frame and the sound, and encodes them.
  * @returns beside the files, how many samples of the sound were outside the range of 16 bits.
- * @throws {SoundspotError} ERR_NO_AUDIO, and as `decodeFrame` and `decodeVideoAudio` do.
+ * @throws {SoundspotError} ERR_NO_AUDIO, and as `openMedia` does.
  */
 export async function makeSample(
   path: string,
   settings: SampleSettings,
-  media: { readonly ffmpeg?: string | undefined; readonly signal?: AbortSignal | undefined },
+  options: Omit<OpenMediaOptions, "audioTrack">,
 ): Promise<SampleMedia & { readonly clipped: number }> {
-  const { signal } = media;
-  const info = await probeVideo(path, media);
+  const { signal } = options;
+  const media = await openMedia(path, { ...options, audioTrack: settings.audioTrack });
   // Before time is spent on the picture.
-  if (!info.hasAudio) {
+  if (!infoOf(media, path).hasAudio) {
     throw new SoundspotError("ERR_NO_AUDIO", `${path} has no audio stream. Give a video with sound.`);
   }
-  const at = settings.frameAt ?? info.duration / 2;
-  const window = settings.maxSeconds === null ? {} : { at, window: settings.maxSeconds };
-  const image = await decodeFrame(path, at, { ...media, info });
+  const { duration } = media;
+  const at = settings.frameAt ?? duration / 2;
+  media.checkMoment("frameAt", at);
+  const { image } = await media.frameAt(at);
   const jpeg = await encodeImage(image, { format: "jpeg", quality: settings.jpegQuality });
-  const decoded = await decodeVideoAudio(path, { ...media, info, ...window });
+  const decoded = await media.audio(
+    settings.maxSeconds === null ? {} : windowAround(at, settings.maxSeconds, duration),
+  );
   const mixed = await mix(decoded, settings.mono ? 1 : 2, signal);
   return { jpeg, ...(await encodeSound(await resampled(mixed, settings.sampleRate), signal)) };
 }

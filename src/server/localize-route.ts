@@ -13,7 +13,7 @@ import { readUpload, type Upload } from "./upload.js";
 
 const FORM = {
   files: { image: "memory", audio: "memory", video: "disk" },
-  fields: ["at", "sharpening", "threshold", "alpha", "refine", "include"],
+  fields: ["at", "audioTrack", "sharpening", "threshold", "alpha", "refine", "include"],
   most: 2,
 } as const;
 
@@ -35,7 +35,10 @@ export function localizeRoute(app: FastifyInstance, service: Service): void {
 
   function asked({ buffers, paths, fields }: Upload): Asked {
     return {
-      input: inputOf(buffers, paths, numberIn(fields, "at", 0, Number.MAX_VALUE)),
+      input: inputOf(buffers, paths, {
+        at: numberIn(fields, "at", 0, Number.MAX_VALUE),
+        audioTrack: numberIn(fields, "audioTrack", 0, Number.MAX_VALUE),
+      }),
       settings: {
         sharpening: numberIn(fields, "sharpening", 1e-6, 1e6) ?? model.config.inferenceSharpening,
         threshold: numberIn(fields, "threshold", 0, 1) ?? 0.6,
@@ -104,14 +107,18 @@ export function localizeRoute(app: FastifyInstance, service: Service): void {
 function inputOf(
   buffers: ReadonlyMap<string, Buffer>,
   paths: ReadonlyMap<string, string>,
-  at: number | undefined,
+  { at, audioTrack }: { readonly at: number | undefined; readonly audioTrack: number | undefined },
 ): LocalizeInput {
   const [image, audio, video] = [buffers.get("image"), buffers.get("audio"), paths.get("video")];
   if (video !== undefined) {
     if (image || audio) {
       throw new SoundspotError("ERR_INPUT", "Send image and audio, or video alone: a video has both.");
     }
-    return { video, ...(at === undefined ? {} : { at }) };
+    return {
+      video,
+      ...(at === undefined ? {} : { at }),
+      ...(audioTrack === undefined ? {} : { audioTrack }),
+    };
   }
   if (!image || !audio) {
     const missing = image ? "audio is" : audio ? "image is" : "image and audio are";
@@ -122,6 +129,9 @@ function inputOf(
   }
   if (at !== undefined) {
     throw new SoundspotError("ERR_INPUT", "at is a moment of a video. Leave it out beside image and audio.");
+  }
+  if (audioTrack !== undefined) {
+    throw new SoundspotError("ERR_INPUT", "audioTrack is of a video. Leave it out beside image and audio.");
   }
   checkPicture(image);
   return { image, audio };
@@ -177,11 +187,13 @@ async function bodyOf(
   const figure = async (name: "overlay" | "spectrogram") =>
     include.has(name) ? { [name]: (await spot[name]({ signal })).toString("base64") } : {};
   const figures = { ...(await figure("overlay")), ...(await figure("spectrogram")) };
-  const { width, height, confidence, boxes } = spot;
+  const { width, height, confidence, silent, time, boxes } = spot;
   const body = {
     width,
     height,
     confidence,
+    ...(silent ? { silent } : {}),
+    ...(time === undefined ? {} : { time }),
     boxes,
     settings: { ...settings, targetSlots },
     ...(include.has("attention") ? { attention: plainAttention(spot.attention) } : {}),

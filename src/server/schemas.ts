@@ -103,6 +103,11 @@ const localized = {
       width: integer("Of the picture, in pixels."),
       height: integer("Of the picture, in pixels."),
       confidence: number("Cosine of the target slots of picture and sound, −1 … 1."),
+      silent: {
+        type: "boolean",
+        description: "True where no sample of the audio window reaches −60 dBFS; absent otherwise.",
+      },
+      time: number("Of a video: presentation time of the frame, in seconds from the start of the file."),
       boxes: { type: "array", description: "Connected regions of the mask, largest first.", items: box },
       settings: object("What the answer was made with.", {
         sharpening: number("Factor on the logits."),
@@ -157,6 +162,7 @@ export const localizeSchema = {
         "Seconds: the frame of the video, heard with the sound around it. Default the middle, or the nearest moment with sound.",
         { minimum: 0 },
       ),
+      audioTrack: integer("Of the video, from 0. Default the one that it marks as default.", { minimum: 0 }),
       sharpening: number("Factor on the attention logits. Default the checkpoint's.", {
         minimum: 1e-6,
         maximum: 1e6,

@@ -2,7 +2,8 @@
 import { aFunction, aModel, aPath, aSignal, aText, check, checkFields, shown } from "../arguments.js";
 import { SoundspotError, throwIfAborted } from "../errors.js";
 import { inRange, type LocalizeOptions, localizePrepared } from "../localize.js";
-import { decodeFrames, probeVideo, type VideoFrame, type VideoInfo } from "../media/video.js";
+import { type InternalFramesOptions, type Media, type MediaFrameAt, openMedia } from "../media/media.js";
+import { infoOf, type VideoInfo } from "../media/video.js";
 import type { Model } from "../model.js";
 import { prepareSample } from "../prepare.js";
 import type { TensorData } from "../types.js";
@@ -28,6 +29,10 @@ export interface LocalizeVideoOptions
    * pairs that belong together depends on how it was trained: look at `confidence`.
    */
   readonly minConfidence?: number | undefined;
+  /** Of a video with several, counted from 0. Default the one that the file marks, or else the first. */
+  readonly audioTrack?: number | undefined;
+  /** Whether frames whose audio window is silent may have a source. Default false. */
+  readonly includeSilent?: boolean | undefined;
   /** Path of ffmpeg; by default it is searched for. */
   readonly ffmpeg?: string | undefined;
   /** Called once, before the first frame. */
@@ -54,8 +59,9 @@ interface Look {
 
 /**
  * Finds what sounds over a video: every nth frame with the sound around it goes through the model, attention is smoothed
- * over time and interpolated for the frames between. Gives every frame in order, at the video's average rate. Memory
- * holds the frames of half a second to a second, however long the video is; leaving the loop ends all that runs.
+ * over time and interpolated for the frames between. Gives every frame in order; of a video with uneven frames
+ * those shown at even moments, which do not depend on `from`. Memory holds the frames of half a second to a second,
+ * however long the video is; leaving the loop ends all that runs.
  *
  * @throws {SoundspotError} ERR_NO_AUDIO for a video without sound; ERR_INPUT for options out of range; those of decoding;
  * ERR_DISPOSED, ERR_ABORTED.
@@ -70,6 +76,16 @@ export async function* localizeVideo(
   check(model, aModel, "model");
   check(path, aPath, "The video");
   checkFields(options, { signal: aSignal, onStart: aFunction, ffmpeg: aText });
+  yield* localizeMedia(model, path, () => openMedia(path, options), options);
+}
+
+/** @internal `localizeVideo` of a file that is opened when the options are checked. */
+export async function* localizeMedia(
+  model: Model,
+  path: string,
+  opened: () => Promise<Media>,
+  options: LocalizeVideoOptions,
+): AsyncGenerator<VideoSpot, void, void> {
   const { signal, smoothing = 0.2, minConfidence = 0.5 } = options;
   const settings = {
     threshold: inRange(options.threshold ?? 0.6, 0, 1, "threshold"),
@@ -84,7 +100,8 @@ export async function* localizeVideo(
   inRange(smoothing, 0, 10, "smoothing");
   inRange(minConfidence, -1, 1, "minConfidence");
   void model.handle; // a disposed model is refused before anything is decoded
-  const range = await rangeOf(path, options);
+  const media = await opened();
+  const { range, moments } = rangeOf(media, path, options);
   const every = options.every ?? Math.max(1, Math.round(range.frameRate / PER_SECOND));
   if (!Number.isSafeInteger(every) || every < 1) {
     throw new SoundspotError(
@@ -96,21 +113,13 @@ export async function* localizeVideo(
 
   const step = every / range.frameRate;
   const reach = reachOf(smoothing, step);
-  const windows = new SoundWindows(path, range, model.config.audio.seconds, options);
-  const frames = decodeFrames(path, {
-    every: 1 / range.frameRate,
-    start: range.from,
-    end: range.to,
-    info: range,
-    signal,
-    ffmpeg: options.ffmpeg,
-    unlimited: true,
-  });
+  const windows = new SoundWindows(media, model.config.audio.seconds);
+  const frames = media.frames(moments);
   /** Of localized frames in order; those that no waiting frame needs any more are let go. */
   const looks: (Promise<Look> | undefined)[] = [];
-  const waiting: { readonly index: number; readonly frame: VideoFrame }[] = [];
+  const waiting: { readonly index: number; readonly frame: MediaFrameAt }[] = [];
 
-  const look = async (frame: VideoFrame, sound: Promise<SoundWindow>): Promise<Look> => {
+  const look = async (frame: MediaFrameAt, sound: Promise<SoundWindow>): Promise<Look> => {
     const { audio, silent } = await sound;
     const handle = await prepareSample({ image: frame.image, audio }, model.config);
     const [spot] = await localizePrepared(model, [{ handle }], {
@@ -156,9 +165,10 @@ export async function* localizeVideo(
     const tracked =
       share === 0 ? before.tracked : weighted([before.tracked, after.tracked], [1 - share, share]);
     const { silent } = share < 0.5 ? before : after;
-    const source = !silent && tracked.confidence >= minConfidence;
+    const source = (!silent || options.includeSilent === true) && tracked.confidence >= minConfidence;
+    const localized = index % every === 0;
     return VideoSpot.of(
-      { index, time: frame.time, image: frame.image, source, localized: index % every === 0 },
+      { index, time: frame.at, frameTime: frame.time, image: frame.image, source, silent, localized },
       tracked,
       settings,
     );
@@ -170,7 +180,7 @@ export async function* localizeVideo(
     let index = 0;
     for await (const frame of frames) {
       if (index % every === 0) {
-        const sound = heard.then(() => windows.around(frame.time));
+        const sound = heard.then(() => windows.around(frame.at));
         heard = sound.catch(() => undefined);
         const own = look(frame, sound);
         own.catch(() => undefined); // reported where it is waited for
@@ -192,26 +202,41 @@ export async function* localizeVideo(
   } finally {
     waiting.length = 0;
     await Promise.allSettled(looks);
+    await heard.catch(() => undefined);
+    await windows.close();
   }
 }
 
-async function rangeOf(
+/** What is worked on, and the moments of its frames: those of the whole video that lie in it. */
+function rangeOf(
+  media: Media,
   path: string,
-  { from = 0, to, signal, ffmpeg }: LocalizeVideoOptions,
-): Promise<VideoRange> {
-  const info = await probeVideo(path, { signal, ffmpeg });
+  { from = 0, to }: LocalizeVideoOptions,
+): { readonly range: VideoRange; readonly moments: InternalFramesOptions } {
+  const info = infoOf(media, path);
   if (!info.hasAudio) {
     throw new SoundspotError("ERR_NO_AUDIO", `${path} has no audio stream. Give a video with sound.`);
   }
-  if (!(typeof from === "number" && from >= 0 && from < info.duration)) {
+  const { duration, frameRate: rate } = info;
+  if (!(typeof from === "number" && from >= 0 && from < duration)) {
     throw new SoundspotError(
       "ERR_INPUT",
-      `from must be in [0, ${info.duration}) s, the length of ${path}, got ${shown(from)}.`,
+      `from must be in [0, ${duration}) s, the length of ${path}, got ${shown(from)}.`,
     );
   }
   if (to !== undefined && !(typeof to === "number" && to > from)) {
     throw new SoundspotError("ERR_INPUT", `to must be after from (${from} s), got ${shown(to)}.`);
   }
-  const end = Math.min(to ?? info.duration, info.duration);
-  return { ...info, from, to: end, frames: Math.max(1, Math.ceil((end - from) * info.frameRate - 1e-6)) };
+  const end = Math.min(to ?? duration, duration);
+  // Of a video with a constant rate a frame may be off its moment by rounding.
+  const slack = media.video?.constant ? 0.25 / rate : undefined;
+  const first = media.firstFrame;
+  const aligned = Math.max(0, first + Math.ceil((from - first) * rate - 1e-3) / rate);
+  // Between two frames, the one shown at `from`.
+  const start = aligned < end ? aligned : from;
+  const frames = Math.max(1, Math.ceil((end - start) * rate - 1e-3));
+  return {
+    range: { ...info, from: start, to: end, frames },
+    moments: { from: start, to: start + frames / rate, rate, slack, unlimited: true },
+  };
 }

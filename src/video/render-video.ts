@@ -1,19 +1,20 @@
 /** A video with the heatmap over every frame, and what was found in each as lines of JSON. */
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { aFunction, aPath, checkFields } from "../arguments.js";
+import { aFunction, aModel, aPath, aSignal, aText, check, checkFields } from "../arguments.js";
+import { type Media, openMedia } from "../media/media.js";
+import { VideoWriter } from "../media/video-writer.js";
 import type { Model } from "../model.js";
 import { checkOutputs } from "../outputs.js";
 import { checkReplaceable, makeFolderOf, temporaryIn, writing } from "../preparation/whole-files.js";
-import { type LocalizeVideoOptions, localizeVideo, type VideoRange } from "./localize-video.js";
+import { type LocalizeVideoOptions, localizeMedia, type VideoRange } from "./localize-video.js";
 import type { VideoOverlayOptions, VideoSpot } from "./video-spot.js";
-import { VideoWriter } from "./video-writer.js";
 
 /** Options of {@link renderVideo}. */
 export interface RenderVideoOptions extends LocalizeVideoOptions, Pick<VideoOverlayOptions, "opacity"> {
   /** Video to write: .mp4, .mov, .mkv or .webm, with the sound of the original. Its folder is made where it is missing. */
   readonly output?: string | undefined;
-  /** Lines of JSON to write, one a frame: `index`, `time`, `source`, `confidence`, `localized`, `boxes`. Its folder likewise. */
+  /** Lines of JSON to write, one a frame: `index`, `time`, `source`, `silent`, `confidence`, `localized`, `boxes`. Its folder likewise. */
   readonly track?: string | undefined;
   /** Called after each frame, with how many are done and how many there are. */
   readonly onFrame?: (spot: VideoSpot, done: number, total: number) => void;
@@ -44,7 +45,10 @@ export async function renderVideo(
   path: string,
   options: RenderVideoOptions,
 ): Promise<RenderedVideo> {
-  checkFields(options, { output: aPath, track: aPath, onFrame: aFunction });
+  check(model, aModel, "model");
+  check(path, aPath, "The video");
+  const own = { output: aPath, track: aPath, onFrame: aFunction };
+  checkFields(options, { ...own, signal: aSignal, onStart: aFunction, ffmpeg: aText });
   const { output, track, opacity, onFrame, signal } = options;
   const started = performance.now();
   await checkOutputs({
@@ -59,10 +63,14 @@ export async function renderVideo(
   });
   let range: VideoRange | undefined;
   let [frames, framesWithSource] = [0, 0];
-  let video: VideoWriter | undefined;
+  let [media, video]: [Media | undefined, VideoWriter | undefined] = [undefined, undefined];
   const lines = track === undefined ? undefined : await TrackFile.open(track);
   try {
-    const spots = localizeVideo(model, path, {
+    const opened = async () => {
+      media = await openMedia(path, options);
+      return media;
+    };
+    const spots = localizeMedia(model, path, opened, {
       ...options,
       onStart: (found) => {
         range = found;
@@ -75,7 +83,7 @@ export async function renderVideo(
         const { width, height } = spot.image;
         video ??= await VideoWriter.open(output, {
           ...{ width, height, frameRate, from, to },
-          ...{ soundOf: path, signal, ffmpeg: options.ffmpeg },
+          ...{ media: media as unknown as Media, signal, ffmpeg: options.ffmpeg },
         });
         await video.write(await spot.overlay({ opacity, signal }));
       }
@@ -119,8 +127,9 @@ class TrackFile {
     return new TrackFile(path, partial, file, removeFolder);
   }
 
-  async write({ index, time, source, confidence, localized, boxes }: VideoSpot): Promise<void> {
-    const line = { index, time: rounded(time), source, confidence: rounded(confidence), localized, boxes };
+  async write({ index, time, source, silent, confidence, localized, boxes }: VideoSpot): Promise<void> {
+    const found = { confidence: rounded(confidence), localized, boxes };
+    const line = { index, time: rounded(time), source, silent, ...found };
     await writing(this.#path, () => this.#file.appendFile(`${JSON.stringify(line)}\n`));
   }
 

@@ -1,96 +1,73 @@
-/** The sound around one moment of a video after the other, read in parts: memory holds one of them. */
-import { isSoundspotError } from "../errors.js";
-import { decodeAudio } from "../media/audio.js";
-import type { VideoInfo } from "../media/video.js";
+/** The audio around one moment of a video after the other, through one decoder: memory holds little more than a window. */
+import { place, type SampleBlock } from "../media/decode-samples.js";
+import type { Media } from "../media/media.js";
+import { windowAround } from "../media/video.js";
+import { isSilent } from "../silence.js";
 import type { RawAudio } from "../types.js";
 
-/** Seconds of sound that are decoded at a time, beside a window's length. */
-const PART = 30;
-/** Root mean square below which nothing is heard: −60 dB. */
-const SILENCE = 1e-3;
-
 export interface SoundWindow {
-  /** `seconds` long; zeros where the video has no sound. */
+  /** As long as asked for, or as the video; zeros where it has no audio. */
   readonly audio: RawAudio;
   readonly silent: boolean;
-}
-
-interface Part {
   /** In seconds. */
-  readonly start: number;
-  readonly end: number;
-  readonly audio: RawAudio;
+  readonly from: number;
 }
 
 export class SoundWindows {
-  readonly #path: string;
-  readonly #info: VideoInfo;
+  readonly #media: Media;
   readonly #seconds: number;
-  readonly #options: { readonly signal?: AbortSignal | undefined; readonly ffmpeg?: string | undefined };
-  #part: Part | undefined;
+  #blocks: AsyncGenerator<SampleBlock, void, void> | undefined;
+  #held: SampleBlock[] = [];
+  #ended = false;
+  /** Start of the last window. */
+  #last = Number.NEGATIVE_INFINITY;
 
   /** @param seconds Length of a window. */
-  constructor(
-    path: string,
-    info: VideoInfo,
-    seconds: number,
-    options: { readonly signal?: AbortSignal | undefined; readonly ffmpeg?: string | undefined } = {},
-  ) {
-    this.#path = path;
-    this.#info = info;
+  constructor(media: Media, seconds: number) {
+    this.#media = media;
     this.#seconds = seconds;
-    this.#options = options;
   }
 
   /**
    * The window whose middle is at a moment, in seconds; at the ends it is moved inside, as `decodeVideoAudio` moves it.
-   * Quick for moments that follow each other. Not to be called again before it has answered.
-   * @throws {SoundspotError} as `decodeAudio`.
+   * Moments must follow each other. Not to be called again before it has answered.
+   * @throws {SoundspotError} as `Media.audio`.
    */
   async around(time: number): Promise<SoundWindow> {
-    const start = Math.max(0, Math.min(time - this.#seconds / 2, this.#info.duration - this.#seconds));
-    let part = this.#part;
-    if (!part || start < part.start || start + this.#seconds > part.end) {
-      part = await this.#read(Math.floor(start));
-      this.#part = part;
+    const { duration } = this.#media;
+    const { from, to } = windowAround(time, this.#seconds, duration);
+    if (from < this.#last) await this.close();
+    this.#last = from;
+    if (!this.#blocks) {
+      this.#blocks = this.#media.audioBlocks({ from, to: duration });
+      this.#ended = false;
     }
-    return cut(part, start, this.#seconds);
+    this.#held = this.#held.filter((block) => endOf(block) > from);
+    while (!this.#ended && endOf(this.#held.at(-1)) < to) {
+      const { value, done } = await this.#blocks.next();
+      if (done) this.#ended = true;
+      else if (endOf(value) > from) this.#held.push(value);
+    }
+    const { audioTrack } = this.#media;
+    const [first] = this.#held;
+    const sampleRate = first?.sampleRate ?? (audioTrack?.sampleRate || 16_000);
+    const channels = first?.channels ?? (audioTrack?.channels || 1);
+    const samples = new Float32Array(channels * Math.round((to - from) * sampleRate));
+    for (const block of this.#held) place(samples, block, from, sampleRate, channels);
+    const audio = { samples, sampleRate, channels };
+    return { audio, silent: isSilent(audio), from };
   }
 
-  async #read(start: number): Promise<Part> {
-    const length = PART + this.#seconds + 1;
-    const end = start + length;
-    try {
-      return {
-        start,
-        end,
-        audio: await decodeAudio(this.#path, { ...this.#options, start, duration: length }),
-      };
-    } catch (error) {
-      // The pictures go on after the sound has ended.
-      if (!(isSoundspotError(error) && error.code === "ERR_AUDIO_EMPTY")) throw error;
-      return { start, end, audio: { samples: new Float32Array(0), sampleRate: 16_000, channels: 1 } };
-    }
+  /** Ends the decoder. */
+  async close(): Promise<void> {
+    const blocks = this.#blocks;
+    this.#blocks = undefined;
+    this.#held = [];
+    await blocks?.return();
   }
 }
 
-function cut({ start, audio }: Part, from: number, seconds: number): SoundWindow {
-  const { samples, sampleRate, channels = 1 } = audio;
-  const length = samples.length / channels;
-  const count = Math.round(seconds * sampleRate);
-  const first = Math.round((from - start) * sampleRate);
-  const window = new Float32Array(channels * count);
-  let power = 0;
-  for (let channel = 0; channel < channels; channel++) {
-    const own = samples.subarray(
-      channel * length + Math.min(first, length),
-      channel * length + Math.min(first + count, length),
-    );
-    window.set(own, channel * count);
-    for (const sample of own) power += sample * sample;
-  }
-  return {
-    audio: { samples: window, sampleRate, channels },
-    silent: Math.sqrt(power / window.length) < SILENCE,
-  };
+function endOf(block: SampleBlock | undefined): number {
+  if (!block) return Number.NEGATIVE_INFINITY;
+  return block.time + block.samples.length / block.channels / block.sampleRate;
 }

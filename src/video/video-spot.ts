@@ -41,17 +41,26 @@ const SLOT_COLORS: readonly Color[] = [
   [204, 121, 167],
 ];
 
+type FrameOfSpot = Pick<
+  VideoSpot,
+  "index" | "time" | "frameTime" | "image" | "source" | "silent" | "localized"
+>;
+
 /** One frame of a video: what sounds in it. */
 export class VideoSpot {
   /** Counted from the first frame of the range. */
   readonly index: number;
-  /** In seconds of the video. */
+  /** Moment on the video's clock, in seconds. */
   readonly time: number;
+  /** Presentation time of the frame shown then, in seconds; `time` or, where frames come unevenly, before it. */
+  readonly frameTime: number;
   readonly image: RawImage;
   /** Cosine of the two target slots, in [−1, 1], smoothed as the maps are. */
   readonly confidence: number;
-  /** Whether something is heard and the confidence is high enough. Without a source there are no boxes. */
+  /** Whether the audio is not silent and the confidence is high enough. Without a source there are no boxes. */
   readonly source: boolean;
+  /** Whether no sample of the audio window reaches −60 dBFS. */
+  readonly silent: boolean;
   /** Regions of every target slot's map, in pixels of the frame. */
   readonly boxes: readonly VideoBox[];
   /** Whether the model looked at this frame; others lie between two that it looked at. */
@@ -60,13 +69,15 @@ export class VideoSpot {
   readonly #settings: MapSettings;
 
   private constructor(
-    frame: Pick<VideoSpot, "index" | "time" | "image" | "source" | "localized">,
+    frame: FrameOfSpot,
     boxes: readonly VideoBox[],
     tracked: Tracked,
     settings: MapSettings,
   ) {
     this.index = frame.index;
     this.time = frame.time;
+    this.frameTime = frame.frameTime;
+    this.silent = frame.silent;
     this.image = frame.image;
     this.source = frame.source;
     this.localized = frame.localized;
@@ -77,11 +88,7 @@ export class VideoSpot {
   }
 
   /** @internal */
-  static async of(
-    frame: Pick<VideoSpot, "index" | "time" | "image" | "source" | "localized">,
-    tracked: Tracked,
-    settings: MapSettings,
-  ): Promise<VideoSpot> {
+  static async of(frame: FrameOfSpot, tracked: Tracked, settings: MapSettings): Promise<VideoSpot> {
     return new VideoSpot(
       frame,
       frame.source ? await boxesIn(frame.image, tracked, settings) : [],

@@ -1,5 +1,8 @@
-/** `soundspot info`: what a checkpoint holds, or the paper's model without a file. */
+/** `soundspot info`: what a checkpoint or a media file holds, or the paper's model without a file. */
+import { open } from "node:fs/promises";
 import type { Command } from "commander";
+import { SoundspotError } from "../../errors.js";
+import { type Media, type MediaStream, openMedia } from "../../media/media.js";
 import { Model, storedConfig } from "../../model.js";
 import { native } from "../../native.js";
 import { storedTraining } from "../../trainer.js";
@@ -35,14 +38,67 @@ function countParts(tensors: readonly Listed[]) {
 export function register(program: Command): void {
   program
     .command("info")
-    .description("list parameters, parts and configuration of a checkpoint, or of the paper's model")
-    .argument("[file]", "checkpoint (.safetensors or .pth)")
+    .description("list parameters, parts and configuration of a checkpoint, or the streams of a media file")
+    .argument("[file]", "checkpoint (.safetensors or .pth), video or sound; default the paper's model")
     .option("--tensors", "list every tensor")
     .option("--json", "print as JSON")
     .action(run);
 }
 
+/** Whether a file begins as safetensors, a zip archive or a pickle does. */
+async function beginsAsCheckpoint(path: string): Promise<boolean> {
+  const file = await open(path).catch(() => undefined);
+  if (!file) return true;
+  try {
+    const { bytesRead, buffer } = await file.read(Buffer.alloc(9), 0, 9, 0);
+    const head = buffer.subarray(0, bytesRead);
+    return head[8] === 0x7b || head.subarray(0, 2).toString("latin1") === "PK" || head[0] === 0x80;
+  } catch {
+    return true;
+  } finally {
+    await file.close();
+  }
+}
+
+/** Nothing where it is no media. */
+async function mediaAt(path: string): Promise<Media | undefined> {
+  if (await beginsAsCheckpoint(path)) return undefined;
+  return openMedia(path).catch((error: unknown) => {
+    if (isSoundspotError(error) && error.code === "ERR_MEDIA_DECODE") return undefined;
+    throw error;
+  });
+}
+
+function streamLine({ index, type, codec, language, title, used, track, ...stream }: MediaStream): string {
+  const rate =
+    stream.frameRate === undefined ? "" : `, ${Number(stream.frameRate.toFixed(3))} frames a second`;
+  const parts = [
+    stream.attachedPicture ? "cover art" : type,
+    codec,
+    ...(stream.width === undefined ? [] : [`${stream.width} × ${stream.height}${rate}`]),
+    ...(stream.sampleRate === undefined ? [] : [`${stream.sampleRate} Hz, ${stream.channels} channels`]),
+    ...(stream.start === undefined
+      ? []
+      : [`${stream.start.toFixed(3)} to ${(stream.end ?? 0).toFixed(3)} s`]),
+    ...(track === undefined ? [] : [`--audio-track ${track}`]),
+    ...(language === undefined ? [] : [language]),
+    ...(title === undefined ? [] : [title]),
+    ...(stream.isDefault ? ["default"] : []),
+    ...(used ? ["used"] : []),
+  ];
+  return `  ${index}  ${parts.join(", ")}`;
+}
+
+function printMedia(file: string, { duration, streams }: Media, json: boolean): void {
+  const text = json
+    ? JSON.stringify({ file, duration, streams }, null, 2)
+    : [file, `duration  ${duration.toFixed(3)} s`, "streams", ...streams.map(streamLine)].join("\n");
+  process.stdout.write(`${text}\n`);
+}
+
 async function run(file: string | undefined, flags: { tensors?: true; json?: true }): Promise<void> {
+  const media = file === undefined ? undefined : await mediaAt(file);
+  if (file !== undefined && media) return printMedia(file, media, flags.json === true);
   let tensors: readonly Listed[];
   let config: unknown;
   let metadata: Record<string, string> = {};

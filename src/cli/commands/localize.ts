@@ -26,6 +26,8 @@ interface Flags {
   every?: number;
   smoothing?: number;
   minConfidence?: number;
+  includeSilent?: true;
+  audioTrack?: number;
   refine: Refinement;
   objectness?: string;
   threshold?: number;
@@ -52,6 +54,8 @@ export function register(program: Command): void {
     .option("--every <n>", "the model looks at every nth frame; default some five a second", wholeFrom(1))
     .option("--smoothing <seconds>", "of the map over time; default 0.2", numberFrom(0, 10))
     .option("--min-confidence <x>", "below it no source is in view, -1 to 1; default 0.5", numberFrom(-1, 1))
+    .option("--include-silent", "look for a source in frames whose audio is silent as well")
+    .option("--audio-track <n>", "of a video, from 0; default the one that it marks", wholeFrom(0))
     .option("--panels <file>", "attention of every slot, .png or .jpg", picturePath)
     .option("--spectrogram <file>", "spectrogram with the audio attention, .png or .jpg", picturePath)
     .option(
@@ -113,6 +117,9 @@ function checkUsage(picture: string, sound: string | undefined, flags: Flags): v
   if (sound !== undefined && at !== undefined) {
     throw wrong("--at is a moment of a video. Leave it out beside a picture and its sound.");
   }
+  if (sound !== undefined && flags.audioTrack !== undefined) {
+    throw wrong("--audio-track is of a video. Leave it out beside a picture and its sound.");
+  }
   if ((refine === "ogl" || refine === "combined") && objectness === undefined) {
     throw wrong(`--refine ${refine} needs --objectness resnet18.pth.`);
   }
@@ -140,7 +147,7 @@ function overVideo({ output, track }: Flags): boolean {
 }
 
 /** Options that are for all of a video alone. */
-const forVideos = ["from", "to", "every", "smoothing", "minConfidence"] as const;
+const forVideos = ["from", "to", "every", "smoothing", "minConfidence", "includeSilent"] as const;
 /** Options that are for one moment alone. */
 const forMoments = ["at", "panels", "spectrogram"] as const;
 
@@ -153,10 +160,11 @@ async function runOverVideo(video: string, flags: Flags): Promise<void> {
   const progress = new Progress({ enabled: !flags.json });
   const { output, track, from, to, every, smoothing, minConfidence, threshold, sharpening } = flags;
   progress.start(video);
+  const { includeSilent, audioTrack } = flags;
   try {
     const { frames, framesWithSource, duration, seconds } = await stoppable((signal) =>
       renderVideo(model, video, {
-        ...{ output, track, from, to, every, smoothing, minConfidence, signal },
+        ...{ output, track, from, to, every, smoothing, minConfidence, includeSilent, audioTrack, signal },
         refine: flags.refine === "iqr" ? "iqr" : "none",
         ...(threshold === undefined ? {} : { threshold }),
         ...(sharpening === undefined ? {} : { sharpening }),
@@ -185,7 +193,11 @@ async function run(picture: string, sound: string | undefined, flags: Flags): Pr
   if (overVideo(flags)) return runOverVideo(picture, flags);
   const input: LocalizeInput =
     sound === undefined
-      ? { video: picture, ...(flags.at === undefined ? {} : { at: flags.at }) }
+      ? {
+          video: picture,
+          ...(flags.at === undefined ? {} : { at: flags.at }),
+          ...(flags.audioTrack === undefined ? {} : { audioTrack: flags.audioTrack }),
+        }
       : { image: picture, audio: sound };
   using model = await Model.load(flags.model, { precision: flags.precision });
   using objectness = flags.objectness === undefined ? undefined : await Objectness.load(flags.objectness);
@@ -200,12 +212,15 @@ async function run(picture: string, sound: string | undefined, flags: Flags): Pr
   if (flags.spectrogram) {
     await writeOutput(flags.spectrogram, await spot.spectrogram({ format: formatOf(flags.spectrogram) }));
   }
-  const { width, height, boxes, confidence } = spot;
+  const { width, height, boxes, confidence, silent, time } = spot;
   if (flags.json) {
-    process.stdout.write(`${JSON.stringify({ width, height, confidence, boxes })}\n`);
+    const found = { width, height, confidence, silent, ...(time === undefined ? {} : { time }), boxes };
+    process.stdout.write(`${JSON.stringify(found)}\n`);
     return;
   }
   process.stdout.write(`${width} × ${height}, confidence ${confidence.toFixed(3)}\n`);
+  if (silent)
+    process.stdout.write("the audio is silent there (below −60 dBFS): boxes and confidence mean nothing\n");
   for (const box of boxes) {
     process.stdout.write(
       `  ${box.width} × ${box.height} at ${box.x}, ${box.y}  score ${box.score.toFixed(3)}\n`,

@@ -15,6 +15,7 @@ interface Flags {
   sampleRate?: number;
   maxSeconds?: number;
   mono?: true;
+  audioTrack?: number;
   jpegQuality?: number;
   maxBytes?: number;
   labels?: string;
@@ -44,6 +45,7 @@ export function register(program: Command): void {
       numberFrom(0),
     )
     .option("--mono", "average the channels of the sound; default up to two are kept")
+    .option("--audio-track <n>", "of each video, from 0; default the one that it marks", wholeFrom(0))
     .option("--jpeg-quality <n>", "1 to 100; default 95", wholeFrom(1))
     .option("--max-bytes <n>", "larger videos fail; default 2147483648", wholeFrom(1))
     .option("--labels <file>", "CSV of ids and labels, or vggsound.csv")

@@ -1,24 +1,40 @@
-/** A video file made of frames and the sound of another, through ffmpeg. */
+/** A video file made of frames and the audio of another, through ffmpeg. */
 import { once } from "node:events";
 import { rename, rm } from "node:fs/promises";
 import { dirname, extname, resolve } from "node:path";
 import type { Writable } from "node:stream";
 import { SoundspotError, throwIfAborted } from "../errors.js";
-import { type FfmpegProcess, ffmpegReason, inputArgs, startFfmpeg } from "../media/ffmpeg.js";
 import { checkReplaceable, makeFolderOf, temporaryIn } from "../preparation/whole-files.js";
 import type { RawImage } from "../types.js";
+import { type FfmpegProcess, ffmpegReason, startFfmpeg } from "./ffmpeg.js";
+import type { Media } from "./media.js";
+import { type ColorTags, shownColors } from "./picture-filters.js";
 
 export interface VideoWriterOptions {
   readonly width: number;
   readonly height: number;
   /** Frames a second. */
   readonly frameRate: number;
-  /** File whose sound is taken, from `from` to `to` seconds. */
-  readonly soundOf: string;
+  /** File whose audio is taken, from `from` to `to` seconds, and whose colours are kept. */
+  readonly media: Media;
   readonly from: number;
   readonly to: number;
   readonly signal?: AbortSignal | undefined;
   readonly ffmpeg?: string | undefined;
+}
+
+/** The encoders take even sides only. */
+function encodingFilters({ matrix }: ColorTags): string[] {
+  return [
+    "pad=ceil(iw/2)*2:ceil(ih/2)*2",
+    `scale=flags=bicubic:out_color_matrix=${matrix.scaling}:out_range=tv`,
+    "format=yuv420p",
+  ];
+}
+
+function colorArgs({ matrix, primaries, transfer }: ColorTags): string[] {
+  const named = ["-colorspace", matrix.name, "-color_primaries", primaries, "-color_trc", transfer];
+  return [...named, "-color_range", "tv"];
 }
 
 const mpeg4 = [
@@ -49,6 +65,8 @@ export class VideoWriter {
   readonly #ffmpeg: FfmpegProcess;
   readonly #options: VideoWriterOptions;
   readonly #removeFolder: () => Promise<void>;
+  /** The audio on its way to the encoder. */
+  #audio: Promise<void> = Promise.resolve();
 
   private constructor(
     path: string,
@@ -78,7 +96,9 @@ export class VideoWriter {
       );
     }
     await checkReplaceable(path);
-    const { width, height, frameRate, soundOf, from, to, signal, ffmpeg } = options;
+    const { width, height, frameRate, media, from, to, signal, ffmpeg } = options;
+    const colors = shownColors(media.video);
+    const { sampleRate, channels } = media.audioFormat;
     const file = resolve(path);
     const partial = temporaryIn(dirname(file), ending);
     const removeFolder = await makeFolderOf(file);
@@ -86,14 +106,14 @@ export class VideoWriter {
       [
         ...["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", `${width}x${height}`, "-r", String(frameRate)],
         ...["-i", "pipe:0"],
-        ...inputArgs(soundOf, from),
+        ...["-f", "f32le", "-ar", String(sampleRate), "-ac", String(channels), "-i", "pipe:3"],
         ...["-map", "0:v:0", "-map", "1:a:0", "-t", (to - from).toFixed(6), "-map_metadata", "-1"],
-        // The encoders take even sides only.
-        ...["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2"],
+        ...["-vf", encodingFilters(colors).join(",")],
         ...encoding,
+        ...colorArgs(colors),
         ...["-y", partial],
       ],
-      { signal, ffmpeg, writable: true, unlimited: true },
+      { signal, ffmpeg, writable: true, secondInput: true, unlimited: true },
     ).catch(async (error: unknown) => {
       await removeFolder();
       throw error;
@@ -102,6 +122,9 @@ export class VideoWriter {
     // What goes wrong is said by the program's end.
     writer.#input.on("error", () => undefined);
     started.stdout.resume();
+    writer.#audio = writer.#writeAudio();
+    // Reported where it is waited for.
+    writer.#audio.catch(() => undefined);
     return writer;
   }
 
@@ -143,6 +166,8 @@ export class VideoWriter {
   /** @throws {SoundspotError} ERR_FILE_WRITE with what the encoder said; then there is no file. */
   async close(): Promise<void> {
     this.#input.end();
+    // Not all of it is taken where the frames end before.
+    await Promise.race([this.#audio, this.#ffmpeg.finished]);
     const { code, stderr } = await this.#ffmpeg.finished;
     if (code !== 0 || TORN.test(stderr)) await this.#failed();
     await rename(this.#partial, this.#path).catch(async (cause: Error) => {
@@ -155,14 +180,45 @@ export class VideoWriter {
   async discard(): Promise<void> {
     this.#ffmpeg.stop();
     await this.#ffmpeg.finished.catch(() => undefined);
+    await this.#audio.catch(() => undefined);
     await rm(this.#partial, { force: true });
     await this.#removeFolder();
+  }
+
+  /** Audio on the clock: as long as the range, with silence where there is none. */
+  async #writeAudio(): Promise<void> {
+    const { media, from, to } = this.#options;
+    const pipe = this.#ffmpeg.secondInput;
+    if (!pipe) throw new SoundspotError("ERR_INTERNAL", "ffmpeg was started without a second input pipe.");
+    // Closed by the encoder when it has enough.
+    pipe.on("error", () => undefined);
+    const ended = this.#ffmpeg.finished.then(() => undefined).catch(() => undefined);
+    let over = false;
+    void ended.then(() => {
+      over = true;
+    });
+    try {
+      for await (const samples of media.audioStream({ from, to })) {
+        if (over || pipe.destroyed) return;
+        if (pipe.write(Buffer.from(samples.buffer, samples.byteOffset, samples.byteLength))) continue;
+        const waited = new AbortController();
+        await Promise.race([once(pipe, "drain", { signal: waited.signal }).catch(() => undefined), ended]);
+        waited.abort();
+      }
+    } catch (error) {
+      // Without its audio the file must not look whole.
+      this.#ffmpeg.stop();
+      throw error;
+    } finally {
+      pipe.end();
+    }
   }
 
   async #failed(): Promise<never> {
     const { stderr } = await this.#ffmpeg.finished;
     await this.discard();
     throwIfAborted(this.#options.signal);
+    await this.#audio;
     // What follows in the log is that the conversion failed.
     const ofDisk = /No space left on device|Disk quota exceeded|File too large|Input\/output error/.exec(
       stderr,
