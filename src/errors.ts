@@ -63,3 +63,13 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
     });
   }
 }
+
+/** Fires when one of two signals does. The first may be of another realm, which `AbortSignal.any` does not take. */
+export function eitherSignal(first: AbortSignal, second: AbortSignal): AbortSignal {
+  if ((first as object) instanceof EventTarget) return AbortSignal.any([first, second]);
+  const either = new AbortController();
+  const forward = () => either.abort(first.reason);
+  if (first.aborted) forward();
+  else first.addEventListener("abort", forward, { once: true });
+  return AbortSignal.any([either.signal, second]);
+}

@@ -14,7 +14,7 @@ import {
 } from "./arguments.js";
 import { type AugmentConfig, type ModelConfig, parseModelConfig } from "./config.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
-import { type AudioSource, checkRawAudio, decodePart, type SoundSpan } from "./media/audio.js";
+import { type AudioSource, checkRawSamples, decodePart, type SoundSpan } from "./media/audio.js";
 import { checkRawImage, decodeImage, type ImageSource } from "./media/image.js";
 import { type Media, openMedia } from "./media/media.js";
 import { infoOf, windowAround } from "./media/video.js";
@@ -175,7 +175,7 @@ async function hear(
 ): Promise<NonNullable<PrepareInput["audio"]>> {
   const rate = config.sampleRate;
   const count = Math.round(config.seconds * rate);
-  if (isRaw(source)) source = ownAudio(checkRawAudio(source as RawAudio));
+  if (isRaw(source)) source = ownAudio(checkRawSamples(source as RawAudio));
   const { audio, of } = await decodePart(source, (span) => middleOf(span, rate, count), { signal });
   if (!of || audio.sampleRate !== of.sampleRate) return rawAudio(audio);
   const { before } = middleOf(of, rate, count);
@@ -319,7 +319,7 @@ export async function prepareSample(
   }
   const input = {
     image: ownImage(checkRawImage(sample.image)),
-    audio: rawAudio(ownAudio(checkRawAudio(sample.audio))),
+    audio: rawAudio(ownAudio(checkRawSamples(sample.audio))),
   };
   return augment
     ? native().prepare(input, config, augment.options, augment.seed)
@@ -364,6 +364,6 @@ export const preprocess = {
   /** Resampled as torchaudio does: [channels, frames]. */
   async resample(audio: RawAudio, sampleRate: number): Promise<TensorData> {
     check(sampleRate, aCount, "sampleRate");
-    return native().resample(rawAudio(ownAudio(checkRawAudio(audio))), sampleRate);
+    return native().resample(rawAudio(ownAudio(checkRawSamples(audio))), sampleRate);
   },
 };

@@ -34,6 +34,11 @@ export interface DecodeAudioOptions {
   readonly audioTrack?: number | undefined;
 }
 
+/** Samples are nominally in [−1, 1]; beyond this they are in other units. */
+const MAX_AMPLITUDE = 8;
+/** What errors call raw samples. */
+const RAW = "Raw audio";
+
 /** Where a sound begins and ends on its file's clock, in seconds. */
 export interface SoundSpan {
   readonly start: number;
@@ -59,8 +64,8 @@ const WHOLE_BYTES = 2 ** 26;
  *
  * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY; ERR_MEDIA_DECODE when it is damaged or
  * not media; ERR_NO_AUDIO for a video without sound; ERR_AUDIO_EMPTY when it has no samples;
- * ERR_AUDIO_NOT_FINITE for NaN or infinite samples; ERR_INPUT for raw samples that do not fit their
- * channels or a range outside the sound; ERR_FFMPEG_MISSING; ERR_ABORTED.
+ * ERR_AUDIO_NOT_FINITE for NaN or infinite samples; ERR_MEDIA_DECODE, of raw samples ERR_INPUT, for samples beyond
+ * ±8, which are in other units; ERR_INPUT for raw samples that do not fit their channels or a range outside the sound; ERR_FFMPEG_MISSING; ERR_ABORTED.
  * @example
  * const { samples, sampleRate, channels } = await decodeAudio("dog.mp3", { start: 2, duration: 5 });
  */
@@ -140,7 +145,7 @@ async function withSound<T>(
 }
 
 function rawSound(audio: Required<RawAudio>): Sound {
-  const name = "Raw audio";
+  const name = RAW;
   const { sampleRate } = audio;
   return {
     name,
@@ -332,6 +337,8 @@ async function checkSamples(
   let sum = 0;
   await inSlices(samples.length, 65536, signal, (from, to) => {
     sum += sumOfZeros(samples, from, to);
+    if (farthest(samples, from, to) > MAX_AMPLITUDE && sum === 0)
+      throw tooLarge(samples, name, name === RAW ? "ERR_INPUT" : "ERR_MEDIA_DECODE");
   });
   if (sum !== 0) {
     const bad = samples.findIndex((sample) => !Number.isFinite(sample));
@@ -341,6 +348,42 @@ async function checkSamples(
     );
   }
   return audio;
+}
+
+/**
+ * Raw samples whose length fits their channels, and whose values are in the units that they must be in. Values that are
+ * not finite are left to the check after decoding.
+ * @throws {SoundspotError} ERR_INPUT
+ */
+export function checkRawSamples(audio: RawAudio): Required<RawAudio> {
+  const checked = checkRawAudio(audio);
+  const { samples } = checked;
+  if (farthest(samples, 0, samples.length) > MAX_AMPLITUDE) throw tooLarge(samples, RAW, "ERR_INPUT");
+  return checked;
+}
+
+function tooLarge(
+  samples: Float32Array,
+  name: string,
+  code: "ERR_INPUT" | "ERR_MEDIA_DECODE",
+): SoundspotError {
+  const at = samples.findIndex((sample) => Math.abs(sample) > MAX_AMPLITUDE && Number.isFinite(sample));
+  return new SoundspotError(
+    code,
+    `${name}: sample ${at} is ${samples[at]}, far outside [−1, 1] (the limit is ±${MAX_AMPLITUDE}). ` +
+      "Divide 16-bit integers by 32,768 first (24-bit ones by 8,388,608).",
+  );
+}
+
+/** The largest absolute value of the finite samples. In a loop of its own, which is compiled as a whole. */
+function farthest(samples: Float32Array, from: number, to: number): number {
+  let [least, most] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (let i = from; i < to; i++) {
+    const sample = samples[i] as number;
+    if (sample < least && sample !== Number.NEGATIVE_INFINITY) least = sample;
+    if (sample > most && sample !== Number.POSITIVE_INFINITY) most = sample;
+  }
+  return Math.max(-least, most);
 }
 
 /** 0 where all samples are finite, and NaN where one is not: x − x. In a loop of its own, which is compiled as a whole. */

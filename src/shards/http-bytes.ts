@@ -1,6 +1,6 @@
 /** An archive that is read from a web server as it is needed, and on from where a connection broke. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { SoundspotError, throwIfAborted } from "../errors.js";
+import { eitherSignal, SoundspotError, throwIfAborted } from "../errors.js";
 import { type ArchiveBytes, damaged, skipByReading } from "../media/tar.js";
 
 export interface HttpBytesOptions {
@@ -129,7 +129,7 @@ export class HttpBytes implements ArchiveBytes {
           ...(from > 0 ? { range: `bytes=${from}-` } : {}),
           ...(from > 0 && this.#version?.startsWith('"') ? { "if-range": this.#version } : {}),
         },
-        signal: signal ? AbortSignal.any([signal, this.#request.signal]) : this.#request.signal,
+        signal: signal ? eitherSignal(signal, this.#request.signal) : this.#request.signal,
       }),
     );
     const { status, body } = response;
