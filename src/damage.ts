@@ -1,6 +1,6 @@
 /** Samples that cannot be read: what counts as damage, and which sample takes the place of a damaged one. */
 import type { Dataset } from "./datasets/dataset.js";
-import { type ErrorCode, SoundspotError, throwIfAborted } from "./errors.js";
+import { type ErrorCode, type SoundspotError, throwIfAborted } from "./errors.js";
 import { hash } from "./random.js";
 
 /** A sample that could not be read, and why. */
@@ -28,11 +28,16 @@ const ofSamples = new Set<ErrorCode>([
 /** What the system says when the process itself lacks something: any other file would fail as well. */
 const ofProcess = new Set(["EMFILE", "ENFILE", "ENOMEM"]);
 
+/** By its name, not by its class: an import and a require of the package have one each. */
+function isOurs(error: unknown): error is SoundspotError {
+  return error instanceof Error && error.name === "SoundspotError" && "code" in error;
+}
+
 /** Whether an error says that one sample is damaged or missing, and nothing about the rest. */
 export function isDamage(error: unknown): error is SoundspotError {
-  if (!(error instanceof SoundspotError)) return false;
+  if (!isOurs(error)) return false;
   for (let each: unknown = error; each instanceof Error; each = each.cause) {
-    if (each instanceof SoundspotError && !ofSamples.has(each.code)) return false;
+    if (isOurs(each) && !ofSamples.has(each.code)) return false;
     if (ofProcess.has((each as NodeJS.ErrnoException).code ?? "")) return false;
     if (each instanceof RangeError && /allocation/i.test(each.message)) return false;
   }
