@@ -107,7 +107,7 @@ export async function checkDataset(data: Dataset, options: CheckDatasetOptions =
 async function headOf(data: Dataset, signal: AbortSignal | undefined): Promise<Head> {
   const hash = createHash("sha256");
   const indices = function* () {
-    for (let i = 0; i < data.length; i++) yield i;
+    for (let i = 0; data.idOf && i < data.length; i++) yield i;
   };
   await paced(indices(), signal, (i) => hash.update(JSON.stringify(data.idOf?.(i) ?? null)));
   return {

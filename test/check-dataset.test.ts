@@ -1,5 +1,5 @@
 /** Checking a whole dataset: what is listed, what an interrupted check leaves, and the command. */
-import { execFileSync, spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +9,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { checkDataset, type Dataset, datasets, SoundspotError, train } from "../src/index.js";
 import { encodeImage } from "../src/media/image.js";
 import { encodeWav } from "../src/media/wav.js";
+import { permutation } from "../src/random.js";
 import { bar, bars } from "./support/scored.js";
 import { encodedPair, writeShards } from "./support/shards.js";
 import { tiny } from "./support/tiny.js";
@@ -186,7 +187,7 @@ describe("a check", () => {
   });
 });
 
-describe.skipIf(!built)("soundspot check", () => {
+describe.skipIf(!built)("the commands", () => {
   async function manifest(count: number): Promise<string> {
     const folder = newFolder();
     const rows: string[] = [];
@@ -199,21 +200,18 @@ describe.skipIf(!built)("soundspot check", () => {
     return folder;
   }
 
-  it("exits with 0 when all is well and 1 when not, and writes the list", async () => {
+  it("check exits with 0 when all is well and 1 when not, and writes the list", async () => {
     const folder = await manifest(6);
     const run = (...args: string[]) => {
-      try {
-        return {
-          code: 0,
-          text: execFileSync(process.execPath, [main, "check", "pairs.jsonl", ...args], {
-            cwd: folder,
-            encoding: "utf8",
-          }),
-        };
-      } catch (error) {
-        const { status, stdout, stderr } = error as { status: number; stdout: string; stderr: string };
-        return { code: status, text: stdout + stderr };
-      }
+      const { status, stdout, stderr } = spawnSync(
+        process.execPath,
+        [main, "check", "pairs.jsonl", ...args],
+        {
+          cwd: folder,
+          encoding: "utf8",
+        },
+      );
+      return { code: status, text: stdout + stderr };
     };
     expect(run()).toEqual({ code: 0, text: "6 samples read: no damage; damaged.jsonl\n" });
     rmSync(join(folder, "4.wav"));
@@ -230,7 +228,65 @@ describe.skipIf(!built)("soundspot check", () => {
     expect(run("--concurrency", "0").code).toBe(2);
   });
 
-  it.skipIf(process.platform === "win32")("goes on after SIGINT where it was", async () => {
+  it("train and score with damage as they are told, and say how much was skipped", async () => {
+    const folder = await manifest(9);
+    const rows = Array.from({ length: 9 }, (_, i) =>
+      JSON.stringify({ image: `${i}.png`, audio: `${i}.wav`, label: String(i % 4), boxes: [[0, 0, 8, 40]] }),
+    );
+    writeFileSync(join(folder, "pairs.jsonl"), rows.join("\n"));
+    const train = { epochs: 1, batchSize: 8, augment: false };
+    writeFileSync(join(folder, "tiny.yaml"), JSON.stringify({ preset: "scratch", model: tiny, train }));
+    writeFileSync(join(folder, "0.png"), readFileSync(join(folder, "0.png")).subarray(0, 200));
+    const run = (...args: string[]) => {
+      const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
+        cwd: folder,
+        encoding: "utf8",
+      });
+      return { code: status, text: stdout + stderr };
+    };
+    const common = [
+      "train",
+      "--data",
+      "pairs.jsonl",
+      "--config",
+      "tiny.yaml",
+      "--output",
+      "run",
+      "--seed",
+      "2",
+    ];
+    expect([...permutation(9, 2, 0)].indexOf(0)).toBeLessThan(8);
+    const strict = run(...common, "--strict");
+    expect(strict).toMatchObject({ code: 1, text: expect.stringMatching(/0\.png.*truncated.*ERR_DATASET/) });
+    const most = run(...common);
+    expect(most.code).toBe(1);
+    expect(most.text).toMatch(
+      /1 of the 9 samples of pairs .*--max-damaged.* = 0\.01 allows: 0\.png.*skipped\.jsonl/,
+    );
+    const skipping = run(...common, "--max-damaged", "0.2");
+    expect(skipping.code).toBe(0);
+    expect(skipping.text).toMatch(/training data: unreadable 1: .*0\.png/);
+    expect(skipping.text).toContain(`1 damaged sample skipped; ${join("run", "skipped.jsonl")}`);
+    expect(linesOf(join(folder, "run", "skipped.jsonl"))).toMatchObject([{ index: 0, id: "0.png", step: 1 }]);
+    writeFileSync(join(folder, "pairs.jsonl"), rows.slice(1).join("\n"));
+    const refused = run(...common, "--resume");
+    expect(refused).toMatchObject({ code: 2, text: expect.stringContaining("--allow-changed-data") });
+    const changed = run(...common, "--resume", "--allow-changed-data");
+    expect(changed.code).toBe(0);
+    expect(changed.text).toContain("on 8 samples where there were 9");
+    expect(run(...common, "--max-damaged", "2").code).toBe(2);
+    writeFileSync(join(folder, "pairs.jsonl"), rows.join("\n"));
+    const checkpoint = join("run", "last.safetensors");
+    for (const command of ["evaluate", "retrieve"]) {
+      const scoring = [command, checkpoint, "--data", "pairs.jsonl", "--resamples", "0"];
+      expect(run(...scoring)).toMatchObject({ code: 1, text: expect.stringContaining("truncated") });
+      const scores = run(...scoring, "--skip-unreadable");
+      expect(scores.text).toMatch(/pairs: 8 samples, 1 unreadable and skipped, /);
+      expect(scores.code).toBe(0);
+    }
+  });
+
+  it.skipIf(process.platform === "win32")("check goes on after SIGINT where it was", async () => {
     const folder = await manifest(4);
     const rows = Array.from({ length: 4000 }, (_, i) =>
       JSON.stringify({

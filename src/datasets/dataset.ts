@@ -97,7 +97,8 @@ export interface Dataset {
   readonly missing?: readonly MissingSample[];
   /**
    * Loads sample `index`, 0 ≤ index < length. The same index and epoch give the same sample.
-   * @throws {SoundspotError} when the sample cannot be read; the message names the file.
+   * @throws {SoundspotError} when the sample cannot be read, such as ERR_DATASET or ERR_MEDIA_DECODE; the message names
+   *   the file. Only such an error may be skipped, any other ends the work.
    */
   load(index: number, options?: LoadOptions): Promise<Sample>;
   /** The id of a sample without reading it, where that is known: lists of damaged samples name it. */

@@ -220,7 +220,9 @@ async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void>
       if (group) say(exchangedText(group));
       skippedNotes();
       if (result.skipped.length > 0)
-        say(`${result.skipped.length} damaged samples skipped; ${join(flags.output, "skipped.jsonl")}`);
+        say(
+          `${result.skipped.length} damaged ${result.skipped.length === 1 ? "sample" : "samples"} skipped; ${join(flags.output, "skipped.jsonl")}`,
+        );
       say(`${result.steps} steps; ${result.last ?? "nothing to save"}`);
     }
     if (result.stoppedBy) process.exitCode = 1;
