@@ -1,6 +1,7 @@
 /** The one error class of the package, with codes that stay stable between releases. */
 import { types } from "node:util";
 
+/** The stable codes of {@link SoundspotError}; the README lists what each means and what to do. */
 export type ErrorCode =
   | "ERR_ABORTED"
   | "ERR_ADDON_MISSING"

@@ -12,6 +12,7 @@ import { isTruncated } from "./truncation.js";
 /** A path, an encoded picture (JPEG, PNG, WebP, …), or raw RGB pixels. */
 export type ImageSource = string | Uint8Array | RawImage;
 
+/** How an image is decoded. */
 export interface DecodeImageOptions {
   readonly signal?: AbortSignal | undefined;
   /** An encoded picture of more pixels is refused. Default 2²⁷, or what `SOUNDSPOT_MAX_PIXELS` says. */
