@@ -329,7 +329,7 @@ describe("files that break", () => {
       writeFileSync(join(folder, name), readFileSync(join(folder, name)).subarray(0, bytes));
     cut("1.jpg", 500);
     cut("2.wav", 0);
-    cut("3.wav", 3000);
+    cut("3.wav", 30);
     rmSync(join(folder, "4.jpg"));
     const data = await datasets.manifest({ path: join(folder, "pairs.jsonl") });
     const output = newFolder();
@@ -338,7 +338,7 @@ describe("files that break", () => {
     expect([...reasons.keys()].toSorted()).toEqual(["1.jpg", "2.jpg", "3.jpg", "4.jpg"]);
     expect(reasons.get("1.jpg")).toMatch(/line 2, field "image".*1\.jpg cannot be decoded: it is truncated/);
     expect(reasons.get("2.jpg")).toMatch(/line 3, field "audio".*2\.wav is empty/);
-    expect(reasons.get("3.jpg")).toMatch(/line 4, field "audio".*3\.wav is truncated/);
+    expect(reasons.get("3.jpg")).toMatch(/line 4, field "audio".*3\.wav .*truncated/);
     expect(reasons.get("4.jpg")).toContain(
       `4.jpg does not exist. Check the path. Relative paths start at ${folder}.`,
     );

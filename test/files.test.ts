@@ -38,7 +38,7 @@ import { findFfmpeg } from "../src/media/ffmpeg.js";
 import { encodeImage } from "../src/media/image.js";
 import { encodeWav } from "../src/media/wav.js";
 import { lockFolder } from "../src/preparation/folder-lock.js";
-import { replaceFile } from "../src/preparation/whole-files.js";
+import { writeOutput } from "../src/preparation/whole-files.js";
 import { bar, bars } from "./support/scored.js";
 import { writeShards } from "./support/shards.js";
 import { tiny } from "./support/tiny.js";
@@ -540,7 +540,7 @@ describe("a path to write", () => {
   /** Everything that writes one file of that name into a folder. */
   const writers: Record<string, (path: string) => Promise<unknown>> = {
     "a model": (path) => model.save(path),
-    "a report": (path) => replaceFile(path, "a report"),
+    "a report": (path) => writeOutput(path, "a report"),
     "an overlay": (path) => renderVideo(model, clip, { output: path, to: 0.5 }),
     "a track": (path) => renderVideo(model, clip, { track: path, to: 0.5 }),
   };
@@ -569,8 +569,12 @@ describe("a path to write", () => {
       expect(statSync(pipe).isFIFO()).toBe(true);
       rmSync(pipe);
     }
-    const missing = join(folder, "missing", `a${ending}`);
-    await expectUnwritten(write(missing), missing, /no such file/i);
+    const below = join(target, "missing", `a${ending}`);
+    await expectUnwritten(write(below), below, /not a directory|no such file/i);
+    const missing = join(folder, "missing", "below", `a${ending}`);
+    await write(missing);
+    expect(namesIn(join(folder, "missing", "below"))).toEqual([`a${ending}`]);
+    rmSync(join(folder, "missing"), { recursive: true });
     const long = join(folder, `${"n".repeat(300)}${ending}`);
     await expectUnwritten(write(long), long, /too long/i);
     expect(namesIn(folder)).toEqual(names);

@@ -290,10 +290,8 @@ export async function makeHostileFiles(
   const tone = Float32Array.from({ length: 8000 }, (_, i) => 0.5 * Math.sin(i / 5));
   const sound = Buffer.from(encodeWav({ samples: tone, sampleRate: 16_000 }));
   audio("empty.wav", "", "ERR_FILE_EMPTY");
-  audio("cut.wav", sound.subarray(0, 1000));
   audio("head.wav", sound.subarray(0, 20));
   audio("no-data.wav", sound.subarray(0, 36));
-  audio("promise.wav", wav([1, 2, 48_000, 16], Buffer.alloc(64), 2 ** 32 - 2));
   audio("no-channels.wav", wav([1, 0, 16_000, 16], Buffer.alloc(64)));
   audio("no-rate.wav", wav([1, 1, 0, 16], Buffer.alloc(64)));
   audio("mad-rate.wav", wav([1, 1, 2 ** 32 - 1, 16], Buffer.alloc(64)));
