@@ -29,9 +29,11 @@ enum class ShapeClass : uint8_t { kFewRows, kTiny, kSomeRows, kNarrow, kMedium, 
 constexpr int64_t kTinyMultiplications = 1 << 21;
 constexpr int64_t kSomeRows = 15, kNarrowRows = 47, kMediumRows = 96;
 
-ShapeClass class_of(const ProductShape& shape) {
+ShapeClass class_of(const ProductShape& shape, bool repeated) {
   if (shape.rows <= kStreamedRows) return ShapeClass::kFewRows;
-  if (shape.rows * shape.inner * shape.columns < kTinyMultiplications) return ShapeClass::kTiny;
+  // Packed also where it is small: a row's result then does not depend on how many rows a process has.
+  const bool packs = repeated && shape.rows > kSomeRows && shape.rows <= kMediumRows;
+  if (!packs && shape.rows * shape.inner * shape.columns < kTinyMultiplications) return ShapeClass::kTiny;
   if (shape.rows <= kSomeRows) return ShapeClass::kSomeRows;
   if (shape.rows <= kNarrowRows) return ShapeClass::kNarrow;
   return shape.rows <= kMediumRows ? ShapeClass::kMedium : ShapeClass::kLarge;
@@ -142,7 +144,7 @@ Library library_named(const std::string& name) {
 }
 
 Library library_for(const ProductShape& shape, bool repeated) {
-  const auto index = static_cast<size_t>(class_of(shape));
+  const auto index = static_cast<size_t>(class_of(shape, repeated));
   return repeated ? choices().repeated[index] : choices().single[index];
 }
 

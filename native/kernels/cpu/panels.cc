@@ -18,20 +18,19 @@ constexpr int64_t kVectors = kPanel / kLanes;    // of a panel's row
 constexpr int64_t kRows = kLanes >= 16 ? 8 : 3;  // that fit into the registers beside it
 static_assert(kPanel % kLanes == 0);
 
-/// Inputs of a panel that stay in the cache while rows pass over them: 24 KB of the first, where narrow registers ask
-/// for a weight more often than the second cache gives it, or 64 KB of the second.
-constexpr int64_t kInner = kLanes >= 16 ? 512 : 192;
+/// Inputs of a panel that are multiplied at a time. They stay in the first cache (24 KB) while rows pass over them; and
+/// sums over many inputs, such as those of a gradient over all rows of a batch, are made of sums over these, which round
+/// less than one long sum.
+constexpr int64_t kInner = 192;
 
-/// out [Rows, 32] (+)= x · the inputs of a panel from `weight` on. `Turned`: rows of x lie side by side.
+/// out [Rows, 32] = x · the inputs of a panel from `weight` on + bias, or added to what `out` holds where it is not the
+/// first part. `Turned`: rows of x lie side by side.
 template <int64_t Rows, bool Turned>
 void multiply_block(const float* weight, int64_t in, const float* x, int64_t x_stride, const float* bias, bool first,
                     bool relu, float* out, int64_t out_stride) {
   Vec sums[Rows][kVectors];
   for (int64_t r = 0; r < Rows; ++r) {
-    for (int64_t v = 0; v < kVectors; ++v) {
-      const float* const start = bias + v * kLanes;
-      sums[r][v] = first ? (bias ? Vec::loadu(start) : Vec(0.0f)) : Vec::loadu(out + r * out_stride + v * kLanes);
-    }
+    for (int64_t v = 0; v < kVectors; ++v) sums[r][v] = first ? Vec::loadu(bias + v * kLanes) : Vec(0.0f);
   }
   for (int64_t i = 0; i < in; ++i) {
     Vec row[kVectors];
@@ -43,7 +42,9 @@ void multiply_block(const float* weight, int64_t in, const float* x, int64_t x_s
   }
   for (int64_t r = 0; r < Rows; ++r) {
     for (int64_t v = 0; v < kVectors; ++v) {
-      (relu ? at::vec::maximum(sums[r][v], Vec(0.0f)) : sums[r][v]).store(out + r * out_stride + v * kLanes);
+      float* const to = out + r * out_stride + v * kLanes;
+      const Vec sum = first ? sums[r][v] : sums[r][v] + Vec::loadu(to);
+      (relu ? at::vec::maximum(sum, Vec(0.0f)) : sum).store(to);
     }
   }
 }
