@@ -193,7 +193,7 @@ export async function decodingImage<T>(
 /** libvips says nothing more of a JPEG that ends too early. */
 function decodeReason(cause: unknown): string {
   const reason = reasonOf(cause);
-  if (/^unknown error$/i.test(reason)) return "it is truncated or damaged";
+  if (/^unknown error$/i.test(reason)) return "it is damaged";
   return /premature end|unexpected end|ended prematurely|not enough data/i.test(reason)
     ? `it is truncated (${reason})`
     : reason;
