@@ -43,7 +43,6 @@ export const aCount: Check = [
   (value) => Number.isSafeInteger(value) && (value as number) >= 1,
   "an integer of at least 1",
 ];
-export const aSwitch: Check = [(value) => typeof value === "boolean", "true or false"];
 export const aShare: Check = [
   (value) => typeof value === "number" && value >= 0 && value <= 1,
   "a number from 0 to 1",

@@ -9,6 +9,7 @@ import type { DamagedFile, Dataset, LoadableSample, MissingSample } from "./data
 import { paced } from "./datasets/files.js";
 import { SoundspotError, throwIfAborted } from "./errors.js";
 import { Limit, SAMPLES_AT_A_TIME } from "./limit.js";
+import { checkOutputs } from "./outputs.js";
 import { lockFolder } from "./preparation/folder-lock.js";
 import {
   checkReplaceable,
@@ -74,8 +75,8 @@ interface Done {
  * Decodes all samples of a dataset, as training does, and lists those that it would skip.
  * @example
  * const { damaged } = await checkDataset(data, { output: "damaged.jsonl" });
- * @throws {SoundspotError} ERR_ABORTED, with `output` to be gone on from; ERR_BUSY when another check is writing there;
- *   ERR_FILE_WRITE; and what a dataset throws that is no damage, such as ERR_FFMPEG_MISSING and ERR_NETWORK.
+ * @throws {SoundspotError} ERR_OUTPUT_IS_INPUT when `output` is a list that the data is read from; ERR_ABORTED, with
+ *   `output` to be gone on from; ERR_BUSY when another check is writing there; ERR_FILE_WRITE; and what a dataset throws that is no damage, such as ERR_FFMPEG_MISSING and ERR_NETWORK.
  */
 export async function checkDataset(data: Dataset, options: CheckDatasetOptions = {}): Promise<DatasetCheck> {
   check(data, aDataset, "data");
@@ -90,6 +91,13 @@ export async function checkDataset(data: Dataset, options: CheckDatasetOptions =
   if (options.output === undefined) return read(data, options, undefined);
   const output = resolve(options.output);
   const folder = dirname(output);
+  await checkOutputs({
+    inputs: (data.files ?? []).map((path) => ({ name: "data", path })),
+    outputs: [
+      { name: "output", path: output },
+      { name: "the list of what is done", path: `${output}.partial` },
+    ],
+  });
   await checkReplaceable(output);
   await writing(folder, () => mkdir(folder, { recursive: true }));
   const unlock = await lockFolder(folder, `${basename(output)}.lock`);

@@ -5,6 +5,7 @@ import { access, mkdir, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import {
   aDataset,
+  aFlag,
   aFunction,
   aGroup,
   aList,
@@ -13,7 +14,6 @@ import {
   aPath,
   aShare,
   aSignal,
-  aSwitch,
   type Check,
   check,
   checkFields,
@@ -426,7 +426,7 @@ function exists(path: string): Promise<boolean> {
 
 /** @internal Whether a run writes or removes a file of this name in its output. */
 export function isRunFile(name: string): boolean {
-  return /^((last|best|epoch-\d+)\.safetensors(\.\d+\.tmp)?|metrics\.jsonl|train\.lock.*|\.soundspot-.*)$/.test(
+  return /^((last|best|epoch-\d+)\.safetensors(\.\d+\.tmp)?|(metrics|skipped)\.jsonl|train\.lock.*|\.soundspot-.*)$/.test(
     name,
   );
 }
@@ -649,9 +649,9 @@ export async function train(options: TrainRunOptions): Promise<TrainRun> {
     onSkip: aFunction,
     onEvaluationProgress: aFunction,
     evaluation: aDataset,
-    strict: aSwitch,
+    strict: aFlag,
     maxDamaged: aShare,
-    allowChangedData: aSwitch,
+    allowChangedData: aFlag,
   });
   check(options.data, aDataset, "data");
   const { data, output, resume = false, signal } = options;

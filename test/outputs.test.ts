@@ -21,6 +21,7 @@ import { Command } from "commander";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { register as ablate } from "../src/cli/commands/ablate.js";
+import { register as checkCommand } from "../src/cli/commands/check.js";
 import { register as evaluate } from "../src/cli/commands/evaluate.js";
 import { register as index } from "../src/cli/commands/index.js";
 import { register as indexShards } from "../src/cli/commands/index-shards.js";
@@ -303,7 +304,7 @@ describe("commands", () => {
     const output = at("run");
     mkdirSync(output);
     writeFileSync(at("data.jsonl"), jsonl);
-    writeFileSync(join(output, "metrics.jsonl"), jsonl);
+    for (const name of ["metrics", "skipped"]) writeFileSync(join(output, `${name}.jsonl`), jsonl);
     for (const name of ["last", "best", "epoch-0003", "mine"])
       writeFileSync(join(output, `${name}.safetensors`), name);
     writeFileSync(at("config.yaml"), "preset: scratch\n");
@@ -318,9 +319,11 @@ describe("commands", () => {
           expect(await untouched(folder, trainCommand, ...plain, ...data, option, file, ...more)).toBe(same);
       }
     }
-    const listed = join(output, "metrics.jsonl");
-    expect(await untouched(folder, trainCommand, ...plain, "--data", listed)).toBe(same);
-    expect(await untouched(folder, trainCommand, ...plain, ...data, "--evaluation", listed)).toBe(same);
+    for (const name of ["metrics", "skipped"]) {
+      const listed = join(output, `${name}.jsonl`);
+      expect(await untouched(folder, trainCommand, ...plain, "--data", listed)).toBe(same);
+      expect(await untouched(folder, trainCommand, ...plain, ...data, "--evaluation", listed)).toBe(same);
+    }
     expect(await untouched(folder, trainCommand, ...plain, ...data, "--config", at("config.yaml"))).toBe(
       same,
     );
@@ -396,6 +399,25 @@ describe("commands", () => {
     const labels = (name: string) => ["--model", at("model.pth"), "--labels", at(name)];
     expect(await untouched(folder, index, ...plain, ...labels("linked.csv"))).toBe(same);
     expect(await untouched(folder, index, ...plain, ...labels("labels.csv"))).toBe("ERR_CHECKPOINT_CORRUPT");
+  });
+
+  it("check replaces no list that it reads, by either of its files", async () => {
+    const folder = newFolder();
+    const at = (name: string) => join(folder, name);
+    for (const name of ["data.jsonl", "done.jsonl.partial"]) writeFileSync(at(name), jsonl);
+    for (const link of [linkSync, symlinkSync]) {
+      const list = at("link.jsonl");
+      link(at("data.jsonl"), list);
+      for (const output of [at("data.jsonl"), list]) {
+        expect(await untouched(folder, checkCommand, "check", at("data.jsonl"), "--output", output)).toBe(
+          "ERR_OUTPUT_IS_INPUT",
+        );
+      }
+      rmSync(list);
+    }
+    linkSync(at("done.jsonl.partial"), at("partial.jsonl"));
+    const partial = ["check", at("partial.jsonl"), "--output", at("done.jsonl")];
+    expect(await untouched(folder, checkCommand, ...partial)).toBe("ERR_OUTPUT_IS_INPUT");
   });
 
   it("index-shards replaces no shard", async () => {
