@@ -52,7 +52,7 @@ void Factor::pack(const Tensor& matrix) {
   } else {
     auto* const to = packed_.mutable_data_ptr<float>();
     panels_.full = to;
-    at::parallel_for(0, panels, std::max<int64_t>(1, kPackGrain / (in * kPanel)), [&](int64_t begin, int64_t end) {
+    at::parallel_for(0, panels, std::max<int64_t>(1, kPackGrain / std::max<int64_t>(1, in * kPanel)), [&](int64_t begin, int64_t end) {
       run.pack(from, rows, columns, in, out, begin, end, to);
     });
   }

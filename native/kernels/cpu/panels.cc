@@ -1,22 +1,13 @@
 // Products of many rows with a packed factor, a panel at a time.
-#include <ATen/cpu/vec/functional.h>
-#include <ATen/cpu/vec/vec.h>
-
 #include <algorithm>
 
-#include "kernels/cpu/kernels.h"
 #include "kernels/cpu/tables.h"
+#include "kernels/cpu/vectors.h"
 
 namespace soundspot::kernels {
 inline namespace CPU_CAPABILITY {
 
 namespace {
-
-using Vec = at::vec::Vectorized<float>;
-constexpr int64_t kLanes = Vec::size();
-constexpr int64_t kVectors = kPanel / kLanes;    // of a panel's row
-constexpr int64_t kRows = kLanes >= 16 ? 8 : 3;  // that fit into the registers beside it
-static_assert(kPanel % kLanes == 0);
 
 /// Inputs of a panel that are multiplied at a time. They stay in the first cache (24 KB) while rows pass over them; and
 /// sums over many inputs, such as those of a gradient over all rows of a batch, are made of sums over these, which round

@@ -1,24 +1,16 @@
 // Products of rows with packed weights, for inference, and the packing.
-#include <ATen/cpu/vec/functional.h>
-#include <ATen/cpu/vec/vec.h>
-
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/cpu/kernels.h"
 #include "kernels/cpu/tables.h"
+#include "kernels/cpu/vectors.h"
 
 namespace soundspot::kernels {
 inline namespace CPU_CAPABILITY {
 
 namespace {
 
-using Vec = at::vec::Vectorized<float>;
-constexpr int64_t kLanes = Vec::size();
-constexpr int64_t kVectors = kPanel / kLanes;    // of a panel's row
-constexpr int64_t kRows = kLanes >= 16 ? 8 : 3;  // that fit into the registers beside it
-constexpr int64_t kBlock = 16;                   // inputs that are packed at a time
-static_assert(kPanel % kLanes == 0);
+constexpr int64_t kBlock = 16;  // inputs that are packed at a time
 
 void load_row(const float* from, Vec (&row)[kVectors]) {
   for (int64_t v = 0; v < kVectors; ++v) row[v] = Vec::loadu(from + v * kLanes);

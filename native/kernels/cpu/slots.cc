@@ -1,19 +1,13 @@
 // Slot attention in both directions, and pooling without gradients.
-#include <ATen/cpu/vec/functional.h>
-#include <ATen/cpu/vec/vec.h>
-
 #include <algorithm>
 
-#include "kernels/cpu/kernels.h"
 #include "kernels/cpu/tables.h"
+#include "kernels/cpu/vectors.h"
 
 namespace soundspot::kernels {
 inline namespace CPU_CAPABILITY {
 
 namespace {
-
-using Vec = at::vec::Vectorized<float>;
-constexpr int64_t kLanes = Vec::size();
 
 constexpr float kLayerNormEpsilon = 1e-5f;
 constexpr float kAttentionEpsilon = 1e-8f;

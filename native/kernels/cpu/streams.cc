@@ -1,19 +1,14 @@
 // Products of few rows with weights that are read once, as they lie.
-#include <ATen/cpu/vec/functional.h>
-#include <ATen/cpu/vec/vec.h>
-
 #include <algorithm>
 
-#include "kernels/cpu/kernels.h"
 #include "kernels/cpu/tables.h"
+#include "kernels/cpu/vectors.h"
 
 namespace soundspot::kernels {
 inline namespace CPU_CAPABILITY {
 
 namespace {
 
-using Vec = at::vec::Vectorized<float>;
-constexpr int64_t kLanes = Vec::size();
 constexpr int64_t kColumns = 512;  // results that stay in the first cache
 
 /// Of a weight whose outputs lie side by side: whole rows of it, added up.

@@ -1,20 +1,15 @@
 // Winograd's minimal filtering (Lavin and Gray, arXiv 1509.09308): F(4 × 4, 3 × 3) makes 16 results of a 3 × 3
 // convolution from 36 products of each pair of channels in place of 144, F(2 × 2, 3 × 3) 4 results from 16 in place
 // of 36.
-#include <ATen/cpu/vec/vec.h>
-
 #include <algorithm>
 
-#include "kernels/cpu/kernels.h"
 #include "kernels/cpu/tables.h"
+#include "kernels/cpu/vectors.h"
 
 namespace soundspot::kernels {
 inline namespace CPU_CAPABILITY {
 
 namespace {
-
-using Vec = at::vec::Vectorized<float>;
-constexpr int64_t kLanes = Vec::size();
 
 /// The transforms of one column or row of a tile with this many results; both ways of a tile are made of them.
 template <int64_t kOutput>
