@@ -83,7 +83,7 @@ describe("a matrix product", () => {
     }
   });
 
-  it("is refused by a library that does not exist", async () => {
+  it("is rejected for a library that does not exist", async () => {
     const one = { data: new Float32Array(1), shape: [1, 1] };
     const wrong = { library: "mkl" as ProductLibrary, transposed: "none" as const };
     await expect(native().multiply(one, one, wrong)).rejects.toMatchObject({ code: "ERR_INPUT" });

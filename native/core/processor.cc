@@ -77,7 +77,7 @@ uint32_t left_by_libtorch() {
   return kEverything;
 }
 
-/// Of the two texts that the processor says of itself: its maker and its name.
+/// The two texts that the processor reports: its vendor and its name.
 std::pair<std::string, std::string> identity() {
   std::string vendor, name;
 #ifdef SOUNDSPOT_CPUID
