@@ -172,13 +172,14 @@ export interface Native {
     audio: { samples: Float32Array; channels: number; sampleRate: number },
     rate: number,
   ): Promise<TensorData>;
-  /** Picture · keep + add, in 1/256, at the heat of each pixel; `keep` [256], `add` [256, 3]. */
+  /** Picture · keep + add, in 1/256, at the heat of each pixel, to `out` of the picture's length; `keep` [256], `add` [256, 3]. */
   blendHeat(
     picture: Uint8Array,
     heat: Float32Array,
     keep: Uint16Array,
     add: Uint16Array,
-  ): Promise<Uint8Array>;
+    out: Uint8Array,
+  ): Promise<unknown>;
   createModel(config: ModelConfig, seed: number): Promise<ModelHandle>;
   release(model: ModelHandle): void;
   parameters(model: ModelHandle): Promise<(NamedTensor & { trainable: boolean })[]>;

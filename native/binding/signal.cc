@@ -136,7 +136,7 @@ Napi::Value resample(const Napi::CallbackInfo& call) {
       [](Napi::Env env, Tensor& result) { return tensor_to_javascript(env, result); });
 }
 
-// blendHeat(picture, heat, keep, add) → Promise<Uint8Array>; the caller has checked the lengths
+// blendHeat(picture, heat, keep, add, out) → Promise<true>; the caller has checked the lengths
 Napi::Value blend_heat(const Napi::CallbackInfo& call) {
   const auto picture = call[0].As<Napi::Uint8Array>();
   const auto heat = call[1].As<Napi::Float32Array>();
@@ -144,14 +144,15 @@ Napi::Value blend_heat(const Napi::CallbackInfo& call) {
   const std::span<const uint8_t> pixels(picture.Data(), picture.ElementLength());
   const std::span<const float> heats(heat.Data(), heat.ElementLength());
   const signal::BlendTables tables{{keep.Data(), keep.ElementLength()}, {add.Data(), add.ElementLength()}};
-  return Job<Tensor>::run(
-      call.Env(), {call[0], call[1], call[2], call[3]},
+  auto out = call[4].As<Napi::Uint8Array>();
+  const std::span<uint8_t> drawn(out.Data(), out.ElementLength());
+  return Job<bool>::run(
+      call.Env(), {call[0], call[1], call[2], call[3], call[4]},
       [=] {
-        const Tensor out = at::empty({static_cast<int64_t>(pixels.size())}, at::kByte);
-        signal::blend(pixels, heats, tables, {out.mutable_data_ptr<uint8_t>(), pixels.size()});
-        return out;
+        signal::blend(pixels, heats, tables, drawn);
+        return true;
       },
-      [](Napi::Env env, Tensor& out) { return bytes_to_javascript(env, out); });
+      [](Napi::Env env, bool& done) { return Napi::Boolean::New(env, done); });
 }
 
 }  // namespace

@@ -135,7 +135,7 @@ export class VideoWriter {
   }
 
   /**
-   * Waits until the encoder takes more.
+   * Waits until the encoder has taken the frame, whose memory may be used again then.
    * @param frame Of the size that was given.
    * @throws {SoundspotError} ERR_SHAPE; ERR_FILE_WRITE when the encoder has ended; ERR_ABORTED.
    */
@@ -150,16 +150,9 @@ export class VideoWriter {
     throwIfAborted(signal);
     const input = this.#input;
     if (input.destroyed || input.writableEnded) await this.#failed();
-    if (input.write(frame.data)) return;
-    const ended = new AbortController();
-    try {
-      await Promise.race([
-        once(input, "drain", { signal: ended.signal }).catch(() => undefined),
-        this.#ffmpeg.finished.then(() => this.#failed()),
-      ]);
-    } finally {
-      ended.abort();
-    }
+    // An encoder that ends breaks the pipe, which fails what waits in it.
+    const broken = await new Promise((resolve) => input.write(frame.data, resolve));
+    if (broken) await this.#failed();
     throwIfAborted(signal);
   }
 

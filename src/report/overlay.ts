@@ -26,6 +26,8 @@ export interface OverlayOptions {
   /** Contours of more masks of that size, each in its colour, open where they reach the edge of the picture. */
   readonly contours?: readonly { readonly mask: Mask; readonly color: Color }[] | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Memory of the picture's length that is drawn to, in place of new memory. */
+  readonly into?: Uint8Array | undefined;
 }
 
 /** Red, green, blue, 0 … 255. */
@@ -49,7 +51,7 @@ export async function renderOverlay(
   heatmap: Heatmap,
   options: OverlayOptions = {},
 ): Promise<RawImage> {
-  const { opacity = 0.55, color, boxes = [], mask, contours = [], signal } = options;
+  const { opacity = 0.55, color, boxes = [], mask, contours = [], signal, into } = options;
   checkRawImage(image);
   checkSize("The heatmap", heatmap, image);
   const outlined: Outline[] = [
@@ -63,7 +65,8 @@ export async function renderOverlay(
   const { width, height } = image;
   throwIfAborted(signal);
   const { keep, add } = blendTables(opacity, color);
-  const data = await native().blendHeat(image.data, heatmap.data, keep, add);
+  const data = into ?? new Uint8Array(image.data.length);
+  await native().blendHeat(image.data, heatmap.data, keep, add, data);
   const canvas = { data, width, height };
   const line = Math.max(1, Math.round(Math.min(width, height) / 160));
   const rows = Math.max(1, Math.floor(SLICE_PIXELS / 4 / width));

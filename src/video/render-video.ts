@@ -63,6 +63,8 @@ export async function renderVideo(
   });
   let range: VideoRange | undefined;
   let [frames, framesWithSource] = [0, 0];
+  // One for all frames: memory outside the heap makes the garbage collector run every few of them.
+  let canvas: Uint8Array | undefined;
   let [media, video]: [Media | undefined, VideoWriter | undefined] = [undefined, undefined];
   const lines = track === undefined ? undefined : await TrackFile.open(track);
   try {
@@ -85,7 +87,8 @@ export async function renderVideo(
           ...{ width, height, frameRate, from, to },
           ...{ media: media as unknown as Media, signal, ffmpeg: options.ffmpeg },
         });
-        await video.write(await spot.overlay({ opacity, signal }));
+        if (canvas?.length !== spot.image.data.length) canvas = new Uint8Array(spot.image.data.length);
+        await video.write(await spot.drawOverlay({ opacity, signal }, canvas));
       }
       await lines?.write(spot);
       frames++;

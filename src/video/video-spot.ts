@@ -123,10 +123,20 @@ export class VideoSpot {
    * @throws {SoundspotError} ERR_INPUT when the opacity is not in [0, 1]; ERR_ABORTED.
    */
   async overlay(options: VideoOverlayOptions = {}): Promise<RawImage> {
+    return this.drawOverlay(options);
+  }
+
+  /**
+   * @internal `overlay`, drawn to memory that the caller keeps for the next frame.
+   * @param into As long as the frame.
+   */
+  async drawOverlay(options: VideoOverlayOptions, into?: Uint8Array): Promise<RawImage> {
     const { opacity, boxes = true, signal } = options;
     const { width, height } = this.image;
     if (!this.source) {
-      const canvas = { data: this.image.data.slice(), width, height };
+      const data = into ?? new Uint8Array(this.image.data.length);
+      data.set(this.image.data);
+      const canvas = { data, width, height };
       drawCaption(canvas, NO_SOURCE);
       return canvas;
     }
@@ -135,7 +145,11 @@ export class VideoSpot {
     for (const [slot, data] of maps.entries()) {
       const color = maps.length > 1 ? SLOT_COLORS[slot % SLOT_COLORS.length] : undefined;
       const own = boxes ? this.boxes.filter((box) => box.slot === slot) : [];
-      drawn = await renderOverlay(drawn, { data, width, height }, { opacity, color, boxes: own, signal });
+      drawn = await renderOverlay(
+        drawn,
+        { data, width, height },
+        { opacity, color, boxes: own, signal, into },
+      );
     }
     return drawn;
   }
