@@ -12,7 +12,7 @@ class Error : public std::runtime_error {
  public:
   Error(std::string code, const std::string& message) : std::runtime_error(message), code_(std::move(code)) {}
 
-  /// One of the codes of src/errors.ts, such as "ERR_SHAPE".
+  /// One of the codes of src/core/errors.ts, such as "ERR_SHAPE".
   const std::string& code() const { return code_; }
 
  private:

@@ -1,10 +1,11 @@
 /** Samples of a dataset, decoded and prepared a batch ahead of the one that is worked on, a few at a time. */
-import { anObject, check } from "./arguments.js";
+
 import type { ModelConfig } from "./config.js";
+import { anObject, check } from "./core/arguments.js";
+import { throwIfAborted } from "./core/errors.js";
+import { Limit, SAMPLES_AT_A_TIME } from "./core/semaphore.js";
 import { isDamage, type SkippedSample, skippedSample } from "./damage.js";
 import type { Dataset, Sample } from "./datasets/dataset.js";
-import { throwIfAborted } from "./errors.js";
-import { Limit, SAMPLES_AT_A_TIME } from "./limit.js";
 import { type PreparedSample, prepareSample } from "./prepare.js";
 
 export interface BatchOptions {

@@ -2,13 +2,13 @@
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
-import { aCount, aDataset, aFunction, aPath, aSignal, check, checkFields } from "./arguments.js";
 import { parseModelConfig } from "./config.js";
+import { aCount, aDataset, aFunction, aPath, aSignal, check, checkFields } from "./core/arguments.js";
+import { SoundspotError, throwIfAborted } from "./core/errors.js";
+import { Limit, SAMPLES_AT_A_TIME } from "./core/semaphore.js";
 import { isDamage, type SkippedSample, skippedSample } from "./damage.js";
 import type { DamagedFile, Dataset, LoadableSample, MissingSample } from "./datasets/dataset.js";
 import { paced } from "./datasets/files.js";
-import { SoundspotError, throwIfAborted } from "./errors.js";
-import { Limit, SAMPLES_AT_A_TIME } from "./limit.js";
 import { checkOutputs } from "./outputs.js";
 import { lockFolder } from "./preparation/folder-lock.js";
 import {

@@ -1,5 +1,5 @@
 /** What a model is computed on and in: the processor, and the precision that it allows. */
-import { type Check, check, oneOf } from "./arguments.js";
+import { type Check, check, oneOf } from "./core/arguments.js";
 import { native, type ProcessorInfo } from "./native.js";
 
 /** What the encoders compute in. "auto" is bfloat16 where the processor multiplies it itself, else float32. */

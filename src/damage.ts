@@ -1,7 +1,14 @@
 /** Samples that cannot be read: what counts as damage, and which sample takes the place of a damaged one. */
+
+import {
+  type ErrorCode,
+  isError,
+  isSoundspotError,
+  type SoundspotError,
+  throwIfAborted,
+} from "./core/errors.js";
+import { hash } from "./core/random.js";
 import type { Dataset } from "./datasets/dataset.js";
-import { type ErrorCode, isError, isSoundspotError, type SoundspotError, throwIfAborted } from "./errors.js";
-import { hash } from "./random.js";
 
 /** A sample that could not be read, and why. */
 export interface SkippedSample {

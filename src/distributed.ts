@@ -2,9 +2,9 @@
 
 import { deserialize, serialize } from "node:v8";
 import { z } from "zod";
-import { anObject, aText, check } from "./arguments.js";
 import { parse } from "./config.js";
-import { type ErrorCode, isSoundspotError, SoundspotError } from "./errors.js";
+import { anObject, aText, check } from "./core/arguments.js";
+import { type ErrorCode, isSoundspotError, SoundspotError } from "./core/errors.js";
 import { type GroupHandle, native, type Traffic } from "./native.js";
 
 /** Which of the processes this one is, and where they meet. */

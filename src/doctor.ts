@@ -6,7 +6,7 @@ import { availableParallelism, cpus } from "node:os";
 import { delimiter, dirname, join, relative, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
-import { isSoundspotError, SoundspotError } from "./errors.js";
+import { isSoundspotError, SoundspotError } from "./core/errors.js";
 import { findFfmpeg } from "./media/ffmpeg.js";
 import type { ProcessorInfo } from "./native.js";
 

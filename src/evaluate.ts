@@ -1,4 +1,7 @@
 /** Scores a model on a dataset: localization, segmentation, retrieval, and knowing when nothing sounds (section 1.10). */
+
+import { type LoadedSample, loadBatches } from "./batches.js";
+import { computedPrecision, type Precision } from "./compute.js";
 import {
   aCount,
   aDataset,
@@ -12,14 +15,13 @@ import {
   check,
   checkFields,
   oneOf,
-} from "./arguments.js";
-import { type LoadedSample, loadBatches } from "./batches.js";
-import { computedPrecision, type Precision } from "./compute.js";
+} from "./core/arguments.js";
+import { throwIfAborted } from "./core/errors.js";
+import type { Mask, TruthMap } from "./core/types.js";
 import type { SkippedSample } from "./damage.js";
 import type { Dataset, MissingSample, Sample } from "./datasets/dataset.js";
 import { checkSameWork, type ProcessGroup, shareOf } from "./distributed.js";
 import { Embeddings } from "./embeddings.js";
-import { throwIfAborted } from "./errors.js";
 import { type MapName, mapNames, nextTurn, type SampleScore, Scorer, truthOf } from "./evaluation/scorer.js";
 import {
   type AreaScores,
@@ -43,7 +45,6 @@ import type { BootstrapOptions } from "./metrics/bootstrap.js";
 import type { Model } from "./model.js";
 import type { Objectness } from "./objectness.js";
 import { type Retrieval, retrievalOf } from "./retrieve.js";
-import type { Mask, TruthMap } from "./types.js";
 
 export {
   type MapName,

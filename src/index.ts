@@ -11,6 +11,8 @@ export type {
   TrainOptions,
 } from "./config.js";
 export { parseModelConfig, parseTrainConfig } from "./config.js";
+export { type ErrorCode, SoundspotError } from "./core/errors.js";
+export type { Box, Mask, RawAudio, RawImage, TensorData, TruthMap } from "./core/types.js";
 export type { SkippedSample } from "./damage.js";
 export type {
   DamagedFile,
@@ -24,7 +26,6 @@ export type {
 } from "./datasets/dataset.js";
 export * as datasets from "./datasets/index.js";
 export { ProcessGroup, type ProcessGroupOptions } from "./distributed.js";
-export { type ErrorCode, SoundspotError } from "./errors.js";
 export {
   type AreaScores,
   type ClassScores,
@@ -123,7 +124,6 @@ export {
   type TrainRunOptions,
   train,
 } from "./trainer.js";
-export type { Box, Mask, RawAudio, RawImage, TensorData, TruthMap } from "./types.js";
 export { type LocalizeVideoOptions, localizeVideo, type VideoRange } from "./video/localize-video.js";
 export { type RenderedVideo, type RenderVideoOptions, renderVideo } from "./video/render-video.js";
 export type { VideoBox, VideoOverlayOptions, VideoSpot } from "./video/video-spot.js";

@@ -1,9 +1,11 @@
 /** Localization: from inputs to heatmaps, masks, boxes and overlays at the picture's own size. */
-import { aModel, anObjectness, aSignal, check, checkFields, shown } from "./arguments.js";
-import { Batcher } from "./batcher.js";
+
 import { computedPrecision, type Precision } from "./compute.js";
 import type { ModelConfig } from "./config.js";
-import { SoundspotError, throwIfAborted } from "./errors.js";
+import { aModel, anObjectness, aSignal, check, checkFields, shown } from "./core/arguments.js";
+import { Batcher } from "./core/batcher.js";
+import { SoundspotError, throwIfAborted } from "./core/errors.js";
+import type { Box, RawImage, TensorData } from "./core/types.js";
 import { encodeImage } from "./media/image.js";
 import type { Model } from "./model.js";
 import { type NativeSpot, native, type OfAttention, type Refinement, type SampleHandle } from "./native.js";
@@ -11,7 +13,6 @@ import type { Objectness } from "./objectness.js";
 import { type LocalizeInput, type PreparedSample, prepareInput } from "./prepare.js";
 import { renderOverlay } from "./report/overlay.js";
 import { renderPanels, renderSpectrogram } from "./report/panels.js";
-import type { Box, RawImage, TensorData } from "./types.js";
 
 /** How a map is refined, cut and computed. */
 export interface LocalizeOptions {

@@ -1,10 +1,10 @@
 /** The model as a user holds it: made, loaded, saved, asked, freed. */
 
 import { resolve } from "node:path";
-import { aList, anInteger, anObject, aPath, aSignal, aText, check, checkFields } from "./arguments.js";
 import { aPrecision, type Compute, computeFor, type Precision } from "./compute.js";
 import { type ModelConfig, type ModelOptions, parseModelConfig } from "./config.js";
-import { SoundspotError, throwIfAborted } from "./errors.js";
+import { aList, anInteger, anObject, aPath, aSignal, aText, check, checkFields } from "./core/arguments.js";
+import { SoundspotError, throwIfAborted } from "./core/errors.js";
 import { inRange, type LocalizeOptions, localizeBatch, type Spot } from "./localize.js";
 import {
   type ModelHandle,

@@ -6,8 +6,8 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { types } from "node:util";
 import type { AugmentConfig, ModelConfig } from "./config.js";
-import { type ErrorCode, isError, isSoundspotError, SoundspotError } from "./errors.js";
-import type { Box, RawImage, TensorData } from "./types.js";
+import { type ErrorCode, isError, isSoundspotError, SoundspotError } from "./core/errors.js";
+import type { Box, RawImage, TensorData } from "./core/types.js";
 
 declare const brand: unique symbol;
 /** Objects of the addon, opaque to JavaScript. */

@@ -1,5 +1,6 @@
 /** From what a caller gives (paths, buffers, raw media, tensors) to samples that the model takes. */
 import { channel } from "node:diagnostics_channel";
+import { type AugmentConfig, type ModelConfig, parseModelConfig } from "./config.js";
 import {
   aCount,
   aList,
@@ -11,16 +12,15 @@ import {
   isFloats,
   kindOf,
   shown,
-} from "./arguments.js";
-import { type AugmentConfig, type ModelConfig, parseModelConfig } from "./config.js";
-import { SoundspotError, throwIfAborted } from "./errors.js";
+} from "./core/arguments.js";
+import { SoundspotError, throwIfAborted } from "./core/errors.js";
+import type { RawAudio, RawImage, TensorData } from "./core/types.js";
 import { type AudioSource, checkRawSamples, decodePart, type SoundSpan } from "./media/audio.js";
 import { checkRawImage, decodeImage, type ImageSource } from "./media/image.js";
 import { type Media, openMedia } from "./media/media.js";
 import { infoOf, windowAround } from "./media/video.js";
 import { native, type PrepareInput, type SampleHandle } from "./native.js";
 import { isSilent } from "./silence.js";
-import type { RawAudio, RawImage, TensorData } from "./types.js";
 
 /** A picture, already normalised: [3, size, size]. */
 export interface ImageTensor {

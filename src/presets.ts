@@ -1,7 +1,8 @@
 /** Named recipes: what to train and how. */
-import { shown } from "./arguments.js";
+
 import type { ModelOptions, TrainOptions } from "./config.js";
-import { SoundspotError } from "./errors.js";
+import { shown } from "./core/arguments.js";
+import { SoundspotError } from "./core/errors.js";
 
 /** A recipe: a model and how it is trained. */
 export interface Preset {

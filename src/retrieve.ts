@@ -1,4 +1,7 @@
 /** Cross-modal retrieval: which pictures go with a sound, and which sounds with a picture (section 1.10). */
+
+import { loadBatches } from "./batches.js";
+import type { Precision } from "./compute.js";
 import {
   aCount,
   aDataset,
@@ -10,14 +13,12 @@ import {
   check,
   checkFields,
   oneOf,
-} from "./arguments.js";
-import { loadBatches } from "./batches.js";
-import type { Precision } from "./compute.js";
+} from "./core/arguments.js";
+import { SoundspotError, throwIfAborted } from "./core/errors.js";
 import type { SkippedSample } from "./damage.js";
 import type { Dataset, MissingSample } from "./datasets/dataset.js";
 import { checkSameWork, type ProcessGroup, shareOf } from "./distributed.js";
 import { type Embedding, Embeddings } from "./embeddings.js";
-import { SoundspotError, throwIfAborted } from "./errors.js";
 import { localizePrepared } from "./localize.js";
 import { type BootstrapOptions, bootstrapInterval } from "./metrics/bootstrap.js";
 import { firstHits, nearestNeighbours } from "./metrics/retrieval.js";

@@ -1,10 +1,10 @@
 /** The damaged samples that a run has met: counted, listed in skipped.jsonl, and held against `maxDamaged`. */
 
+import { SoundspotError } from "./core/errors.js";
+import { SAMPLES_AT_A_TIME } from "./core/semaphore.js";
 import { isDamage, type SkippedSample } from "./damage.js";
 import type { Dataset } from "./datasets/dataset.js";
 import { inParallel } from "./datasets/files.js";
-import { SoundspotError } from "./errors.js";
-import { SAMPLES_AT_A_TIME } from "./limit.js";
 import { RunLog } from "./run-log.js";
 
 /** A damaged sample that a run has met. */

@@ -3,6 +3,16 @@
 import { setMaxListeners } from "node:events";
 import { access, mkdir, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { computedPrecision } from "./compute.js";
+import {
+  type LossSchedule,
+  type ModelConfig,
+  type ModelOptions,
+  parseModelConfig,
+  parseTrainConfig,
+  type TrainConfig,
+  type TrainOptions,
+} from "./config.js";
 import {
   aDataset,
   aFlag,
@@ -18,21 +28,11 @@ import {
   check,
   checkFields,
   isModel,
-} from "./arguments.js";
-import { computedPrecision } from "./compute.js";
-import {
-  type LossSchedule,
-  type ModelConfig,
-  type ModelOptions,
-  parseModelConfig,
-  parseTrainConfig,
-  type TrainConfig,
-  type TrainOptions,
-} from "./config.js";
+} from "./core/arguments.js";
+import { isError, isSoundspotError, SoundspotError, throwIfAborted } from "./core/errors.js";
 import type { SkippedSample } from "./damage.js";
 import type { Dataset } from "./datasets/dataset.js";
 import type { ProcessGroup } from "./distributed.js";
-import { isError, isSoundspotError, SoundspotError, throwIfAborted } from "./errors.js";
 import { type Evaluation, evaluate } from "./evaluate.js";
 import { Model, type WeightsReport } from "./model.js";
 import { CollapseMonitor, type CollapseWarning } from "./monitor.js";

@@ -1,7 +1,7 @@
 /** Calls that wait for one another share batches, and nobody gets another's results or errors. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { Batcher } from "../src/batcher.js";
+import { Batcher } from "../src/core/batcher.js";
 
 function recording(most: number, fail: (items: readonly number[]) => boolean = () => false) {
   const batches: { items: readonly number[]; settings: string }[] = [];

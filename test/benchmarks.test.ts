@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { RawImage, TruthMap } from "../src/core/types.js";
 import { readAvsbench } from "../src/datasets/avsbench.js";
 import { flickrBoxes } from "../src/datasets/flickr-soundnet.js";
 import { truthFromMask } from "../src/datasets/grid.js";
@@ -11,7 +12,6 @@ import { readVggss } from "../src/datasets/vggss.js";
 import { parseXml } from "../src/datasets/xml.js";
 import { encodeImage } from "../src/media/image.js";
 import { encodeWav } from "../src/media/wav.js";
-import type { RawImage, TruthMap } from "../src/types.js";
 
 let folder: string;
 let jpeg: Uint8Array;

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
+import { hash, permutation } from "../src/core/random.js";
 import { isDamage } from "../src/damage.js";
 import {
   type Dataset,
@@ -20,7 +21,6 @@ import {
 } from "../src/index.js";
 import { encodeImage } from "../src/media/image.js";
 import { encodeWav } from "../src/media/wav.js";
-import { hash, permutation } from "../src/random.js";
 import { bar, bars } from "./support/scored.js";
 import { encodedPair, sampleEntries } from "./support/shards.js";
 import { tiny } from "./support/tiny.js";

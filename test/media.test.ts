@@ -4,12 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { RawImage } from "../src/core/types.js";
 import { decodeAudio } from "../src/media/audio.js";
 import { findFfmpeg } from "../src/media/ffmpeg.js";
 import { decodeImage, encodeImage } from "../src/media/image.js";
 import { decodeFrame, decodeFrames, decodeVideoAudio, probeVideo } from "../src/media/video.js";
 import { encodeWav, parseWav } from "../src/media/wav.js";
-import type { RawImage } from "../src/types.js";
 import { turnsDuring } from "./support/event-loop.js";
 
 let folder: string;

@@ -1,5 +1,6 @@
 /** The measures against small cases by hand, plain computations, and what must hold for all inputs. */
 import { describe, expect, it } from "vitest";
+import { uniform } from "../src/core/random.js";
 import {
   auc,
   averagePrecision,
@@ -27,7 +28,6 @@ import {
   successRate,
   successThresholds,
 } from "../src/metrics/index.js";
-import { uniform } from "../src/random.js";
 
 const SEEDS = Array.from({ length: 20 }, (_, seed) => seed);
 const numbers = (count: number, draw: () => number) => Array.from({ length: count }, draw);

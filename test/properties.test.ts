@@ -35,7 +35,7 @@ import { findFfmpeg } from "../src/media/ffmpeg.js";
 import { bars } from "./support/scored.js";
 import { tiny } from "./support/tiny.js";
 
-/** Codes of src/errors.ts and the README. */
+/** Codes of src/core/errors.ts and the README. */
 const codes = new Set(
   [...readFileSync(new URL("../README.md", import.meta.url), "utf8").matchAll(/`(ERR_[A-Z_]+)`/g)].map(
     ([, code]) => code,

@@ -1,12 +1,12 @@
 /** Values of another realm, as Jest and `vm` give them to a test's code, are what they are. */
 import { createContext, runInContext } from "node:vm";
 import { describe, expect, it } from "vitest";
-import { aSignal } from "../src/arguments.js";
 import { parseModelConfig } from "../src/config.js";
+import { aSignal } from "../src/core/arguments.js";
+import { isError, isSoundspotError, SoundspotError } from "../src/core/errors.js";
+import { matrixOf } from "../src/core/matrix.js";
 import { naming } from "../src/datasets/files.js";
-import { isError, isSoundspotError, SoundspotError } from "../src/errors.js";
 import { falseNegatives } from "../src/false-negatives.js";
-import { matrixOf } from "../src/matrix.js";
 import { decodeAudio } from "../src/media/audio.js";
 import { decodeImage, encodeImage } from "../src/media/image.js";
 import { readMask } from "../src/media/mask.js";

@@ -18,6 +18,7 @@ import { Command } from "commander";
 import { afterAll, describe, expect, it } from "vitest";
 import { register as registerInfo } from "../src/cli/commands/info.js";
 import { lossNames } from "../src/config.js";
+import { Limit, SAMPLES_AT_A_TIME } from "../src/core/semaphore.js";
 import {
   type Dataset,
   evaluate,
@@ -30,7 +31,6 @@ import {
   type TrainRunOptions,
   train,
 } from "../src/index.js";
-import { Limit, SAMPLES_AT_A_TIME } from "../src/limit.js";
 import { runFfmpeg } from "../src/media/ffmpeg.js";
 import { lockFolder } from "../src/preparation/folder-lock.js";
 import { withValues } from "./support/safetensors.js";

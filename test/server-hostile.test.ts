@@ -18,6 +18,7 @@ import { crc32, deflateSync, gzipSync } from "node:zlib";
 import { chromium } from "playwright-core";
 import { build } from "vite";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { Limit } from "../src/core/semaphore.js";
 import {
   Model,
   SearchIndex,
@@ -26,7 +27,6 @@ import {
   type ServerOptions,
   serve,
 } from "../src/index.js";
-import { Limit } from "../src/limit.js";
 import { findFfmpeg } from "../src/media/ffmpeg.js";
 import { encodeImage } from "../src/media/image.js";
 import { encodeWav } from "../src/media/wav.js";

@@ -1,7 +1,7 @@
 /** Decoding and the model take turns, and neither keeps the other waiting for long. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { Limit } from "../src/limit.js";
+import { Limit } from "../src/core/semaphore.js";
 import { Turns } from "../src/server/turns.js";
 
 /** What happens, in order; the model takes 40 ms. */

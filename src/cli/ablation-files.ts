@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import type { ModelOptions, TrainConfig } from "../config.js";
-import { SoundspotError } from "../errors.js";
+import { SoundspotError } from "../core/errors.js";
 import type { Evaluation } from "../evaluate.js";
 import { Queue } from "../preparation/whole-files.js";
 import type { Study } from "../studies.js";

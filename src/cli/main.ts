@@ -2,9 +2,9 @@
 /** The command `soundspot`: each command is one file in commands/, found by its name. */
 import { readdirSync } from "node:fs";
 import { type Command, CommanderError } from "commander";
-import { isError, isSoundspotError } from "../errors.js";
+import { isError, isSoundspotError } from "../core/errors.js";
+import { packageVersion } from "../core/version.js";
 import { UsageCommand } from "./usage.js";
-import { packageVersion } from "./version.js";
 
 /** Codes of errors that are about the command itself, not about what it met. */
 const wrongUsage: ReadonlySet<string> = new Set(["ERR_CONFIG", "ERR_OUTPUT_IS_INPUT"]);

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { parse } from "yaml";
 import type { ModelOptions, TrainOptions } from "../config.js";
-import { SoundspotError } from "../errors.js";
+import { SoundspotError } from "../core/errors.js";
 import { type PresetName, presets } from "../presets.js";
 
 /** What `--config` may hold. */

@@ -1,5 +1,5 @@
 /** Work that SIGINT and SIGTERM stop in order. */
-import { SoundspotError } from "../errors.js";
+import { SoundspotError } from "../core/errors.js";
 
 /**
  * Gives the work a signal that fires when the process is asked to end.

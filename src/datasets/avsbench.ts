@@ -1,9 +1,9 @@
 /** AVSBench: five frames a clip, each with a mask of what sounds; one source (S4) or several (MS3). */
-import { aPath } from "../arguments.js";
-import { SoundspotError } from "../errors.js";
+import { aPath } from "../core/arguments.js";
+import { SoundspotError } from "../core/errors.js";
+import type { RawAudio } from "../core/types.js";
 import { decodeAudio } from "../media/audio.js";
 import { decodeImage } from "../media/image.js";
-import type { RawAudio } from "../types.js";
 import { type BenchmarkOptions, datasetOf, type Entry } from "./benchmark.js";
 import { csvRows, required, wrong } from "./csv.js";
 import type { Dataset } from "./dataset.js";

@@ -1,10 +1,10 @@
 /** What the benchmarks share: the check of which files are there, and the loading. */
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
-import { SoundspotError } from "../errors.js";
+import { SoundspotError } from "../core/errors.js";
+import type { RawAudio, TruthMap } from "../core/types.js";
 import { decodeAudio } from "../media/audio.js";
 import { decodeImage } from "../media/image.js";
-import type { RawAudio, TruthMap } from "../types.js";
 import type { Dataset, LoadOptions, MissingSample, Sample } from "./dataset.js";
 import { inParallel, naming, rowAt } from "./files.js";
 import type { IdList } from "./lists.js";

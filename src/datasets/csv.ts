@@ -1,5 +1,5 @@
 /** CSV as RFC 4180 has it, also with semicolons or tabs, and the errors that name a row of a list. */
-import { SoundspotError } from "../errors.js";
+import { SoundspotError } from "../core/errors.js";
 
 export interface CsvRecord {
   /** Where it begins in the file, from 1. */

@@ -1,5 +1,5 @@
 /** The one interface behind which every dataset stands. */
-import type { Box, Mask, RawAudio, RawImage, TruthMap } from "../types.js";
+import type { Box, Mask, RawAudio, RawImage, TruthMap } from "../core/types.js";
 
 /** One image–sound pair, decoded, with whatever truth is known about it. */
 export interface Sample {

@@ -2,8 +2,8 @@
 
 import { resolve } from "node:path";
 import type { z } from "zod";
-import { aPath, aSignal, aText, type Check, check, checkFields, shown } from "../arguments.js";
-import { isError, isSoundspotError, SoundspotError, throwIfAborted } from "../errors.js";
+import { aPath, aSignal, aText, type Check, check, checkFields, shown } from "../core/arguments.js";
+import { isError, isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
 import { readMediaFile } from "../media/image.js";
 import { Pacer } from "../media/wav.js";
 

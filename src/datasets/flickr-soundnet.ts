@@ -1,8 +1,8 @@
 /** Flickr-SoundNet: pictures and sounds of Flickr videos, some with boxes by several annotators. */
 
 import { join, resolve } from "node:path";
-import { aPath, check } from "../arguments.js";
-import { SoundspotError } from "../errors.js";
+import { aPath, check } from "../core/arguments.js";
+import { SoundspotError } from "../core/errors.js";
 import { type BenchmarkOptions, datasetOf, type Entry } from "./benchmark.js";
 import { wrong } from "./csv.js";
 import type { Dataset } from "./dataset.js";

@@ -2,8 +2,8 @@
 
 import { basename, extname, join } from "node:path";
 import { z } from "zod";
-import { aPath } from "../arguments.js";
-import { SoundspotError } from "../errors.js";
+import { aPath } from "../core/arguments.js";
+import { SoundspotError } from "../core/errors.js";
 import { decodeImage } from "../media/image.js";
 import { type BenchmarkOptions, datasetOf, type Entry } from "./benchmark.js";
 import type { Dataset } from "./dataset.js";

@@ -1,5 +1,5 @@
 /** The lists that benchmarks come with: ids, and pairs whose sound is not in the picture. */
-import { SoundspotError } from "../errors.js";
+import { SoundspotError } from "../core/errors.js";
 import type { Entry } from "./benchmark.js";
 import { csvRecords, csvRows, required, wrong } from "./csv.js";
 import { paced, readText } from "./files.js";

@@ -2,14 +2,14 @@
 
 import { basename, dirname, extname, resolve } from "node:path";
 import { z } from "zod";
-import { aFlag, aPath } from "../arguments.js";
-import { isError, SoundspotError } from "../errors.js";
+import { aFlag, aPath } from "../core/arguments.js";
+import { isError, SoundspotError } from "../core/errors.js";
+import type { Mask, RawAudio, RawImage } from "../core/types.js";
 import { decodeAudio } from "../media/audio.js";
 import { checkMediaFile, decodeImage } from "../media/image.js";
 import { type Media, openMedia } from "../media/media.js";
 import { windowAround } from "../media/video.js";
 import { Pacer } from "../media/wav.js";
-import type { Mask, RawAudio, RawImage } from "../types.js";
 import { csvRows, placeOf, wrong } from "./csv.js";
 import type { Dataset, LoadOptions, Sample } from "./dataset.js";
 import { checkSource, naming, readText, rowAt, withoutNulls } from "./files.js";

@@ -1,8 +1,8 @@
 /** Datasets by one line of text, for the command line: `stamps:split=test,length=400`, or the path of a manifest or of shards. */
 
 import { z } from "zod";
-import { aSignal, aText, check } from "../arguments.js";
-import { isSoundspotError, SoundspotError } from "../errors.js";
+import { aSignal, aText, check } from "../core/arguments.js";
+import { isSoundspotError, SoundspotError } from "../core/errors.js";
 import { avsbench } from "./avsbench.js";
 import type { Dataset } from "./dataset.js";
 import { flickrSoundNet } from "./flickr-soundnet.js";

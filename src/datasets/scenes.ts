@@ -1,6 +1,6 @@
 /** Endless procedural scenes: things in a cluttered room, one of which is heard. */
-import { oneOf } from "../arguments.js";
-import { throwIfAborted } from "../errors.js";
+import { oneOf } from "../core/arguments.js";
+import { throwIfAborted } from "../core/errors.js";
 import type { Dataset, LoadOptions, Sample } from "./dataset.js";
 import { checkSource } from "./files.js";
 import { inRange, RenderPool } from "./render-pool.js";

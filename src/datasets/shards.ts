@@ -2,10 +2,10 @@
 
 import { basename } from "node:path";
 import { z } from "zod";
-import { aFlag, anObject, aPath } from "../arguments.js";
 import { parse } from "../config.js";
+import { aFlag, anObject, aPath } from "../core/arguments.js";
+import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
 import { isDamage, replacements } from "../damage.js";
-import { isSoundspotError, SoundspotError, throwIfAborted } from "../errors.js";
 import { countShards, SHARDS_AT_ONCE, type ShardCount } from "../shards/count.js";
 import { decodeMembers } from "../shards/decode.js";
 import { type CountedShard, planEpoch, type ReadSample, readPlan } from "../shards/epoch.js";

@@ -2,8 +2,8 @@
 
 import { join } from "node:path";
 import sharp from "sharp";
-import { aPath, oneOf } from "../arguments.js";
-import { isSoundspotError, SoundspotError, throwIfAborted } from "../errors.js";
+import { aPath, oneOf } from "../core/arguments.js";
+import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
 import { decodeAudio } from "../media/audio.js";
 import { readMediaFile } from "../media/image.js";
 import { preprocess } from "../prepare.js";

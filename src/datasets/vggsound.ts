@@ -1,6 +1,6 @@
 /** VGG-Sound for training: the clips of a list, with classes where the dataset's own CSV is given. */
-import { anObject, aPath } from "../arguments.js";
-import { SoundspotError } from "../errors.js";
+import { anObject, aPath } from "../core/arguments.js";
+import { SoundspotError } from "../core/errors.js";
 import { type BenchmarkOptions, datasetOf, type Entry } from "./benchmark.js";
 import { csvRecords, wrong } from "./csv.js";
 import type { Dataset } from "./dataset.js";

@@ -2,8 +2,8 @@
 
 import { basename, extname } from "node:path";
 import { z } from "zod";
-import { aPath } from "../arguments.js";
-import { SoundspotError } from "../errors.js";
+import { aPath } from "../core/arguments.js";
+import { SoundspotError } from "../core/errors.js";
 import { type BenchmarkOptions, datasetOf, type Entry } from "./benchmark.js";
 import { wrong } from "./csv.js";
 import type { Dataset } from "./dataset.js";

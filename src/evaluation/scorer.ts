@@ -1,11 +1,12 @@
 /** Scores samples one by one: each map of a sample against its truth. */
+
+import { SoundspotError } from "../core/errors.js";
+import type { Mask, TruthMap } from "../core/types.js";
 import type { Sample } from "../datasets/dataset.js";
-import { SoundspotError } from "../errors.js";
 import type { Spot } from "../localize.js";
 import { meanInside } from "../metrics/localization.js";
 import { FCurve, type FCurveState, FrameScores } from "../metrics/segmentation.js";
 import type { SampleRetrieval } from "../retrieve.js";
-import type { Mask, TruthMap } from "../types.js";
 
 /** The maps that are scored: the audio and image queries', and what the audio map is blended into (section 1.7). */
 export const mapNames = ["audio", "image", "iqr", "ogl", "combined"] as const;

@@ -1,9 +1,9 @@
 /** Audio in: WAV by our own parser, everything else by the reader of media files, as planar float samples. */
 
 import { type FileHandle, open } from "node:fs/promises";
-import { isBytes, isFloats, kindOf, ownBytes, shown } from "../arguments.js";
-import { SoundspotError, throwIfAborted } from "../errors.js";
-import type { RawAudio } from "../types.js";
+import { isBytes, isFloats, kindOf, ownBytes, shown } from "../core/arguments.js";
+import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import type { RawAudio } from "../core/types.js";
 import { checkRate, decodeAlone, MAX_RATE } from "./decode-samples.js";
 import { checkMediaFile, unreadable } from "./image.js";
 import { Media, temporaryCopy } from "./media.js";

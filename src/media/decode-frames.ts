@@ -1,6 +1,6 @@
 /** Frames of a file's video with their time stamps, in order, through one ffmpeg. */
-import { SoundspotError, throwIfAborted } from "../errors.js";
-import type { RawImage } from "../types.js";
+import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import type { RawImage } from "../core/types.js";
 import { eachFrameOnce, ffmpegReason, findFfmpeg, inputArgs, outputOf, startFfmpeg } from "./ffmpeg.js";
 import { changing, limitOf } from "./limits.js";
 import { FrameLog, SHOW_FRAMES } from "./log-times.js";

@@ -1,5 +1,5 @@
 /** Samples of a file's audio at their time stamps: what is not there is silence, what overlaps is cut. */
-import { SoundspotError, throwIfAborted } from "../errors.js";
+import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import type { DecodeOptions } from "./decode-frames.js";
 import { type FfmpegProcess, ffmpegReason, inputArgs, outputOf, startFfmpeg } from "./ffmpeg.js";
 import { changing, limitOf } from "./limits.js";

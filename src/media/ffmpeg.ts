@@ -7,8 +7,8 @@ import { availableParallelism } from "node:os";
 import { delimiter, isAbsolute, join, resolve } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { promisify } from "node:util";
-import { SoundspotError, throwIfAborted } from "../errors.js";
-import { Limit } from "../limit.js";
+import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import { Limit } from "../core/semaphore.js";
 import { changing, limitOf } from "./limits.js";
 import { Pacer } from "./wav.js";
 

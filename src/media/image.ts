@@ -2,9 +2,9 @@
 import { open, readFile, stat } from "node:fs/promises";
 import { isAbsolute } from "node:path";
 import sharp, { type SharpOptions } from "sharp";
-import { isBytes, kindOf, ownBytes, shown } from "../arguments.js";
-import { isError, isSoundspotError, SoundspotError, throwIfAborted } from "../errors.js";
-import type { RawImage } from "../types.js";
+import { isBytes, kindOf, ownBytes, shown } from "../core/arguments.js";
+import { isError, isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
+import type { RawImage } from "../core/types.js";
 import { changing, limitOf } from "./limits.js";
 import { decodeDeepTiff } from "./tiff.js";
 import { isTruncated } from "./truncation.js";

@@ -1,5 +1,5 @@
 /** How much a file may ask for: a few bytes can promise pictures and sounds that fill any memory. */
-import { SoundspotError } from "../errors.js";
+import { SoundspotError } from "../core/errors.js";
 
 /** By the names of the variables of the environment that change them. */
 const DEFAULTS = {

@@ -1,7 +1,7 @@
 /** Masks from image files, in the forms that annotation tools write. */
 import { crc32 } from "node:zlib";
 import sharp from "sharp";
-import type { Mask } from "../types.js";
+import type { Mask } from "../core/types.js";
 import { type DecodeImageOptions, decodingImage, type EncodedImage, readEncodedImage } from "./image.js";
 import { decodeDeepTiff } from "./tiff.js";
 import { inSlices } from "./wav.js";

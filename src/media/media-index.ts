@@ -4,7 +4,7 @@
  */
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
-import { SoundspotError, throwIfAborted } from "../errors.js";
+import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import { isQuarterTurn, type Orientation, readOrientations, turned } from "./display-matrix.js";
 import { findFfmpeg } from "./ffmpeg.js";
 import { changing, limitOf } from "./limits.js";

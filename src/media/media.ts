@@ -2,10 +2,10 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { aPath, aSignal, aText, check, checkFields, isBytes, ownBytes, shown } from "../arguments.js";
-import { SoundspotError, throwIfAborted } from "../errors.js";
+import { aPath, aSignal, aText, check, checkFields, isBytes, ownBytes, shown } from "../core/arguments.js";
+import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import type { RawImage } from "../core/types.js";
 import { writing } from "../preparation/whole-files.js";
-import type { RawImage } from "../types.js";
 import {
   type DecodedFrame,
   type DecodeOptions,

@@ -1,5 +1,5 @@
 /** The packets of a file, read without decoding: when each is shown, which can be decoded first, where they pause. */
-import { SoundspotError, throwIfAborted } from "../errors.js";
+import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import { ffmpegReason, inputArgs, outputOf, startFfmpeg } from "./ffmpeg.js";
 import { FrameLog, SHOW_SAMPLES } from "./log-times.js";
 import { type MediaHeader, parseHeader } from "./media-header.js";

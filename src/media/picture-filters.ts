@@ -1,5 +1,5 @@
 /** From decoded frames to RGB as a player shows it: deinterlaced, in the colours that the tags name, square pixels, upright. */
-import { SoundspotError } from "../errors.js";
+import { SoundspotError } from "../core/errors.js";
 import { colorLookup, needsLookup } from "./color-lookup.js";
 import { orientationFilters } from "./display-matrix.js";
 import type { VideoTrack } from "./media-index.js";

@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { pipeline, type Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
-import { isSoundspotError, SoundspotError, throwIfAborted } from "../errors.js";
+import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
 import { checkMediaFile } from "./image.js";
 
 export interface TarEntry {

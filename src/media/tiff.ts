@@ -1,6 +1,6 @@
 /** TIFF whose samples libvips does not scale as their writers mean them: floating point, 32 bits, CIELAB. */
 import sharp, { type Sharp, type SharpOptions } from "sharp";
-import type { RawImage } from "../types.js";
+import type { RawImage } from "../core/types.js";
 
 /** What a TIFF says of its samples, in its first directory. */
 interface TiffFields {

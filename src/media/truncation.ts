@@ -3,7 +3,7 @@
  * libvips has one message buffer for all threads, and for some formats no message at all.
  */
 
-import { isError } from "../errors.js";
+import { isError } from "../core/errors.js";
 
 const text = (bytes: Uint8Array, from: number, to: number) =>
   String.fromCharCode(...bytes.subarray(from, to));

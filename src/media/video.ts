@@ -1,6 +1,6 @@
 /** Video in, in single steps: what it is, frames at given moments, and its audio. Each opens the file by `openMedia`. */
-import { SoundspotError } from "../errors.js";
-import type { RawAudio, RawImage } from "../types.js";
+import { SoundspotError } from "../core/errors.js";
+import type { RawAudio, RawImage } from "../core/types.js";
 import { checkFrameSize } from "./decode-frames.js";
 import { type Media, type OpenMediaOptions, openMedia } from "./media.js";
 

@@ -1,5 +1,5 @@
 /** The `fmt ` chunk of a WAV file: which of its fields count, and what to do when they contradict each other. */
-import { SoundspotError } from "../errors.js";
+import { SoundspotError } from "../core/errors.js";
 
 /** How the samples of a WAV file are stored. */
 export interface WavFormat {

@@ -1,7 +1,7 @@
 /** RIFF WAV without ffmpeg: PCM of 8 to 32 bits, float of 32 and 64, extensible formats, RF64 and BW64. */
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { SoundspotError, throwIfAborted } from "../errors.js";
-import type { RawAudio } from "../types.js";
+import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import type { RawAudio } from "../core/types.js";
 import { changing, limitOf } from "./limits.js";
 import { FORMAT_BYTES, FORMAT_PCM, readWavFormat, type WavFormat } from "./wav-format.js";
 

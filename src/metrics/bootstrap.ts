@@ -5,9 +5,9 @@
  */
 
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { aFunction, aSignal, type Check, check, checkFields, shown } from "../arguments.js";
-import { SoundspotError, throwIfAborted } from "../errors.js";
-import { hash, uniform } from "../random.js";
+import { aFunction, aSignal, type Check, check, checkFields, shown } from "../core/arguments.js";
+import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import { hash, uniform } from "../core/random.js";
 
 /** How samples are drawn again. */
 export interface BootstrapOptions {

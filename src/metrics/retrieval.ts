@@ -1,7 +1,7 @@
 /** Retrieval measures: recall at K by cosine of target slots, a hit when one of the top K has the query's class. */
-import { aCount, aList, aSignal, check, shown } from "../arguments.js";
-import { SoundspotError, throwIfAborted } from "../errors.js";
-import { matrixOf } from "../matrix.js";
+import { aCount, aList, aSignal, check, shown } from "../core/arguments.js";
+import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import { matrixOf } from "../core/matrix.js";
 import { native } from "../native.js";
 
 /** Products of one call: a second or so, between which an abort is heard. */

@@ -1,7 +1,7 @@
 /** Samples as loose files: `frames/ID.jpg` and `audio/ID.wav`. */
 import { mkdir, open, readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { throwIfAborted } from "../errors.js";
+import { throwIfAborted } from "../core/errors.js";
 import { isWav } from "../media/wav.js";
 import type { PreparedSample, SampleStore } from "./sample-store.js";
 import type { SampleMedia } from "./video-sample.js";

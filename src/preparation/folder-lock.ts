@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { link, readdir, readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { SoundspotError } from "../errors.js";
+import { SoundspotError } from "../core/errors.js";
 import { writing } from "./whole-files.js";
 
 interface Owner {

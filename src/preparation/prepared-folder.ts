@@ -2,7 +2,7 @@
 import { mkdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { SoundspotError } from "../errors.js";
+import { SoundspotError } from "../core/errors.js";
 import { FileStore } from "./file-store.js";
 import { lockFolder } from "./folder-lock.js";
 import { isSample, type PreparedSample, type SampleStore } from "./sample-store.js";

@@ -1,7 +1,7 @@
 /** Samples in tar archives as WebDataset has them: `ID.jpg`, `ID.wav` and `ID.json`, one after the other. */
 import { type FileHandle, open, readdir, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { isSoundspotError } from "../errors.js";
+import { isSoundspotError } from "../core/errors.js";
 import { readTar, tarEnd, tarEntry } from "../media/tar.js";
 import { INDEX_NAME, writeShardIndex } from "../shards/shard-index.js";
 import { isSample, type PreparedSample, type SampleStore } from "./sample-store.js";

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { isSoundspotError, SoundspotError } from "../errors.js";
+import { isSoundspotError, SoundspotError } from "../core/errors.js";
 
 /**
  * Writes a file under another name on the same disk, then gives it its own. A link of that name is replaced, not

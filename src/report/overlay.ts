@@ -1,10 +1,10 @@
 /** Draws a heatmap, boxes and a mask's contour over a picture. */
-import { shown } from "../arguments.js";
-import { SoundspotError, throwIfAborted } from "../errors.js";
+import { shown } from "../core/arguments.js";
+import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import type { Box, Mask, RawImage } from "../core/types.js";
 import { checkRawImage } from "../media/image.js";
 import { inSlices } from "../media/wav.js";
 import { native } from "../native.js";
-import type { Box, Mask, RawImage } from "../types.js";
 import { inferno } from "./colormap.js";
 
 /** Heat a pixel, row-major, in [0, 1]. */

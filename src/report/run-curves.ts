@@ -1,7 +1,7 @@
 /** Curves of a training run, from its metrics.jsonl. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { SoundspotError } from "../errors.js";
+import { SoundspotError } from "../core/errors.js";
 import type { ReportSeries } from "./html.js";
 
 /** A line of metrics.jsonl: a step, or the scores after an epoch. */

@@ -1,5 +1,5 @@
 /** Words on pictures, by a font of its own. */
-import type { RawImage } from "../types.js";
+import type { RawImage } from "../core/types.js";
 import { type Color, fillRect } from "./overlay.js";
 
 /** Columns of a 5 × 7 font for ASCII 32 … 126, five bytes a glyph, lowest bit on top: text without any font installed. */

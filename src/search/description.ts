@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { SoundspotError } from "../errors.js";
+import { SoundspotError } from "../core/errors.js";
 import { replaceFile } from "../preparation/whole-files.js";
 
 export const DESCRIPTION = "index.json";

@@ -1,14 +1,14 @@
 /** From files to vectors: target slots of pictures and sounds, each encoded by itself. */
 import { join } from "node:path";
+import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
+import { Limit, SAMPLES_AT_A_TIME } from "../core/semaphore.js";
+import type { TensorData } from "../core/types.js";
 import { targetVector } from "../embeddings.js";
-import { isSoundspotError, SoundspotError, throwIfAborted } from "../errors.js";
-import { Limit, SAMPLES_AT_A_TIME } from "../limit.js";
 import { localizePrepared } from "../localize.js";
 import type { AudioSource } from "../media/audio.js";
 import type { ImageSource } from "../media/image.js";
 import type { Model } from "../model.js";
 import { frameCount, middleOfVideo, prepareInput, preprocess } from "../prepare.js";
-import type { TensorData } from "../types.js";
 import { hashOf, type MediaFile, type SkippedFile, skippedFile, stateOf } from "./media-files.js";
 
 /** What the encoders take of one file, or why there is nothing. */

@@ -2,7 +2,7 @@
 import { createRequire } from "node:module";
 import type * as lancedb from "@lancedb/lancedb";
 import type * as arrow from "apache-arrow";
-import { SoundspotError } from "../errors.js";
+import { SoundspotError } from "../core/errors.js";
 
 export interface Lance {
   readonly lancedb: typeof lancedb;

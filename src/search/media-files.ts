@@ -4,7 +4,7 @@ import { createReadStream } from "node:fs";
 import { readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { isSoundspotError, type SoundspotError, throwIfAborted } from "../errors.js";
+import { isSoundspotError, type SoundspotError, throwIfAborted } from "../core/errors.js";
 import { unreadable } from "../media/image.js";
 import { VIDEO } from "../preparation/video-sources.js";
 

@@ -2,8 +2,9 @@
 
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { aFunction, aModel, aPath, aSignal, check, checkFields, shown } from "../arguments.js";
-import { isSoundspotError, SoundspotError, throwIfAborted } from "../errors.js";
+import { aFunction, aModel, aPath, aSignal, check, checkFields, shown } from "../core/arguments.js";
+import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
+import type { RawImage, TensorData } from "../core/types.js";
 import type { SpotBox } from "../localize.js";
 import type { AudioSource } from "../media/audio.js";
 import { decodeImage, type ImageSource } from "../media/image.js";
@@ -12,7 +13,6 @@ import type { Model } from "../model.js";
 import { checkOutputs } from "../outputs.js";
 import { lockFolder } from "../preparation/folder-lock.js";
 import { removeTemporary, writing } from "../preparation/whole-files.js";
-import type { RawImage, TensorData } from "../types.js";
 import { type Description, readDescription, writeDescription } from "./description.js";
 import { type Decoding, encodeAudio, encodeImage } from "./encoder.js";
 import { identityOf } from "./identity.js";

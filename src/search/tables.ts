@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { access, mkdir } from "node:fs/promises";
 import type { Connection, Table } from "@lancedb/lancedb";
 import type { Schema } from "apache-arrow";
-import { isSoundspotError, SoundspotError } from "../errors.js";
+import { isSoundspotError, SoundspotError } from "../core/errors.js";
 import { writing } from "../preparation/whole-files.js";
 import { lance } from "./lance.js";
 import type { FileState } from "./media-files.js";

@@ -1,5 +1,5 @@
 /** Values of a form's fields. */
-import { SoundspotError } from "../errors.js";
+import { SoundspotError } from "../core/errors.js";
 
 type Fields = ReadonlyMap<string, string>;
 

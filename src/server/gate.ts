@@ -1,5 +1,5 @@
 /** How much is accepted: so many requests at work, so many that wait, and no more. */
-import { Limit } from "../limit.js";
+import { Limit } from "../core/semaphore.js";
 import { HttpError } from "./http-error.js";
 
 /** Weight of what was measured before against one more request. */

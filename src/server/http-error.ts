@@ -1,6 +1,6 @@
 /** Failures as HTTP answers: `{ error: { code, message } }` with a status. */
 import { tmpdir } from "node:os";
-import { type ErrorCode, isSoundspotError } from "../errors.js";
+import { type ErrorCode, isSoundspotError } from "../core/errors.js";
 
 /** Codes of the package, and those that only an HTTP service has. */
 export type HttpErrorCode =

@@ -1,10 +1,10 @@
 /** POST /v1/localize: an upload to where its sound comes from. */
 import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { isSoundspotError, SoundspotError, throwIfAborted } from "../errors.js";
+import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
+import type { TensorData } from "../core/types.js";
 import { localizePrepared, type Spot, type SpotAttention } from "../localize.js";
 import { type LocalizeInput, prepareInput } from "../prepare.js";
-import type { TensorData } from "../types.js";
 import { choice, list, numberIn } from "./fields.js";
 import { checkPicture } from "./picture-kinds.js";
 import { INCLUDABLE, localizeSchema } from "./schemas.js";

@@ -1,7 +1,8 @@
 /** What a server is made with, checked. */
-import { aFunction, aList, aPath, checkFields, shown } from "../arguments.js";
+
 import type { Precision } from "../compute.js";
-import { SoundspotError } from "../errors.js";
+import { aFunction, aList, aPath, checkFields, shown } from "../core/arguments.js";
+import { SoundspotError } from "../core/errors.js";
 import type { Model } from "../model.js";
 import type { SearchIndex } from "../search/search-index.js";
 import type { HttpErrorCode } from "./http-error.js";

@@ -3,7 +3,7 @@ import { open } from "node:fs/promises";
 import { extname } from "node:path";
 import type { FastifyInstance } from "fastify";
 import sharp from "sharp";
-import { isSoundspotError, SoundspotError } from "../errors.js";
+import { isSoundspotError, SoundspotError } from "../core/errors.js";
 import { decodeImage } from "../media/image.js";
 import { decodeVideoAudio } from "../media/video.js";
 import { encodeWav } from "../media/wav.js";

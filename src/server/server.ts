@@ -2,8 +2,8 @@
 
 import type { AddressInfo } from "node:net";
 import type { FastifyInstance } from "fastify";
-import { aModel, check, checkFields } from "../arguments.js";
-import { SoundspotError } from "../errors.js";
+import { aModel, check, checkFields } from "../core/arguments.js";
+import { SoundspotError } from "../core/errors.js";
 import type { ServerOptions } from "./options.js";
 import type { Service } from "./service.js";
 

@@ -2,8 +2,8 @@
 import { availableParallelism } from "node:os";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Precision } from "../compute.js";
-import { throwIfAborted } from "../errors.js";
-import { Limit } from "../limit.js";
+import { throwIfAborted } from "../core/errors.js";
+import { Limit } from "../core/semaphore.js";
 import type { Model } from "../model.js";
 import { Gate } from "./gate.js";
 import { HttpError } from "./http-error.js";

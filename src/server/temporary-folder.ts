@@ -4,7 +4,7 @@ import { existsSync, rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { SoundspotError } from "../errors.js";
+import { SoundspotError } from "../core/errors.js";
 
 /** A folder in the system's place for temporary files, made on first use and gone when the process ends. */
 export class TemporaryFolder {

@@ -4,7 +4,7 @@ import { rm } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
 import type { Multipart, MultipartFile } from "@fastify/multipart";
 import type { FastifyRequest } from "fastify";
-import { isError, isSoundspotError, throwIfAborted } from "../errors.js";
+import { isError, isSoundspotError, throwIfAborted } from "../core/errors.js";
 import { HttpError, NOT_A_FORM } from "./http-error.js";
 import type { Service } from "./service.js";
 

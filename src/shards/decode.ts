@@ -1,9 +1,9 @@
 /** The files of one sample, decoded. */
 import { z } from "zod";
+import { SoundspotError } from "../core/errors.js";
 import type { Sample } from "../datasets/dataset.js";
 import { checked, naming, parseJson } from "../datasets/files.js";
 import { boxSchema, checkBoxes, maskOf } from "../datasets/truth.js";
-import { SoundspotError } from "../errors.js";
 import { decodeAudio } from "../media/audio.js";
 import { decodeImage } from "../media/image.js";
 import { type Members, pictureEndings, soundEndings } from "./shard.js";

@@ -1,6 +1,6 @@
 /** An archive that is read from a web server as it is needed, and on from where a connection broke. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { eitherSignal, SoundspotError, throwIfAborted } from "../errors.js";
+import { eitherSignal, SoundspotError, throwIfAborted } from "../core/errors.js";
 import { type ArchiveBytes, damaged, skipByReading } from "../media/tar.js";
 
 export interface HttpBytesOptions {

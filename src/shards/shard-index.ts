@@ -2,8 +2,8 @@
 import { stat } from "node:fs/promises";
 import { dirname, isAbsolute, join } from "node:path";
 import { z } from "zod";
+import { SoundspotError } from "../core/errors.js";
 import { checked, parseJson, readText } from "../datasets/files.js";
-import { SoundspotError } from "../errors.js";
 import { replaceFile } from "../preparation/whole-files.js";
 import { HttpBytes, type HttpBytesOptions } from "./http-bytes.js";
 import { isRemote } from "./locate.js";

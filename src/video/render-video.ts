@@ -1,7 +1,7 @@
 /** A video with the heatmap over every frame, and what was found in each as lines of JSON. */
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { aFunction, aModel, aPath, aSignal, aText, check, checkFields } from "../arguments.js";
+import { aFunction, aModel, aPath, aSignal, aText, check, checkFields } from "../core/arguments.js";
 import { type Media, openMedia } from "../media/media.js";
 import { VideoWriter } from "../media/video-writer.js";
 import type { Model } from "../model.js";

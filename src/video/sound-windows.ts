@@ -1,9 +1,10 @@
 /** The audio around one moment of a video after the other, through one decoder: memory holds little more than a window. */
+
+import type { RawAudio } from "../core/types.js";
 import { place, type SampleBlock } from "../media/decode-samples.js";
 import type { Media } from "../media/media.js";
 import { windowAround } from "../media/video.js";
 import { isSilent } from "../silence.js";
-import type { RawAudio } from "../types.js";
 
 export interface SoundWindow {
   /** As long as asked for, or as the video; zeros where it has no audio. */

@@ -1,5 +1,5 @@
 /** Attention over the frames of a video: known at some, smoothed over time, interpolated between. */
-import type { TensorData } from "../types.js";
+import type { TensorData } from "../core/types.js";
 
 /** What one frame's localization leaves: of the target slots, on the picture's grid. */
 export interface Tracked {

@@ -1,7 +1,7 @@
 /** Weights and inputs of the parity fixture, rebuilt as test/fixtures/FORMULA.md describes. */
 import { readFileSync } from "node:fs";
+import type { TensorData } from "../../src/core/types.js";
 import type { NamedTensor } from "../../src/native.js";
-import type { TensorData } from "../../src/types.js";
 
 const folder = new URL("../fixtures/reference/", import.meta.url);
 

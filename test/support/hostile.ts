@@ -4,7 +4,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writ
 import { dirname, join } from "node:path";
 import { crc32, deflateSync, gzipSync } from "node:zlib";
 import sharp from "sharp";
-import type { ErrorCode } from "../../src/errors.js";
+import type { ErrorCode } from "../../src/core/errors.js";
 import { tarEnd, tarEntry } from "../../src/media/tar.js";
 import { encodeWav } from "../../src/media/wav.js";
 

@@ -2,9 +2,9 @@
 import { execFileSync } from "node:child_process";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { fileURLToPath } from "node:url";
+import type { RawAudio, RawImage } from "../../src/core/types.js";
 import { findFfmpeg } from "../../src/media/ffmpeg.js";
 import type { VideoSample } from "../../src/prepare.js";
-import type { RawAudio, RawImage } from "../../src/types.js";
 
 /** Path of a file with a known answer. */
 export const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/cases/${name}`, import.meta.url));

@@ -4,8 +4,8 @@
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
+import type { RawAudio, RawImage } from "../../src/core/types.js";
 import { eachFrameOnce, findFfmpeg } from "../../src/media/ffmpeg.js";
-import type { RawAudio, RawImage } from "../../src/types.js";
 import { peak, toneOf } from "./media.js";
 
 interface Container {

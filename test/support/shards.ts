@@ -1,10 +1,10 @@
 /** Small archives in the form of WebDataset. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { uniform } from "../../src/core/random.js";
 import { encodeImage } from "../../src/media/image.js";
 import { tarEnd, tarEntry } from "../../src/media/tar.js";
 import { encodeWav } from "../../src/media/wav.js";
-import { uniform } from "../../src/random.js";
 
 export interface Encoded {
   readonly jpeg: Uint8Array;

@@ -8,9 +8,9 @@ import {
   type TrainConfig,
   type TrainOptions,
 } from "../../config.js";
+import { isSoundspotError, SoundspotError } from "../../core/errors.js";
 import type { Dataset } from "../../datasets/dataset.js";
 import { openDataset } from "../../datasets/registry.js";
-import { isSoundspotError, SoundspotError } from "../../errors.js";
 import { evaluate, type MapName, mapNames } from "../../evaluate.js";
 import { checkOutputs, oneOfNames } from "../../outputs.js";
 import { type PresetName, presets } from "../../presets.js";

@@ -1,10 +1,10 @@
 /** `soundspot evaluate`: scores one checkpoint or several side by side, for people and for CI. */
 import { basename, relative } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { SoundspotError } from "../../core/errors.js";
 import type { DamagedFile, Dataset } from "../../datasets/dataset.js";
 import { openDataset } from "../../datasets/registry.js";
 import type { ProcessGroup } from "../../distributed.js";
-import { SoundspotError } from "../../errors.js";
 import { type Evaluation, evaluate, type MapName, mapNames } from "../../evaluate.js";
 import { Model } from "../../model.js";
 import { Objectness } from "../../objectness.js";

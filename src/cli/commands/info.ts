@@ -1,7 +1,7 @@
 /** `soundspot info`: what a checkpoint or a media file holds, or the paper's model without a file. */
 import { open } from "node:fs/promises";
 import type { Command } from "commander";
-import { isSoundspotError } from "../../errors.js";
+import { isSoundspotError } from "../../core/errors.js";
 import { type Media, type MediaStream, openMedia } from "../../media/media.js";
 import { Model, storedConfig } from "../../model.js";
 import { native } from "../../native.js";

@@ -2,7 +2,7 @@
 import { extname } from "node:path";
 import { type Command, Option } from "commander";
 import type { Precision } from "../../compute.js";
-import { SoundspotError } from "../../errors.js";
+import { SoundspotError } from "../../core/errors.js";
 import { Model } from "../../model.js";
 import type { Refinement } from "../../native.js";
 import { Objectness } from "../../objectness.js";

@@ -1,6 +1,6 @@
 /** `soundspot search`: pictures for a sound, or sounds for a picture, out of an index. */
 import type { Command } from "commander";
-import { SoundspotError } from "../../errors.js";
+import { SoundspotError } from "../../core/errors.js";
 import { Model } from "../../model.js";
 import { SearchIndex, type SearchResult } from "../../search/search-index.js";
 import { wholeFrom } from "../options.js";

@@ -2,7 +2,7 @@
 import { type Command, Option } from "commander";
 import sharp from "sharp";
 import type { Precision } from "../../compute.js";
-import { isError, SoundspotError } from "../../errors.js";
+import { isError, SoundspotError } from "../../core/errors.js";
 import { Model } from "../../model.js";
 import { SearchIndex } from "../../search/search-index.js";
 import { DEFAULTS, type ServedRequest } from "../../server/options.js";

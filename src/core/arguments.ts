@@ -1,8 +1,8 @@
 /** Arguments of public calls: one of a wrong type is refused by its name before it is used. */
 import { types } from "node:util";
-import type { Dataset } from "./datasets/dataset.js";
+import type { Dataset } from "../datasets/dataset.js";
+import type { Model } from "../model.js";
 import { type ErrorCode, SoundspotError } from "./errors.js";
-import type { Model } from "./model.js";
 
 /** Whether a value fits, and how what fits is called. */
 export type Check = readonly [fits: (value: unknown) => boolean, wanted: string];
