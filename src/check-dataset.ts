@@ -8,9 +8,6 @@ import { SoundspotError, throwIfAborted } from "./core/errors.js";
 import { Limit, SAMPLES_AT_A_TIME } from "./core/semaphore.js";
 import { isDamage, type SkippedSample, skippedSample } from "./damage.js";
 import type { DamagedFile, Dataset, LoadableSample, MissingSample } from "./datasets/dataset.js";
-import { paced } from "./datasets/files.js";
-import { checkOutputs } from "./outputs.js";
-import { lockFolder } from "./preparation/folder-lock.js";
 import {
   checkReplaceable,
   JsonLog,
@@ -18,7 +15,10 @@ import {
   parseJsonLines,
   replaceFile,
   writing,
-} from "./preparation/whole-files.js";
+} from "./files/atomic-writes.js";
+import { lockFolder } from "./files/folder-lock.js";
+import { checkOutputs } from "./files/outputs.js";
+import { paced } from "./files/text.js";
 import { prepareSample } from "./prepare.js";
 
 /** How a dataset is checked, and where the list goes. */

@@ -5,6 +5,7 @@ import { aPrecision, type Compute, computeFor, type Precision } from "./compute.
 import { type ModelConfig, type ModelOptions, parseModelConfig } from "./config.js";
 import { aList, anInteger, anObject, aPath, aSignal, aText, check, checkFields } from "./core/arguments.js";
 import { SoundspotError, throwIfAborted } from "./core/errors.js";
+import { makeFolderOf } from "./files/atomic-writes.js";
 import { inRange, type LocalizeOptions, localizeBatch, type Spot } from "./localize.js";
 import {
   type ModelHandle,
@@ -13,7 +14,6 @@ import {
   native,
   type TrainerHandle,
 } from "./native.js";
-import { makeFolderOf } from "./preparation/whole-files.js";
 import { type LocalizeInput, ownTensor, prepareInput } from "./prepare.js";
 import { type LocalizeVideoOptions, localizeVideo } from "./video/localize-video.js";
 import type { VideoSpot } from "./video/video-spot.js";

@@ -4,8 +4,8 @@ import { SoundspotError } from "./core/errors.js";
 import { SAMPLES_AT_A_TIME } from "./core/semaphore.js";
 import { isDamage, type SkippedSample } from "./damage.js";
 import type { Dataset } from "./datasets/dataset.js";
-import { inParallel } from "./datasets/files.js";
-import { RunLog } from "./run-log.js";
+import { RunLog } from "./files/run-log.js";
+import { inParallel } from "./files/text.js";
 
 /** A damaged sample that a run has met. */
 export interface SkippedInRun extends SkippedSample {

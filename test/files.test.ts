@@ -21,6 +21,8 @@ import { hostname, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { writeFiles } from "../src/cli/scoring.js";
+import { writeOutput } from "../src/files/atomic-writes.js";
+import { lockFolder } from "../src/files/folder-lock.js";
 import {
   datasets,
   Model,
@@ -37,8 +39,6 @@ import { decodeAudio } from "../src/media/audio.js";
 import { findFfmpeg } from "../src/media/ffmpeg.js";
 import { encodeImage } from "../src/media/image.js";
 import { encodeWav } from "../src/media/wav.js";
-import { lockFolder } from "../src/preparation/folder-lock.js";
-import { writeOutput } from "../src/preparation/whole-files.js";
 import { bar, bars } from "./support/scored.js";
 import { writeShards } from "./support/shards.js";
 import { tiny } from "./support/tiny.js";

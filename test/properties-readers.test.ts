@@ -6,8 +6,9 @@ import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { readSettings } from "../src/cli/settings.js";
-import { csvRecords, csvRows } from "../src/datasets/csv.js";
 import { manifest } from "../src/datasets/manifest.js";
+import { parseJsonLines } from "../src/files/atomic-writes.js";
+import { csvRecords, csvRows } from "../src/files/csv.js";
 import {
   type ErrorCode,
   Model,
@@ -20,7 +21,6 @@ import { readTar, tarEnd, tarEntry } from "../src/media/tar.js";
 import { encodeWav, parseWav } from "../src/media/wav.js";
 import { storedConfig } from "../src/model.js";
 import { PreparedFolder } from "../src/preparation/prepared-folder.js";
-import { parseJsonLines } from "../src/preparation/whole-files.js";
 import { storedTraining } from "../src/trainer.js";
 import { pickle, zip } from "./support/archives.mjs";
 import { patience } from "./support/patience.js";

@@ -19,6 +19,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { register as registerInfo } from "../src/cli/commands/info.js";
 import { lossNames } from "../src/config.js";
 import { Limit, SAMPLES_AT_A_TIME } from "../src/core/semaphore.js";
+import { lockFolder } from "../src/files/folder-lock.js";
 import {
   type Dataset,
   evaluate,
@@ -32,7 +33,6 @@ import {
   train,
 } from "../src/index.js";
 import { runFfmpeg } from "../src/media/ffmpeg.js";
-import { lockFolder } from "../src/preparation/folder-lock.js";
 import { withValues } from "./support/safetensors.js";
 import { bar, bars } from "./support/scored.js";
 import { tiny } from "./support/tiny.js";

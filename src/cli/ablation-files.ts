@@ -7,7 +7,7 @@ import { z } from "zod";
 import type { ModelOptions, TrainConfig } from "../config.js";
 import { SoundspotError } from "../core/errors.js";
 import type { Evaluation } from "../evaluate.js";
-import { Queue } from "../preparation/whole-files.js";
+import { Queue } from "../files/atomic-writes.js";
 import type { Study } from "../studies.js";
 import { writeFiles } from "./scoring.js";
 

@@ -6,8 +6,8 @@ import type { Precision } from "../compute.js";
 import type { SkippedSample } from "../damage.js";
 import type { DamagedFile, Dataset, MissingSample } from "../datasets/dataset.js";
 import type { ProcessGroup } from "../distributed.js";
-import type { NamedPath } from "../outputs.js";
-import { replaceFile, writing } from "../preparation/whole-files.js";
+import { replaceFile, writing } from "../files/atomic-writes.js";
+import type { NamedPath } from "../files/outputs.js";
 import { precisions, wholeFrom } from "./options.js";
 
 export interface ScoringFlags {

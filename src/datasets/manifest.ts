@@ -5,14 +5,14 @@ import { z } from "zod";
 import { aFlag, aPath } from "../core/arguments.js";
 import { isError, SoundspotError } from "../core/errors.js";
 import type { Mask, RawAudio, RawImage } from "../core/types.js";
+import { csvRows, placeOf, wrong } from "../files/csv.js";
+import { checkSource, naming, readText, rowAt, withoutNulls } from "../files/text.js";
 import { decodeAudio } from "../media/audio.js";
 import { checkMediaFile, decodeImage } from "../media/image.js";
 import { type Media, openMedia } from "../media/media.js";
 import { windowAround } from "../media/video.js";
 import { Pacer } from "../media/wav.js";
-import { csvRows, placeOf, wrong } from "./csv.js";
 import type { Dataset, LoadOptions, Sample } from "./dataset.js";
-import { checkSource, naming, readText, rowAt, withoutNulls } from "./files.js";
 import { boxSchema, checkBoxes, maskOf } from "./truth.js";
 
 /** Which list is read. */

@@ -6,6 +6,7 @@ import { parse } from "../config.js";
 import { aFlag, anObject, aPath } from "../core/arguments.js";
 import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
 import { isDamage, replacements } from "../damage.js";
+import { anIdList, checkSource, inParallel, noSample } from "../files/text.js";
 import { countShards, SHARDS_AT_ONCE, type ShardCount } from "../shards/count.js";
 import { decodeMembers } from "../shards/decode.js";
 import { type CountedShard, planEpoch, type ReadSample, readPlan } from "../shards/epoch.js";
@@ -14,7 +15,6 @@ import { isRemote, locateShards } from "../shards/locate.js";
 import { type Members, Shard } from "../shards/shard.js";
 import { checkIndexedSize, readShardIndex } from "../shards/shard-index.js";
 import type { DamagedFile, Dataset, LoadableSample, Sample, SequenceRequest } from "./dataset.js";
-import { anIdList, checkSource, inParallel, noSample } from "./files.js";
 
 /** Which archives are read, and how. */
 export interface ShardsOptions {

@@ -4,10 +4,10 @@ import { basename, extname } from "node:path";
 import { z } from "zod";
 import { aPath } from "../core/arguments.js";
 import { SoundspotError } from "../core/errors.js";
+import { wrong } from "../files/csv.js";
+import { anIdList, checked, checkSource, paced, readJson } from "../files/text.js";
 import { type BenchmarkOptions, datasetOf, type Entry } from "./benchmark.js";
-import { wrong } from "./csv.js";
 import type { Dataset } from "./dataset.js";
-import { anIdList, checked, checkSource, paced, readJson } from "./files.js";
 import { type Corners, GRID, mapCorners, truthFromBoxes } from "./grid.js";
 import { type IdList, inFrames, listName, readIds, readSilent } from "./lists.js";
 

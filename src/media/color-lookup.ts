@@ -5,7 +5,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { writing } from "../preparation/whole-files.js";
+import { writing } from "../files/atomic-writes.js";
 import type { PixelTags } from "./media-header.js";
 
 export interface ColorLookup {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { aPath, aSignal, aText, check, checkFields, isBytes, ownBytes, shown } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import type { RawImage } from "../core/types.js";
-import { writing } from "../preparation/whole-files.js";
+import { writing } from "../files/atomic-writes.js";
 import {
   type DecodedFrame,
   type DecodeOptions,

@@ -5,7 +5,7 @@ import { dirname, extname, resolve } from "node:path";
 import type { Writable } from "node:stream";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import type { RawImage } from "../core/types.js";
-import { checkReplaceable, makeFolderOf, temporaryIn } from "../preparation/whole-files.js";
+import { checkReplaceable, makeFolderOf, temporaryIn } from "../files/atomic-writes.js";
 import { type FfmpegProcess, ffmpegReason, startFfmpeg } from "./ffmpeg.js";
 import type { Media } from "./media.js";
 import { type ColorTags, shownColors } from "./picture-filters.js";

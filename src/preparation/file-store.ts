@@ -2,10 +2,10 @@
 import { mkdir, open, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { throwIfAborted } from "../core/errors.js";
+import { replaceFile, writing } from "../files/atomic-writes.js";
 import { isWav } from "../media/wav.js";
 import type { PreparedSample, SampleStore } from "./sample-store.js";
 import type { SampleMedia } from "./video-sample.js";
-import { replaceFile, writing } from "./whole-files.js";
 
 /** Looked at in one go: more than the threads that look, so that none waits. */
 const LOOKS_AT_ONCE = 32;

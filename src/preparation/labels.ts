@@ -1,9 +1,9 @@
 /** Classes of videos, from a CSV. */
 
 import { SoundspotError } from "../core/errors.js";
-import { type CsvRecord, csvRecords, wrong } from "../datasets/csv.js";
-import { paced, readText } from "../datasets/files.js";
 import { readVggSoundLabels } from "../datasets/vggsound.js";
+import { type CsvRecord, csvRecords, wrong } from "../files/csv.js";
+import { paced, readText } from "../files/text.js";
 
 /**
  * Reads classes by id: a CSV whose header names the columns `id` and `label`, one of two columns

@@ -3,12 +3,12 @@ import { mkdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { SoundspotError } from "../core/errors.js";
+import { JsonLog, jsonLines, readJsonLines, replaceFile, writing } from "../files/atomic-writes.js";
+import { lockFolder } from "../files/folder-lock.js";
 import { FileStore } from "./file-store.js";
-import { lockFolder } from "./folder-lock.js";
 import { isSample, type PreparedSample, type SampleStore } from "./sample-store.js";
 import { ShardStore, shardNames } from "./shard-store.js";
 import type { SampleMedia, SampleSettings } from "./video-sample.js";
-import { JsonLog, jsonLines, readJsonLines, replaceFile, writing } from "./whole-files.js";
 
 /** What every sample of a folder has in common; kept in `prepare.json`. */
 export interface FolderSettings extends SampleSettings {

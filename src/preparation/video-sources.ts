@@ -5,11 +5,11 @@ import { readdir, realpath, rm, stat } from "node:fs/promises";
 import { basename, dirname, extname, join, resolve, sep } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
-import { readText } from "../datasets/files.js";
+import { writing } from "../files/atomic-writes.js";
+import { readText } from "../files/text.js";
 import { checkMediaFile } from "../media/image.js";
 import { readTar, type TarEntry } from "../media/tar.js";
 import type { NamedVideo } from "./sample-ids.js";
-import { writing } from "./whole-files.js";
 
 export interface FoundVideo extends NamedVideo {
   /** What people are told: the path, for an entry of an archive `ARCHIVE#ENTRY`. */

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { SoundspotError } from "../core/errors.js";
-import { replaceFile } from "../preparation/whole-files.js";
+import { replaceFile } from "../files/atomic-writes.js";
 
 export const DESCRIPTION = "index.json";
 

@@ -4,7 +4,7 @@ import { access, mkdir } from "node:fs/promises";
 import type { Connection, Table } from "@lancedb/lancedb";
 import type { Schema } from "apache-arrow";
 import { isSoundspotError, SoundspotError } from "../core/errors.js";
-import { writing } from "../preparation/whole-files.js";
+import { writing } from "../files/atomic-writes.js";
 import { lance } from "./lance.js";
 import type { FileState } from "./media-files.js";
 

@@ -2,8 +2,8 @@
 import { z } from "zod";
 import { SoundspotError } from "../core/errors.js";
 import type { Sample } from "../datasets/dataset.js";
-import { checked, naming, parseJson } from "../datasets/files.js";
 import { boxSchema, checkBoxes, maskOf } from "../datasets/truth.js";
+import { checked, naming, parseJson } from "../files/text.js";
 import { decodeAudio } from "../media/audio.js";
 import { decodeImage } from "../media/image.js";
 import { type Members, pictureEndings, soundEndings } from "./shard.js";

@@ -2,11 +2,11 @@
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { aFunction, aModel, aPath, aSignal, aText, check, checkFields } from "../core/arguments.js";
+import { checkReplaceable, makeFolderOf, temporaryIn, writing } from "../files/atomic-writes.js";
+import { checkOutputs } from "../files/outputs.js";
 import { type Media, openMedia } from "../media/media.js";
 import { VideoWriter } from "../media/video-writer.js";
 import type { Model } from "../model.js";
-import { checkOutputs } from "../outputs.js";
-import { checkReplaceable, makeFolderOf, temporaryIn, writing } from "../preparation/whole-files.js";
 import { type LocalizeVideoOptions, localizeMedia, type VideoRange } from "./localize-video.js";
 import type { VideoOverlayOptions, VideoSpot } from "./video-spot.js";
 

@@ -12,7 +12,7 @@ import { isSoundspotError, SoundspotError } from "../../core/errors.js";
 import type { Dataset } from "../../datasets/dataset.js";
 import { openDataset } from "../../datasets/registry.js";
 import { evaluate, type MapName, mapNames } from "../../evaluate.js";
-import { checkOutputs, oneOfNames } from "../../outputs.js";
+import { checkOutputs, oneOfNames } from "../../files/outputs.js";
 import { type PresetName, presets } from "../../presets.js";
 import { type Figure, figuresOf, percentText } from "../../report/figures.js";
 import { type ReportTable, renderHtmlReport } from "../../report/html.js";

@@ -6,9 +6,9 @@ import type { DamagedFile, Dataset } from "../../datasets/dataset.js";
 import { openDataset } from "../../datasets/registry.js";
 import type { ProcessGroup } from "../../distributed.js";
 import { type Evaluation, evaluate, type MapName, mapNames } from "../../evaluate.js";
+import { checkOutputs, oneOfNames } from "../../files/outputs.js";
 import { Model } from "../../model.js";
 import { Objectness } from "../../objectness.js";
-import { checkOutputs, oneOfNames } from "../../outputs.js";
 import { classesCsv, samplesCsv } from "../../report/csv.js";
 import {
   type ChosenGroup,

@@ -2,8 +2,8 @@
 import type { Command } from "commander";
 import { openDataset } from "../../datasets/registry.js";
 import type { ProcessGroup } from "../../distributed.js";
+import { checkOutputs, oneOfNames } from "../../files/outputs.js";
 import { Model } from "../../model.js";
-import { checkOutputs, oneOfNames } from "../../outputs.js";
 import { percentText } from "../../report/figures.js";
 import { benchmarks } from "../../report/published.js";
 import { recallRanks, retrieve } from "../../retrieve.js";

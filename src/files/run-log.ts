@@ -1,6 +1,6 @@
 /** Files of JSON lines that a run appends to, and that a resumed run cuts back to the place it goes on from. */
 import { appendFile, readFile, rm, truncate } from "node:fs/promises";
-import { replaceFile, writing } from "./preparation/whole-files.js";
+import { replaceFile, writing } from "./atomic-writes.js";
 
 export class RunLog {
   readonly #path: string;

@@ -4,7 +4,7 @@ import { link, readdir, readFile, realpath, rename, rm, stat, writeFile } from "
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { SoundspotError } from "../core/errors.js";
-import { writing } from "./whole-files.js";
+import { writing } from "./atomic-writes.js";
 
 interface Owner {
   readonly id: string;
