@@ -2,6 +2,7 @@
 
 export { type CheckDatasetOptions, checkDataset, type DatasetCheck } from "./check-dataset.js";
 export type { Compute, Precision } from "./compute.js";
+export { type Preset, type PresetName, presets } from "./config/presets.js";
 export type {
   AugmentConfig,
   LossSchedule,
@@ -9,8 +10,8 @@ export type {
   ModelOptions,
   TrainConfig,
   TrainOptions,
-} from "./config.js";
-export { parseModelConfig, parseTrainConfig } from "./config.js";
+} from "./config/train.js";
+export { parseModelConfig, parseTrainConfig } from "./config/train.js";
 export { type ErrorCode, SoundspotError } from "./core/errors.js";
 export type { Box, Mask, RawAudio, RawImage, TensorData, TruthMap } from "./core/types.js";
 export type { SkippedSample } from "./damage.js";
@@ -84,7 +85,6 @@ export {
   prepareVideos,
 } from "./preparation/prepare-videos.js";
 export { type ImageTensor, type LocalizeInput, preprocess, type SpectrogramTensor } from "./prepare.js";
-export { type Preset, type PresetName, presets } from "./presets.js";
 export {
   type Retrieval,
   type RetrievalRun,

@@ -1,7 +1,7 @@
 /** Localization: from inputs to heatmaps, masks, boxes and overlays at the picture's own size. */
 
 import { computedPrecision, type Precision } from "./compute.js";
-import type { ModelConfig } from "./config.js";
+import type { ModelConfig } from "./config/train.js";
 import { aModel, anObjectness, aSignal, check, checkFields, shown } from "./core/arguments.js";
 import { Batcher } from "./core/batcher.js";
 import { SoundspotError, throwIfAborted } from "./core/errors.js";

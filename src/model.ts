@@ -2,7 +2,7 @@
 
 import { resolve } from "node:path";
 import { aPrecision, type Compute, computeFor, type Precision } from "./compute.js";
-import { type ModelConfig, type ModelOptions, parseModelConfig } from "./config.js";
+import { type ModelConfig, type ModelOptions, parseModelConfig } from "./config/train.js";
 import { aList, anInteger, anObject, aPath, aSignal, aText, check, checkFields } from "./core/arguments.js";
 import { SoundspotError, throwIfAborted } from "./core/errors.js";
 import { makeFolderOf } from "./files/atomic-writes.js";

@@ -1,6 +1,6 @@
 /** From what a caller gives (paths, buffers, raw media, tensors) to samples that the model takes. */
 import { channel } from "node:diagnostics_channel";
-import { type AugmentConfig, type ModelConfig, parseModelConfig } from "./config.js";
+import { type AugmentConfig, type ModelConfig, parseModelConfig } from "./config/train.js";
 import {
   aCount,
   aList,

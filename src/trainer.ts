@@ -4,6 +4,8 @@ import { setMaxListeners } from "node:events";
 import { access, mkdir, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { computedPrecision } from "./compute.js";
+import { type Preset, type PresetName, presetNamed } from "./config/presets.js";
+import { learningRateAt, lossWeightAt } from "./config/schedule.js";
 import {
   type LossSchedule,
   type ModelConfig,
@@ -12,7 +14,7 @@ import {
   parseTrainConfig,
   type TrainConfig,
   type TrainOptions,
-} from "./config.js";
+} from "./config/train.js";
 import {
   aDataset,
   aFlag,
@@ -42,8 +44,6 @@ import { Model, type WeightsReport } from "./model.js";
 import { CollapseMonitor, type CollapseWarning } from "./monitor.js";
 import { native, type SampleHandle, type StepResult, type TrainerHandle } from "./native.js";
 import { type LocalizeInput, prepareInput } from "./prepare.js";
-import { type Preset, type PresetName, presetNamed } from "./presets.js";
-import { learningRateAt, lossWeightAt } from "./schedule.js";
 import { type SkippedInRun, SkippedList } from "./skipped-list.js";
 import { trainingBatches } from "./training-batches.js";
 

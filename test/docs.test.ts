@@ -10,7 +10,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import type { ModelOptions, TrainOptions } from "../src/config.js";
+import type { ModelOptions, TrainOptions } from "../src/config/train.js";
 import { Limit } from "../src/core/semaphore.js";
 import { datasets, type PresetName, parseModelConfig, parseTrainConfig, presets } from "../src/index.js";
 import { mergeTrain } from "../src/trainer.js";

@@ -17,7 +17,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Command } from "commander";
 import { afterAll, describe, expect, it } from "vitest";
 import { register as registerInfo } from "../src/cli/commands/info.js";
-import { lossNames } from "../src/config.js";
+import { lossNames } from "../src/config/train.js";
 import { Limit, SAMPLES_AT_A_TIME } from "../src/core/semaphore.js";
 import { lockFolder } from "../src/files/folder-lock.js";
 import {

@@ -1,4 +1,4 @@
-// The numbers that shape a model. Defaults are the paper's; src/config.ts validates them before they come here.
+// The numbers that shape a model. Defaults are the paper's; src/config/train.ts validates them before they come here.
 #pragma once
 
 #include "signal/spectrogram.h"

@@ -4,7 +4,7 @@ import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
-import type { ModelOptions, TrainConfig } from "../config.js";
+import type { ModelOptions, TrainConfig } from "../config/train.js";
 import { SoundspotError } from "../core/errors.js";
 import type { Evaluation } from "../evaluate.js";
 import { Queue } from "../files/atomic-writes.js";

@@ -2,7 +2,7 @@
 
 import { basename } from "node:path";
 import { z } from "zod";
-import { parse } from "../config.js";
+import { parse } from "../config/train.js";
 import { aFlag, anObject, aPath } from "../core/arguments.js";
 import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
 import { isDamage, replacements } from "../damage.js";

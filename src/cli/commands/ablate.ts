@@ -1,19 +1,19 @@
 /** `soundspot ablate`: trains every variant of a study alike, scores each, and prints one table. */
 import { join } from "node:path";
 import { type Command, Option } from "commander";
+import { type PresetName, presets } from "../../config/presets.js";
 import {
   type ModelOptions,
   parseModelConfig,
   parseTrainConfig,
   type TrainConfig,
   type TrainOptions,
-} from "../../config.js";
+} from "../../config/train.js";
 import { isSoundspotError, SoundspotError } from "../../core/errors.js";
 import type { Dataset } from "../../datasets/dataset.js";
 import { openDataset } from "../../datasets/registry.js";
 import { evaluate, type MapName, mapNames } from "../../evaluate.js";
 import { checkOutputs, oneOfNames } from "../../files/outputs.js";
-import { type PresetName, presets } from "../../presets.js";
 import { type Figure, figuresOf, percentText } from "../../report/figures.js";
 import { type ReportTable, renderHtmlReport } from "../../report/html.js";
 import { ablations, type FigureName, type PublishedTable } from "../../report/published.js";

@@ -2,13 +2,13 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { presets } from "../../config/presets.js";
 import type { Dataset } from "../../datasets/dataset.js";
 import { scenes } from "../../datasets/scenes.js";
 import { type Evaluation, evaluate, truthOf } from "../../evaluate.js";
 import { replaceFile, writing } from "../../files/atomic-writes.js";
 import { auc, ciou, successRate, successThresholds } from "../../metrics/localization.js";
 import { Model } from "../../model.js";
-import { presets } from "../../presets.js";
 import { type ReportSample, renderHtmlReport } from "../../report/html.js";
 import { runCurves } from "../../report/run-curves.js";
 import { train } from "../../trainer.js";

@@ -1,12 +1,12 @@
 /** `soundspot train`: a run on a manifest or on procedural scenes. */
 import { join } from "node:path";
 import { type Command, Option } from "commander";
-import type { TrainOptions } from "../../config.js";
+import { type PresetName, presets } from "../../config/presets.js";
+import type { TrainOptions } from "../../config/train.js";
 import { openDataset } from "../../datasets/registry.js";
 import type { ProcessGroup } from "../../distributed.js";
 import { checkOutputs } from "../../files/outputs.js";
 import type { WeightsReport } from "../../model.js";
-import { type PresetName, presets } from "../../presets.js";
 import type { SkippedInRun } from "../../skipped-list.js";
 import { isRunFile, train } from "../../trainer.js";
 import { numberFrom, wholeFrom } from "../options.js";

@@ -1,8 +1,8 @@
 /** Named recipes: what to train and how. */
 
-import type { ModelOptions, TrainOptions } from "./config.js";
-import { shown } from "./core/arguments.js";
-import { SoundspotError } from "./core/errors.js";
+import { shown } from "../core/arguments.js";
+import { SoundspotError } from "../core/errors.js";
+import type { ModelOptions, TrainOptions } from "./train.js";
 
 /** A recipe: a model and how it is trained. */
 export interface Preset {

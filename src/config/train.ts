@@ -1,6 +1,6 @@
 /** Configuration of model and training: every number of the method, validated, with the paper's value as default. */
 import { z } from "zod";
-import { SoundspotError } from "./core/errors.js";
+import { SoundspotError } from "../core/errors.js";
 
 const count = (least: number, most: number) => z.int().min(least).max(most);
 const probability = z.number().min(0).max(1);

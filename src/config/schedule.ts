@@ -1,5 +1,5 @@
 /** What changes over a run: the learning rate and the weight of each loss. */
-import type { LossSchedule, TrainConfig } from "./config.js";
+import type { LossSchedule, TrainConfig } from "./train.js";
 
 /** Learning rate at a step of a run of `total` steps. */
 export function learningRateAt(config: TrainConfig, step: number, total: number): number {
