@@ -6,13 +6,13 @@ import { aModel, anObjectness, aSignal, check, checkFields, shown } from "./core
 import { Batcher } from "./core/batcher.js";
 import { SoundspotError, throwIfAborted } from "./core/errors.js";
 import type { Box, RawImage, TensorData } from "./core/types.js";
+import { renderOverlay } from "./drawing/overlay.js";
+import { renderPanels, renderSpectrogram } from "./drawing/panels.js";
 import { encodeImage } from "./media/image.js";
 import type { Model } from "./model.js";
 import { type NativeSpot, native, type OfAttention, type Refinement, type SampleHandle } from "./native.js";
 import type { Objectness } from "./objectness.js";
 import { type LocalizeInput, type PreparedSample, prepareInput } from "./prepare.js";
-import { renderOverlay } from "./report/overlay.js";
-import { renderPanels, renderSpectrogram } from "./report/panels.js";
 
 /** How a map is refined, cut and computed. */
 export interface LocalizeOptions {

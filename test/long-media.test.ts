@@ -16,6 +16,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { RawImage, TensorData } from "../src/core/types.js";
+import { renderPanels, renderSpectrogram } from "../src/drawing/panels.js";
 import { type LocalizeInput, Model, parseModelConfig, preprocess } from "../src/index.js";
 import { decodeAudio } from "../src/media/audio.js";
 import { findFfmpeg } from "../src/media/ffmpeg.js";
@@ -23,7 +24,6 @@ import { encodeImage } from "../src/media/image.js";
 import { encodeWav } from "../src/media/wav.js";
 import { native } from "../src/native.js";
 import { prepareInput, prepareSample } from "../src/prepare.js";
-import { renderPanels, renderSpectrogram } from "../src/report/panels.js";
 import { tiny } from "./support/tiny.js";
 import { transpilePackage } from "./support/transpiled.js";
 

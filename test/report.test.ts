@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { RawImage } from "../src/core/types.js";
-import { inferno, infernoColor } from "../src/report/colormap.js";
+import { inferno, infernoColor } from "../src/drawing/colormap.js";
+import { renderOverlay } from "../src/drawing/overlay.js";
+import { renderPanels, renderSpectrogram } from "../src/drawing/panels.js";
 import { renderHtmlReport } from "../src/report/html.js";
-import { renderOverlay } from "../src/report/overlay.js";
-import { renderPanels, renderSpectrogram } from "../src/report/panels.js";
 import { turnsDuring } from "./support/event-loop.js";
 
 const greyImage = (width: number, height: number): RawImage => ({

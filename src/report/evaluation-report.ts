@@ -2,6 +2,7 @@
 import { dirname } from "node:path";
 import sharp from "sharp";
 import type { Dataset, Sample } from "../datasets/dataset.js";
+import { renderPanels } from "../drawing/panels.js";
 import { type Evaluation, type MapName, mapsOf, type SampleScore, truthOf } from "../evaluate.js";
 import { localizePrepared, type Spot } from "../localize.js";
 import { encodeImage } from "../media/image.js";
@@ -19,7 +20,6 @@ import type {
   ReportTable,
   ReportThumbnail,
 } from "./html.js";
-import { renderPanels } from "./panels.js";
 import { runCurves } from "./run-curves.js";
 
 /** One checkpoint, its scores, and its pictures of the chosen samples, group by group. */

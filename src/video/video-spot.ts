@@ -1,10 +1,10 @@
 /** Where the sound comes from in one frame of a video. */
 
 import type { RawImage } from "../core/types.js";
+import { type Color, renderOverlay } from "../drawing/overlay.js";
+import { drawCaption } from "../drawing/text.js";
 import type { SpotBox } from "../localize.js";
 import { native } from "../native.js";
-import { type Color, renderOverlay } from "../report/overlay.js";
-import { drawCaption } from "../report/text.js";
 import type { Tracked } from "./tracking.js";
 
 /** A region of one target slot's mask. */
