@@ -31,8 +31,8 @@ export default defineConfig([
       "cli/main": "src/cli/main.ts",
       ...commands,
       // A worker is loaded by its path: each stays a file of its own, beside the chunk that starts it.
-      "scenes.worker": "src/datasets/scenes.worker.ts",
-      "stamps.worker": "src/datasets/stamps.worker.ts",
+      "scenes.worker": "src/datasets/drawn/scenes.worker.ts",
+      "stamps.worker": "src/datasets/drawn/stamps.worker.ts",
     },
   },
   { ...shared, format: "cjs", entry: { index: "src/index.ts" } },

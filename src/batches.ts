@@ -4,7 +4,7 @@ import type { ModelConfig } from "./config/train.js";
 import { anObject, check } from "./core/arguments.js";
 import { throwIfAborted } from "./core/errors.js";
 import { Limit, SAMPLES_AT_A_TIME } from "./core/semaphore.js";
-import { isDamage, type SkippedSample, skippedSample } from "./damage.js";
+import { isDamage, type SkippedSample, skippedSample } from "./datasets/damage.js";
 import type { Dataset, Sample } from "./datasets/dataset.js";
 import { type PreparedSample, prepareSample } from "./prepare.js";
 

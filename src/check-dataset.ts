@@ -6,7 +6,7 @@ import { parseModelConfig } from "./config/train.js";
 import { aCount, aDataset, aFunction, aPath, aSignal, check, checkFields } from "./core/arguments.js";
 import { SoundspotError, throwIfAborted } from "./core/errors.js";
 import { Limit, SAMPLES_AT_A_TIME } from "./core/semaphore.js";
-import { isDamage, type SkippedSample, skippedSample } from "./damage.js";
+import { isDamage, type SkippedSample, skippedSample } from "./datasets/damage.js";
 import type { DamagedFile, Dataset, LoadableSample, MissingSample } from "./datasets/dataset.js";
 import {
   checkReplaceable,

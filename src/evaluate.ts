@@ -18,7 +18,7 @@ import {
 } from "./core/arguments.js";
 import { throwIfAborted } from "./core/errors.js";
 import type { Mask, TruthMap } from "./core/types.js";
-import type { SkippedSample } from "./damage.js";
+import type { SkippedSample } from "./datasets/damage.js";
 import type { Dataset, MissingSample, Sample } from "./datasets/dataset.js";
 import { checkSameWork, type ProcessGroup, shareOf } from "./distributed.js";
 import { Embeddings } from "./embeddings.js";

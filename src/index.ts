@@ -14,7 +14,7 @@ export type {
 export { parseModelConfig, parseTrainConfig } from "./config/train.js";
 export { type ErrorCode, SoundspotError } from "./core/errors.js";
 export type { Box, Mask, RawAudio, RawImage, TensorData, TruthMap } from "./core/types.js";
-export type { SkippedSample } from "./damage.js";
+export type { SkippedSample } from "./datasets/damage.js";
 export type {
   DamagedFile,
   Dataset,
@@ -26,6 +26,7 @@ export type {
   SequenceRequest,
 } from "./datasets/dataset.js";
 export * as datasets from "./datasets/index.js";
+export type { SkippedInRun } from "./datasets/skipped-list.js";
 export { ProcessGroup, type ProcessGroupOptions } from "./distributed.js";
 export {
   type AreaScores,
@@ -113,7 +114,6 @@ export {
   type ServerOptions,
   serve,
 } from "./server/server.js";
-export type { SkippedInRun } from "./skipped-list.js";
 export {
   type EpochEvent,
   type ResumeEvent,

@@ -15,7 +15,7 @@ import {
   oneOf,
 } from "./core/arguments.js";
 import { SoundspotError, throwIfAborted } from "./core/errors.js";
-import type { SkippedSample } from "./damage.js";
+import type { SkippedSample } from "./datasets/damage.js";
 import type { Dataset, MissingSample } from "./datasets/dataset.js";
 import { checkSameWork, type ProcessGroup, shareOf } from "./distributed.js";
 import { type Embedding, Embeddings } from "./embeddings.js";

@@ -32,8 +32,9 @@ import {
   isModel,
 } from "./core/arguments.js";
 import { isError, isSoundspotError, SoundspotError, throwIfAborted } from "./core/errors.js";
-import type { SkippedSample } from "./damage.js";
+import type { SkippedSample } from "./datasets/damage.js";
 import type { Dataset } from "./datasets/dataset.js";
+import { type SkippedInRun, SkippedList } from "./datasets/skipped-list.js";
 import type { ProcessGroup } from "./distributed.js";
 import { type Evaluation, evaluate } from "./evaluate.js";
 import { removeTemporary, writing } from "./files/atomic-writes.js";
@@ -44,7 +45,6 @@ import { Model, type WeightsReport } from "./model.js";
 import { CollapseMonitor, type CollapseWarning } from "./monitor.js";
 import { native, type SampleHandle, type StepResult, type TrainerHandle } from "./native.js";
 import { type LocalizeInput, prepareInput } from "./prepare.js";
-import { type SkippedInRun, SkippedList } from "./skipped-list.js";
 import { trainingBatches } from "./training-batches.js";
 
 /**

@@ -3,7 +3,7 @@
 import { SoundspotError, throwIfAborted } from "./core/errors.js";
 import { hash, permutation } from "./core/random.js";
 import { Limit, SAMPLES_AT_A_TIME } from "./core/semaphore.js";
-import { loadReplacing, type Replaced, type SkippedSample } from "./damage.js";
+import { loadReplacing, type Replaced, type SkippedSample } from "./datasets/damage.js";
 import type { Dataset, LoadableSample, SequenceRequest } from "./datasets/dataset.js";
 import type { SampleHandle } from "./native.js";
 import { prepareSample } from "./prepare.js";

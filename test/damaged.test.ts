@@ -5,7 +5,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { hash, permutation } from "../src/core/random.js";
-import { isDamage } from "../src/damage.js";
+import { isDamage } from "../src/datasets/damage.js";
 import {
   type Dataset,
   datasets,

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
-import { readIds } from "../src/datasets/lists.js";
+import { readIds } from "../src/datasets/benchmarks/lists.js";
 import { manifest } from "../src/datasets/manifest.js";
 import { csvRecords } from "../src/files/csv.js";
 import { encodeImage } from "../src/media/image.js";

@@ -8,7 +8,7 @@ import { type Browser, type BrowserContextOptions, chromium, type Page } from "p
 import sharp from "sharp";
 import { build } from "vite";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { renderScene } from "../src/datasets/scene-renderer.js";
+import { renderScene } from "../src/datasets/drawn/scene-renderer.js";
 import { Model } from "../src/index.js";
 import { findFfmpeg } from "../src/media/ffmpeg.js";
 import { encodeImage } from "../src/media/image.js";

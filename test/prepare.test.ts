@@ -19,7 +19,7 @@ import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { manifest as readManifest } from "../src/datasets/manifest.js";
-import { shards as readShards } from "../src/datasets/shards.js";
+import { shards as readShards } from "../src/datasets/shards/dataset.js";
 import { lockFolder } from "../src/files/folder-lock.js";
 import { decodeAudio } from "../src/media/audio.js";
 import { findFfmpeg } from "../src/media/ffmpeg.js";

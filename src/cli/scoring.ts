@@ -3,7 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import type { Precision } from "../compute.js";
-import type { SkippedSample } from "../damage.js";
+import type { SkippedSample } from "../datasets/damage.js";
 import type { DamagedFile, Dataset, MissingSample } from "../datasets/dataset.js";
 import type { ProcessGroup } from "../distributed.js";
 import { replaceFile, writing } from "../files/atomic-writes.js";

@@ -12,8 +12,8 @@ import { checkMediaFile, decodeImage } from "../media/image.js";
 import { type Media, openMedia } from "../media/media.js";
 import { windowAround } from "../media/video.js";
 import { Pacer } from "../media/wav.js";
+import { boxSchema, checkBoxes, maskOf } from "./benchmarks/annotation.js";
 import type { Dataset, LoadOptions, Sample } from "./dataset.js";
-import { boxSchema, checkBoxes, maskOf } from "./truth.js";
 
 /** Which list is read. */
 export interface ManifestOptions {

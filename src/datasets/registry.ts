@@ -3,16 +3,16 @@
 import { z } from "zod";
 import { aSignal, aText, check } from "../core/arguments.js";
 import { isSoundspotError, SoundspotError } from "../core/errors.js";
-import { avsbench } from "./avsbench.js";
+import { avsbench } from "./benchmarks/avsbench.js";
+import { flickrSoundNet } from "./benchmarks/flickr-soundnet.js";
+import { is3 } from "./benchmarks/is3.js";
+import { vggClasses, vggSound } from "./benchmarks/vggsound.js";
+import { vggss } from "./benchmarks/vggss.js";
 import type { Dataset } from "./dataset.js";
-import { flickrSoundNet } from "./flickr-soundnet.js";
-import { is3 } from "./is3.js";
+import { scenes } from "./drawn/scenes.js";
+import { stamps } from "./drawn/stamps.js";
 import { manifest } from "./manifest.js";
-import { scenes } from "./scenes.js";
-import { shards } from "./shards.js";
-import { stamps } from "./stamps.js";
-import { vggClasses, vggSound } from "./vggsound.js";
-import { vggss } from "./vggss.js";
+import { shards } from "./shards/dataset.js";
 
 const number = z.coerce.number();
 const text = z.string().min(1);

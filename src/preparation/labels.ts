@@ -1,7 +1,7 @@
 /** Classes of videos, from a CSV. */
 
 import { SoundspotError } from "../core/errors.js";
-import { readVggSoundLabels } from "../datasets/vggsound.js";
+import { readVggSoundLabels } from "../datasets/benchmarks/vggsound.js";
 import { type CsvRecord, csvRecords, wrong } from "../files/csv.js";
 import { paced, readText } from "../files/text.js";
 

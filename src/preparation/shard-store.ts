@@ -2,9 +2,9 @@
 import { type FileHandle, open, readdir, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { isSoundspotError } from "../core/errors.js";
+import { INDEX_NAME, writeShardIndex } from "../datasets/shards/shard-index.js";
 import { parseJsonLines, Queue, writing } from "../files/atomic-writes.js";
 import { readTar, tarEnd, tarEntry } from "../media/tar.js";
-import { INDEX_NAME, writeShardIndex } from "../shards/shard-index.js";
 import { isSample, type PreparedSample, type SampleStore } from "./sample-store.js";
 import type { SampleMedia } from "./video-sample.js";
 

@@ -3,11 +3,11 @@ import { stat } from "node:fs/promises";
 import { dirname, relative } from "node:path";
 import type { Command } from "commander";
 import type { DamagedFile } from "../../datasets/dataset.js";
+import { countShards } from "../../datasets/shards/count.js";
+import { isRemote, locateShards } from "../../datasets/shards/locate.js";
+import { INDEX_NAME, writeShardIndex } from "../../datasets/shards/shard-index.js";
 import { makeFolderOf } from "../../files/atomic-writes.js";
 import { checkOutputs } from "../../files/outputs.js";
-import { countShards } from "../../shards/count.js";
-import { isRemote, locateShards } from "../../shards/locate.js";
-import { INDEX_NAME, writeShardIndex } from "../../shards/shard-index.js";
 import { Progress } from "../progress.js";
 import { leftOut } from "../scoring.js";
 

@@ -2,7 +2,7 @@
  * Composes one sample of photographed cut-outs over a photographed background, with a recorded sound: a pure,
  * synchronous function that runs on any thread. `stamps.ts` makes a dataset of it.
  */
-import type { Mask } from "../core/types.js";
+import type { Mask } from "../../core/types.js";
 import {
   asRecorded,
   between,

@@ -1,12 +1,12 @@
 /** Flickr-SoundNet: pictures and sounds of Flickr videos, some with boxes by several annotators. */
 
 import { join, resolve } from "node:path";
-import { aPath, check } from "../core/arguments.js";
-import { SoundspotError } from "../core/errors.js";
-import { wrong } from "../files/csv.js";
-import { anIdList, checkSource, readText } from "../files/text.js";
+import { aPath, check } from "../../core/arguments.js";
+import { SoundspotError } from "../../core/errors.js";
+import { wrong } from "../../files/csv.js";
+import { anIdList, checkSource, readText } from "../../files/text.js";
+import type { Dataset } from "../dataset.js";
 import { type BenchmarkOptions, datasetOf, type Entry } from "./benchmark.js";
-import type { Dataset } from "./dataset.js";
 import { type Corners, GRID, truthFromBoxes } from "./grid.js";
 import { type IdList, inFrames, readIds, readSilent } from "./lists.js";
 import { elementsNamed, parseXml, type XmlElement } from "./xml.js";

@@ -1,5 +1,5 @@
 /** Truth on the grid that the benchmarks score on, from boxes and from masks. */
-import type { RawImage, TruthMap } from "../core/types.js";
+import type { RawImage, TruthMap } from "../../core/types.js";
 
 /** Side of the grid: VGG-SS, Flickr-SoundNet, AVSBench and IS3 are all scored at 224 × 224. */
 export const GRID = 224;

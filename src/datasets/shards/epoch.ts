@@ -2,8 +2,8 @@
  * The order of an epoch's samples, dealt out to readers that each go forwards through archives of their own. It depends on
  * the seed, the epoch and the number of readers, not on how many processes share them.
  */
-import { isSoundspotError, SoundspotError } from "../core/errors.js";
-import { hash, permutation, uniform } from "../core/random.js";
+import { isSoundspotError, SoundspotError } from "../../core/errors.js";
+import { hash, permutation, uniform } from "../../core/random.js";
 import type { Members, Shard } from "./shard.js";
 
 /** An archive, its number of samples, and which sample of the dataset its first one is. */

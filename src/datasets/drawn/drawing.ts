@@ -1,5 +1,5 @@
 /** What the datasets that draw their samples share: the sample, seeded numbers, and a room's noise. */
-import type { Box, Mask, RawAudio, RawImage } from "../core/types.js";
+import type { Box, Mask, RawAudio, RawImage } from "../../core/types.js";
 
 /** What every sample of a dataset shares. */
 export interface DrawnSettings {

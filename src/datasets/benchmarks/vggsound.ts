@@ -1,10 +1,10 @@
 /** VGG-Sound for training: the clips of a list, with classes where the dataset's own CSV is given. */
-import { anObject, aPath } from "../core/arguments.js";
-import { SoundspotError } from "../core/errors.js";
-import { csvRecords, wrong } from "../files/csv.js";
-import { anIdList, checkSource, paced, readText } from "../files/text.js";
+import { anObject, aPath } from "../../core/arguments.js";
+import { SoundspotError } from "../../core/errors.js";
+import { csvRecords, wrong } from "../../files/csv.js";
+import { anIdList, checkSource, paced, readText } from "../../files/text.js";
+import type { Dataset } from "../dataset.js";
 import { type BenchmarkOptions, datasetOf, type Entry } from "./benchmark.js";
-import type { Dataset } from "./dataset.js";
 import { type IdList, inFrames, listName, readIds } from "./lists.js";
 import { readVggss } from "./vggss.js";
 

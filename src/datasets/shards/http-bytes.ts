@@ -1,7 +1,7 @@
 /** An archive that is read from a web server as it is needed, and on from where a connection broke. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { eitherSignal, SoundspotError, throwIfAborted } from "../core/errors.js";
-import { type ArchiveBytes, damaged, skipByReading } from "../media/tar.js";
+import { eitherSignal, SoundspotError, throwIfAborted } from "../../core/errors.js";
+import { type ArchiveBytes, damaged, skipByReading } from "../../media/tar.js";
 
 export interface HttpBytesOptions {
   /** Sent with each request, for instance `authorization`. */

@@ -1,5 +1,5 @@
 /** The little XML that annotation files need: elements and their text. Attributes and entities are not kept. */
-import { wrong } from "../files/csv.js";
+import { wrong } from "../../files/csv.js";
 
 export interface XmlElement {
   readonly name: string;

@@ -1,7 +1,7 @@
 /** One archive of samples as WebDataset has them: files of one name up to its first dot, one after the other. */
 import { Readable } from "node:stream";
-import { isSoundspotError, SoundspotError } from "../core/errors.js";
-import { type ArchiveBytes, GzipBytes, readTar, type TarEntry } from "../media/tar.js";
+import { isSoundspotError, SoundspotError } from "../../core/errors.js";
+import { type ArchiveBytes, GzipBytes, readTar, type TarEntry } from "../../media/tar.js";
 import { HttpBytes, type HttpBytesOptions } from "./http-bytes.js";
 import { isRemote } from "./locate.js";
 

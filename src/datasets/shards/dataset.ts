@@ -2,19 +2,19 @@
 
 import { basename } from "node:path";
 import { z } from "zod";
-import { parse } from "../config/train.js";
-import { aFlag, anObject, aPath } from "../core/arguments.js";
-import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
+import { parse } from "../../config/train.js";
+import { aFlag, anObject, aPath } from "../../core/arguments.js";
+import { isSoundspotError, SoundspotError, throwIfAborted } from "../../core/errors.js";
+import { anIdList, checkSource, inParallel, noSample } from "../../files/text.js";
 import { isDamage, replacements } from "../damage.js";
-import { anIdList, checkSource, inParallel, noSample } from "../files/text.js";
-import { countShards, SHARDS_AT_ONCE, type ShardCount } from "../shards/count.js";
-import { decodeMembers } from "../shards/decode.js";
-import { type CountedShard, planEpoch, type ReadSample, readPlan } from "../shards/epoch.js";
-import type { HttpBytesOptions } from "../shards/http-bytes.js";
-import { isRemote, locateShards } from "../shards/locate.js";
-import { type Members, Shard } from "../shards/shard.js";
-import { checkIndexedSize, readShardIndex } from "../shards/shard-index.js";
-import type { DamagedFile, Dataset, LoadableSample, Sample, SequenceRequest } from "./dataset.js";
+import type { DamagedFile, Dataset, LoadableSample, Sample, SequenceRequest } from "../dataset.js";
+import { countShards, SHARDS_AT_ONCE, type ShardCount } from "./count.js";
+import { decodeMembers } from "./decode.js";
+import { type CountedShard, planEpoch, type ReadSample, readPlan } from "./epoch.js";
+import type { HttpBytesOptions } from "./http-bytes.js";
+import { isRemote, locateShards } from "./locate.js";
+import { type Members, Shard } from "./shard.js";
+import { checkIndexedSize, readShardIndex } from "./shard-index.js";
 
 /** Which archives are read, and how. */
 export interface ShardsOptions {

@@ -1,7 +1,7 @@
 /** The lists that benchmarks come with: ids, and pairs whose sound is not in the picture. */
-import { SoundspotError } from "../core/errors.js";
-import { csvRecords, csvRows, required, wrong } from "../files/csv.js";
-import { paced, readText } from "../files/text.js";
+import { SoundspotError } from "../../core/errors.js";
+import { csvRecords, csvRows, required, wrong } from "../../files/csv.js";
+import { paced, readText } from "../../files/text.js";
 import type { Entry } from "./benchmark.js";
 
 /** Ids, or the path of a CSV that has them in its first column, without a header. */

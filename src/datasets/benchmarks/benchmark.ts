@@ -1,12 +1,12 @@
 /** What the benchmarks share: the check of which files are there, and the loading. */
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
-import { SoundspotError } from "../core/errors.js";
-import type { RawAudio, TruthMap } from "../core/types.js";
-import { inParallel, naming, rowAt } from "../files/text.js";
-import { decodeAudio } from "../media/audio.js";
-import { decodeImage } from "../media/image.js";
-import type { Dataset, LoadOptions, MissingSample, Sample } from "./dataset.js";
+import { SoundspotError } from "../../core/errors.js";
+import type { RawAudio, TruthMap } from "../../core/types.js";
+import { inParallel, naming, rowAt } from "../../files/text.js";
+import { decodeAudio } from "../../media/audio.js";
+import { decodeImage } from "../../media/image.js";
+import type { Dataset, LoadOptions, MissingSample, Sample } from "../dataset.js";
 import type { IdList } from "./lists.js";
 
 /** What every benchmark takes. */

@@ -2,7 +2,7 @@
 import { isAbsolute } from "node:path";
 import { EXPANSION_MAX, expand } from "brace-expansion";
 import { glob } from "tinyglobby";
-import { SoundspotError } from "../core/errors.js";
+import { SoundspotError } from "../../core/errors.js";
 
 /** Whether it is an address, not a path. */
 export function isRemote(place: string): boolean {

@@ -2,12 +2,12 @@
 
 import { basename, extname } from "node:path";
 import { z } from "zod";
-import { aPath } from "../core/arguments.js";
-import { SoundspotError } from "../core/errors.js";
-import { wrong } from "../files/csv.js";
-import { anIdList, checked, checkSource, paced, readJson } from "../files/text.js";
+import { aPath } from "../../core/arguments.js";
+import { SoundspotError } from "../../core/errors.js";
+import { wrong } from "../../files/csv.js";
+import { anIdList, checked, checkSource, paced, readJson } from "../../files/text.js";
+import type { Dataset } from "../dataset.js";
 import { type BenchmarkOptions, datasetOf, type Entry } from "./benchmark.js";
-import type { Dataset } from "./dataset.js";
 import { type Corners, GRID, mapCorners, truthFromBoxes } from "./grid.js";
 import { type IdList, inFrames, listName, readIds, readSilent } from "./lists.js";
 

@@ -1,8 +1,8 @@
 /** Boxes and masks of your own data. */
 import { z } from "zod";
-import { SoundspotError } from "../core/errors.js";
-import type { Box, Mask, RawImage } from "../core/types.js";
-import { readMask } from "../media/mask.js";
+import { SoundspotError } from "../../core/errors.js";
+import type { Box, Mask, RawImage } from "../../core/types.js";
+import { readMask } from "../../media/mask.js";
 
 /** A box as lists have it: `[x, y, width, height]`. */
 export const boxSchema = z

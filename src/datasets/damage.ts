@@ -6,9 +6,9 @@ import {
   isSoundspotError,
   type SoundspotError,
   throwIfAborted,
-} from "./core/errors.js";
-import { hash } from "./core/random.js";
-import type { Dataset } from "./datasets/dataset.js";
+} from "../core/errors.js";
+import { hash } from "../core/random.js";
+import type { Dataset } from "./dataset.js";
 
 /** A sample that could not be read, and why. */
 export interface SkippedSample {

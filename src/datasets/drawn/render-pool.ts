@@ -3,8 +3,8 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parentPort, Worker } from "node:worker_threads";
-import { shown } from "../core/arguments.js";
-import { SoundspotError } from "../core/errors.js";
+import { shown } from "../../core/arguments.js";
+import { SoundspotError } from "../../core/errors.js";
 import type { Scene, SceneKey } from "./drawing.js";
 
 /** What a thread is sent. */

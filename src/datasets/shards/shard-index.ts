@@ -2,9 +2,9 @@
 import { stat } from "node:fs/promises";
 import { dirname, isAbsolute, join } from "node:path";
 import { z } from "zod";
-import { SoundspotError } from "../core/errors.js";
-import { replaceFile } from "../files/atomic-writes.js";
-import { checked, parseJson, readText } from "../files/text.js";
+import { SoundspotError } from "../../core/errors.js";
+import { replaceFile } from "../../files/atomic-writes.js";
+import { checked, parseJson, readText } from "../../files/text.js";
 import { HttpBytes, type HttpBytesOptions } from "./http-bytes.js";
 import { isRemote } from "./locate.js";
 

@@ -2,13 +2,13 @@
 
 import { join } from "node:path";
 import sharp from "sharp";
-import { aPath, oneOf } from "../core/arguments.js";
-import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
-import { checkSource } from "../files/text.js";
-import { decodeAudio } from "../media/audio.js";
-import { readMediaFile } from "../media/image.js";
-import { preprocess } from "../prepare.js";
-import type { Dataset, LoadOptions, MissingSample, Sample } from "./dataset.js";
+import { aPath, oneOf } from "../../core/arguments.js";
+import { isSoundspotError, SoundspotError, throwIfAborted } from "../../core/errors.js";
+import { checkSource } from "../../files/text.js";
+import { decodeAudio } from "../../media/audio.js";
+import { readMediaFile } from "../../media/image.js";
+import { preprocess } from "../../prepare.js";
+import type { Dataset, LoadOptions, MissingSample, Sample } from "../dataset.js";
 import type { SceneKey } from "./drawing.js";
 import { inRange, RenderPool } from "./render-pool.js";
 import { backgrounds, heardClasses, silentThings, unheardClasses } from "./stamp-catalogue.js";

@@ -2,12 +2,12 @@
 
 import { basename, extname, join } from "node:path";
 import { z } from "zod";
-import { aPath } from "../core/arguments.js";
-import { SoundspotError } from "../core/errors.js";
-import { checked, checkSource, oneOf, paced, readJson } from "../files/text.js";
-import { decodeImage } from "../media/image.js";
+import { aPath } from "../../core/arguments.js";
+import { SoundspotError } from "../../core/errors.js";
+import { checked, checkSource, oneOf, paced, readJson } from "../../files/text.js";
+import { decodeImage } from "../../media/image.js";
+import type { Dataset } from "../dataset.js";
 import { type BenchmarkOptions, datasetOf, type Entry } from "./benchmark.js";
-import type { Dataset } from "./dataset.js";
 import { type Corners, GRID, mapCorners, truthFromBoxes, truthFromMask } from "./grid.js";
 
 /** Where IS3 lies, and what its truth is made of. */
