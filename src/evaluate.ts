@@ -20,7 +20,7 @@ import { throwIfAborted } from "./core/errors.js";
 import type { Mask, TruthMap } from "./core/types.js";
 import type { SkippedSample } from "./datasets/damage.js";
 import type { Dataset, MissingSample, Sample } from "./datasets/dataset.js";
-import { checkSameWork, type ProcessGroup, shareOf } from "./distributed.js";
+import { checkSameWork, type ProcessGroup, shareOf } from "./distributed/process-group.js";
 import { Embeddings } from "./embeddings.js";
 import { type MapName, mapNames, nextTurn, type SampleScore, Scorer, truthOf } from "./evaluation/scorer.js";
 import {

@@ -27,7 +27,7 @@ export type {
 } from "./datasets/dataset.js";
 export * as datasets from "./datasets/index.js";
 export type { SkippedInRun } from "./datasets/skipped-list.js";
-export { ProcessGroup, type ProcessGroupOptions } from "./distributed.js";
+export { ProcessGroup, type ProcessGroupOptions } from "./distributed/process-group.js";
 export {
   type AreaScores,
   type ClassScores,

@@ -17,7 +17,7 @@ import {
 import { SoundspotError, throwIfAborted } from "./core/errors.js";
 import type { SkippedSample } from "./datasets/damage.js";
 import type { Dataset, MissingSample } from "./datasets/dataset.js";
-import { checkSameWork, type ProcessGroup, shareOf } from "./distributed.js";
+import { checkSameWork, type ProcessGroup, shareOf } from "./distributed/process-group.js";
 import { type Embedding, Embeddings } from "./embeddings.js";
 import { localizePrepared } from "./localize.js";
 import { type BootstrapOptions, bootstrapInterval } from "./metrics/bootstrap.js";

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { createServer } from "node:net";
 import { availableParallelism } from "node:os";
 import { SoundspotError } from "../core/errors.js";
-import { ProcessGroup } from "../distributed.js";
+import { ProcessGroup } from "../distributed/process-group.js";
 
 /** How long processes have to end by themselves, and to save, after one has failed, in milliseconds. */
 const GRACE = 120_000;

@@ -5,7 +5,7 @@ import { type Command, Option } from "commander";
 import type { Precision } from "../compute.js";
 import type { SkippedSample } from "../datasets/damage.js";
 import type { DamagedFile, Dataset, MissingSample } from "../datasets/dataset.js";
-import type { ProcessGroup } from "../distributed.js";
+import type { ProcessGroup } from "../distributed/process-group.js";
 import { replaceFile, writing } from "../files/atomic-writes.js";
 import type { NamedPath } from "../files/outputs.js";
 import { precisions, wholeFrom } from "./options.js";

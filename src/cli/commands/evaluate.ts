@@ -4,7 +4,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { SoundspotError } from "../../core/errors.js";
 import type { DamagedFile, Dataset } from "../../datasets/dataset.js";
 import { openDataset } from "../../datasets/registry.js";
-import type { ProcessGroup } from "../../distributed.js";
+import type { ProcessGroup } from "../../distributed/process-group.js";
 import { type Evaluation, evaluate, type MapName, mapNames } from "../../evaluate.js";
 import { checkOutputs, oneOfNames } from "../../files/outputs.js";
 import { Model } from "../../model.js";

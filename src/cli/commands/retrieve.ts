@@ -1,7 +1,7 @@
 /** `soundspot retrieve`: which pictures go with a sound and which sounds with a picture, scored by class. */
 import type { Command } from "commander";
 import { openDataset } from "../../datasets/registry.js";
-import type { ProcessGroup } from "../../distributed.js";
+import type { ProcessGroup } from "../../distributed/process-group.js";
 import { checkOutputs, oneOfNames } from "../../files/outputs.js";
 import { Model } from "../../model.js";
 import { percentText } from "../../report/figures.js";

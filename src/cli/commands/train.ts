@@ -5,7 +5,7 @@ import { type PresetName, presets } from "../../config/presets.js";
 import type { TrainOptions } from "../../config/train.js";
 import { openDataset } from "../../datasets/registry.js";
 import type { SkippedInRun } from "../../datasets/skipped-list.js";
-import type { ProcessGroup } from "../../distributed.js";
+import type { ProcessGroup } from "../../distributed/process-group.js";
 import { checkOutputs } from "../../files/outputs.js";
 import type { WeightsReport } from "../../model.js";
 import { isRunFile, train } from "../../trainer.js";

@@ -2,10 +2,10 @@
 
 import { deserialize, serialize } from "node:v8";
 import { z } from "zod";
-import { parse } from "./config/train.js";
-import { anObject, aText, check } from "./core/arguments.js";
-import { type ErrorCode, isSoundspotError, SoundspotError } from "./core/errors.js";
-import { type GroupHandle, native, type Traffic } from "./native.js";
+import { parse } from "../config/train.js";
+import { anObject, aText, check } from "../core/arguments.js";
+import { type ErrorCode, isSoundspotError, SoundspotError } from "../core/errors.js";
+import { type GroupHandle, native, type Traffic } from "../native.js";
 
 /** Which of the processes this one is, and where they meet. */
 export interface ProcessGroupOptions {
