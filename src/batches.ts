@@ -6,7 +6,7 @@ import { throwIfAborted } from "./core/errors.js";
 import { Limit, SAMPLES_AT_A_TIME } from "./core/semaphore.js";
 import { isDamage, type SkippedSample, skippedSample } from "./datasets/damage.js";
 import type { Dataset, Sample } from "./datasets/dataset.js";
-import { type PreparedSample, prepareSample } from "./prepare.js";
+import { type PreparedSample, prepareSample } from "./model/inputs.js";
 
 export interface BatchOptions {
   readonly data: Dataset;

@@ -19,7 +19,7 @@ import {
 import { lockFolder } from "./files/folder-lock.js";
 import { checkOutputs } from "./files/outputs.js";
 import { paced } from "./files/text.js";
-import { prepareSample } from "./prepare.js";
+import { prepareSample } from "./model/inputs.js";
 
 /** How a dataset is checked, and where the list goes. */
 export interface CheckDatasetOptions {

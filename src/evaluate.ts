@@ -1,7 +1,6 @@
 /** Scores a model on a dataset: localization, segmentation, retrieval, and knowing when nothing sounds (section 1.10). */
 
 import { type LoadedSample, loadBatches } from "./batches.js";
-import { computedPrecision, type Precision } from "./compute.js";
 import {
   aCount,
   aDataset,
@@ -40,10 +39,11 @@ import {
   sourcesScores,
 } from "./evaluation/summaries.js";
 import { type ExclusionOptions, type Exclusions, exclusionsAmong } from "./false-negatives.js";
-import { localizePrepared, type Spot } from "./localize.js";
 import type { BootstrapOptions } from "./metrics/bootstrap.js";
-import type { Model } from "./model.js";
-import type { Objectness } from "./objectness.js";
+import { computedPrecision, type Precision } from "./model/compute.js";
+import { localizePrepared, type Spot } from "./model/localize.js";
+import type { Model } from "./model/model.js";
+import type { Objectness } from "./model/objectness.js";
 import { type Retrieval, retrievalOf } from "./retrieve.js";
 
 export {

@@ -5,8 +5,8 @@ import { matrixOf } from "./core/matrix.js";
 import { permutation } from "./core/random.js";
 import type { TensorData } from "./core/types.js";
 import type { Embedding } from "./embeddings.js";
+import { ownTensor } from "./model/inputs.js";
 import { native } from "./native.js";
-import { ownTensor } from "./prepare.js";
 
 /**
  * Pairs that are among each other's k nearest neighbours, self counted, in both modalities.

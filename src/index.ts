@@ -1,7 +1,6 @@
 /** The public API. */
 
 export { type CheckDatasetOptions, checkDataset, type DatasetCheck } from "./check-dataset.js";
-export type { Compute, Precision } from "./compute.js";
 export { type Preset, type PresetName, presets } from "./config/presets.js";
 export type {
   AugmentConfig,
@@ -44,15 +43,6 @@ export {
   type SourcesScores,
 } from "./evaluate.js";
 export { type ExclusionOptions, type Exclusions, falseNegatives } from "./false-negatives.js";
-export {
-  type FigureOptions,
-  type LocalizeOptions,
-  localize,
-  type OverlayOptions,
-  type Spot,
-  type SpotAttention,
-  type SpotBox,
-} from "./localize.js";
 export type { AudioSource } from "./media/audio.js";
 export type { DecodedSamples } from "./media/decode-samples.js";
 export type { DecodeImageOptions, ImageSource } from "./media/image.js";
@@ -68,7 +58,25 @@ export {
   openMedia,
 } from "./media/media.js";
 export * as metrics from "./metrics/index.js";
-export { type CreateOptions, type Encoding, type LoadOptions, Model, type WeightsReport } from "./model.js";
+export type { Compute, Precision } from "./model/compute.js";
+export { type ImageTensor, type LocalizeInput, preprocess, type SpectrogramTensor } from "./model/inputs.js";
+export {
+  type FigureOptions,
+  type LocalizeOptions,
+  localize,
+  type OverlayOptions,
+  type Spot,
+  type SpotAttention,
+  type SpotBox,
+} from "./model/localize.js";
+export {
+  type CreateOptions,
+  type Encoding,
+  type LoadOptions,
+  Model,
+  type WeightsReport,
+} from "./model/model.js";
+export { Objectness } from "./model/objectness.js";
 export { type Collapse, CollapseMonitor, type CollapseWarning } from "./monitor.js";
 export type {
   AttentionStatistics,
@@ -78,14 +86,12 @@ export type {
   StepResult,
   Traffic,
 } from "./native.js";
-export { Objectness } from "./objectness.js";
 export {
   type FailedVideo,
   type PreparedVideos,
   type PrepareVideosOptions,
   prepareVideos,
 } from "./preparation/prepare-videos.js";
-export { type ImageTensor, type LocalizeInput, preprocess, type SpectrogramTensor } from "./prepare.js";
 export {
   type Retrieval,
   type RetrievalRun,

@@ -3,7 +3,6 @@
 import { setMaxListeners } from "node:events";
 import { access, mkdir, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { computedPrecision } from "./compute.js";
 import { type Preset, type PresetName, presetNamed } from "./config/presets.js";
 import { learningRateAt, lossWeightAt } from "./config/schedule.js";
 import {
@@ -41,10 +40,11 @@ import { removeTemporary, writing } from "./files/atomic-writes.js";
 import { lockFolder } from "./files/folder-lock.js";
 import { checkOutputs } from "./files/outputs.js";
 import { RunLog } from "./files/run-log.js";
-import { Model, type WeightsReport } from "./model.js";
+import { computedPrecision } from "./model/compute.js";
+import { type LocalizeInput, prepareInput } from "./model/inputs.js";
+import { Model, type WeightsReport } from "./model/model.js";
 import { CollapseMonitor, type CollapseWarning } from "./monitor.js";
 import { native, type SampleHandle, type StepResult, type TrainerHandle } from "./native.js";
-import { type LocalizeInput, prepareInput } from "./prepare.js";
 import { trainingBatches } from "./training-batches.js";
 
 /**

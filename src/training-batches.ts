@@ -5,8 +5,8 @@ import { hash, permutation } from "./core/random.js";
 import { Limit, SAMPLES_AT_A_TIME } from "./core/semaphore.js";
 import { loadReplacing, type Replaced, type SkippedSample } from "./datasets/damage.js";
 import type { Dataset, LoadableSample, SequenceRequest } from "./datasets/dataset.js";
+import { prepareSample } from "./model/inputs.js";
 import type { SampleHandle } from "./native.js";
-import { prepareSample } from "./prepare.js";
 import type { Trainer } from "./trainer.js";
 
 export interface TrainingPlace {

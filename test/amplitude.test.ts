@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseModelConfig } from "../src/config/train.js";
 import { decodeAudio } from "../src/media/audio.js";
-import { prepareInput, prepareSample, preprocess } from "../src/prepare.js";
+import { prepareInput, prepareSample, preprocess } from "../src/model/inputs.js";
 
 const config = parseModelConfig({ imageSize: 32 });
 const image = { data: new Uint8Array(48), width: 4, height: 4 };

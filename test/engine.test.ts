@@ -1,8 +1,8 @@
 /** The engine that localizes (folded, fused, packed) against the plain composition of the model. */
 import { describe, expect, it } from "vitest";
 import { Model, type ModelOptions } from "../src/index.js";
+import { prepareInput } from "../src/model/inputs.js";
 import { native } from "../src/native.js";
-import { prepareInput } from "../src/prepare.js";
 import { needsBfloat16 } from "./support/processor.js";
 import { bar } from "./support/scored.js";
 import { tiny } from "./support/tiny.js";

@@ -22,8 +22,8 @@ import { decodeAudio } from "../src/media/audio.js";
 import { findFfmpeg } from "../src/media/ffmpeg.js";
 import { encodeImage } from "../src/media/image.js";
 import { encodeWav } from "../src/media/wav.js";
+import { prepareInput, prepareSample } from "../src/model/inputs.js";
 import { native } from "../src/native.js";
-import { prepareInput, prepareSample } from "../src/prepare.js";
 import { tiny } from "./support/tiny.js";
 import { transpilePackage } from "./support/transpiled.js";
 

@@ -11,7 +11,7 @@ import { decodeAudio } from "../src/media/audio.js";
 import { decodeImage, encodeImage } from "../src/media/image.js";
 import { readMask } from "../src/media/mask.js";
 import { encodeWav } from "../src/media/wav.js";
-import { ownTensor, preprocess } from "../src/prepare.js";
+import { ownTensor, preprocess } from "../src/model/inputs.js";
 
 const context = createContext({});
 /** The same values in arrays of another realm. */

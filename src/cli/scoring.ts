@@ -2,12 +2,12 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
-import type { Precision } from "../compute.js";
 import type { SkippedSample } from "../datasets/damage.js";
 import type { DamagedFile, Dataset, MissingSample } from "../datasets/dataset.js";
 import type { ProcessGroup } from "../distributed/process-group.js";
 import { replaceFile, writing } from "../files/atomic-writes.js";
 import type { NamedPath } from "../files/outputs.js";
+import type { Precision } from "../model/compute.js";
 import { precisions, wholeFrom } from "./options.js";
 
 export interface ScoringFlags {

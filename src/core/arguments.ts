@@ -1,7 +1,7 @@
 /** Arguments of public calls: one of a wrong type is refused by its name before it is used. */
 import { types } from "node:util";
 import type { Dataset } from "../datasets/dataset.js";
-import type { Model } from "../model.js";
+import type { Model } from "../model/model.js";
 import { type ErrorCode, SoundspotError } from "./errors.js";
 
 /** Whether a value fits, and how what fits is called. */

@@ -3,9 +3,9 @@
 import { SoundspotError } from "../core/errors.js";
 import type { Mask, TruthMap } from "../core/types.js";
 import type { Sample } from "../datasets/dataset.js";
-import type { Spot } from "../localize.js";
 import { meanInside } from "../metrics/localization.js";
 import { FCurve, type FCurveState, FrameScores } from "../metrics/segmentation.js";
+import type { Spot } from "../model/localize.js";
 import type { SampleRetrieval } from "../retrieve.js";
 
 /** The maps that are scored: the audio and image queries', and what the audio map is blended into (section 1.7). */

@@ -5,7 +5,7 @@ import { encodeImage } from "../media/image.js";
 import { type OpenMediaOptions, openMedia } from "../media/media.js";
 import { infoOf, windowAround } from "../media/video.js";
 import { encodeWav, inSlices } from "../media/wav.js";
-import { preprocess } from "../prepare.js";
+import { preprocess } from "../model/inputs.js";
 
 export interface SampleSettings {
   /** Moment of the frame, in seconds; null for the middle. */

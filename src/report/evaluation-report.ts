@@ -4,12 +4,12 @@ import sharp from "sharp";
 import type { Dataset, Sample } from "../datasets/dataset.js";
 import { renderPanels } from "../drawing/panels.js";
 import { type Evaluation, type MapName, mapsOf, type SampleScore, truthOf } from "../evaluate.js";
-import { localizePrepared, type Spot } from "../localize.js";
 import { encodeImage } from "../media/image.js";
 import { successThresholds } from "../metrics/localization.js";
-import type { Model } from "../model.js";
-import type { Objectness } from "../objectness.js";
-import { prepareSample } from "../prepare.js";
+import { prepareSample } from "../model/inputs.js";
+import { localizePrepared, type Spot } from "../model/localize.js";
+import type { Model } from "../model/model.js";
+import type { Objectness } from "../model/objectness.js";
 import { percentText } from "./figures.js";
 import { renderScored } from "./gallery.js";
 import type {

@@ -4,11 +4,11 @@ import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors
 import { Limit, SAMPLES_AT_A_TIME } from "../core/semaphore.js";
 import type { TensorData } from "../core/types.js";
 import { targetVector } from "../embeddings.js";
-import { localizePrepared } from "../localize.js";
 import type { AudioSource } from "../media/audio.js";
 import type { ImageSource } from "../media/image.js";
-import type { Model } from "../model.js";
-import { frameCount, middleOfVideo, prepareInput, preprocess } from "../prepare.js";
+import { frameCount, middleOfVideo, prepareInput, preprocess } from "../model/inputs.js";
+import { localizePrepared } from "../model/localize.js";
+import type { Model } from "../model/model.js";
 import { hashOf, type MediaFile, type SkippedFile, skippedFile, stateOf } from "./media-files.js";
 
 /** What the encoders take of one file, or why there is nothing. */

@@ -1,7 +1,7 @@
 /** What tells models apart: vectors of two models cannot be compared. */
 import { createHash } from "node:crypto";
 import { Pacer } from "../media/wav.js";
-import type { Model } from "../model.js";
+import type { Model } from "../model/model.js";
 
 const known = new WeakMap<Model, Promise<string>>();
 

@@ -1,9 +1,9 @@
 /** What a server is made with, checked. */
 
-import type { Precision } from "../compute.js";
 import { aFunction, aList, aPath, checkFields, shown } from "../core/arguments.js";
 import { SoundspotError } from "../core/errors.js";
-import type { Model } from "../model.js";
+import type { Precision } from "../model/compute.js";
+import type { Model } from "../model/model.js";
 import type { SearchIndex } from "../search/search-index.js";
 import type { HttpErrorCode } from "./http-error.js";
 

@@ -1,10 +1,10 @@
 /** What routes share: the model, limits, and the life of a request from its acceptance to its answer. */
 import { availableParallelism } from "node:os";
 import type { FastifyReply, FastifyRequest } from "fastify";
-import type { Precision } from "../compute.js";
 import { throwIfAborted } from "../core/errors.js";
 import { Limit } from "../core/semaphore.js";
-import type { Model } from "../model.js";
+import type { Precision } from "../model/compute.js";
+import type { Model } from "../model/model.js";
 import { Gate } from "./gate.js";
 import { HttpError } from "./http-error.js";
 import { Metrics } from "./metrics.js";

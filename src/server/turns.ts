@@ -1,7 +1,7 @@
 /** Decoding and the model in turns: either wants all processors, and side by side each waits for the other. */
 import { throwIfAborted } from "../core/errors.js";
 import type { Limit } from "../core/semaphore.js";
-import { MOST_TOGETHER } from "../localize.js";
+import { MOST_TOGETHER } from "../model/localize.js";
 
 /** Milliseconds in which nothing was decoded after which the model waits for no more. */
 const PATIENCE = 15;

@@ -2,11 +2,11 @@
 import { aFunction, aModel, aPath, aSignal, aText, check, checkFields, shown } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import type { TensorData } from "../core/types.js";
-import { inRange, type LocalizeOptions, localizePrepared } from "../localize.js";
 import { type InternalFramesOptions, type Media, type MediaFrameAt, openMedia } from "../media/media.js";
 import { infoOf, type VideoInfo } from "../media/video.js";
-import type { Model } from "../model.js";
-import { prepareSample } from "../prepare.js";
+import { prepareSample } from "../model/inputs.js";
+import { inRange, type LocalizeOptions, localizePrepared } from "../model/localize.js";
+import type { Model } from "../model/model.js";
 import { type SoundWindow, SoundWindows } from "./sound-windows.js";
 import { reachOf, smoothed, type Tracked, weighted } from "./tracking.js";
 import { VideoSpot } from "./video-spot.js";

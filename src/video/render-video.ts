@@ -6,7 +6,7 @@ import { checkReplaceable, makeFolderOf, temporaryIn, writing } from "../files/a
 import { checkOutputs } from "../files/outputs.js";
 import { type Media, openMedia } from "../media/media.js";
 import { VideoWriter } from "../media/video-writer.js";
-import type { Model } from "../model.js";
+import type { Model } from "../model/model.js";
 import { type LocalizeVideoOptions, localizeMedia, type VideoRange } from "./localize-video.js";
 import type { VideoOverlayOptions, VideoSpot } from "./video-spot.js";
 

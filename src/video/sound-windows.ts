@@ -4,7 +4,7 @@ import type { RawAudio } from "../core/types.js";
 import { place, type SampleBlock } from "../media/decode-samples.js";
 import type { Media } from "../media/media.js";
 import { windowAround } from "../media/video.js";
-import { isSilent } from "../silence.js";
+import { isSilent } from "../model/silence.js";
 
 export interface SoundWindow {
   /** As long as asked for, or as the video; zeros where it has no audio. */

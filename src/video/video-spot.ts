@@ -3,7 +3,7 @@
 import type { RawImage } from "../core/types.js";
 import { type Color, renderOverlay } from "../drawing/overlay.js";
 import { drawCaption } from "../drawing/text.js";
-import type { SpotBox } from "../localize.js";
+import type { SpotBox } from "../model/localize.js";
 import { native } from "../native.js";
 import type { Tracked } from "./tracking.js";
 

@@ -8,7 +8,7 @@ import { scenes } from "../../datasets/drawn/scenes.js";
 import { type Evaluation, evaluate, truthOf } from "../../evaluate.js";
 import { replaceFile, writing } from "../../files/atomic-writes.js";
 import { auc, ciou, successRate, successThresholds } from "../../metrics/localization.js";
-import { Model } from "../../model.js";
+import { Model } from "../../model/model.js";
 import { type ReportSample, renderHtmlReport } from "../../report/html.js";
 import { runCurves } from "../../report/run-curves.js";
 import { train } from "../../trainer.js";

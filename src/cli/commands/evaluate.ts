@@ -7,8 +7,8 @@ import { openDataset } from "../../datasets/registry.js";
 import type { ProcessGroup } from "../../distributed/process-group.js";
 import { type Evaluation, evaluate, type MapName, mapNames } from "../../evaluate.js";
 import { checkOutputs, oneOfNames } from "../../files/outputs.js";
-import { Model } from "../../model.js";
-import { Objectness } from "../../objectness.js";
+import { Model } from "../../model/model.js";
+import { Objectness } from "../../model/objectness.js";
 import { classesCsv, samplesCsv } from "../../report/csv.js";
 import {
   type ChosenGroup,

@@ -1,7 +1,7 @@
 /** `soundspot index`: the pictures and sounds of a folder, to be searched. */
 import type { Command } from "commander";
 import { checkOutputs } from "../../files/outputs.js";
-import { Model } from "../../model.js";
+import { Model } from "../../model/model.js";
 import { type IndexUpdate, isIndexFile, SearchIndex } from "../../search/search-index.js";
 import { wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";

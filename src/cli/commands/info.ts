@@ -3,7 +3,7 @@ import { open } from "node:fs/promises";
 import type { Command } from "commander";
 import { isSoundspotError } from "../../core/errors.js";
 import { type Media, type MediaStream, openMedia } from "../../media/media.js";
-import { Model, storedConfig } from "../../model.js";
+import { Model, storedConfig } from "../../model/model.js";
 import { native } from "../../native.js";
 import { storedTraining } from "../../trainer.js";
 

@@ -1,14 +1,14 @@
 /** `soundspot localize`: a picture and a sound, or a video, to an overlay. */
 import { extname } from "node:path";
 import { type Command, Option } from "commander";
-import type { Precision } from "../../compute.js";
 import { SoundspotError } from "../../core/errors.js";
 import { writeOutput } from "../../files/atomic-writes.js";
 import { checkOutputs } from "../../files/outputs.js";
-import { Model } from "../../model.js";
+import type { Precision } from "../../model/compute.js";
+import type { LocalizeInput } from "../../model/inputs.js";
+import { Model } from "../../model/model.js";
+import { Objectness } from "../../model/objectness.js";
 import type { Refinement } from "../../native.js";
-import { Objectness } from "../../objectness.js";
-import type { LocalizeInput } from "../../prepare.js";
 import { renderVideo } from "../../video/render-video.js";
 import { isVideoPath, numberFrom, overlayPath, picturePath, precisions, wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { openDataset } from "../../datasets/registry.js";
 import type { ProcessGroup } from "../../distributed/process-group.js";
 import { checkOutputs, oneOfNames } from "../../files/outputs.js";
-import { Model } from "../../model.js";
+import { Model } from "../../model/model.js";
 import { percentText } from "../../report/figures.js";
 import { benchmarks } from "../../report/published.js";
 import { recallRanks, retrieve } from "../../retrieve.js";

@@ -1,7 +1,7 @@
 /** `soundspot search`: pictures for a sound, or sounds for a picture, out of an index. */
 import type { Command } from "commander";
 import { SoundspotError } from "../../core/errors.js";
-import { Model } from "../../model.js";
+import { Model } from "../../model/model.js";
 import { SearchIndex, type SearchResult } from "../../search/search-index.js";
 import { wholeFrom } from "../options.js";
 import { textTable } from "../table.js";

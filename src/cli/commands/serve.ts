@@ -1,9 +1,9 @@
 /** `soundspot serve`: a model behind HTTP, until a signal ends it. */
 import { type Command, Option } from "commander";
 import sharp from "sharp";
-import type { Precision } from "../../compute.js";
 import { isError, SoundspotError } from "../../core/errors.js";
-import { Model } from "../../model.js";
+import type { Precision } from "../../model/compute.js";
+import { Model } from "../../model/model.js";
 import { SearchIndex } from "../../search/search-index.js";
 import { DEFAULTS, type ServedRequest } from "../../server/options.js";
 import { serve } from "../../server/server.js";

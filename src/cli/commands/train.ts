@@ -7,7 +7,7 @@ import { openDataset } from "../../datasets/registry.js";
 import type { SkippedInRun } from "../../datasets/skipped-list.js";
 import type { ProcessGroup } from "../../distributed/process-group.js";
 import { checkOutputs } from "../../files/outputs.js";
-import type { WeightsReport } from "../../model.js";
+import type { WeightsReport } from "../../model/model.js";
 import { isRunFile, train } from "../../trainer.js";
 import { numberFrom, wholeFrom } from "../options.js";
 import { inProcesses } from "../processes.js";

@@ -7,7 +7,7 @@ import { isSoundspotError, SoundspotError, throwIfAborted } from "../../core/err
 import { checkSource } from "../../files/text.js";
 import { decodeAudio } from "../../media/audio.js";
 import { readMediaFile } from "../../media/image.js";
-import { preprocess } from "../../prepare.js";
+import { preprocess } from "../../model/inputs.js";
 import type { Dataset, LoadOptions, MissingSample, Sample } from "../dataset.js";
 import type { SceneKey } from "./drawing.js";
 import { inRange, RenderPool } from "./render-pool.js";

@@ -1,5 +1,5 @@
 /** Whether a sound is silent: what cannot be heard has no place in an image. */
-import type { RawAudio } from "./core/types.js";
+import type { RawAudio } from "../core/types.js";
 
 /** −60 dB of full scale. */
 export const SILENCE_PEAK = 1e-3;

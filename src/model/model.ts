@@ -1,22 +1,22 @@
 /** The model as a user holds it: made, loaded, saved, asked, freed. */
 
 import { resolve } from "node:path";
-import { aPrecision, type Compute, computeFor, type Precision } from "./compute.js";
-import { type ModelConfig, type ModelOptions, parseModelConfig } from "./config/train.js";
-import { aList, anInteger, anObject, aPath, aSignal, aText, check, checkFields } from "./core/arguments.js";
-import { SoundspotError, throwIfAborted } from "./core/errors.js";
-import { makeFolderOf } from "./files/atomic-writes.js";
-import { inRange, type LocalizeOptions, localizeBatch, type Spot } from "./localize.js";
+import { type ModelConfig, type ModelOptions, parseModelConfig } from "../config/train.js";
+import { aList, anInteger, anObject, aPath, aSignal, aText, check, checkFields } from "../core/arguments.js";
+import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import { makeFolderOf } from "../files/atomic-writes.js";
 import {
   type ModelHandle,
   type NamedTensor,
   type NativeEncoding,
   native,
   type TrainerHandle,
-} from "./native.js";
-import { type LocalizeInput, ownTensor, prepareInput } from "./prepare.js";
-import { type LocalizeVideoOptions, localizeVideo } from "./video/localize-video.js";
-import type { VideoSpot } from "./video/video-spot.js";
+} from "../native.js";
+import { type LocalizeVideoOptions, localizeVideo } from "../video/localize-video.js";
+import type { VideoSpot } from "../video/video-spot.js";
+import { aPrecision, type Compute, computeFor, type Precision } from "./compute.js";
+import { type LocalizeInput, ownTensor, prepareInput } from "./inputs.js";
+import { inRange, type LocalizeOptions, localizeBatch, type Spot } from "./localize.js";
 
 /** Features, slots, queries and attentions of a batch; every shape starts with the batch. */
 export type Encoding = NativeEncoding;

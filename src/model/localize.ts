@@ -1,18 +1,18 @@
 /** Localization: from inputs to heatmaps, masks, boxes and overlays at the picture's own size. */
 
+import type { ModelConfig } from "../config/train.js";
+import { aModel, anObjectness, aSignal, check, checkFields, shown } from "../core/arguments.js";
+import { Batcher } from "../core/batcher.js";
+import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import type { Box, RawImage, TensorData } from "../core/types.js";
+import { renderOverlay } from "../drawing/overlay.js";
+import { renderPanels, renderSpectrogram } from "../drawing/panels.js";
+import { encodeImage } from "../media/image.js";
+import { type NativeSpot, native, type OfAttention, type Refinement, type SampleHandle } from "../native.js";
 import { computedPrecision, type Precision } from "./compute.js";
-import type { ModelConfig } from "./config/train.js";
-import { aModel, anObjectness, aSignal, check, checkFields, shown } from "./core/arguments.js";
-import { Batcher } from "./core/batcher.js";
-import { SoundspotError, throwIfAborted } from "./core/errors.js";
-import type { Box, RawImage, TensorData } from "./core/types.js";
-import { renderOverlay } from "./drawing/overlay.js";
-import { renderPanels, renderSpectrogram } from "./drawing/panels.js";
-import { encodeImage } from "./media/image.js";
+import { type LocalizeInput, type PreparedSample, prepareInput } from "./inputs.js";
 import type { Model } from "./model.js";
-import { type NativeSpot, native, type OfAttention, type Refinement, type SampleHandle } from "./native.js";
 import type { Objectness } from "./objectness.js";
-import { type LocalizeInput, type PreparedSample, prepareInput } from "./prepare.js";
 
 /** How a map is refined, cut and computed. */
 export interface LocalizeOptions {

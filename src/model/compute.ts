@@ -1,6 +1,6 @@
 /** What a model is computed on and in: the processor, and the precision that it allows. */
-import { type Check, check, oneOf } from "./core/arguments.js";
-import { native, type ProcessorInfo } from "./native.js";
+import { type Check, check, oneOf } from "../core/arguments.js";
+import { native, type ProcessorInfo } from "../native.js";
 
 /** What the encoders compute in. "auto" is bfloat16 where the processor multiplies it itself, else float32. */
 export type Precision = "auto" | "float32" | "bfloat16";

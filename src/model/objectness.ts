@@ -1,9 +1,9 @@
 /** Objectness: where an ImageNet classifier sees anything at all, for object-guided localization (section 1.7). */
 
-import type { RawImage, TensorData } from "./core/types.js";
+import type { RawImage, TensorData } from "../core/types.js";
+import { native } from "../native.js";
+import { prepareSample } from "./inputs.js";
 import { Model } from "./model.js";
-import { native } from "./native.js";
-import { prepareSample } from "./prepare.js";
 
 /** A sound that nobody listens to: samples are prepared in pairs. */
 const SILENCE = { samples: new Float32Array(1), sampleRate: 16_000 };

@@ -1,6 +1,6 @@
 /** From what a caller gives (paths, buffers, raw media, tensors) to samples that the model takes. */
 import { channel } from "node:diagnostics_channel";
-import { type AugmentConfig, type ModelConfig, parseModelConfig } from "./config/train.js";
+import { type AugmentConfig, type ModelConfig, parseModelConfig } from "../config/train.js";
 import {
   aCount,
   aList,
@@ -12,14 +12,14 @@ import {
   isFloats,
   kindOf,
   shown,
-} from "./core/arguments.js";
-import { SoundspotError, throwIfAborted } from "./core/errors.js";
-import type { RawAudio, RawImage, TensorData } from "./core/types.js";
-import { type AudioSource, checkRawSamples, decodePart, type SoundSpan } from "./media/audio.js";
-import { checkRawImage, decodeImage, type ImageSource } from "./media/image.js";
-import { type Media, openMedia } from "./media/media.js";
-import { infoOf, windowAround } from "./media/video.js";
-import { native, type PrepareInput, type SampleHandle } from "./native.js";
+} from "../core/arguments.js";
+import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import type { RawAudio, RawImage, TensorData } from "../core/types.js";
+import { type AudioSource, checkRawSamples, decodePart, type SoundSpan } from "../media/audio.js";
+import { checkRawImage, decodeImage, type ImageSource } from "../media/image.js";
+import { type Media, openMedia } from "../media/media.js";
+import { infoOf, windowAround } from "../media/video.js";
+import { native, type PrepareInput, type SampleHandle } from "../native.js";
 import { isSilent } from "./silence.js";
 
 /** A picture, already normalised: [3, size, size]. */
