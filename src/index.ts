@@ -41,8 +41,15 @@ export {
   type MapScores,
   type SampleScore,
   type SourcesScores,
-} from "./evaluate.js";
-export { type ExclusionOptions, type Exclusions, falseNegatives } from "./false-negatives.js";
+} from "./evaluation/evaluate.js";
+export { type ExclusionOptions, type Exclusions, falseNegatives } from "./evaluation/false-negatives.js";
+export {
+  type Retrieval,
+  type RetrievalRun,
+  type RetrieveOptions,
+  retrieve,
+  type SampleRetrieval,
+} from "./evaluation/retrieve.js";
 export type { AudioSource } from "./media/audio.js";
 export type { DecodedSamples } from "./media/decode-samples.js";
 export type { DecodeImageOptions, ImageSource } from "./media/image.js";
@@ -92,13 +99,6 @@ export {
   type PrepareVideosOptions,
   prepareVideos,
 } from "./preparation/prepare-videos.js";
-export {
-  type Retrieval,
-  type RetrievalRun,
-  type RetrieveOptions,
-  retrieve,
-  type SampleRetrieval,
-} from "./retrieve.js";
 export type { SearchLabels } from "./search/labels.js";
 export type { SkippedFile } from "./search/media-files.js";
 export {

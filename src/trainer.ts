@@ -35,7 +35,7 @@ import type { SkippedSample } from "./datasets/damage.js";
 import type { Dataset } from "./datasets/dataset.js";
 import { type SkippedInRun, SkippedList } from "./datasets/skipped-list.js";
 import type { ProcessGroup } from "./distributed/process-group.js";
-import { type Evaluation, evaluate } from "./evaluate.js";
+import { type Evaluation, evaluate } from "./evaluation/evaluate.js";
 import { removeTemporary, writing } from "./files/atomic-writes.js";
 import { lockFolder } from "./files/folder-lock.js";
 import { checkOutputs } from "./files/outputs.js";

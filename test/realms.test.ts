@@ -5,7 +5,7 @@ import { parseModelConfig } from "../src/config/train.js";
 import { aSignal } from "../src/core/arguments.js";
 import { isError, isSoundspotError, SoundspotError } from "../src/core/errors.js";
 import { matrixOf } from "../src/core/matrix.js";
-import { falseNegatives } from "../src/false-negatives.js";
+import { falseNegatives } from "../src/evaluation/false-negatives.js";
 import { naming } from "../src/files/text.js";
 import { decodeAudio } from "../src/media/audio.js";
 import { decodeImage, encodeImage } from "../src/media/image.js";

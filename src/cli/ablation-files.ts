@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import type { ModelOptions, TrainConfig } from "../config/train.js";
 import { SoundspotError } from "../core/errors.js";
-import type { Evaluation } from "../evaluate.js";
+import type { Evaluation } from "../evaluation/evaluate.js";
 import { Queue } from "../files/atomic-writes.js";
 import type { Study } from "../studies.js";
 import { writeFiles } from "./scoring.js";

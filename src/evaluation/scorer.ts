@@ -6,7 +6,7 @@ import type { Sample } from "../datasets/dataset.js";
 import { meanInside } from "../metrics/localization.js";
 import { FCurve, type FCurveState, FrameScores } from "../metrics/segmentation.js";
 import type { Spot } from "../model/localize.js";
-import type { SampleRetrieval } from "../retrieve.js";
+import type { SampleRetrieval } from "./retrieve.js";
 
 /** The maps that are scored: the audio and image queries', and what the audio map is blended into (section 1.7). */
 export const mapNames = ["audio", "image", "iqr", "ogl", "combined"] as const;

@@ -1,5 +1,5 @@
 /** Scores as CSV (RFC 4180), a row a sample or a class. */
-import { type Evaluation, mapNames, type SampleScore } from "../evaluate.js";
+import { type Evaluation, mapNames, type SampleScore } from "../evaluation/evaluate.js";
 
 type Cell = string | number | boolean | undefined;
 

@@ -3,7 +3,7 @@ import { dirname } from "node:path";
 import sharp from "sharp";
 import type { Dataset, Sample } from "../datasets/dataset.js";
 import { renderPanels } from "../drawing/panels.js";
-import { type Evaluation, type MapName, mapsOf, type SampleScore, truthOf } from "../evaluate.js";
+import { type Evaluation, type MapName, mapsOf, type SampleScore, truthOf } from "../evaluation/evaluate.js";
 import { encodeImage } from "../media/image.js";
 import { successThresholds } from "../metrics/localization.js";
 import { prepareSample } from "../model/inputs.js";

@@ -1,6 +1,6 @@
 /** An evaluation as a flat list of figures in percent: what tables show and thresholds are set on. */
-import type { Ends, Evaluation, MapName } from "../evaluate.js";
-import { recallRanks } from "../retrieve.js";
+import type { Ends, Evaluation, MapName } from "../evaluation/evaluate.js";
+import { recallRanks } from "../evaluation/retrieve.js";
 
 export interface Figure {
   /** Short name, such as `ciou` or `a2i-r1`. */

@@ -2,7 +2,7 @@
 import sharp from "sharp";
 import type { Sample } from "../datasets/dataset.js";
 import { renderOverlay } from "../drawing/overlay.js";
-import { truthOf } from "../evaluate.js";
+import { truthOf } from "../evaluation/evaluate.js";
 import { encodeImage } from "../media/image.js";
 
 /**

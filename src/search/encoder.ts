@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
 import { Limit, SAMPLES_AT_A_TIME } from "../core/semaphore.js";
 import type { TensorData } from "../core/types.js";
-import { targetVector } from "../embeddings.js";
+import { targetVector } from "../evaluation/embeddings.js";
 import type { AudioSource } from "../media/audio.js";
 import type { ImageSource } from "../media/image.js";
 import { frameCount, middleOfVideo, prepareInput, preprocess } from "../model/inputs.js";

@@ -12,12 +12,12 @@ import {
 import { isSoundspotError, SoundspotError } from "../../core/errors.js";
 import type { Dataset } from "../../datasets/dataset.js";
 import { openDataset } from "../../datasets/registry.js";
-import { evaluate, type MapName, mapNames } from "../../evaluate.js";
+import { evaluate, type MapName, mapNames } from "../../evaluation/evaluate.js";
+import { recallRanks } from "../../evaluation/retrieve.js";
 import { checkOutputs, oneOfNames } from "../../files/outputs.js";
 import { type Figure, figuresOf, percentText } from "../../report/figures.js";
 import { type ReportTable, renderHtmlReport } from "../../report/html.js";
 import { ablations, type FigureName, type PublishedTable } from "../../report/published.js";
-import { recallRanks } from "../../retrieve.js";
 import { keptLosses, recipeOf, type Study, studies, type Variant } from "../../studies.js";
 import { isRunFile, mergeTrain, type TrainRun, train } from "../../trainer.js";
 import {

@@ -5,7 +5,7 @@ import type { Command } from "commander";
 import { presets } from "../../config/presets.js";
 import type { Dataset } from "../../datasets/dataset.js";
 import { scenes } from "../../datasets/drawn/scenes.js";
-import { type Evaluation, evaluate, truthOf } from "../../evaluate.js";
+import { type Evaluation, evaluate, truthOf } from "../../evaluation/evaluate.js";
 import { replaceFile, writing } from "../../files/atomic-writes.js";
 import { auc, ciou, successRate, successThresholds } from "../../metrics/localization.js";
 import { Model } from "../../model/model.js";

@@ -5,7 +5,7 @@ import { SoundspotError } from "../../core/errors.js";
 import type { DamagedFile, Dataset } from "../../datasets/dataset.js";
 import { openDataset } from "../../datasets/registry.js";
 import type { ProcessGroup } from "../../distributed/process-group.js";
-import { type Evaluation, evaluate, type MapName, mapNames } from "../../evaluate.js";
+import { type Evaluation, evaluate, type MapName, mapNames } from "../../evaluation/evaluate.js";
 import { checkOutputs, oneOfNames } from "../../files/outputs.js";
 import { Model } from "../../model/model.js";
 import { Objectness } from "../../model/objectness.js";

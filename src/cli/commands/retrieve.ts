@@ -2,11 +2,11 @@
 import type { Command } from "commander";
 import { openDataset } from "../../datasets/registry.js";
 import type { ProcessGroup } from "../../distributed/process-group.js";
+import { recallRanks, retrieve } from "../../evaluation/retrieve.js";
 import { checkOutputs, oneOfNames } from "../../files/outputs.js";
 import { Model } from "../../model/model.js";
 import { percentText } from "../../report/figures.js";
 import { benchmarks } from "../../report/published.js";
-import { recallRanks, retrieve } from "../../retrieve.js";
 import { inProcesses } from "../processes.js";
 import { Progress } from "../progress.js";
 import {

@@ -1,6 +1,5 @@
 /** Scores a model on a dataset: localization, segmentation, retrieval, and knowing when nothing sounds (section 1.10). */
 
-import { type LoadedSample, loadBatches } from "./batches.js";
 import {
   aCount,
   aDataset,
@@ -14,14 +13,22 @@ import {
   check,
   checkFields,
   oneOf,
-} from "./core/arguments.js";
-import { throwIfAborted } from "./core/errors.js";
-import type { Mask, TruthMap } from "./core/types.js";
-import type { SkippedSample } from "./datasets/damage.js";
-import type { Dataset, MissingSample, Sample } from "./datasets/dataset.js";
-import { checkSameWork, type ProcessGroup, shareOf } from "./distributed/process-group.js";
+} from "../core/arguments.js";
+import { throwIfAborted } from "../core/errors.js";
+import type { Mask, TruthMap } from "../core/types.js";
+import type { SkippedSample } from "../datasets/damage.js";
+import type { Dataset, MissingSample, Sample } from "../datasets/dataset.js";
+import { checkSameWork, type ProcessGroup, shareOf } from "../distributed/process-group.js";
+import type { BootstrapOptions } from "../metrics/bootstrap.js";
+import { computedPrecision, type Precision } from "../model/compute.js";
+import { localizePrepared, type Spot } from "../model/localize.js";
+import type { Model } from "../model/model.js";
+import type { Objectness } from "../model/objectness.js";
+import { type LoadedSample, loadBatches } from "./batches.js";
 import { Embeddings } from "./embeddings.js";
-import { type MapName, mapNames, nextTurn, type SampleScore, Scorer, truthOf } from "./evaluation/scorer.js";
+import { type ExclusionOptions, type Exclusions, exclusionsAmong } from "./false-negatives.js";
+import { type Retrieval, retrievalOf } from "./retrieve.js";
+import { type MapName, mapNames, nextTurn, type SampleScore, Scorer, truthOf } from "./scorer.js";
 import {
   type AreaScores,
   areaScores,
@@ -37,14 +44,7 @@ import {
   mapScores,
   type SourcesScores,
   sourcesScores,
-} from "./evaluation/summaries.js";
-import { type ExclusionOptions, type Exclusions, exclusionsAmong } from "./false-negatives.js";
-import type { BootstrapOptions } from "./metrics/bootstrap.js";
-import { computedPrecision, type Precision } from "./model/compute.js";
-import { localizePrepared, type Spot } from "./model/localize.js";
-import type { Model } from "./model/model.js";
-import type { Objectness } from "./model/objectness.js";
-import { type Retrieval, retrievalOf } from "./retrieve.js";
+} from "./summaries.js";
 
 export {
   type MapName,
@@ -53,7 +53,7 @@ export {
   mapsOf,
   type SampleScore,
   truthOf,
-} from "./evaluation/scorer.js";
+} from "./scorer.js";
 export type {
   AreaScores,
   ClassScores,
@@ -62,7 +62,7 @@ export type {
   GroupScores,
   MapScores,
   SourcesScores,
-} from "./evaluation/summaries.js";
+} from "./summaries.js";
 
 /** What is scored, on what, and how. */
 export interface EvaluateOptions {

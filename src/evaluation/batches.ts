@@ -1,12 +1,12 @@
 /** Samples of a dataset, decoded and prepared a batch ahead of the one that is worked on, a few at a time. */
 
-import type { ModelConfig } from "./config/train.js";
-import { anObject, check } from "./core/arguments.js";
-import { throwIfAborted } from "./core/errors.js";
-import { Limit, SAMPLES_AT_A_TIME } from "./core/semaphore.js";
-import { isDamage, type SkippedSample, skippedSample } from "./datasets/damage.js";
-import type { Dataset, Sample } from "./datasets/dataset.js";
-import { type PreparedSample, prepareSample } from "./model/inputs.js";
+import type { ModelConfig } from "../config/train.js";
+import { anObject, check } from "../core/arguments.js";
+import { throwIfAborted } from "../core/errors.js";
+import { Limit, SAMPLES_AT_A_TIME } from "../core/semaphore.js";
+import { isDamage, type SkippedSample, skippedSample } from "../datasets/damage.js";
+import type { Dataset, Sample } from "../datasets/dataset.js";
+import { type PreparedSample, prepareSample } from "../model/inputs.js";
 
 export interface BatchOptions {
   readonly data: Dataset;

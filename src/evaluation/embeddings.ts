@@ -1,7 +1,7 @@
 /** Target slots of the samples that were scored, and what is computed from all of them together. */
-import type { ModelConfig } from "./config/train.js";
-import type { TensorData } from "./core/types.js";
-import type { Sample } from "./datasets/dataset.js";
+import type { ModelConfig } from "../config/train.js";
+import type { TensorData } from "../core/types.js";
+import type { Sample } from "../datasets/dataset.js";
 
 /** One sample's target slots, each of length 1, one after the other: their dot products are mean cosines over slots. */
 export interface Embedding {

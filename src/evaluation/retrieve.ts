@@ -1,6 +1,5 @@
 /** Cross-modal retrieval: which pictures go with a sound, and which sounds with a picture (section 1.10). */
 
-import { loadBatches } from "./batches.js";
 import {
   aCount,
   aDataset,
@@ -12,17 +11,18 @@ import {
   check,
   checkFields,
   oneOf,
-} from "./core/arguments.js";
-import { SoundspotError, throwIfAborted } from "./core/errors.js";
-import type { SkippedSample } from "./datasets/damage.js";
-import type { Dataset, MissingSample } from "./datasets/dataset.js";
-import { checkSameWork, type ProcessGroup, shareOf } from "./distributed/process-group.js";
+} from "../core/arguments.js";
+import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import type { SkippedSample } from "../datasets/damage.js";
+import type { Dataset, MissingSample } from "../datasets/dataset.js";
+import { checkSameWork, type ProcessGroup, shareOf } from "../distributed/process-group.js";
+import { type BootstrapOptions, bootstrapInterval } from "../metrics/bootstrap.js";
+import { firstHits, nearestNeighbours } from "../metrics/retrieval.js";
+import type { Precision } from "../model/compute.js";
+import { localizePrepared } from "../model/localize.js";
+import type { Model } from "../model/model.js";
+import { loadBatches } from "./batches.js";
 import { type Embedding, Embeddings } from "./embeddings.js";
-import { type BootstrapOptions, bootstrapInterval } from "./metrics/bootstrap.js";
-import { firstHits, nearestNeighbours } from "./metrics/retrieval.js";
-import type { Precision } from "./model/compute.js";
-import { localizePrepared } from "./model/localize.js";
-import type { Model } from "./model/model.js";
 
 /** R@1, R@5, R@10, each in [0, 1]. */
 export interface Retrieval {

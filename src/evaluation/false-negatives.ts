@@ -1,12 +1,12 @@
 /** Predicted false negatives by themselves, for analysis and tests (section 1.6). */
-import { anObject, check, checkFields, shown } from "./core/arguments.js";
-import { SoundspotError, throwIfAborted } from "./core/errors.js";
-import { matrixOf } from "./core/matrix.js";
-import { permutation } from "./core/random.js";
-import type { TensorData } from "./core/types.js";
+import { anObject, check, checkFields, shown } from "../core/arguments.js";
+import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import { matrixOf } from "../core/matrix.js";
+import { permutation } from "../core/random.js";
+import type { TensorData } from "../core/types.js";
+import { ownTensor } from "../model/inputs.js";
+import { native } from "../native.js";
 import type { Embedding } from "./embeddings.js";
-import { ownTensor } from "./model/inputs.js";
-import { native } from "./native.js";
 
 /**
  * Pairs that are among each other's k nearest neighbours, self counted, in both modalities.
