@@ -84,7 +84,6 @@ export {
   type WeightsReport,
 } from "./model/model.js";
 export { Objectness } from "./model/objectness.js";
-export { type Collapse, CollapseMonitor, type CollapseWarning } from "./monitor.js";
 export type {
   AttentionStatistics,
   NamedTensor,
@@ -120,6 +119,7 @@ export {
   type ServerOptions,
   serve,
 } from "./server/server.js";
+export { type Collapse, CollapseMonitor, type CollapseWarning } from "./training/monitor.js";
 export {
   type EpochEvent,
   type ResumeEvent,
@@ -129,7 +129,7 @@ export {
   type TrainRun,
   type TrainRunOptions,
   train,
-} from "./trainer.js";
+} from "./training/trainer.js";
 export { type LocalizeVideoOptions, localizeVideo, type VideoRange } from "./video/localize-video.js";
 export { type RenderedVideo, type RenderVideoOptions, renderVideo } from "./video/render-video.js";
 export type { VideoBox, VideoOverlayOptions, VideoSpot } from "./video/video-spot.js";

@@ -13,7 +13,7 @@ import { parse } from "yaml";
 import type { ModelOptions, TrainOptions } from "../src/config/train.js";
 import { Limit } from "../src/core/semaphore.js";
 import { datasets, type PresetName, parseModelConfig, parseTrainConfig, presets } from "../src/index.js";
-import { mergeTrain } from "../src/trainer.js";
+import { mergeTrain } from "../src/training/trainer.js";
 import { examples, lacking } from "./support/docs/examples.js";
 import { given, notRun, rewrites } from "./support/docs/exceptions.js";
 import {

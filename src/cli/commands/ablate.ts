@@ -19,7 +19,7 @@ import { type Figure, figuresOf, percentText } from "../../report/figures.js";
 import { type ReportTable, renderHtmlReport } from "../../report/html.js";
 import { ablations, type FigureName, type PublishedTable } from "../../report/published.js";
 import { keptLosses, recipeOf, type Study, studies, type Variant } from "../../studies.js";
-import { isRunFile, mergeTrain, type TrainRun, train } from "../../trainer.js";
+import { isRunFile, mergeTrain, type TrainRun, train } from "../../training/trainer.js";
 import {
   type Conditions,
   conditionsOf,

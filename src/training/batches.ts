@@ -1,12 +1,12 @@
 /** The batches of an epoch of training, decoded and augmented ahead of the step, with replacements of damaged samples. */
 
-import { SoundspotError, throwIfAborted } from "./core/errors.js";
-import { hash, permutation } from "./core/random.js";
-import { Limit, SAMPLES_AT_A_TIME } from "./core/semaphore.js";
-import { loadReplacing, type Replaced, type SkippedSample } from "./datasets/damage.js";
-import type { Dataset, LoadableSample, SequenceRequest } from "./datasets/dataset.js";
-import { prepareSample } from "./model/inputs.js";
-import type { SampleHandle } from "./native.js";
+import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import { hash, permutation } from "../core/random.js";
+import { Limit, SAMPLES_AT_A_TIME } from "../core/semaphore.js";
+import { loadReplacing, type Replaced, type SkippedSample } from "../datasets/damage.js";
+import type { Dataset, LoadableSample, SequenceRequest } from "../datasets/dataset.js";
+import { prepareSample } from "../model/inputs.js";
+import type { SampleHandle } from "../native.js";
 import type { Trainer } from "./trainer.js";
 
 export interface TrainingPlace {

@@ -3,8 +3,8 @@
 import { setMaxListeners } from "node:events";
 import { access, mkdir, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { type Preset, type PresetName, presetNamed } from "./config/presets.js";
-import { learningRateAt, lossWeightAt } from "./config/schedule.js";
+import { type Preset, type PresetName, presetNamed } from "../config/presets.js";
+import { learningRateAt, lossWeightAt } from "../config/schedule.js";
 import {
   type LossSchedule,
   type ModelConfig,
@@ -13,7 +13,7 @@ import {
   parseTrainConfig,
   type TrainConfig,
   type TrainOptions,
-} from "./config/train.js";
+} from "../config/train.js";
 import {
   aDataset,
   aFlag,
@@ -29,23 +29,23 @@ import {
   check,
   checkFields,
   isModel,
-} from "./core/arguments.js";
-import { isError, isSoundspotError, SoundspotError, throwIfAborted } from "./core/errors.js";
-import type { SkippedSample } from "./datasets/damage.js";
-import type { Dataset } from "./datasets/dataset.js";
-import { type SkippedInRun, SkippedList } from "./datasets/skipped-list.js";
-import type { ProcessGroup } from "./distributed/process-group.js";
-import { type Evaluation, evaluate } from "./evaluation/evaluate.js";
-import { removeTemporary, writing } from "./files/atomic-writes.js";
-import { lockFolder } from "./files/folder-lock.js";
-import { checkOutputs } from "./files/outputs.js";
-import { RunLog } from "./files/run-log.js";
-import { computedPrecision } from "./model/compute.js";
-import { type LocalizeInput, prepareInput } from "./model/inputs.js";
-import { Model, type WeightsReport } from "./model/model.js";
+} from "../core/arguments.js";
+import { isError, isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
+import type { SkippedSample } from "../datasets/damage.js";
+import type { Dataset } from "../datasets/dataset.js";
+import { type SkippedInRun, SkippedList } from "../datasets/skipped-list.js";
+import type { ProcessGroup } from "../distributed/process-group.js";
+import { type Evaluation, evaluate } from "../evaluation/evaluate.js";
+import { removeTemporary, writing } from "../files/atomic-writes.js";
+import { lockFolder } from "../files/folder-lock.js";
+import { checkOutputs } from "../files/outputs.js";
+import { RunLog } from "../files/run-log.js";
+import { computedPrecision } from "../model/compute.js";
+import { type LocalizeInput, prepareInput } from "../model/inputs.js";
+import { Model, type WeightsReport } from "../model/model.js";
+import { native, type SampleHandle, type StepResult, type TrainerHandle } from "../native.js";
+import { trainingBatches } from "./batches.js";
 import { CollapseMonitor, type CollapseWarning } from "./monitor.js";
-import { native, type SampleHandle, type StepResult, type TrainerHandle } from "./native.js";
-import { trainingBatches } from "./training-batches.js";
 
 /**
  * The configuration with "auto" replaced by what it means on this processor. "bfloat16" stays, also where float32 is

@@ -1,5 +1,5 @@
 /** Watches a run for collapse: attention that stays uniform, or losses that say nothing is learnt. */
-import type { StepResult } from "./native.js";
+import type { StepResult } from "../native.js";
 
 /** Kinds of collapse, by name. */
 export type Collapse = "uniform-image-attention" | "uniform-audio-attention" | "contrastive-at-chance";
