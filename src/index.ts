@@ -1,6 +1,5 @@
 /** The public API. */
 
-export { type CheckDatasetOptions, checkDataset, type DatasetCheck } from "./check-dataset.js";
 export { type Preset, type PresetName, presets } from "./config/presets.js";
 export type {
   AugmentConfig,
@@ -92,6 +91,7 @@ export type {
   StepResult,
   Traffic,
 } from "./native.js";
+export { type CheckDatasetOptions, checkDataset, type DatasetCheck } from "./preparation/check-dataset.js";
 export {
   type FailedVideo,
   type PreparedVideos,

@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { diagnose } from "../src/doctor.js";
+import { diagnose } from "../src/cli/doctor.js";
 import { Model, openMedia } from "../src/index.js";
 import { findFfmpeg } from "../src/media/ffmpeg.js";
 import { ffmpeg, fixture } from "./support/media.js";

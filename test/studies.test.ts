@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { keptLosses, recipeOf, type Study, studies } from "../src/ablation/studies.js";
 import { register as registerAblate } from "../src/cli/commands/ablate.js";
 import { register as registerRetrieve } from "../src/cli/commands/retrieve.js";
 import { register as registerTrain } from "../src/cli/commands/train.js";
@@ -19,7 +20,6 @@ import {
 import { encodeImage } from "../src/media/image.js";
 import { encodeWav } from "../src/media/wav.js";
 import { ablations } from "../src/report/published.js";
-import { keptLosses, recipeOf, type Study, studies } from "../src/studies.js";
 import { bar } from "./support/scored.js";
 import { tiny } from "./support/tiny.js";
 

@@ -1,6 +1,21 @@
 /** `soundspot ablate`: trains every variant of a study alike, scores each, and prints one table. */
 import { join } from "node:path";
 import { type Command, Option } from "commander";
+import {
+  type Conditions,
+  conditionsOf,
+  inOrder,
+  keptRows,
+  RECORD,
+  type Row,
+  type RunRecord,
+  recordOf,
+  type Source,
+  Stopwatch,
+  tableFile,
+  weightsOf,
+} from "../../ablation/files.js";
+import { keptLosses, recipeOf, type Study, studies, type Variant } from "../../ablation/studies.js";
 import { type PresetName, presets } from "../../config/presets.js";
 import {
   type ModelOptions,
@@ -18,22 +33,7 @@ import { checkOutputs, oneOfNames } from "../../files/outputs.js";
 import { type Figure, figuresOf, percentText } from "../../report/figures.js";
 import { type ReportTable, renderHtmlReport } from "../../report/html.js";
 import { ablations, type FigureName, type PublishedTable } from "../../report/published.js";
-import { keptLosses, recipeOf, type Study, studies, type Variant } from "../../studies.js";
 import { isRunFile, mergeTrain, type TrainRun, train } from "../../training/trainer.js";
-import {
-  type Conditions,
-  conditionsOf,
-  inOrder,
-  keptRows,
-  RECORD,
-  type Row,
-  type RunRecord,
-  recordOf,
-  type Source,
-  Stopwatch,
-  tableFile,
-  weightsOf,
-} from "../ablation-files.js";
 import { wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
 import { filesOf, leftOut, writeFiles } from "../scoring.js";

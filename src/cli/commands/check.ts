@@ -1,7 +1,7 @@
 /** `soundspot check`: reads a whole dataset and lists what is damaged. */
 import type { Command } from "commander";
-import { checkDataset } from "../../check-dataset.js";
 import { openDataset } from "../../datasets/registry.js";
+import { checkDataset } from "../../preparation/check-dataset.js";
 import { wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
 import { leftOut } from "../scoring.js";

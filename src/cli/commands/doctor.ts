@@ -1,6 +1,6 @@
 /** `soundspot doctor`: what this installation consists of, and what to mend. */
 import type { Command } from "commander";
-import { type Diagnosis, diagnose, type Status } from "../../doctor.js";
+import { type Diagnosis, diagnose, type Status } from "../doctor.js";
 
 const MARK: Readonly<Record<Status, string>> = { ok: "ok", warning: "warning", missing: "MISSING" };
 

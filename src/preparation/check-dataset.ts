@@ -2,12 +2,12 @@
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
-import { parseModelConfig } from "./config/train.js";
-import { aCount, aDataset, aFunction, aPath, aSignal, check, checkFields } from "./core/arguments.js";
-import { SoundspotError, throwIfAborted } from "./core/errors.js";
-import { Limit, SAMPLES_AT_A_TIME } from "./core/semaphore.js";
-import { isDamage, type SkippedSample, skippedSample } from "./datasets/damage.js";
-import type { DamagedFile, Dataset, LoadableSample, MissingSample } from "./datasets/dataset.js";
+import { parseModelConfig } from "../config/train.js";
+import { aCount, aDataset, aFunction, aPath, aSignal, check, checkFields } from "../core/arguments.js";
+import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import { Limit, SAMPLES_AT_A_TIME } from "../core/semaphore.js";
+import { isDamage, type SkippedSample, skippedSample } from "../datasets/damage.js";
+import type { DamagedFile, Dataset, LoadableSample, MissingSample } from "../datasets/dataset.js";
 import {
   checkReplaceable,
   JsonLog,
@@ -15,11 +15,11 @@ import {
   parseJsonLines,
   replaceFile,
   writing,
-} from "./files/atomic-writes.js";
-import { lockFolder } from "./files/folder-lock.js";
-import { checkOutputs } from "./files/outputs.js";
-import { paced } from "./files/text.js";
-import { prepareSample } from "./model/inputs.js";
+} from "../files/atomic-writes.js";
+import { lockFolder } from "../files/folder-lock.js";
+import { checkOutputs } from "../files/outputs.js";
+import { paced } from "../files/text.js";
+import { prepareSample } from "../model/inputs.js";
 
 /** How a dataset is checked, and where the list goes. */
 export interface CheckDatasetOptions {

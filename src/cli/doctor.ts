@@ -6,9 +6,9 @@ import { availableParallelism, cpus } from "node:os";
 import { delimiter, dirname, join, relative, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
-import { isSoundspotError, SoundspotError } from "./core/errors.js";
-import { findFfmpeg } from "./media/ffmpeg.js";
-import type { ProcessorInfo } from "./native.js";
+import { isSoundspotError, SoundspotError } from "../core/errors.js";
+import { findFfmpeg } from "../media/ffmpeg.js";
+import type { ProcessorInfo } from "../native.js";
 
 /** `missing` is something required, `warning` something that limits what can be done or how fast. */
 export type Status = "ok" | "warning" | "missing";
