@@ -116,7 +116,7 @@ export class RenderPool<Settings> {
 
 /** The built worker: beside this file in `dist`, or in `dist` when this file runs from source. */
 function workerFile(name: string): string {
-  const places = [`./${name}.worker.js`, `../${name}.worker.js`, `../../dist/${name}.worker.js`];
+  const places = [`./${name}.worker.js`, `../${name}.worker.js`, `../../../dist/${name}.worker.js`];
   const paths = places.map((place) => fileURLToPath(new URL(place, import.meta.url)));
   const found = paths.find((path) => existsSync(path));
   if (!found) {
