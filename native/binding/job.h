@@ -8,8 +8,8 @@
 #include <new>
 
 #include "binding/compute_thread.h"
-#include "error.h"
-#include "torch.h"
+#include "core/error.h"
+#include "core/torch.h"
 
 namespace soundspot::binding {
 

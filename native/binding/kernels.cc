@@ -5,7 +5,7 @@
 #include "binding/functions.h"
 #include "inference/slot_attention.h"
 #include "kernels/factor.h"
-#include "model/autocast.h"
+#include "core/autocast.h"
 
 namespace soundspot::binding {
 

@@ -15,7 +15,7 @@
 #include <utility>
 
 #include "checkpoint/format.h"
-#include "error.h"
+#include "core/error.h"
 
 namespace soundspot::checkpoint {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "error.h"
+#include "core/error.h"
 
 namespace soundspot::checkpoint {
 

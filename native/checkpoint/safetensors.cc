@@ -10,7 +10,7 @@
 #include "checkpoint/file.h"
 #include "checkpoint/format.h"
 #include "checkpoint/json.h"
-#include "error.h"
+#include "core/error.h"
 
 namespace soundspot::checkpoint {
 namespace {

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "torch.h"
+#include "core/torch.h"
 
 namespace soundspot::checkpoint {
 

@@ -4,7 +4,7 @@
 #include <c10/util/Exception.h>
 
 #include "distributed/process_group.h"
-#include "model/parameters.h"
+#include "core/parameters.h"
 
 namespace c10d {
 class Reducer;

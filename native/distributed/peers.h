@@ -3,7 +3,7 @@
 
 #include <ATen/core/ivalue.h>
 
-#include "torch.h"
+#include "core/torch.h"
 
 namespace soundspot::distributed {
 

@@ -9,7 +9,7 @@
 
 #include "distributed/engine.h"
 #include "distributed/nccl.h"
-#include "error.h"
+#include "core/error.h"
 
 namespace soundspot::distributed {
 

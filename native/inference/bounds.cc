@@ -4,7 +4,7 @@
 #include <bit>
 #include <cstdint>
 
-#include "error.h"
+#include "core/error.h"
 
 namespace soundspot::inference {
 

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "torch.h"
+#include "core/torch.h"
 
 namespace soundspot::inference {
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "error.h"
+#include "core/error.h"
 #include "inference/bounds.h"
 #include "kernels/cpu/kernels.h"
 

@@ -4,7 +4,7 @@
 #include <mutex>
 
 #include "kernels/cpu/kernels.h"
-#include "torch.h"
+#include "core/torch.h"
 
 namespace soundspot::inference {
 

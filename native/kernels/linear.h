@@ -1,7 +1,7 @@
 // A linear layer's or a norm's parameters, as the fused functions take them.
 #pragma once
 
-#include "torch.h"
+#include "core/torch.h"
 
 namespace soundspot::kernels {
 

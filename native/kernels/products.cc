@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "core/processor.h"
-#include "error.h"
+#include "core/error.h"
 #include "kernels/factor.h"
 
 namespace soundspot::kernels {

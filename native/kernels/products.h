@@ -1,7 +1,7 @@
 // Every matrix product of training and of the reference path: through the library that is fastest for its shape.
 #pragma once
 
-#include "torch.h"
+#include "core/torch.h"
 
 namespace soundspot::kernels {
 

@@ -1,7 +1,7 @@
 // Rows of contiguous float32 tensors, as the kernels take them.
 #pragma once
 
-#include "torch.h"
+#include "core/torch.h"
 
 namespace soundspot::kernels {
 

@@ -1,7 +1,7 @@
 // Predicted false negatives of the contrastive loss (section 1.6).
 #pragma once
 
-#include "torch.h"
+#include "core/torch.h"
 
 namespace soundspot::losses {
 

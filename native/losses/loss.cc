@@ -2,7 +2,7 @@
 
 #include <limits>
 
-#include "error.h"
+#include "core/error.h"
 #include "kernels/products.h"
 
 namespace soundspot::losses {

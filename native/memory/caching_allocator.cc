@@ -10,7 +10,7 @@
 #include <memory>
 #include <mutex>
 
-#include "torch.h"
+#include "core/torch.h"
 
 namespace soundspot::memory {
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "signal/spectrogram.h"
-#include "torch.h"
+#include "core/torch.h"
 
 namespace soundspot::model {
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "model/config.h"
-#include "model/initialize.h"
+#include "core/initialize.h"
 
 namespace soundspot::model {
 

@@ -3,7 +3,7 @@
 
 #include "distributed/peers.h"
 #include "model/config.h"
-#include "model/initialize.h"
+#include "core/initialize.h"
 
 namespace soundspot::model {
 

@@ -1,7 +1,7 @@
 // From attention over tokens to a map at the picture's size (section 1.7), a mask and boxes.
 #pragma once
 
-#include "torch.h"
+#include "core/torch.h"
 
 namespace soundspot::model {
 

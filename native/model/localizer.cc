@@ -2,8 +2,8 @@
 
 #include <sstream>
 
-#include "error.h"
-#include "model/autocast.h"
+#include "core/error.h"
+#include "core/autocast.h"
 #include "model/similarity.h"
 
 namespace soundspot::model {

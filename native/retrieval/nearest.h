@@ -1,7 +1,7 @@
 // Nearest neighbours by cosine, for cross-modal retrieval (section 1.10).
 #pragma once
 
-#include "torch.h"
+#include "core/torch.h"
 
 namespace soundspot::retrieval {
 

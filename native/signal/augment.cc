@@ -6,7 +6,7 @@
 #include <cmath>
 #include <vector>
 
-#include "error.h"
+#include "core/error.h"
 #include "signal/colour.h"
 #include "signal/random.h"
 #include "signal/resize.h"

@@ -12,7 +12,7 @@
 #include <numbers>
 #include <numeric>
 
-#include "error.h"
+#include "core/error.h"
 
 namespace soundspot::signal {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "torch.h"
+#include "core/torch.h"
 
 namespace soundspot::signal {
 

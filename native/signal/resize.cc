@@ -8,7 +8,7 @@
 #include <cstring>
 #include <vector>
 
-#include "error.h"
+#include "core/error.h"
 
 namespace soundspot::signal {
 namespace {

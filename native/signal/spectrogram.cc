@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "error.h"
+#include "core/error.h"
 #include "signal/finite.h"
 #include "signal/resample.h"
 

@@ -1,7 +1,7 @@
 // AdamW with decoupled decay on all parameters, its state by parameter name.
 #pragma once
 
-#include "model/parameters.h"
+#include "core/parameters.h"
 
 namespace soundspot::training {
 

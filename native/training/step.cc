@@ -5,7 +5,7 @@
 #include <cmath>
 #include <sstream>
 
-#include "error.h"
+#include "core/error.h"
 #include "losses/false_negatives.h"
 #include "losses/loss.h"
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "checkpoint/state.h"
-#include "error.h"
+#include "core/error.h"
 #include "target.h"
 
 namespace soundspot::fuzz {

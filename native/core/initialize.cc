@@ -1,4 +1,4 @@
-#include "model/initialize.h"
+#include "core/initialize.h"
 
 #include <cmath>
 

@@ -1,8 +1,8 @@
-#include "model/parameters.h"
+#include "core/parameters.h"
 
 #include <sstream>
 
-#include "error.h"
+#include "core/error.h"
 #include "signal/finite.h"
 
 namespace soundspot::model {

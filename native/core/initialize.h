@@ -3,7 +3,7 @@
 
 #include <optional>
 
-#include "model/parameters.h"
+#include "core/parameters.h"
 
 namespace soundspot::model {
 

@@ -1,7 +1,7 @@
 // bfloat16 autocast on the CPU for one scope and thread.
 #pragma once
 
-#include "torch.h"
+#include "core/torch.h"
 
 namespace soundspot::model {
 

@@ -3,7 +3,7 @@
 
 #include <unordered_map>
 
-#include "torch.h"
+#include "core/torch.h"
 
 namespace soundspot::model {
 
