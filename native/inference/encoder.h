@@ -2,7 +2,7 @@
 #pragma once
 
 #include "inference/convolution.h"
-#include "model/encoder.h"
+#include "encoders/encoder.h"
 
 namespace soundspot::inference {
 

@@ -1,7 +1,7 @@
 // Spatial broadcast decoders: slots back to the encoder's tokens (section 1.5, reconstruction). Training only.
 #pragma once
 
-#include "model/config.h"
+#include "encoders/config.h"
 #include "core/initialize.h"
 
 namespace soundspot::model {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "model/decoder.h"
-#include "model/encoder.h"
+#include "encoders/encoder.h"
 #include "model/slot_attention.h"
 
 namespace soundspot::model {

@@ -1,7 +1,7 @@
 // Joint slot attention on image and audio tokens (Eq. 1–6) and the cross-modal attention that follows it.
 #pragma once
 
-#include "model/config.h"
+#include "encoders/config.h"
 #include "core/initialize.h"
 
 namespace soundspot::model {

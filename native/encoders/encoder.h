@@ -2,7 +2,7 @@
 #pragma once
 
 #include "distributed/peers.h"
-#include "model/config.h"
+#include "encoders/config.h"
 #include "core/initialize.h"
 
 namespace soundspot::model {

@@ -1,4 +1,4 @@
-#include "model/config.h"
+#include "encoders/config.h"
 
 #include <cmath>
 

@@ -1,4 +1,4 @@
-#include "model/encoder.h"
+#include "encoders/encoder.h"
 
 #include "kernels/normalization.h"
 #include "kernels/products.h"
