@@ -3,7 +3,7 @@
 
 #include "binding/convert.h"
 #include "binding/functions.h"
-#include "inference/slot_attention.h"
+#include "slot_attention/inference_cpu.h"
 #include "kernels/factor.h"
 #include "core/autocast.h"
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "inference/encoder.h"
-#include "inference/slot_attention.h"
+#include "slot_attention/inference_cpu.h"
 #include "model/localizer.h"
 
 namespace soundspot::inference {

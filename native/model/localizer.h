@@ -1,9 +1,9 @@
 // The whole model: encoders, joint slot attention and decoders over one set of parameters.
 #pragma once
 
-#include "model/decoder.h"
+#include "slot_attention/decoder.h"
 #include "encoders/encoder.h"
-#include "model/slot_attention.h"
+#include "slot_attention/reference.h"
 
 namespace soundspot::model {
 

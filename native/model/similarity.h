@@ -2,7 +2,7 @@
 // compared with (EZ-VSL and its kin).
 #pragma once
 
-#include "model/slot_attention.h"
+#include "slot_attention/reference.h"
 
 namespace soundspot::model {
 

@@ -1,4 +1,4 @@
-#include "inference/slot_attention.h"
+#include "slot_attention/inference_cpu.h"
 
 #include <algorithm>
 #include <array>

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "kernels/cpu/kernels.h"
-#include "model/slot_attention.h"
+#include "slot_attention/reference.h"
 
 namespace soundspot::inference {
 

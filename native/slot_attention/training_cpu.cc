@@ -1,4 +1,4 @@
-#include "kernels/slot_attention.h"
+#include "slot_attention/training_cpu.h"
 
 #include <algorithm>
 #include <array>

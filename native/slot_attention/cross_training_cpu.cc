@@ -1,4 +1,4 @@
-#include "kernels/cross_attention.h"
+#include "slot_attention/cross_training_cpu.h"
 
 #include <cmath>
 

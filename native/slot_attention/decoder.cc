@@ -1,4 +1,4 @@
-#include "model/decoder.h"
+#include "slot_attention/decoder.h"
 
 #include "kernels/products.h"
 

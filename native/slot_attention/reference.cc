@@ -1,10 +1,10 @@
-#include "model/slot_attention.h"
+#include "slot_attention/reference.h"
 
 #include <cmath>
 
-#include "kernels/cross_attention.h"
+#include "slot_attention/cross_training_cpu.h"
 #include "kernels/products.h"
-#include "kernels/slot_attention.h"
+#include "slot_attention/training_cpu.h"
 
 namespace soundspot::model {
 
