@@ -9,7 +9,7 @@
 
 #include "binding/job.h"
 #include "inference/engine.h"
-#include "model/localizer.h"
+#include "methods/localizer.h"
 
 namespace soundspot::binding {
 

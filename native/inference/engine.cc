@@ -1,7 +1,7 @@
 #include "inference/engine.h"
 
 #include "inference/bounds.h"
-#include "model/similarity.h"
+#include "methods/token_similarity.h"
 
 namespace soundspot::inference {
 

@@ -4,7 +4,7 @@
 
 #include "inference/encoder.h"
 #include "slot_attention/inference_cpu.h"
-#include "model/localizer.h"
+#include "methods/localizer.h"
 
 namespace soundspot::inference {
 

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "distributed/peers.h"
-#include "model/localizer.h"
+#include "methods/localizer.h"
 
 namespace soundspot::losses {
 

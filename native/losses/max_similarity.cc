@@ -1,7 +1,7 @@
 // Contrast without slots: a picture is as near to a sound as its nearest token, as EZ-VSL's multiple-instance objective
 // has it. For comparisons; not in the paper.
 #include "losses/loss.h"
-#include "model/similarity.h"
+#include "methods/token_similarity.h"
 
 namespace soundspot::losses {
 namespace {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "distributed/gradient_reducer.h"
-#include "model/localizer.h"
+#include "methods/localizer.h"
 #include "training/optimizer.h"
 
 namespace soundspot::training {

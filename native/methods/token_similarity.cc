@@ -1,4 +1,4 @@
-#include "model/similarity.h"
+#include "methods/token_similarity.h"
 
 #include "kernels/products.h"
 

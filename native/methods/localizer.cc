@@ -1,10 +1,10 @@
-#include "model/localizer.h"
+#include "methods/localizer.h"
 
 #include <sstream>
 
 #include "core/error.h"
 #include "core/autocast.h"
-#include "model/similarity.h"
+#include "methods/token_similarity.h"
 
 namespace soundspot::model {
 
