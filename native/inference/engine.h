@@ -2,7 +2,7 @@
 // are read, and stays as it is when the model is trained on.
 #pragma once
 
-#include "inference/encoder.h"
+#include "inference/cpu/encoder.h"
 #include "slot_attention/inference_cpu.h"
 #include "methods/localizer.h"
 

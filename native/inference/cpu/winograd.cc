@@ -1,4 +1,4 @@
-#include "inference/winograd.h"
+#include "inference/cpu/winograd.h"
 
 #include <algorithm>
 

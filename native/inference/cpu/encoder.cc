@@ -1,4 +1,4 @@
-#include "inference/encoder.h"
+#include "inference/cpu/encoder.h"
 
 #include <algorithm>
 

@@ -1,7 +1,7 @@
 // The encoders of an evaluation pass, frozen.
 #pragma once
 
-#include "inference/convolution.h"
+#include "inference/cpu/convolution.h"
 #include "encoders/encoder.h"
 
 namespace soundspot::inference {

@@ -1,4 +1,4 @@
-#include "inference/convolution.h"
+#include "inference/cpu/convolution.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
 

@@ -2,7 +2,7 @@
 // fused. Through oneDNN, or by Winograd where that is faster.
 #pragma once
 
-#include "inference/winograd.h"
+#include "inference/cpu/winograd.h"
 
 namespace soundspot::inference {
 
