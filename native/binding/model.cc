@@ -3,7 +3,7 @@
 #include "binding/functions.h"
 #include "losses/false_negatives.h"
 #include "losses/loss.h"
-#include "model/heatmap.h"
+#include "localization/heatmap.h"
 #include "retrieval/nearest.h"
 
 namespace soundspot::binding {

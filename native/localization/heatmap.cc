@@ -1,4 +1,4 @@
-#include "model/heatmap.h"
+#include "localization/heatmap.h"
 
 #include <algorithm>
 #include <array>
