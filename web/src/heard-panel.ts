@@ -1,5 +1,5 @@
 /** The sound that the model heard: its spectrogram, the attention over time under it, and a ruler in seconds. */
-import { colorIndex, inferno } from "../../src/report/colormap.js";
+import { colorIndex, inferno } from "../../src/drawing/colormap.js";
 import { blank, contextOf } from "./dom.js";
 import { spectrogramOf } from "./fourier.js";
 import type { Attention, Tensor } from "./maps.js";

@@ -1,5 +1,5 @@
 /** Lays a heatmap and boxes over a picture, with the colours of the figures that the package draws. */
-import { colorIndex, inferno } from "../../src/report/colormap.js";
+import { colorIndex, inferno } from "../../src/drawing/colormap.js";
 import { blank, contextOf } from "./dom.js";
 import type { Box, HeatMap } from "./maps.js";
 
