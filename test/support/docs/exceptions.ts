@@ -83,7 +83,8 @@ export interface NotRun {
 }
 
 const install = "would install the published package into the world, in place of the one under test";
-const cluster = "needs a launcher and several machines; test/distributed.test.ts sets what it sets";
+const cluster =
+  "needs a launcher and several machines; test/integration/distributed/distributed.test.ts sets what it sets";
 
 const server = "a server of another package; support/docs/examples.ts runs it and sends what curl would";
 

@@ -1,0 +1,474 @@
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
+import sharp from "sharp";
+import { build } from "vite";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { renderScene } from "../../src/datasets/drawn/scene-renderer.js";
+import { Model } from "../../src/index.js";
+import { findFfmpeg } from "../../src/media/ffmpeg.js";
+import { encodeImage } from "../../src/media/image.js";
+import { encodeWav } from "../../src/media/wav.js";
+import { type PageService, servePage } from "../support/page-service.js";
+import { patience } from "../support/patience.js";
+import { tiny } from "../support/tiny.js";
+
+const CHROMIUM = process.env.CHROMIUM_PATH ?? "/usr/bin/chromium";
+const installed = existsSync(CHROMIUM);
+if (!installed)
+  console.warn(`The page is not tested: there is no Chromium at ${CHROMIUM}. Set CHROMIUM_PATH.`);
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+interface Axe {
+  run(): Promise<{ violations: { id: string; nodes: { html: string; failureSummary: string }[] }[] }>;
+}
+
+describe.skipIf(!installed)("the page", () => {
+  let folder: string;
+  let model: Model;
+  let service: PageService;
+  let browser: Browser;
+  const file = (name: string) => join(folder, name);
+  const opened: { page: Page; wrong: string[] }[] = [];
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "soundspot-page-"));
+    await build({ root: "web", logLevel: "error", build: { outDir: file("web") } });
+    model = await Model.create(tiny, { seed: 5 });
+    service = await servePage(model, file("web"));
+    const { seconds, sampleRate } = model.config.audio;
+    for (const [index, name] of ["first", "second"].entries()) {
+      const { image, audio } = renderScene(
+        { size: 120, seconds: 1, sampleRate, sources: 1, props: 2, offscreen: 0 },
+        { seed: 1, split: "test", epoch: 0, index },
+      );
+      const wide = { data: image.data.slice(0, 120 * 90 * 3), width: 120, height: 90 };
+      await writeFile(file(`${name}.png`), await encodeImage(wide, { format: "png" }));
+      const middle = audio.samples.slice(0, seconds * sampleRate);
+      await writeFile(file(`${name}.wav`), encodeWav({ samples: middle, sampleRate }));
+    }
+    await writeFile(file("notes.txt"), "no picture");
+    const { path } = await findFfmpeg();
+    const moving = ["-f", "lavfi", "-i", "testsrc2=size=160x120:rate=10:duration=2"];
+    const tone = ["-f", "lavfi", "-i", "sine=frequency=500:duration=2"];
+    const ffmpeg = (...args: string[]) =>
+      execFileSync(path, ["-v", "error", "-y", ...moving, ...tone, ...args]);
+    ffmpeg("-c:v", "libvpx", "-b:v", "400k", "-c:a", "libopus", file("clip.webm"));
+    ffmpeg("-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac", file("clip.mp4"));
+    browser = await chromium.launch({
+      executablePath: CHROMIUM,
+      args: [
+        "--no-sandbox",
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        "--autoplay-policy=no-user-gesture-required",
+      ],
+    });
+  });
+
+  afterEach(async () => {
+    service.busy = 0;
+    service.failing = undefined;
+    for (const { page, wrong } of opened.splice(0)) {
+      await page.context().close();
+      expect(wrong).toEqual([]);
+    }
+  });
+
+  afterAll(async () => {
+    await browser?.close();
+    await service?.close();
+    model?.dispose();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  /** @param expected errors of the console that the test brings about */
+  async function open(options: BrowserContextOptions = {}, expected = /^$/): Promise<Page> {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+    const page = await context.newPage();
+    page.setDefaultTimeout(patience(60));
+    const wrong: string[] = [];
+    page.on("console", (message) => {
+      const telling = message.type() === "error" || message.type() === "warning";
+      if (telling && !expected.test(message.text())) wrong.push(message.text());
+    });
+    page.on("pageerror", (error) => wrong.push(error.message));
+    page.on("request", (request) => {
+      if (!request.url().startsWith(service.url) && !request.url().startsWith("blob:"))
+        wrong.push(request.url());
+    });
+    opened.push({ page, wrong });
+    await page.goto(service.url);
+    await page.locator("#sample:enabled").waitFor();
+    service.asked.length = 0;
+    service.answers.length = 0;
+    return page;
+  }
+
+  const mapped = (page: Page) => page.locator("#screen[aria-busy=false]").waitFor();
+  const drawn = (page: Page, id: string) =>
+    page.evaluate(async (target) => {
+      const shown = () => new Promise((resolve) => requestAnimationFrame(resolve));
+      await shown();
+      await shown();
+      return (document.getElementById(target) as HTMLCanvasElement).toDataURL();
+    }, id);
+  /** Whatever the confidence is, there is a source in view. */
+  const trust = (page: Page) => page.locator("#least").fill("-1");
+  const giveFirst = async (page: Page) => {
+    await page.setInputFiles("#files", [file("first.png"), file("first.wav")]);
+    await mapped(page);
+    await trust(page);
+  };
+
+  async function saved(page: Page, id: string): Promise<Buffer> {
+    const [download] = await Promise.all([page.waitForEvent("download"), page.click(id)]);
+    return readFile(await download.path());
+  }
+
+  it("shows what the engine finds in a picture with a sound, and saves it", async () => {
+    const page = await open({ acceptDownloads: true });
+    await giveFirst(page);
+    expect(service.asked).toHaveLength(1);
+    expect(service.asked[0]?.seconds).toBeCloseTo(model.config.audio.seconds, 5);
+    expect(service.asked[0]?.fields).toEqual({ include: "logits" });
+
+    const spot = await model.localize({ image: file("first.png"), audio: file("first.wav") });
+    const result = JSON.parse((await saved(page, "#save-result")).toString());
+    expect(result.confidence).toBeCloseTo(spot.confidence, 3);
+    expect(result.boxes.map(({ score: _, ...box }: { score: number }) => box)).toEqual(
+      spot.boxes.map(({ score: _, ...box }) => box),
+    );
+    expect(result.attention.audioOnImage.shape).toEqual(spot.attention.audioOnImage.shape);
+
+    await page.locator("#show-boxes").uncheck();
+    const overlay = sharp(await saved(page, "#save-picture")).removeAlpha();
+    const { data, info } = await overlay.raw().toBuffer({ resolveWithObject: true });
+    expect([info.width, info.height]).toEqual([120, 90]);
+    const picture = await sharp(file("first.png")).removeAlpha().raw().toBuffer();
+    const change = (at: number) =>
+      [0, 1, 2].reduce((sum, c) => sum + Math.abs((data[at * 3 + c] ?? 0) - (picture[at * 3 + c] ?? 0)), 0);
+    const hot = spot.heatmap.indexOf(1);
+    const cold = spot.heatmap.indexOf(0);
+    expect(change(hot)).toBeGreaterThan(60);
+    expect(change(cold)).toBeLessThan(6);
+  });
+
+  it("draws anew from the logits alone when a control is moved", async () => {
+    const page = await open();
+    await giveFirst(page);
+    const asked = service.asked.length;
+    let last = await drawn(page, "picture");
+    const steps: [string, () => Promise<unknown>][] = [
+      ["opacity", () => page.locator("#opacity").fill("0.9")],
+      ["threshold", () => page.locator("#threshold").fill("0.3")],
+      ["sharpening", () => page.locator("#sharpening").fill("1.6")],
+      ["IQR", () => page.getByText("IQR", { exact: true }).click()],
+      ["alpha", () => page.locator("#alpha").fill("0.9")],
+      ["boxes", () => page.locator("#show-boxes").uncheck()],
+      ["map", () => page.locator("#show-map").uncheck()],
+      ["reset", () => page.locator("#reset").click()],
+    ];
+    for (const [name, step] of steps) {
+      await step();
+      const now = await drawn(page, "picture");
+      expect(now === last, name).toBe(false);
+      last = now;
+    }
+    expect(await page.locator("#sharpening-value").textContent()).toBe(
+      String(model.config.inferenceSharpening),
+    );
+    await page.locator("#least").fill("1");
+    await page.locator("#badge").waitFor();
+    expect(await page.locator("#boxes li").count()).toBe(0);
+    expect(service.asked).toHaveLength(asked);
+  });
+
+  it("plays a video with its map in step, and asks for nothing twice", async () => {
+    const page = await open({ acceptDownloads: true });
+    service.most = 0;
+    await page.setInputFiles("#files", file("clip.webm"));
+    await mapped(page);
+    await trust(page);
+    // Two seconds at steps of a quarter, the very end aside.
+    await expect.poll(() => service.asked.length, { timeout: patience(60) }).toBe(8);
+    expect(service.most).toBeLessThanOrEqual(2);
+    for (const { seconds } of service.asked) expect(seconds).toBeCloseTo(model.config.audio.seconds, 5);
+    expect(new Set(service.asked.map(({ digests }) => digests.image)).size).toBe(8);
+
+    await page.click("#play");
+    await page.waitForFunction(
+      () => Number((document.getElementById("seek") as HTMLInputElement).value) > 0.3,
+    );
+    const some = await drawn(page, "picture");
+    const heard = await page.locator("#spectrogram").getAttribute("aria-label");
+    await page.waitForFunction(
+      () => Number((document.getElementById("seek") as HTMLInputElement).value) > 1.2,
+    );
+    expect((await drawn(page, "picture")) === some).toBe(false);
+    expect(await page.locator("#spectrogram").getAttribute("aria-label")).not.toBe(heard);
+    // What is played is drawn with its map: without the map the same moment looks otherwise.
+    await page.click("#play");
+    const paused = await drawn(page, "picture");
+    expect((await drawn(page, "picture")) === paused).toBe(true);
+    await page.locator("#show-map").uncheck();
+    expect((await drawn(page, "picture")) === paused).toBe(false);
+    // At a moment that was asked for it is that moment's answer, between two of them their mean.
+    const at = async (time: number): Promise<number[]> => {
+      await page.locator("#seek").fill(String(time));
+      const words = `${time.toFixed(1)} /`;
+      await page.waitForFunction(
+        (start) => document.getElementById("clock")?.textContent?.startsWith(start),
+        words,
+      );
+      const result = JSON.parse((await saved(page, "#save-result")).toString());
+      expect(result.at).toBeCloseTo(time, 5);
+      return result.logits.audioOnImage.data;
+    };
+    const [half, between, threeQuarters] = [await at(0.5), await at(0.6), await at(0.75)];
+    for (const logits of [half, threeQuarters]) {
+      const same = service.answers.filter(({ logits: { audioOnImage } }) =>
+        audioOnImage?.data.every((value, i) => Math.abs(value - (logits[i] as number)) < 1e-6),
+      );
+      expect(same).toHaveLength(1);
+    }
+    const furthest = (a: number[], b: number[]) =>
+      Math.max(...a.map((value, i) => Math.abs(value - (b[i] as number))));
+    const mean = half.map((value, i) => 0.6 * value + 0.4 * (threeQuarters[i] as number));
+    expect(furthest(between, mean)).toBeLessThan(1e-5);
+    expect(furthest(half, threeQuarters)).toBeGreaterThan(1e-3);
+    await page.locator("#seek").fill("0");
+    await page.click("#play");
+    await page.waitForFunction(
+      () => Number((document.getElementById("seek") as HTMLInputElement).value) > 0.5,
+    );
+    expect(service.asked).toHaveLength(8);
+  });
+
+  it("takes MP4 where the browser does", async ({ skip }) => {
+    const page = await open();
+    const plays = await page.evaluate(() =>
+      document.createElement("video").canPlayType('video/mp4; codecs="avc1.42E01E, mp4a.40.2"'),
+    );
+    if (plays === "") skip("This Chromium plays no H.264.");
+    await page.setInputFiles("#files", file("clip.mp4"));
+    await mapped(page);
+    expect(await page.locator("#clock").textContent()).toContain("/ 2.0 s");
+  });
+
+  it("exchanges the sounds of two pictures and makes both maps anew", async () => {
+    const page = await open();
+    await page.click("#to-exchange");
+    await trust(page);
+    await page.setInputFiles("#left-files", [file("first.png"), file("first.wav")]);
+    await page.setInputFiles("#right-files", [file("second.png"), file("second.wav")]);
+    const status = page.locator("#exchange-status");
+    await status.getByText("Each with its own sound").waitFor();
+    const before = [await drawn(page, "left-picture"), await drawn(page, "right-picture")];
+    await page.click("#exchange");
+    await status.getByText("Sounds exchanged").waitFor();
+    const after = [await drawn(page, "left-picture"), await drawn(page, "right-picture")];
+    expect([after[0] === before[0], after[1] === before[1]]).toEqual([false, false]);
+    const pairs = service.asked.map(({ digests }) => `${digests.image} ${digests.audio}`);
+    expect(new Set(pairs).size).toBe(4);
+    const cells = await page.locator("#matrix tbody td").allTextContents();
+    for (const cell of cells) expect(cell).toMatch(/^−?[01]\.\d\d$/);
+
+    await page.click("#left-play");
+    await expect(page.locator("#left-caption").textContent()).resolves.toBe("Heard: the other’s sound");
+    await page.click("#exchange");
+    await status.getByText("Each with its own sound").waitFor();
+    expect([await drawn(page, "left-picture"), await drawn(page, "right-picture")]).toEqual(before);
+    expect(service.asked).toHaveLength(4);
+  });
+
+  it("works by the keyboard alone", async () => {
+    const page = await open({ acceptDownloads: true });
+    const focused = () =>
+      page.evaluate(() => {
+        const element = document.activeElement as HTMLElement;
+        const shown = element.matches('input[type="radio"]') ? element.nextElementSibling : element;
+        const { outlineStyle, outlineWidth } = getComputedStyle(shown as Element);
+        return {
+          id: element.id || (element as HTMLInputElement).value,
+          visible: outlineStyle !== "none" && outlineWidth !== "0px",
+        };
+      });
+    const walked: string[] = [];
+    const tabTo = async (id: string) => {
+      for (let i = 0; i < 40; i++) {
+        await page.keyboard.press("Tab");
+        const now = await focused();
+        expect(now, now.id).toMatchObject({ visible: true });
+        walked.push(now.id);
+        if (now.id === id) return;
+      }
+      throw new Error(`Tab does not reach ${id}; it went ${walked.join(", ")}.`);
+    };
+    await tabTo("sample");
+    expect(walked).toEqual(["to-localize", "to-exchange", "drop", "sample"]);
+    await page.keyboard.press("Enter");
+    await mapped(page);
+    walked.length = 0;
+    await tabTo("reset");
+    expect(walked).toEqual(
+      "camera play seek mute save-picture save-result none sharpening threshold least opacity show-map show-boxes reset".split(
+        " ",
+      ),
+    );
+    await page.keyboard.press("Enter");
+    await page.locator("input[name=refine]").first().focus();
+    await page.keyboard.press("ArrowRight");
+    await tabTo("alpha");
+    await page.keyboard.press("ArrowLeft");
+    expect(await page.locator("#alpha-value").textContent()).toBe("0.39");
+    await page.locator("#save-picture").focus();
+    await tabTo("save-result");
+    const [download] = await Promise.all([page.waitForEvent("download"), page.keyboard.press("Enter")]);
+    const { settings } = JSON.parse(await readFile(await download.path(), "utf8"));
+    expect(settings).toMatchObject({ refine: "iqr", alpha: 0.39 });
+
+    const chooser = page.waitForEvent("filechooser");
+    await page.locator("#drop").focus();
+    await page.keyboard.press("Space");
+    expect((await chooser).isMultiple()).toBe(true);
+  });
+
+  it("takes a dropped picture, then a pasted sound", async () => {
+    const page = await open();
+    const hand = async (event: "drop" | "paste", name: string, type: string) => {
+      const bytes = [...(await readFile(file(name)))];
+      await page.evaluate(
+        ([kind, content, filename, mime]) => {
+          const data = new DataTransfer();
+          data.items.add(new File([Uint8Array.from(content)], filename, { type: mime }));
+          const target = document.getElementById("drop") as HTMLElement;
+          target.dispatchEvent(
+            kind === "drop"
+              ? new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true })
+              : new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true }),
+          );
+        },
+        [event, bytes, name, type] as const,
+      );
+    };
+    await hand("drop", "first.png", "image/png");
+    await page.getByText("Now give its sound.").waitFor();
+    expect(service.asked).toHaveLength(0);
+    await hand("paste", "first.wav", "audio/wav");
+    await mapped(page);
+    expect(service.asked).toHaveLength(1);
+    expect(await page.locator("#held").textContent()).toBe("Picture: first.png · Sound: first.wav");
+  });
+
+  it("looks through the camera and hears through the microphone until it is stopped", async () => {
+    const page = await open();
+    await page.click("#camera");
+    await mapped(page);
+    await expect.poll(() => service.asked.length).toBeGreaterThan(2);
+    await expect.poll(() => page.locator("#status").textContent()).toBe("");
+    expect(service.asked.at(-1)?.seconds).toBeLessThanOrEqual(model.config.audio.seconds + 0.01);
+    expect(service.asked.at(-1)?.seconds).toBeGreaterThan(0.4);
+    const some = await drawn(page, "picture");
+    await page.waitForTimeout(300);
+    expect((await drawn(page, "picture")) === some).toBe(false);
+    await page.click("#camera");
+    await page.getByText("The camera is off.").waitFor();
+    await page.waitForTimeout(300);
+    const { length } = service.asked;
+    await page.waitForTimeout(500);
+    expect(service.asked).toHaveLength(length);
+  });
+
+  it("waits as long as a busy service asks it to", async () => {
+    const page = await open({}, /429/);
+    service.busy = 1;
+    const begun = Date.now();
+    await page.click("#sample");
+    await page.locator("#status", { hasText: "The service is busy; trying again in 1 s" }).waitFor();
+    await mapped(page);
+    expect(Date.now() - begun).toBeGreaterThan(900);
+    expect(service.asked).toHaveLength(2);
+    expect(await page.locator("#problem").isHidden()).toBe(true);
+  });
+
+  it("says in words what failed, and tries again when asked", async () => {
+    const page = await open({}, /500/);
+    service.failing = "The model is at lunch.";
+    await page.click("#sample");
+    await page.getByRole("alert").getByText("The model is at lunch.").waitFor();
+    service.failing = undefined;
+    await page.getByRole("button", { name: "Try again" }).click();
+    await mapped(page);
+    expect(await page.locator("#problem").isHidden()).toBe(true);
+
+    for (const [name, words] of [
+      ["notes.txt", "notes.txt is no video, picture or sound."],
+      ["torn.png", "torn.png is not a picture that this browser can read."],
+      ["torn.wav", "torn.wav has no sound that this browser can decode."],
+      ["torn.webm", "torn.webm is not a video that this browser can play."],
+    ] as const) {
+      await writeFile(file(name), "torn");
+      await page.setInputFiles("#files", file(name));
+      await page.getByRole("alert").getByText(words).waitFor();
+    }
+  });
+
+  it("searches the index by the picture and by the sound", async () => {
+    const page = await open();
+    await giveFirst(page);
+    await page.locator("#search-label").fill("car");
+    await page.click("#search-picture");
+    await page.getByText("2 found by this picture.").waitFor();
+    expect(service.asked.at(-1)).toMatchObject({ path: "/v1/search", fields: { k: "12", label: "car" } });
+    expect(service.asked.at(-1)?.parts).toContain("image");
+    expect(await page.locator("#results .result-name").allTextContents()).toEqual(["street.jpg", "horn.wav"]);
+    await page.waitForFunction(
+      () => (document.querySelector("#results img") as HTMLImageElement)?.naturalWidth > 0,
+    );
+    await page.click("#search-sound");
+    await page.getByText("2 found by this sound.").waitFor();
+    expect(service.asked.at(-1)?.parts).toContain("audio");
+  });
+
+  it.each(["light", "dark"] as const)(
+    "has nothing for axe to find in %s, and fits a narrow screen",
+    async (colorScheme) => {
+      const page = await open({ colorScheme, reducedMotion: "reduce" });
+      const check = async (state: string) => {
+        await page.setViewportSize({ width: 390, height: 844 });
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+        expect(wide, `${state}, width`).toBeLessThanOrEqual(390);
+        for (const width of [390, 1280]) {
+          await page.setViewportSize({ width, height: 900 });
+          // As the browser's own evaluation, which the page's policy does not bind.
+          await page.evaluate(axe);
+          const found = await page.evaluate(async () => {
+            const { violations } = await (window as unknown as { axe: Axe }).axe.run();
+            return violations.flatMap(({ id, nodes }) =>
+              nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`),
+            );
+          });
+          expect(found, `${state}, ${width} px`).toEqual([]);
+        }
+      };
+      await check("empty");
+      await page.click("#sample");
+      await mapped(page);
+      await page.click("#search-picture");
+      await page.getByText("2 found by this picture.").waitFor();
+      await check("with a scene");
+      await page.click("#to-exchange");
+      await page.click("#exchange-sample");
+      await page.locator("#exchange-status", { hasText: "Each with its own sound" }).waitFor();
+      await check("with two scenes");
+      const background = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+      expect(background).toBe(colorScheme === "dark" ? "rgb(18, 19, 22)" : "rgb(246, 246, 244)");
+    },
+  );
+});

@@ -1,0 +1,314 @@
+/** Sounds of any length, videos whose sound is shorter than the pictures, and what is said of wrong media. */
+import { execFileSync, spawnSync } from "node:child_process";
+import {
+  chmodSync,
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { RawImage, TensorData } from "../../../src/core/types.js";
+import { renderPanels, renderSpectrogram } from "../../../src/drawing/panels.js";
+import { type LocalizeInput, Model, parseModelConfig, preprocess } from "../../../src/index.js";
+import { decodeAudio } from "../../../src/media/audio.js";
+import { findFfmpeg } from "../../../src/media/ffmpeg.js";
+import { encodeImage } from "../../../src/media/image.js";
+import { encodeWav } from "../../../src/media/wav.js";
+import { prepareInput, prepareSample } from "../../../src/model/inputs.js";
+import { native } from "../../../src/native.js";
+import { tiny } from "../../support/tiny.js";
+import { transpilePackage } from "../../support/transpiled.js";
+
+const folder = mkdtempSync(join(tmpdir(), "soundspot-long-"));
+const file = (name: string) => join(folder, name);
+const config = parseModelConfig({ ...tiny, audio: { seconds: 1 } });
+const picture = { data: new Uint8Array(32 * 32 * 3).map((_, i) => i % 251), width: 32, height: 32 };
+const root = process.getuid?.() === 0;
+let ffmpeg: (...args: string[]) => void;
+
+beforeAll(async () => {
+  const { path } = await findFfmpeg();
+  ffmpeg = (...args) => execFileSync(path, ["-v", "error", "-y", ...args]);
+});
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Repeatable noise at 8 bits, which every format keeps. */
+function noise(length: number): Float32Array {
+  let state = 1;
+  return Float32Array.from({ length }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return ((state >>> 24) - 128) / 128;
+  });
+}
+
+/** A file of zeros with a header and, where its samples are in the middle, other bytes. Takes no space. */
+function sparseFile(name: string, header: Uint8Array, dataBytes: number, middle: Uint8Array): string {
+  const path = file(name);
+  writeFileSync(path, header);
+  truncateSync(path, header.length + dataBytes);
+  const handle = openSync(path, "r+");
+  writeSync(handle, middle, 0, middle.length, header.length + (dataBytes - middle.length) / 2);
+  closeSync(handle);
+  return path;
+}
+
+/** Compares by bytes: to show how thousands of values differ takes minutes. */
+function expectSame(a: TensorData, b: TensorData, what?: string): void {
+  expect(a.shape, what).toEqual(b.shape);
+  expect(
+    Buffer.from(a.data.buffer).equals(Buffer.from(b.data.buffer)),
+    `${what ?? "values"} are the same`,
+  ).toBe(true);
+}
+
+describe("long sounds", () => {
+  /** The header of a 16-bit WAV, one channel, that promises `frames`. */
+  const wavHeader = (sampleRate: number, frames: number) => {
+    const header = encodeWav({ samples: new Float32Array(0), sampleRate });
+    new DataView(header.buffer).setUint32(40, 2 * frames, true);
+    return header;
+  };
+  const wavSamples = (samples: Float32Array) => encodeWav({ samples, sampleRate: 1 }).subarray(44);
+
+  it("hears of a long WAV and FLAC, to the bit, what it hears of all samples", async () => {
+    const samples = new Float32Array(44_100 * 400);
+    const middle = noise(44_100 * 2);
+    samples.set(middle, (samples.length - middle.length) / 2);
+    const wav = sparseFile(
+      "long.wav",
+      wavHeader(44_100, samples.length),
+      2 * samples.length,
+      wavSamples(middle),
+    );
+    ffmpeg("-i", wav, file("long.flac"));
+    const whole = await preprocess.audio({ samples, sampleRate: 44_100 }, config);
+    expectSame(await preprocess.audio(wav, config), whole, "WAV");
+    expectSame(await preprocess.audio(readFileSync(wav), config), whole, "a WAV in memory");
+    expectSame(await preprocess.audio(file("long.flac"), config), whole, "FLAC");
+  });
+
+  it("hears the middle of a WAV of 2.7 GB", async () => {
+    const frames = 1_350_000_000;
+    const samples = noise(96_000);
+    const path = sparseFile("huge.wav", wavHeader(48_000, frames), 2 * frames, wavSamples(samples));
+    const heard = await preprocess.audio({ samples, sampleRate: 48_000 }, config);
+    expectSame(await preprocess.audio(path, config), heard);
+    const part = await decodeAudio(path, { start: (frames / 2 - 48_000) / 48_000, duration: 2 });
+    expectSame({ data: part.samples, shape: [] }, { data: samples, shape: [] });
+  });
+
+  it("hears the middle of what ffmpeg decodes to more than a gibibyte", async () => {
+    const header = Buffer.alloc(24);
+    header.write(".snd");
+    // The header's length, an open size, 8-bit samples, their rate, one channel.
+    for (const [i, value] of [24, 0xffffffff, 2, 48_000, 1].entries()) header.writeUInt32BE(value, 4 + 4 * i);
+    const samples = noise(96_000);
+    const path = sparseFile(
+      "huge.au",
+      header,
+      270_000_000,
+      Uint8Array.from(samples, (value) => value * 128),
+    );
+    const heard = await preprocess.audio({ samples, sampleRate: 48_000 }, config);
+    expectSame(await preprocess.audio(path, config), heard);
+  });
+
+  it("refuses more samples than fit into memory, and says how to decode a part", async () => {
+    const frames = 2 ** 30 + 2 ** 20;
+    const path = sparseFile("many.wav", wavHeader(8000, frames), 2 * frames, new Uint8Array(2));
+    await expect(decodeAudio(path)).rejects.toMatchObject({
+      code: "ERR_MEDIA_DECODE",
+      message: expect.stringMatching(/many\.wav.*give start and duration/),
+    });
+  });
+});
+
+describe("a video without a moment", () => {
+  /** Two pictures a second that tell their number, and a sound that rises by 200 Hz a second. */
+  const video = (name: string, pictures: number, sound: number, offset = 0) => {
+    const counter = `color=black:s=32x32:r=2:d=${pictures},format=gray,geq=lum='8*N+4'`;
+    const steps = `aevalsrc='0.5*sin(2*PI*(400+200*floor(t))*t)':s=16000:d=${sound}`;
+    const inputs = ["-f", "lavfi", "-i", counter, "-itsoffset", String(offset), "-f", "lavfi", "-i", steps];
+    ffmpeg(...inputs, "-pix_fmt", "yuv444p", "-c:v", "libx264", "-qp", "0", "-c:a", "pcm_s16le", file(name));
+    return file(name);
+  };
+  const frameNumber = (image: RawImage | undefined) => Math.round(((image?.data[0] ?? 0) - 4) / 8);
+  /** The loudest frequency of each quarter, in hertz. */
+  const tones = ({ data, shape }: TensorData) => {
+    const [, bins = 0, frames = 0] = shape;
+    return [1, 3, 5, 7].map((eighth) => {
+      const frame = Math.round((eighth * frames) / 8);
+      const column = Array.from({ length: bins }, (_, bin) => data[bin * frames + frame] as number);
+      return (column.indexOf(Math.max(...column)) * 16_000) / 512;
+    });
+  };
+  const prepared = async (path: string) => {
+    const { image, handle } = await prepareInput({ video: path }, config);
+    const { spectrogram } = native().tensors(handle);
+    return { frame: frameNumber(image), spectrogram, tones: tones(spectrogram) };
+  };
+  const near = (hertz: number[]) => hertz.map((value) => expect.closeTo(value, -1.6));
+
+  it("is heard and seen in the middle when its streams have one length", async () => {
+    const path = video("same.mkv", 8, 8);
+    const { frame, spectrogram } = await prepared(path);
+    expect(frame).toBe(8);
+    expectSame(spectrogram, await preprocess.audio(await decodeAudio(path), config));
+  });
+
+  it("is heard around the frame in the middle when the sound ends before the pictures", async () => {
+    const { frame, tones } = await prepared(video("short.mkv", 12, 8));
+    expect(frame).toBe(12);
+    expect(tones).toEqual(near([1400, 1400, 1600, 1600]));
+  });
+
+  it("is seen at the nearest moment with sound when there is none in the middle", async () => {
+    const early = await prepared(video("early.mkv", 12, 4));
+    expect([early.frame, ...early.tones]).toEqual([7, ...near([1000, 1000, 1000, 1000])]);
+    const late = await prepared(video("late.mkv", 12, 4, 8));
+    expect([late.frame, ...late.tones]).toEqual([17, ...near([400, 400, 400, 400])]);
+  });
+
+  it("hears silence at a moment after the audio has ended", async () => {
+    const path = video("early.mkv", 12, 4);
+    expect(await prepareInput({ video: path, at: 10 }, config)).toMatchObject({ silent: true, time: 10 });
+    expect(await prepareInput({ video: path, at: 3 }, config)).toMatchObject({ silent: false, time: 3 });
+  });
+});
+
+describe("wrong media", () => {
+  it("names what is no file", async () => {
+    const path = file("socket.mp3");
+    const server = createServer().listen(path);
+    await new Promise((resolve) => server.once("listening", resolve));
+    const refusal = {
+      code: "ERR_FILE_NOT_FOUND",
+      message: expect.stringContaining("socket.mp3 is no plain file"),
+    };
+    await expect(decodeAudio(path)).rejects.toMatchObject(refusal);
+    server.close();
+  });
+
+  it.skipIf(root || process.platform === "win32")("names a sound without read permission", async () => {
+    writeFileSync(file("locked.mp3"), "ID3");
+    chmodSync(file("locked.mp3"), 0);
+    await expect(decodeAudio(file("locked.mp3"))).rejects.toMatchObject({
+      code: "ERR_FILE_NOT_FOUND",
+      message: expect.stringMatching(/locked\.mp3 cannot be read.*permissions/),
+    });
+  });
+
+  it("asks for the shape of a tensor", async () => {
+    const tensor = new Float32Array(3 * 32 * 32);
+    const audio = { samples: noise(16_000), sampleRate: 16_000 };
+    for (const shape of [undefined, 3]) {
+      const input = { image: { tensor, shape }, audio } as unknown as LocalizeInput;
+      await expect(prepareInput(input, config)).rejects.toMatchObject({
+        code: "ERR_SHAPE",
+        message: expect.stringMatching(/image tensor needs its shape, \[3, 32, 32\].*(undefined|number)/),
+      });
+    }
+  });
+
+  it.each([
+    ["no sample", undefined, /sample.*undefined/],
+    ["no sound", { image: picture }, /sound.*undefined/],
+    ["a list of samples", { image: picture, audio: { samples: [0, 1], sampleRate: 8000 } }, /samples.*Array/],
+    [
+      "samples of doubles",
+      { image: picture, audio: { samples: new Float64Array(8), sampleRate: 8000 } },
+      /samples.*Float64Array/,
+    ],
+    [
+      "samples that are no channels",
+      { image: picture, audio: { samples: new Float32Array(9), sampleRate: 8000, channels: 2 } },
+      /9 samples.*2 channels/,
+    ],
+    ["no rate", { image: picture, audio: { samples: new Float32Array(8) } }, /sampleRate.*undefined/],
+    [
+      "a list of pixels",
+      { image: { ...picture, data: [...picture.data] }, audio: { samples: noise(8), sampleRate: 8000 } },
+      /data.*Array/,
+    ],
+    [
+      "too few pixels",
+      { image: { ...picture, width: 33 }, audio: { samples: noise(8), sampleRate: 8000 } },
+      /33 × 32/,
+    ],
+  ])("refuses a dataset's sample with %s", async (_, sample, message) => {
+    const given = sample as unknown as Parameters<typeof prepareSample>[0];
+    await expect(prepareSample(given, config)).rejects.toMatchObject({
+      code: "ERR_INPUT",
+      message: expect.stringMatching(message),
+    });
+  });
+});
+
+describe("figures of a spot", () => {
+  it("show every target slot, times and frequencies", async () => {
+    using model = await Model.create({ ...tiny, targetSlots: 2, offTargetSlots: 1, audio: { seconds: 1 } });
+    const audio = { samples: noise(16_000), sampleRate: 16_000 };
+    const spot = await model.localize({ image: picture, audio });
+    const { audioOnImage, imageOnImage, audioOnAudio } = spot.attention;
+    const maps = [
+      { title: "audio queries", ...audioOnImage },
+      { title: "image queries", ...imageOnImage },
+    ];
+    const panels = await encodeImage(await renderPanels(picture, maps, { targets: 2 }), { format: "png" });
+    expect(panels.equals(await spot.panels())).toBe(true);
+
+    const tokens = audioOnAudio.shape[1] as number;
+    const highest = audioOnAudio.data
+      .slice(0, tokens)
+      .map((value, i) => Math.max(value, audioOnAudio.data[tokens + i] as number));
+    const differs = highest.some((value, i) => value !== audioOnAudio.data[i]);
+    expect(differs, "the second target is higher somewhere").toBe(true);
+    const heard = await preprocess.audio(audio, model.config);
+    const axes = { seconds: 1, maxHertz: 8000 };
+    const figure = await encodeImage(await renderSpectrogram(heard, highest, axes), { format: "png" });
+    expect(figure.equals(await spot.spectrogram())).toBe(true);
+  });
+
+  it("stop when their signal has fired, as preprocessing does", async () => {
+    using model = await Model.create(tiny);
+    const audio = { samples: noise(8000), sampleRate: 16_000 };
+    const spot = await model.localize({ image: picture, audio });
+    const signal = AbortSignal.abort();
+    for (const work of [
+      () => spot.overlay({ signal }),
+      () => spot.panels({ signal }),
+      () => spot.spectrogram({ signal }),
+      () => preprocess.image(picture, model.config, { signal }),
+      () => preprocess.audio(audio, model.config, { signal }),
+    ]) {
+      await expect(work(), String(work)).rejects.toMatchObject({ code: "ERR_ABORTED" });
+    }
+  });
+});
+
+describe("the command localize", () => {
+  let main: string;
+  beforeAll(() => {
+    main = join(transpilePackage(file("package")), "cli", "main.js");
+  });
+
+  it.each([
+    ["a picture without a sound", ["dog.jpg"], /second argument/],
+    ["a refinement without its model", ["dog.jpg", "dog.wav", "--refine", "ogl"], /--objectness/],
+    ["a moment of a picture", ["dog.jpg", "dog.wav", "--at", "2"], /--at/],
+  ])("calls %s wrong usage", (_, args, message) => {
+    const command = [main, "localize", ...args, "--model", file("none.safetensors")];
+    const { status, stderr } = spawnSync(process.execPath, command, { encoding: "utf8" });
+    expect(stderr).toMatch(message);
+    expect(status).toBe(2);
+  });
+});

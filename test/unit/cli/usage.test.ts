@@ -1,0 +1,126 @@
+/** The command line says first what is mistyped, and suggests what was meant. */
+import { readdirSync } from "node:fs";
+import { basename } from "node:path";
+import { type Command, CommanderError } from "commander";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { UsageCommand } from "../../../src/cli/usage.js";
+
+/** A program of all commands as `soundspot` makes it, none of which does anything. */
+async function programOf(said: string[] = []): Promise<Command> {
+  const program: Command = new UsageCommand("soundspot").version("1.0.0").exitOverride();
+  program.configureOutput({ writeErr: (text) => said.push(text), writeOut: (text) => said.push(text) });
+  for (const file of readdirSync("src/cli/commands")) {
+    const module = (await import(`../src/cli/commands/${basename(file, ".ts")}.ts`)) as {
+      register(program: Command): void;
+    };
+    module.register(program);
+  }
+  for (const command of program.commands) command.action(() => undefined);
+  return program;
+}
+
+async function said(...args: string[]): Promise<{ readonly code: string; readonly text: string }> {
+  const lines: string[] = [];
+  const program = await programOf(lines);
+  try {
+    await program.parseAsync(["node", "soundspot", ...args]);
+    return { code: "none", text: lines.join("") };
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return { code: error.code, text: lines.join("") };
+  }
+}
+
+const commands = (await programOf()).commands.map((command) => ({
+  name: command.name(),
+  longs: command.options.flatMap(({ long }) => (long?.startsWith("--no-") ? [] : (long ?? []))),
+  withValue: command.options.filter(({ required }) => required).flatMap(({ long }) => long ?? []),
+}));
+
+/** A name with one letter left out, doubled, or exchanged with the next. */
+const mistyped = (longs: readonly string[]) =>
+  fc
+    .tuple(
+      fc.constantFrom(...longs.filter((each) => each.length > 5)),
+      fc.nat(),
+      fc.constantFrom("out", "twice", "swapped"),
+    )
+    .map(([long, seed, how]) => {
+      const at = 2 + (seed % (long.length - 3));
+      const [before, letter, next, after] = [
+        long.slice(0, at),
+        long.charAt(at),
+        long.charAt(at + 1),
+        long.slice(at + 2),
+      ];
+      const middle = { out: next, twice: letter + letter + next, swapped: next + letter }[how] as string;
+      return before + middle + after;
+    })
+    .filter((typed) => !longs.includes(typed));
+
+describe.each(commands)("soundspot $name", ({ name, longs, withValue }) => {
+  it("reports an unknown option before what is missing, and suggests one", async () => {
+    const values = withValue.map((long) => [long, "nothing that it takes"]);
+    await fc.assert(
+      fc.asyncProperty(
+        mistyped(longs),
+        fc.subarray(values, { maxLength: Math.min(3, values.length) }),
+        fc.subarray(values, { maxLength: Math.min(3, values.length) }),
+        fc.constantFrom([], ["value"], ["=value"], ["--output"]),
+        async (typed, before, after, value) => {
+          const option = value[0]?.startsWith("=") ? [`${typed}${value[0]}`] : [typed, ...value];
+          const { code, text } = await said(name, ...before.flat(), ...option, ...after.flat());
+          expect(code, text).toBe("commander.unknownOption");
+          expect(text).toMatch(new RegExp(`^error: unknown option '${typed}'\n\\(Did you mean .*--`));
+        },
+      ),
+      { numRuns: 25 },
+    );
+  });
+
+  it("shows its help beside whatever else", async () => {
+    for (const help of ["--help", "-h"]) {
+      const { code, text } = await said(name, "--not-known", help);
+      expect([code, text.startsWith(`Usage: soundspot ${name}`)]).toEqual(["commander.helpDisplayed", true]);
+    }
+  });
+});
+
+describe("soundspot", () => {
+  it("still reports what is missing when every option is known", async () => {
+    expect(await said("localize")).toMatchObject({ code: "commander.missingMandatoryOptionValue" });
+    expect(await said("localize", "--model", "m.pth")).toMatchObject({ code: "commander.missingArgument" });
+    expect(await said("localize", "a.mp4", "--model")).toMatchObject({
+      code: "commander.optionMissingArgument",
+    });
+    expect(await said("localize", "a.mp4", "--model", "m", "--threshold", "2")).toMatchObject({
+      code: "commander.invalidArgument",
+    });
+    expect(await said("prepare", "--output", "data")).toMatchObject({ code: "commander.missingArgument" });
+  });
+
+  it("takes values and operands that look like options", async () => {
+    expect(await said("localize", "a.mp4", "--model", "--odd", "--min-confidence", "-0.5")).toMatchObject({
+      code: "none",
+    });
+    expect(await said("localize", "--model", "m", "--", "--clip.mp4")).toMatchObject({ code: "none" });
+    expect(
+      await said("search", "--index", "i", "--model", "m", "-k", "3", "--label", "a", "b"),
+    ).toMatchObject({
+      code: "none",
+    });
+    expect(await said("search", "--index", "i", "--model", "m", "-k3")).toMatchObject({ code: "none" });
+  });
+
+  it("knows its own options and commands", async () => {
+    expect(await said("--verson")).toMatchObject({
+      code: "commander.unknownOption",
+      text: expect.stringContaining("(Did you mean --version?)"),
+    });
+    expect(await said("localise")).toMatchObject({
+      code: "commander.unknownCommand",
+      text: expect.stringContaining("(Did you mean localize?)"),
+    });
+  });
+});
