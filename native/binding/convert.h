@@ -75,7 +75,8 @@ double number(const Napi::Object& object, const char* name);
 int64_t integer(const Napi::Object& object, const char* name);
 bool boolean(const Napi::Object& object, const char* name);
 std::string text(const Napi::Object& object, const char* name);
-/// The field "bfloat16": whether that is wanted, and the processor multiplies it. It never reaches a path that it lacks.
+/// The field "bfloat16": whether that is wanted, and the processor multiplies it. It never reaches a path that it
+/// lacks.
 bool in_bfloat16(const Napi::Object& object);
 
 model::ModelConfig model_config(const Napi::Object& object);

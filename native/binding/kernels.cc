@@ -3,9 +3,9 @@
 
 #include "binding/convert.h"
 #include "binding/functions.h"
-#include "slot_attention/inference_cpu.h"
-#include "kernels/factor.h"
 #include "core/autocast.h"
+#include "kernels/factor.h"
+#include "slot_attention/inference_cpu.h"
 
 namespace soundspot::binding {
 
@@ -112,9 +112,9 @@ Napi::Value time_encoders(const Napi::CallbackInfo& call) {
 }
 
 // timeProducts({ rows, inner, columns, transposed: "none" | "left" | "right", library, times, bfloat16 }) →
-// Promise<milliseconds[times]> of [rows, inner] · [inner, columns], with a factor that lies transposed in memory. "pack"
-// times the packing of the right factor alone, "packed" a product with one that was packed before. In bfloat16 the
-// library is LibTorch.
+// Promise<milliseconds[times]> of [rows, inner] · [inner, columns], with a factor that lies transposed in memory.
+// "pack" times the packing of the right factor alone, "packed" a product with one that was packed before. In bfloat16
+// the library is LibTorch.
 Napi::Value time_products(const Napi::CallbackInfo& call) {
   const auto options = call[0].As<Napi::Object>();
   const int64_t rows = integer(options, "rows"), inner = integer(options, "inner"),
@@ -126,7 +126,8 @@ Napi::Value time_products(const Napi::CallbackInfo& call) {
     const auto matrix = [&](int64_t height, int64_t width, bool turned) {
       return turned ? at::randn({width, height}).to(type).t() : at::randn({height, width}).to(type);
     };
-    const Tensor left = matrix(rows, inner, transposed == "left"), right = matrix(inner, columns, transposed == "right"),
+    const Tensor left = matrix(rows, inner, transposed == "left"),
+                 right = matrix(inner, columns, transposed == "right"),
                  product = at::empty({rows, columns}, left.options());
     if (type == at::kBFloat16) {
       return timed(times, [&] { at::mm_out(const_cast<Tensor&>(product), left, right); });
@@ -149,8 +150,8 @@ Napi::Value library_for(const Napi::CallbackInfo& call) {
   return Napi::String::New(call.Env(), kernels::name_of(kernels::library_for(shape, boolean(options, "repeated"))));
 }
 
-// multiply(a, b, { library, transposed }) → Promise<product>, of two matrices, for tests that compare the libraries; the
-// one that is named "left" or "right" is given transposed
+// multiply(a, b, { library, transposed }) → Promise<product>, of two matrices, for tests that compare the libraries;
+// the one that is named "left" or "right" is given transposed
 Napi::Value multiply(const Napi::CallbackInfo& call) {
   const Tensor a = tensor_from_javascript(call[0]).clone(), b = tensor_from_javascript(call[1]).clone();
   const auto options = call[2].As<Napi::Object>();

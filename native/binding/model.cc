@@ -1,9 +1,9 @@
 // Models: creation, parameters, encoding, localization.
 #include "binding/convert.h"
 #include "binding/functions.h"
+#include "localization/heatmap.h"
 #include "losses/false_negatives.h"
 #include "losses/loss.h"
-#include "localization/heatmap.h"
 #include "retrieval/nearest.h"
 
 namespace soundspot::binding {

@@ -13,8 +13,8 @@ namespace soundspot::binding {
 namespace {
 
 /// Lets MKL choose its vector functions while one thread looks. LibTorch 2.13 has MKL 2024.2, which writes down the
-/// processor's type in two steps when the first of them is called: a logarithm that another thread takes between them is
-/// one of low precision, wrong by 1e-4 (pytorch/pytorch#188792).
+/// processor's type in two steps when the first of them is called: a logarithm that another thread takes between them
+/// is one of low precision, wrong by 1e-4 (pytorch/pytorch#188792).
 void choose_vector_functions() {
   static std::once_flag once;
   std::call_once(once, [] { at::log(at::ones({1})); });

@@ -3,8 +3,8 @@
 
 #include <c10/util/Exception.h>
 
-#include "distributed/process_group.h"
 #include "core/parameters.h"
+#include "distributed/process_group.h"
 
 namespace c10d {
 class Reducer;

@@ -7,9 +7,9 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include "core/error.h"
 #include "distributed/engine.h"
 #include "distributed/nccl.h"
-#include "core/error.h"
 
 namespace soundspot::distributed {
 

@@ -28,8 +28,8 @@ struct Traffic {
   double seconds = 0;  // that this process waited
 };
 
-/// Counts for a group. It is shared, so that a callback on a thread of Gloo counts without keeping the group: were it the
-/// last to hold it, Gloo would be destroyed on a thread that it waits for, which ends the Node process.
+/// Counts for a group. It is shared, so that a callback on a thread of Gloo counts without keeping the group: were it
+/// the last to hold it, Gloo would be destroyed on a thread that it waits for, which ends the Node process.
 class TrafficCounter {
  public:
   void handed(int64_t bytes);

@@ -1,8 +1,8 @@
 // The numbers that shape a model. Defaults are the paper's; src/config/train.ts validates them before they come here.
 #pragma once
 
-#include "signal/spectrogram.h"
 #include "core/torch.h"
+#include "signal/spectrogram.h"
 
 namespace soundspot::model {
 

@@ -1,9 +1,9 @@
 // The two ResNet encoders: pictures and spectrograms to tokens.
 #pragma once
 
+#include "core/initialize.h"
 #include "distributed/peers.h"
 #include "encoders/config.h"
-#include "core/initialize.h"
 
 namespace soundspot::model {
 

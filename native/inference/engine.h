@@ -3,8 +3,8 @@
 #pragma once
 
 #include "inference/cpu/encoder.h"
-#include "slot_attention/inference_cpu.h"
 #include "methods/localizer.h"
+#include "slot_attention/inference_cpu.h"
 
 namespace soundspot::inference {
 

@@ -21,8 +21,9 @@ Factor::Factor(const Tensor& matrix, const Tensor& bias, bool bfloat16)
     : plain_(matrix), bias_(bias), bfloat16_(bfloat16) {}
 
 Factor::Factor(const Tensor& matrix, const Tensor& bias, bool bfloat16, int64_t rows) : Factor(matrix, bias, bfloat16) {
-  const bool pays = bfloat16 ? kernels().multiply_pairs != nullptr
-                             : library_for({rows, matrix.size(0), matrix.size(1)}, /*repeated=*/true) == Library::kPanels;
+  const bool pays = bfloat16
+                        ? kernels().multiply_pairs != nullptr
+                        : library_for({rows, matrix.size(0), matrix.size(1)}, /*repeated=*/true) == Library::kPanels;
   if (pays) pack(matrix);
   if (plain_.defined() && bfloat16) plain_ = matrix.to(at::kBFloat16);
 }
@@ -46,15 +47,13 @@ void Factor::pack(const Tensor& matrix) {
   if (bfloat16_) {
     auto* const to = static_cast<bfloat16_bits*>(packed_.mutable_data_ptr());
     panels_.pairs = to;
-    at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) {
-      run.pack_pairs(from, rows, columns, in, begin, end, to);
-    });
+    at::parallel_for(0, panels, 1,
+                     [&](int64_t begin, int64_t end) { run.pack_pairs(from, rows, columns, in, begin, end, to); });
   } else {
     auto* const to = packed_.mutable_data_ptr<float>();
     panels_.full = to;
-    at::parallel_for(0, panels, std::max<int64_t>(1, kPackGrain / std::max<int64_t>(1, in * kPanel)), [&](int64_t begin, int64_t end) {
-      run.pack(from, rows, columns, in, out, begin, end, to);
-    });
+    at::parallel_for(0, panels, std::max<int64_t>(1, kPackGrain / std::max<int64_t>(1, in * kPanel)),
+                     [&](int64_t begin, int64_t end) { run.pack(from, rows, columns, in, out, begin, end, to); });
   }
 }
 
@@ -89,9 +88,8 @@ void Factor::multiply_pairs(const Tensor& x, const Tensor& out, bool relu) const
 void Factor::multiply_panels(const Tensor& x, const Tensor& out, bool relu) const {
   const Tensor left = x.stride(1) == 1 || x.stride(0) == 1 ? x : x.contiguous();
   const bool turned = left.stride(1) != 1;
-  const LeftFactor factor{.data = left.const_data_ptr<float>(),
-                          .row = turned ? 1 : left.stride(0),
-                          .inner = turned ? left.stride(1) : 1};
+  const LeftFactor factor{
+      .data = left.const_data_ptr<float>(), .row = turned ? 1 : left.stride(0), .inner = turned ? left.stride(1) : 1};
   const int64_t rows = x.size(0), width = out.size(1), panels = panels_.panels;
   // Parts of the rows only where there are too few panels for the cores: each part reads its panel again.
   const int64_t parts = std::clamp<int64_t>(kUnits * at::get_num_threads() / panels, 1, (rows + kPart - 1) / kPart);

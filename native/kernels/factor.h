@@ -16,8 +16,8 @@ class Factor {
   /// In float32, packed for any number of rows, where the sizes allow.
   static Factor packed(const Tensor& matrix, const Tensor& bias);
 
-  /// out [rows, out] = x [rows, in] · matrix + bias, negative results 0 with `relu`. `out` is contiguous, and `x` or its
-  /// transpose.
+  /// out [rows, out] = x [rows, in] · matrix + bias, negative results 0 with `relu`. `out` is contiguous, and `x` or
+  /// its transpose.
   void operator()(const Tensor& x, const Tensor& out, bool relu = false) const;
 
  private:

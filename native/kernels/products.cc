@@ -6,8 +6,8 @@
 #include <array>
 #include <string_view>
 
-#include "core/processor.h"
 #include "core/error.h"
+#include "core/processor.h"
 #include "kernels/factor.h"
 
 namespace soundspot::kernels {
@@ -51,8 +51,8 @@ constexpr Library kMkl = Library::kLibTorch, kOneDnn = Library::kOneDnn, kPanels
 
 /// Intel's processors, and all that were not measured.
 ///                                 few      tiny  some     narrow   medium   large
-constexpr Choices kIntel{.single = {kMkl,    kMkl, kMkl,    kMkl,    kMkl,    kMkl},
-                         .repeated = {kMkl,  kMkl, kMkl,    kPanels, kPanels, kMkl}};
+constexpr Choices kIntel{.single = {kMkl, kMkl, kMkl, kMkl, kMkl, kMkl},
+                         .repeated = {kMkl, kMkl, kMkl, kPanels, kPanels, kMkl}};
 
 /// AMD's with AVX2 or more. MKL stays at AVX2 there, whatever the processor has.
 ///                               few      tiny  some     narrow   medium   large

@@ -2,8 +2,8 @@
 
 #include <sstream>
 
-#include "core/error.h"
 #include "core/autocast.h"
+#include "core/error.h"
 #include "methods/token_similarity.h"
 
 namespace soundspot::model {

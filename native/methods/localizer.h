@@ -1,8 +1,8 @@
 // The whole model: encoders, joint slot attention and decoders over one set of parameters.
 #pragma once
 
-#include "slot_attention/decoder.h"
 #include "encoders/encoder.h"
+#include "slot_attention/decoder.h"
 #include "slot_attention/reference.h"
 
 namespace soundspot::model {

@@ -1,8 +1,8 @@
 // Spatial broadcast decoders: slots back to the encoder's tokens (section 1.5, reconstruction). Training only.
 #pragma once
 
-#include "encoders/config.h"
 #include "core/initialize.h"
+#include "encoders/config.h"
 
 namespace soundspot::model {
 

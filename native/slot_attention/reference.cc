@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "slot_attention/cross_training_cpu.h"
 #include "kernels/products.h"
+#include "slot_attention/cross_training_cpu.h"
 #include "slot_attention/training_cpu.h"
 
 namespace soundspot::model {

@@ -1,8 +1,8 @@
 // Joint slot attention on image and audio tokens (Eq. 1–6) and the cross-modal attention that follows it.
 #pragma once
 
-#include "encoders/config.h"
 #include "core/initialize.h"
+#include "encoders/config.h"
 
 namespace soundspot::model {
 

@@ -213,8 +213,9 @@ StepResult TrainingState::take_step(const Tensor& images, const Tensor& spectrog
     if (!parameter.trainable) running.emplace_back(parameter.name, parameter.value);
   }
   if (const std::string* name = model::first_not_finite(running)) {
-    throw Error("ERR_INTERNAL", *name + " is no longer finite, and the step was not taken. Lower the learning rate, set "
-                                        "clip, or go on from an earlier checkpoint.");
+    throw Error("ERR_INTERNAL", *name +
+                                    " is no longer finite, and the step was not taken. Lower the learning rate, set "
+                                    "clip, or go on from an earlier checkpoint.");
   }
   if (options.clip > 0 && result.gradient_norm > options.clip) {
     const at::NoGradGuard no_grad;

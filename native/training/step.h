@@ -64,7 +64,8 @@ class TrainingState {
   /// @throws Error ERR_CHECKPOINT_MISMATCH when they are not the state of a run of this model; nothing is changed then.
   void restore(const model::NamedTensors& tensors);
 
-  /// Of rank 0 to every process of the group: the running statistics, or with them parameters, moments and random state.
+  /// Of rank 0 to every process of the group: the running statistics, or with them parameters, moments and random
+  /// state.
   void broadcast(bool statistics_alone);
 
   const std::shared_ptr<model::Localizer>& localizer() const { return localizer_; }

@@ -58,7 +58,8 @@ FrozenEncoder::FrozenEncoder(const model::Parameters& parameters, const model::E
 
 Tensor FrozenEncoder::forward(const Tensor& input) const {
   if (!within_bounds(input, kMostOfInput)) {
-    throw Error("ERR_INPUT", "A picture or a spectrogram has values beyond ±1e6. Give it as the model learned from it.");
+    throw Error("ERR_INPUT",
+                "A picture or a spectrogram has values beyond ±1e6. Give it as the model learned from it.");
   }
   Tensor x = at::empty(input.sizes(), input.options().dtype(type_), at::MemoryFormat::ChannelsLast).copy_(input);
   x = max_pool((*stem_)(x, /*relu=*/true));

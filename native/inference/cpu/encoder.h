@@ -1,8 +1,8 @@
 // The encoders of an evaluation pass, frozen.
 #pragma once
 
-#include "inference/cpu/convolution.h"
 #include "encoders/encoder.h"
+#include "inference/cpu/convolution.h"
 
 namespace soundspot::inference {
 

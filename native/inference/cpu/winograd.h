@@ -3,8 +3,8 @@
 
 #include <mutex>
 
-#include "kernels/cpu/kernels.h"
 #include "core/torch.h"
+#include "kernels/cpu/kernels.h"
 
 namespace soundspot::inference {
 

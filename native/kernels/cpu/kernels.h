@@ -97,9 +97,9 @@ struct Kernels {
   void (*pack)(const float* weight, int64_t in_stride, int64_t out_stride, int64_t in, int64_t out, int64_t begin,
                int64_t end, float* panels);
 
-  /// out[r, c] = Σ_i x[r, i] · W(i, c) + bias[c] for columns from `begin` to `end` and up to kStreamedRows rows: a weight
-  /// that is read once, as it lies. Element (input i, output c) is at i · in_stride + c · out_stride; one of the strides
-  /// is 1. `bias` may be null.
+  /// out[r, c] = Σ_i x[r, i] · W(i, c) + bias[c] for columns from `begin` to `end` and up to kStreamedRows rows: a
+  /// weight that is read once, as it lies. Element (input i, output c) is at i · in_stride + c · out_stride; one of the
+  /// strides is 1. `bias` may be null.
   void (*stream)(const float* weight, int64_t in_stride, int64_t out_stride, int64_t in, const float* bias,
                  const float* x, int64_t x_stride, int64_t rows, float* out, int64_t out_row, int64_t begin,
                  int64_t end);

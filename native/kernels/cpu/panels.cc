@@ -10,8 +10,8 @@ inline namespace CPU_CAPABILITY {
 namespace {
 
 /// Inputs of a panel that are multiplied at a time. They stay in the first cache (24 KB) while rows pass over them; and
-/// sums over many inputs, such as those of a gradient over all rows of a batch, are made of sums over these, which round
-/// less than one long sum.
+/// sums over many inputs, such as those of a gradient over all rows of a batch, are made of sums over these, which
+/// round less than one long sum.
 constexpr int64_t kInner = 192;
 
 /// out [Rows, 32] = x · the inputs of a panel from `weight` on + bias, or added to what `out` holds where it is not the

@@ -13,8 +13,8 @@ constexpr int64_t kColumns = 512;  // results that stay in the first cache
 
 /// Of a weight whose outputs lie side by side: whole rows of it, added up.
 template <int64_t Rows>
-void stream_rows(const float* weight, int64_t in_stride, int64_t in, const float* bias, const float* x, int64_t x_stride,
-                 float* out, int64_t out_row, int64_t begin, int64_t end) {
+void stream_rows(const float* weight, int64_t in_stride, int64_t in, const float* bias, const float* x,
+                 int64_t x_stride, float* out, int64_t out_row, int64_t begin, int64_t end) {
   constexpr int64_t kChunk = kLanes >= 16 || Rows <= 2 ? 4 : 2;  // inputs side by side, as registers allow
   const auto add = [&]<int64_t Inputs>(int64_t i, int64_t from, int64_t to) {
     Vec factors[Rows][Inputs];
@@ -96,11 +96,16 @@ void stream(const float* weight, int64_t in_stride, int64_t out_stride, int64_t 
     }
   };
   switch (rows) {
-    case 1: return with.template operator()<1>();
-    case 2: return with.template operator()<2>();
-    case 3: return with.template operator()<3>();
-    case 4: return with.template operator()<4>();
-    default: break;
+    case 1:
+      return with.template operator()<1>();
+    case 2:
+      return with.template operator()<2>();
+    case 3:
+      return with.template operator()<3>();
+    case 4:
+      return with.template operator()<4>();
+    default:
+      break;
   }
 }
 
