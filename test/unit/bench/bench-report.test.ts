@@ -15,7 +15,7 @@ interface Competitor {
   run(times: number): Promise<number[]>;
 }
 
-const load = (name: string): Promise<unknown> => import(`../bench/lib/${name}.mjs`);
+const load = (name: string): Promise<unknown> => import(`../../../bench/lib/${name}.mjs`);
 const { Report, duration } = (await load("report")) as {
   Report: new (options: { out: object; stream: object }) => Report;
   duration(seconds: number): string;

@@ -11,7 +11,7 @@ async function programOf(said: string[] = []): Promise<Command> {
   const program: Command = new UsageCommand("soundspot").version("1.0.0").exitOverride();
   program.configureOutput({ writeErr: (text) => said.push(text), writeOut: (text) => said.push(text) });
   for (const file of readdirSync("src/cli/commands")) {
-    const module = (await import(`../src/cli/commands/${basename(file, ".ts")}.ts`)) as {
+    const module = (await import(`../../../src/cli/commands/${basename(file, ".ts")}.ts`)) as {
       register(program: Command): void;
     };
     module.register(program);
