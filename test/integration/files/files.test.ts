@@ -301,7 +301,7 @@ describe.skipIf(process.platform === "win32")("a limit on the size of files", ()
     for (const path of paths) writeFileSync(path, "before");
     const code = `
       import { Model, renderVideo } from ${JSON.stringify(join(src, "index.js"))};
-      import { replaceFile } from ${JSON.stringify(join(src, "preparation/whole-files.js"))};
+      import { replaceFile } from ${JSON.stringify(join(src, "files/atomic-writes.js"))};
       const [saved, report, track, output] = ${JSON.stringify(paths)};
       const model = await Model.create(${JSON.stringify(tiny)});
       const failed = [];

@@ -932,7 +932,7 @@ describe("the lock", () => {
       join(output, "prepare.lock"),
       JSON.stringify({ id: "x", pid: child.pid, host: hostname() }),
     );
-    const module = JSON.stringify(pathToFileURL(join(src, "preparation/folder-lock.js")).href);
+    const module = JSON.stringify(pathToFileURL(join(src, "files/folder-lock.js")).href);
     const program = `
       const { lockFolder } = await import(${module});
       const unlock = await lockFolder(${JSON.stringify(output)}).catch(({ code }) => void console.log(code));
