@@ -1,15 +1,10 @@
 /** The public API. */
 
+export type { ModelConfig, ModelOptions } from "./config/model.js";
+export { parseModelConfig } from "./config/model.js";
 export { type Preset, type PresetName, presets } from "./config/presets.js";
-export type {
-  AugmentConfig,
-  LossSchedule,
-  ModelConfig,
-  ModelOptions,
-  TrainConfig,
-  TrainOptions,
-} from "./config/train.js";
-export { parseModelConfig, parseTrainConfig } from "./config/train.js";
+export type { AugmentConfig, LossSchedule, TrainConfig, TrainOptions } from "./config/train.js";
+export { parseTrainConfig } from "./config/train.js";
 export { type ErrorCode, SoundspotError } from "./core/errors.js";
 export type { Box, Mask, RawAudio, RawImage, TensorData, TruthMap } from "./core/types.js";
 export type { SkippedSample } from "./datasets/damage.js";

@@ -5,7 +5,8 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { types } from "node:util";
-import type { AugmentConfig, ModelConfig } from "./config/train.js";
+import type { ModelConfig } from "./config/model.js";
+import type { AugmentConfig } from "./config/train.js";
 import { type ErrorCode, isError, isSoundspotError, SoundspotError } from "./core/errors.js";
 import type { Box, RawImage, TensorData } from "./core/types.js";
 

@@ -1,5 +1,7 @@
 /** Ablations by name: what the paper varies, and the objectives that the method is compared with here. */
-import type { ModelOptions, TrainConfig, TrainOptions } from "../config/train.js";
+
+import type { ModelOptions } from "../config/model.js";
+import type { TrainConfig, TrainOptions } from "../config/train.js";
 
 export interface Variant {
   readonly name: string;

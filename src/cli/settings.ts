@@ -1,8 +1,9 @@
 /** Settings files of the command line: YAML or JSON. */
 import { readFile } from "node:fs/promises";
 import { parse } from "yaml";
+import type { ModelOptions } from "../config/model.js";
 import { type PresetName, presets } from "../config/presets.js";
-import type { ModelOptions, TrainOptions } from "../config/train.js";
+import type { TrainOptions } from "../config/train.js";
 import { SoundspotError } from "../core/errors.js";
 
 /** What `--config` may hold. */

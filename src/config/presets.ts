@@ -2,7 +2,8 @@
 
 import { shown } from "../core/arguments.js";
 import { SoundspotError } from "../core/errors.js";
-import type { ModelOptions, TrainOptions } from "./train.js";
+import type { ModelOptions } from "./model.js";
+import type { TrainOptions } from "./train.js";
 
 /** A recipe: a model and how it is trained. */
 export interface Preset {

@@ -2,7 +2,7 @@
 
 import { deserialize, serialize } from "node:v8";
 import { z } from "zod";
-import { parse } from "../config/train.js";
+import { parse } from "../config/parse.js";
 import { anObject, aText, check } from "../core/arguments.js";
 import { type ErrorCode, isSoundspotError, SoundspotError } from "../core/errors.js";
 import { type GroupHandle, native, type Traffic } from "../native.js";

@@ -1,6 +1,6 @@
 /** Samples of a dataset, decoded and prepared a batch ahead of the one that is worked on, a few at a time. */
 
-import type { ModelConfig } from "../config/train.js";
+import type { ModelConfig } from "../config/model.js";
 import { anObject, check } from "../core/arguments.js";
 import { throwIfAborted } from "../core/errors.js";
 import { Limit, SAMPLES_AT_A_TIME } from "../core/semaphore.js";

@@ -1,5 +1,5 @@
 /** Target slots of the samples that were scored, and what is computed from all of them together. */
-import type { ModelConfig } from "../config/train.js";
+import type { ModelConfig } from "../config/model.js";
 import type { TensorData } from "../core/types.js";
 import type { Sample } from "../datasets/dataset.js";
 

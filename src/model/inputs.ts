@@ -1,6 +1,7 @@
 /** From what a caller gives (paths, buffers, raw media, tensors) to samples that the model takes. */
 import { channel } from "node:diagnostics_channel";
-import { type AugmentConfig, type ModelConfig, parseModelConfig } from "../config/train.js";
+import { type ModelConfig, parseModelConfig } from "../config/model.js";
+import type { AugmentConfig } from "../config/train.js";
 import {
   aCount,
   aList,

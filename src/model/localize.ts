@@ -1,6 +1,6 @@
 /** Localization: from inputs to heatmaps, masks, boxes and overlays at the picture's own size. */
 
-import type { ModelConfig } from "../config/train.js";
+import type { ModelConfig } from "../config/model.js";
 import { aModel, anObjectness, aSignal, check, checkFields, shown } from "../core/arguments.js";
 import { Batcher } from "../core/batcher.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";

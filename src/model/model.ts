@@ -1,7 +1,7 @@
 /** The model as a user holds it: made, loaded, saved, asked, freed. */
 
 import { resolve } from "node:path";
-import { type ModelConfig, type ModelOptions, parseModelConfig } from "../config/train.js";
+import { type ModelConfig, type ModelOptions, parseModelConfig } from "../config/model.js";
 import { aList, anInteger, anObject, aPath, aSignal, aText, check, checkFields } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import { makeFolderOf } from "../files/atomic-writes.js";

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
-import { parseModelConfig } from "../config/train.js";
+import { parseModelConfig } from "../config/model.js";
 import { aCount, aDataset, aFunction, aPath, aSignal, check, checkFields } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import { Limit, SAMPLES_AT_A_TIME } from "../core/semaphore.js";

@@ -3,17 +3,10 @@
 import { setMaxListeners } from "node:events";
 import { access, mkdir, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { type ModelConfig, type ModelOptions, parseModelConfig } from "../config/model.js";
 import { type Preset, type PresetName, presetNamed } from "../config/presets.js";
 import { learningRateAt, lossWeightAt } from "../config/schedule.js";
-import {
-  type LossSchedule,
-  type ModelConfig,
-  type ModelOptions,
-  parseModelConfig,
-  parseTrainConfig,
-  type TrainConfig,
-  type TrainOptions,
-} from "../config/train.js";
+import { type LossSchedule, parseTrainConfig, type TrainConfig, type TrainOptions } from "../config/train.js";
 import {
   aDataset,
   aFlag,

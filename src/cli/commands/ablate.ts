@@ -16,14 +16,9 @@ import {
   weightsOf,
 } from "../../ablation/files.js";
 import { keptLosses, recipeOf, type Study, studies, type Variant } from "../../ablation/studies.js";
+import { type ModelOptions, parseModelConfig } from "../../config/model.js";
 import { type PresetName, presets } from "../../config/presets.js";
-import {
-  type ModelOptions,
-  parseModelConfig,
-  parseTrainConfig,
-  type TrainConfig,
-  type TrainOptions,
-} from "../../config/train.js";
+import { parseTrainConfig, type TrainConfig, type TrainOptions } from "../../config/train.js";
 import { isSoundspotError, SoundspotError } from "../../core/errors.js";
 import type { Dataset } from "../../datasets/dataset.js";
 import { openDataset } from "../../datasets/registry.js";

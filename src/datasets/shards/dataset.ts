@@ -2,7 +2,7 @@
 
 import { basename } from "node:path";
 import { z } from "zod";
-import { parse } from "../../config/train.js";
+import { parse } from "../../config/parse.js";
 import { aFlag, anObject, aPath } from "../../core/arguments.js";
 import { isSoundspotError, SoundspotError, throwIfAborted } from "../../core/errors.js";
 import { anIdList, checkSource, inParallel, noSample } from "../../files/text.js";

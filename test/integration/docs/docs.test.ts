@@ -10,7 +10,8 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import type { ModelOptions, TrainOptions } from "../../../src/config/train.js";
+import type { ModelOptions } from "../../../src/config/model.js";
+import type { TrainOptions } from "../../../src/config/train.js";
 import { Limit } from "../../../src/core/semaphore.js";
 import {
   datasets,

@@ -1,7 +1,7 @@
 /** Values of another realm, as Jest and `vm` give them to a test's code, are what they are. */
 import { createContext, runInContext } from "node:vm";
 import { describe, expect, it } from "vitest";
-import { parseModelConfig } from "../../../src/config/train.js";
+import { parseModelConfig } from "../../../src/config/model.js";
 import { aSignal } from "../../../src/core/arguments.js";
 import { isError, isSoundspotError, SoundspotError } from "../../../src/core/errors.js";
 import { matrixOf } from "../../../src/core/matrix.js";

@@ -1,7 +1,7 @@
 /** Samples in other units than [−1, 1] are rejected with the fix, wherever they come in. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { parseModelConfig } from "../../../src/config/train.js";
+import { parseModelConfig } from "../../../src/config/model.js";
 import { decodeAudio } from "../../../src/media/audio.js";
 import { prepareInput, prepareSample, preprocess } from "../../../src/model/inputs.js";
 

@@ -1,0 +1,22 @@
+/** Checks a configuration against its schema, and reports every wrong field by its path. */
+import { z } from "zod";
+import { SoundspotError } from "../core/errors.js";
+
+/** A whole number from `least` to `most`. */
+export const count = (least: number, most: number) => z.int().min(least).max(most);
+/** A number from 0 to 1. */
+export const probability = z.number().min(0).max(1);
+
+/**
+ * Completes and checks a value.
+ * @throws {SoundspotError} ERR_CONFIG with the path, below `root`, of every field that is wrong.
+ */
+export function parse<T extends z.ZodType>(schema: T, value: unknown, root: string): z.output<T> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const lines = result.error.issues.map((issue) => {
+    const unknown = issue.code === "unrecognized_keys" ? `.${issue.keys.join(", ")}` : "";
+    return `${[root, ...issue.path].map(String).join(".")}${unknown}: ${issue.message}`;
+  });
+  throw new SoundspotError("ERR_CONFIG", `The configuration is not valid. ${lines.join("; ")}.`);
+}
