@@ -60,24 +60,26 @@ export {
 } from "./media/media.js";
 export * as metrics from "./metrics/index.js";
 export type { Compute, Precision } from "./model/compute.js";
-export { type ImageTensor, type LocalizeInput, preprocess, type SpectrogramTensor } from "./model/inputs.js";
-export {
-  type FigureOptions,
-  type LocalizeOptions,
-  localize,
-  type OverlayOptions,
-  type Spot,
-  type SpotAttention,
-  type SpotBox,
-} from "./model/localize.js";
+export type { ImageTensor, LocalizeInput, SpectrogramTensor } from "./model/inputs.js";
+export type { LocalizeOptions } from "./model/localize.js";
 export {
   type CreateOptions,
   type Encoding,
   type LoadOptions,
+  localize,
   Model,
   type WeightsReport,
 } from "./model/model.js";
 export { Objectness } from "./model/objectness.js";
+export { preprocess } from "./model/preprocess.js";
+export type { FigureOptions, OverlayOptions, Spot, SpotAttention, SpotBox } from "./model/spot.js";
+export type {
+  LocalizeVideoOptions,
+  VideoBox,
+  VideoOverlayOptions,
+  VideoRange,
+  VideoSpot,
+} from "./model/video.js";
 export type {
   AttentionStatistics,
   NamedTensor,
@@ -125,6 +127,5 @@ export {
   type TrainRunOptions,
   train,
 } from "./training/trainer.js";
-export { type LocalizeVideoOptions, localizeVideo, type VideoRange } from "./video/localize-video.js";
+export { localizeVideo } from "./video/localize-video.js";
 export { type RenderedVideo, type RenderVideoOptions, renderVideo } from "./video/render-video.js";
-export type { VideoBox, VideoOverlayOptions, VideoSpot } from "./video/video-spot.js";

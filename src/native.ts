@@ -1,13 +1,12 @@
 /** The one typed door to the addon: nothing else loads it or knows the shapes of its functions. */
 
-import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { types } from "node:util";
 import type { ModelConfig } from "./config/model.js";
 import type { AugmentConfig } from "./config/train.js";
 import { type ErrorCode, isError, isSoundspotError, SoundspotError } from "./core/errors.js";
+import { packageRoot } from "./core/package.js";
 import type { Box, RawImage, TensorData } from "./core/types.js";
 
 declare const brand: unique symbol;
@@ -279,13 +278,6 @@ export interface Native {
   restoreTrainer(trainer: TrainerHandle, checkpoint: CheckpointHandle, file: string): Promise<void>;
 }
 
-/** The package's folder, from source, from dist/ and from dist/cli/. */
-export function packageRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, "CMakeLists.txt")) && dirname(folder) !== folder) folder = dirname(folder);
-  return folder;
-}
-
 function translate(error: unknown): SoundspotError {
   if (isSoundspotError(error)) return error;
   const { code, message } = error as { code?: unknown; message?: string };
@@ -316,13 +308,13 @@ function translated(addon: Native): Native {
 }
 
 function load(): Native {
-  const root = packageRoot();
   const require = createRequire(import.meta.url);
-  if (process.platform === "win32") {
-    // Windows has no run path: LibTorch's folder must come first where libraries are looked for.
-    process.env.PATH = `${join(root, "vendor", "libtorch", "lib")};${process.env.PATH ?? ""}`;
-  }
   try {
+    const root = packageRoot();
+    if (process.platform === "win32") {
+      // Windows has no run path: LibTorch's folder must come first where libraries are looked for.
+      process.env.PATH = `${join(root, "vendor", "libtorch", "lib")};${process.env.PATH ?? ""}`;
+    }
     const nodeGypBuild = require("node-gyp-build") as (folder: string) => Native;
     return translated(nodeGypBuild(root));
   } catch (error) {

@@ -4,12 +4,11 @@ import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
-import { writeFiles } from "../cli/scoring.js";
 import type { ModelOptions } from "../config/model.js";
 import type { TrainConfig } from "../config/train.js";
 import { SoundspotError } from "../core/errors.js";
 import type { Evaluation } from "../evaluation/evaluate.js";
-import { Queue } from "../files/atomic-writes.js";
+import { Queue, writeFiles } from "../files/atomic-writes.js";
 import type { Study } from "./studies.js";
 
 /** A variant's line of ablation.json. */

@@ -1,12 +1,12 @@
 /** Looks at everything an installation needs, and says how to mend what is missing. */
 import { execFile } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism, cpus } from "node:os";
-import { delimiter, dirname, join, relative, sep } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { delimiter, join, relative, sep } from "node:path";
+import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
-import { isSoundspotError, SoundspotError } from "../core/errors.js";
+import { isSoundspotError } from "../core/errors.js";
+import { packageRoot, readManifest } from "../core/package.js";
 import { findFfmpeg } from "../media/ffmpeg.js";
 import type { ProcessorInfo } from "../native.js";
 
@@ -30,12 +30,6 @@ export interface Diagnosis {
   /** False when something required is missing. */
   readonly ok: boolean;
   readonly findings: readonly Finding[];
-}
-
-interface Manifest {
-  readonly name?: string;
-  readonly version: string;
-  readonly engines: { readonly node: string };
 }
 
 /** What scripts/libtorch.mjs exports, as far as it is used here. */
@@ -199,26 +193,6 @@ async function checkFfmpeg(): Promise<Finding> {
     const mend = `${error.message} Without it only WAV sounds and pictures can be read.`;
     return { name: "ffmpeg", status: "warning", found: "none", details: { path: null }, mend };
   }
-}
-
-/** The folder of this package, from src/ as from any depth of dist/. */
-function packageRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  for (;;) {
-    if (existsSync(join(folder, "package.json")) && readManifest(folder).name === "soundspot") return folder;
-    const parent = dirname(folder);
-    if (parent === folder) {
-      throw new SoundspotError(
-        "ERR_INTERNAL",
-        "soundspot's package.json was not found: install the package again.",
-      );
-    }
-    folder = parent;
-  }
-}
-
-function readManifest(folder: string): Manifest {
-  return JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Manifest;
 }
 
 /** Negative, zero or positive, as `a` is older than, equal to or newer than `b`. */

@@ -3,7 +3,7 @@
 import { readdirSync } from "node:fs";
 import { type Command, CommanderError } from "commander";
 import { isError, isSoundspotError } from "../core/errors.js";
-import { packageVersion } from "../core/version.js";
+import { packageVersion } from "../core/package.js";
 import { UsageCommand } from "./usage.js";
 
 /** Codes of errors that are about the command itself, not about what it met. */

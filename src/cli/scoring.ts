@@ -1,11 +1,7 @@
 /** What the commands that score have in common: options, words about what is missing, files. */
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
 import { type Command, Option } from "commander";
-import type { SkippedSample } from "../datasets/damage.js";
-import type { DamagedFile, Dataset, MissingSample } from "../datasets/dataset.js";
+import type { DamagedFile, Dataset } from "../datasets/dataset.js";
 import type { ProcessGroup } from "../distributed/process-group.js";
-import { replaceFile, writing } from "../files/atomic-writes.js";
 import type { NamedPath } from "../files/outputs.js";
 import type { Precision } from "../model/compute.js";
 import { precisions, wholeFrom } from "./options.js";
@@ -58,39 +54,4 @@ export async function damagedFiles(
   group: ProcessGroup | undefined,
 ): Promise<readonly DamagedFile[]> {
   return group ? (await group.gather([...damaged])).flat() : damaged;
-}
-
-const SHOWN = 5; // names before "and n more"
-
-/** One line each about samples that were not there or could not be read, and damaged files; nothing when all is well. */
-export function leftOut(
-  missing: readonly MissingSample[],
-  skipped: readonly SkippedSample[],
-  damaged: readonly DamagedFile[] = [],
-): string[] {
-  const listed = (names: readonly string[]) =>
-    names.slice(0, SHOWN).join(", ") + (names.length > SHOWN ? ` and ${names.length - SHOWN} more` : "");
-  return [
-    ...(missing.length ? [`missing ${missing.length}: ${listed(missing.map(({ id }) => id))}`] : []),
-    ...(skipped.length
-      ? [`unreadable ${skipped.length}: ${listed(skipped.map(({ reason }) => reason))}`]
-      : []),
-    ...(damaged.length ? [`damaged ${damaged.length}: ${listed(damaged.map(({ reason }) => reason))}`] : []),
-  ];
-}
-
-/** What the head of a table says of samples that were left out; nothing when all were read. */
-export function skippedText({ length }: readonly SkippedSample[]): string {
-  return length > 0 ? `, ${length} unreadable and skipped` : "";
-}
-
-/** Writes files into a folder, each whole or not at all. */
-export async function writeFiles(
-  folder: string,
-  files: Readonly<Record<string, string | Uint8Array>>,
-): Promise<void> {
-  await writing(folder, () => mkdir(folder, { recursive: true }));
-  for (const [name, content] of Object.entries(files)) {
-    await replaceFile(join(folder, name), content, folder);
-  }
 }

@@ -82,3 +82,8 @@ export type ModelOptions = z.input<typeof modelSchema>;
 export function parseModelConfig(options: ModelOptions | undefined = {}): ModelConfig {
   return parse(modelSchema, options, "model");
 }
+
+/** Spectrogram frames of a configuration. */
+export function frameCount(config: ModelConfig): number {
+  return Math.floor(Math.round(config.audio.seconds * config.audio.sampleRate) / config.audio.hop) + 1;
+}

@@ -1,13 +1,12 @@
 /** Arguments of public calls: one of a wrong type is refused by its name before it is used. */
+
 import { types } from "node:util";
-import type { Dataset } from "../datasets/dataset.js";
-import type { Model } from "../model/model.js";
 import { type ErrorCode, SoundspotError } from "./errors.js";
 
 /** Whether a value fits, and how what fits is called. */
 export type Check = readonly [fits: (value: unknown) => boolean, wanted: string];
 
-const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
+export const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
 
 /** Whether a value is a Uint8Array or a Buffer, of any realm: Jest and `vm` give their code classes of its own. */
 export function isBytes(value: unknown): value is Uint8Array {
@@ -48,17 +47,6 @@ export const aShare: Check = [
   "a number from 0 to 1",
 ];
 export const anInteger: Check = [Number.isSafeInteger, "an integer"];
-/** Of a dataset; the order of an epoch lists them all. */
-const MOST_SAMPLES = 2 ** 28;
-export const aDataset: Check = [
-  (value) =>
-    isObject(value) &&
-    typeof (value as Dataset).name === "string" &&
-    Number.isSafeInteger((value as Dataset).length) &&
-    (value as Dataset).length <= MOST_SAMPLES &&
-    typeof (value as Dataset).load === "function",
-  "a dataset: { name, length, load }, of at most 2^28 samples",
-];
 
 /** One of the values that there are. */
 export function oneOf(...values: readonly string[]): Check {
@@ -66,17 +54,11 @@ export function oneOf(...values: readonly string[]): Check {
 }
 
 /** A value with these methods. */
-function having(wanted: string, ...methods: readonly string[]): Check {
+export function having(wanted: string, ...methods: readonly string[]): Check {
   const has = (value: object) =>
     methods.every((name) => typeof (value as Record<string, unknown>)[name] === "function");
   return [(value) => isObject(value) && has(value), wanted];
 }
-
-// By what they can do, not by their class: an import and a require of the package have one each.
-export const aModel = having("a Model", "localize", "parameters", "saveWith");
-export const isModel = (value: unknown): value is Model => aModel[0](value);
-export const aGroup = having("a ProcessGroup", "gather", "gatherFrom");
-export const anObjectness = having("an Objectness", "maps");
 
 /** @throws {SoundspotError} ERR_INPUT, or another code, when the value does not fit. */
 export function check(
@@ -115,4 +97,13 @@ export function kindOf(value: unknown): string {
 /** A primitive value as text, or what kind of object it is, for a message. */
 export function shown(value: unknown): string {
   return isObject(value) || typeof value === "function" ? kindOf(value) : String(value);
+}
+
+/** @internal @throws {SoundspotError} ERR_INPUT when an option is no number from `low` to `high`. */
+export function inRange(value: number, low: number, high: number, name: string): number {
+  if (typeof value === "number" && value >= low && value <= high) return value;
+  throw new SoundspotError(
+    "ERR_INPUT",
+    `${name} must be a number from ${low} to ${high}; it was ${shown(value)}.`,
+  );
 }

@@ -1,4 +1,5 @@
 /** The one interface behind which every dataset stands. */
+import { type Check, isObject } from "../core/arguments.js";
 import type { Box, Mask, RawAudio, RawImage, TruthMap } from "../core/types.js";
 
 /** One image–sound pair, decoded, with whatever truth is known about it. */
@@ -112,3 +113,17 @@ export interface Dataset {
   /** Frees workers and handles, if there are any. */
   close?(): Promise<void>;
 }
+
+/** Of a dataset; the order of an epoch lists them all. */
+const MOST_SAMPLES = 2 ** 28;
+
+/** @internal */
+export const aDataset: Check = [
+  (value) =>
+    isObject(value) &&
+    typeof (value as Dataset).name === "string" &&
+    Number.isSafeInteger((value as Dataset).length) &&
+    (value as Dataset).length <= MOST_SAMPLES &&
+    typeof (value as Dataset).load === "function",
+  "a dataset: { name, length, load }, of at most 2^28 samples",
+];

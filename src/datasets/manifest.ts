@@ -4,16 +4,18 @@ import { basename, dirname, extname, resolve } from "node:path";
 import { z } from "zod";
 import { aFlag, aPath } from "../core/arguments.js";
 import { isError, SoundspotError } from "../core/errors.js";
+import { Pacer } from "../core/pacer.js";
 import type { Mask, RawAudio, RawImage } from "../core/types.js";
 import { csvRows, placeOf, wrong } from "../files/csv.js";
-import { checkSource, naming, readText, rowAt, withoutNulls } from "../files/text.js";
+import { checkMediaFile } from "../files/media-file.js";
+import { readText, withoutNulls } from "../files/text.js";
 import { decodeAudio } from "../media/audio.js";
-import { checkMediaFile, decodeImage } from "../media/image.js";
+import { decodeImage } from "../media/image.js";
 import { type Media, openMedia } from "../media/media.js";
 import { windowAround } from "../media/video.js";
-import { Pacer } from "../media/wav.js";
 import { boxSchema, checkBoxes, maskOf } from "./benchmarks/annotation.js";
 import type { Dataset, LoadOptions, Sample } from "./dataset.js";
+import { checkSource, naming, rowAt } from "./source.js";
 
 /** Which list is read. */
 export interface ManifestOptions {

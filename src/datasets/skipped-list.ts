@@ -1,9 +1,9 @@
 /** The damaged samples that a run has met: counted, listed in skipped.jsonl, and held against `maxDamaged`. */
 
 import { SoundspotError } from "../core/errors.js";
+import { inParallel } from "../core/parallel.js";
 import { SAMPLES_AT_A_TIME } from "../core/semaphore.js";
 import { RunLog } from "../files/run-log.js";
-import { inParallel } from "../files/text.js";
 import { isDamage, type SkippedSample } from "./damage.js";
 import type { Dataset } from "./dataset.js";
 

@@ -3,7 +3,7 @@
 import { deserialize, serialize } from "node:v8";
 import { z } from "zod";
 import { parse } from "../config/parse.js";
-import { anObject, aText, check } from "../core/arguments.js";
+import { anObject, aText, check, having } from "../core/arguments.js";
 import { type ErrorCode, isSoundspotError, SoundspotError } from "../core/errors.js";
 import { type GroupHandle, native, type Traffic } from "../native.js";
 
@@ -207,3 +207,6 @@ export function shareOf(
   const end = (ranks: number) => Math.min(total, batchSize * Math.floor((batches * ranks) / size));
   return [end(rank), end(rank + 1)];
 }
+
+/** @internal By what it can do, not by its class: an import and a require of the package have one each. */
+export const aGroup = having("a ProcessGroup", "gather", "gatherFrom");

@@ -1,9 +1,9 @@
 /** Draws a heatmap, boxes and a mask's contour over a picture. */
 import { shown } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import { inSlices } from "../core/pacer.js";
+import { checkRawImage } from "../core/raw-image.js";
 import type { Box, Mask, RawImage } from "../core/types.js";
-import { checkRawImage } from "../media/image.js";
-import { inSlices } from "../media/wav.js";
 import { native } from "../native.js";
 import { inferno } from "./colormap.js";
 

@@ -1,9 +1,9 @@
 /** Figures about attention: a panel a slot over the picture, and the spectrogram with what the model heard. */
 import sharp from "sharp";
 import { SoundspotError } from "../core/errors.js";
+import { inSlices } from "../core/pacer.js";
+import { checkRawImage } from "../core/raw-image.js";
 import type { RawImage, TensorData } from "../core/types.js";
-import { checkRawImage } from "../media/image.js";
-import { inSlices } from "../media/wav.js";
 import { colorIndex, inferno, infernoColor } from "./colormap.js";
 import { type Color, fillRect, renderOverlay } from "./overlay.js";
 import { drawGlyphs } from "./text.js";

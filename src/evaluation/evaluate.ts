@@ -2,13 +2,9 @@
 
 import {
   aCount,
-  aDataset,
   aFunction,
-  aGroup,
-  aModel,
   anInteger,
   anObject,
-  anObjectness,
   aSignal,
   check,
   checkFields,
@@ -18,12 +14,16 @@ import { throwIfAborted } from "../core/errors.js";
 import type { Mask, TruthMap } from "../core/types.js";
 import type { SkippedSample } from "../datasets/damage.js";
 import type { Dataset, MissingSample, Sample } from "../datasets/dataset.js";
-import { checkSameWork, type ProcessGroup, shareOf } from "../distributed/process-group.js";
+import { aDataset } from "../datasets/dataset.js";
+import { aGroup, checkSameWork, type ProcessGroup, shareOf } from "../distributed/process-group.js";
 import type { BootstrapOptions } from "../metrics/bootstrap.js";
 import { computedPrecision, type Precision } from "../model/compute.js";
-import { localizePrepared, type Spot } from "../model/localize.js";
+import { aModel } from "../model/loaded.js";
+import { localizePrepared } from "../model/localize.js";
 import type { Model } from "../model/model.js";
 import type { Objectness } from "../model/objectness.js";
+import { anObjectness } from "../model/objectness.js";
+import type { Spot } from "../model/spot.js";
 import { type LoadedSample, loadBatches } from "./batches.js";
 import { Embeddings } from "./embeddings.js";
 import { type ExclusionOptions, type Exclusions, exclusionsAmong } from "./false-negatives.js";

@@ -3,8 +3,8 @@ import { anObject, check, checkFields, shown } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import { matrixOf } from "../core/matrix.js";
 import { permutation } from "../core/random.js";
+import { ownTensor } from "../core/tensors.js";
 import type { TensorData } from "../core/types.js";
-import { ownTensor } from "../model/inputs.js";
 import { native } from "../native.js";
 import type { Embedding } from "./embeddings.js";
 

@@ -1,24 +1,15 @@
 /** Cross-modal retrieval: which pictures go with a sound, and which sounds with a picture (section 1.10). */
 
-import {
-  aCount,
-  aDataset,
-  aFunction,
-  aGroup,
-  aModel,
-  anObject,
-  aSignal,
-  check,
-  checkFields,
-  oneOf,
-} from "../core/arguments.js";
+import { aCount, aFunction, anObject, aSignal, check, checkFields, oneOf } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import type { SkippedSample } from "../datasets/damage.js";
 import type { Dataset, MissingSample } from "../datasets/dataset.js";
-import { checkSameWork, type ProcessGroup, shareOf } from "../distributed/process-group.js";
+import { aDataset } from "../datasets/dataset.js";
+import { aGroup, checkSameWork, type ProcessGroup, shareOf } from "../distributed/process-group.js";
 import { type BootstrapOptions, bootstrapInterval } from "../metrics/bootstrap.js";
 import { firstHits, nearestNeighbours } from "../metrics/retrieval.js";
 import type { Precision } from "../model/compute.js";
+import { aModel } from "../model/loaded.js";
 import { localizePrepared } from "../model/localize.js";
 import type { Model } from "../model/model.js";
 import { loadBatches } from "./batches.js";

@@ -5,7 +5,7 @@ import type { Mask, TruthMap } from "../core/types.js";
 import type { Sample } from "../datasets/dataset.js";
 import { meanInside } from "../metrics/localization.js";
 import { FCurve, type FCurveState, FrameScores } from "../metrics/segmentation.js";
-import type { Spot } from "../model/localize.js";
+import type { Spot } from "../model/spot.js";
 import type { SampleRetrieval } from "./retrieve.js";
 
 /** The maps that are scored: the audio and image queries', and what the audio map is blended into (section 1.7). */

@@ -183,3 +183,14 @@ export class JsonLog {
     });
   }
 }
+
+/** Writes files into a folder, each whole or not at all. */
+export async function writeFiles(
+  folder: string,
+  files: Readonly<Record<string, string | Uint8Array>>,
+): Promise<void> {
+  await writing(folder, () => mkdir(folder, { recursive: true }));
+  for (const [name, content] of Object.entries(files)) {
+    await replaceFile(join(folder, name), content, folder);
+  }
+}

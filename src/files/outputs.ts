@@ -3,7 +3,7 @@ import type { BigIntStats } from "node:fs";
 import { opendir, readdir, readlink, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import { SoundspotError } from "../core/errors.js";
-import { inParallel } from "./text.js";
+import { inParallel } from "../core/parallel.js";
 
 /** A path, and what its user calls it, such as `--output` or `weights`. */
 export interface NamedPath {

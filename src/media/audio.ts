@@ -3,9 +3,10 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { isBytes, isFloats, kindOf, ownBytes, shown } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import { inSlices } from "../core/pacer.js";
 import type { RawAudio } from "../core/types.js";
+import { checkMediaFile, unreadable } from "../files/media-file.js";
 import { checkRate, decodeAlone, MAX_RATE } from "./decode-samples.js";
-import { checkMediaFile, unreadable } from "./image.js";
 import { Media, temporaryCopy } from "./media.js";
 import {
   type ByteSource,
@@ -13,7 +14,6 @@ import {
   checkTimes,
   findWavHeader,
   frameRange,
-  inSlices,
   isWav,
   readWavSamples,
   startPastEnd,

@@ -8,9 +8,9 @@ import { delimiter, isAbsolute, join, resolve } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { promisify } from "node:util";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import { Pacer } from "../core/pacer.js";
 import { Limit } from "../core/semaphore.js";
 import { changing, limitOf } from "./limits.js";
-import { Pacer } from "./wav.js";
 
 export type FfmpegSource = "option" | "FFMPEG_PATH" | "ffmpeg-static" | "@ffmpeg-installer/ffmpeg" | "PATH";
 

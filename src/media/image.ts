@@ -1,10 +1,12 @@
-/** Pictures in and out: any file that sharp reads becomes 8-bit sRGB, and back to PNG or JPEG. */
-import { open, readFile, stat } from "node:fs/promises";
-import { isAbsolute } from "node:path";
+/** Pictures in: any file that sharp reads becomes 8-bit sRGB. */
+
+import { open } from "node:fs/promises";
 import sharp, { type SharpOptions } from "sharp";
-import { isBytes, kindOf, ownBytes, shown } from "../core/arguments.js";
-import { isError, isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
+import { isBytes, ownBytes } from "../core/arguments.js";
+import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
+import { checkRawImage } from "../core/raw-image.js";
 import type { RawImage } from "../core/types.js";
+import { bytesOf, checkMediaFile, reasonOf, unreadable } from "../files/media-file.js";
 import { changing, limitOf } from "./limits.js";
 import { decodeDeepTiff } from "./tiff.js";
 import { isTruncated } from "./truncation.js";
@@ -17,12 +19,6 @@ export interface DecodeImageOptions {
   readonly signal?: AbortSignal | undefined;
   /** An encoded picture of more pixels is refused. Default 2²⁷, or what `SOUNDSPOT_MAX_PIXELS` says. */
   readonly maxPixels?: number | undefined;
-}
-
-export interface EncodeImageOptions {
-  readonly format: "png" | "jpeg";
-  /** JPEG quality, 1 … 100. Default 90; PNG ignores it. */
-  readonly quality?: number | undefined;
 }
 
 /** Bytes that tell the format of a picture; of SVG libvips itself looks no further. */
@@ -197,122 +193,4 @@ function decodeReason(cause: unknown): string {
   return /premature end|unexpected end|ended prematurely|not enough data/i.test(reason)
     ? `it is truncated (${reason})`
     : reason;
-}
-
-/**
- * Encodes pixels as PNG or JPEG, off the event loop.
- *
- * @throws {SoundspotError} ERR_INPUT when the pixels do not fit their size or the quality is not in 1 … 100.
- */
-export async function encodeImage(image: RawImage, options: EncodeImageOptions): Promise<Buffer> {
-  const { format, quality = 90 } = options;
-  checkRawImage(image);
-  if (format !== "png" && format !== "jpeg") {
-    throw new SoundspotError("ERR_INPUT", `format must be "png" or "jpeg", got ${shown(format)}.`);
-  }
-  if (!Number.isInteger(quality) || quality < 1 || quality > 100) {
-    throw new SoundspotError("ERR_INPUT", `quality must be an integer in 1 … 100, got ${shown(quality)}.`);
-  }
-  const pixels = sharp(ownBytes(image.data), {
-    raw: { width: image.width, height: image.height, channels: 3 },
-    limitInputPixels: false,
-  });
-  return format === "png" ? pixels.png().toBuffer() : pixels.jpeg({ quality }).toBuffer();
-}
-
-/**
- * Returns the picture itself when its length fits its size.
- * @throws {SoundspotError} ERR_INPUT
- */
-export function checkRawImage(image: RawImage): RawImage {
-  if (typeof image !== "object" || image === null) {
-    throw new SoundspotError(
-      "ERR_INPUT",
-      `A picture must be a path, an encoded buffer or { data, width, height }, got ${kindOf(image)}.`,
-    );
-  }
-  const { data, width, height } = image;
-  if (!Number.isInteger(width) || !Number.isInteger(height) || width < 1 || height < 1) {
-    throw new SoundspotError(
-      "ERR_INPUT",
-      `Raw picture: width and height must be positive integers, got ${shown(width)} × ${shown(height)}.`,
-    );
-  }
-  if (!isBytes(data)) {
-    throw new SoundspotError(
-      "ERR_INPUT",
-      `Raw picture: data must be a Uint8Array of interleaved RGB, got ${kindOf(data)}.`,
-    );
-  }
-  if (data.length !== width * height * 3) {
-    throw new SoundspotError(
-      "ERR_INPUT",
-      `Raw picture: ${width} × ${height} in RGB needs ${width * height * 3} bytes, data has ${data.length}. ` +
-        "Drop the alpha channel or expand grey to RGB first.",
-    );
-  }
-  return image;
-}
-
-/**
- * Reads a whole media file.
- * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_ABORTED
- */
-export async function readMediaFile(path: string, signal?: AbortSignal): Promise<Uint8Array> {
-  await checkMediaFile(path);
-  try {
-    return bytesOf(await readFile(path, signal ? { signal } : {}));
-  } catch (cause) {
-    throwIfAborted(signal);
-    throw unreadable(path, cause);
-  }
-}
-
-/**
- * Checks that a file is there and has content, without reading it.
- * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY
- */
-export async function checkMediaFile(path: string): Promise<void> {
-  const info = await stat(path).catch((cause: unknown) => {
-    throw unreadable(path, cause);
-  });
-  if (info.isDirectory()) {
-    throw new SoundspotError(
-      "ERR_FILE_NOT_FOUND",
-      `${path} is a folder, not a file. Give the path of a file in it.`,
-    );
-  }
-  if (!info.isFile()) {
-    throw new SoundspotError(
-      "ERR_FILE_NOT_FOUND",
-      `${path} is no plain file, but a device, a pipe or a socket. Copy what it gives into a file.`,
-    );
-  }
-  if (info.size === 0) {
-    throw new SoundspotError(
-      "ERR_FILE_EMPTY",
-      `The file ${path} is empty (0 bytes). Copy or download it again.`,
-    );
-  }
-}
-
-/** Why a file cannot be opened or read. */
-export function unreadable(path: string, cause: unknown): SoundspotError {
-  const code = (cause as NodeJS.ErrnoException | undefined)?.code;
-  const message =
-    code === "ENOENT" || code === "ENOTDIR"
-      ? `The file ${path} does not exist. Check the path${isAbsolute(path) ? "" : `; relative paths start at ${process.cwd()}`}.`
-      : `The file ${path} cannot be read: ${reasonOf(cause)}. Check its permissions.`;
-  return new SoundspotError("ERR_FILE_NOT_FOUND", message, { cause });
-}
-
-/** The first line of an error's message, without its full stop, to be put into a sentence. */
-function reasonOf(cause: unknown): string {
-  const message = isError(cause) ? cause.message : String(cause);
-  return (message.trim().split("\n")[0] ?? "").replace(/\.$/, "");
-}
-
-/** The same memory as a plain Uint8Array: a Buffer's own `slice` and `toJSON` surprise callers. */
-function bytesOf(buffer: Buffer): Uint8Array {
-  return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
 }

@@ -1,10 +1,10 @@
 /** Masks from image files, in the forms that annotation tools write. */
 import { crc32 } from "node:zlib";
 import sharp from "sharp";
+import { inSlices } from "../core/pacer.js";
 import type { Mask } from "../core/types.js";
 import { type DecodeImageOptions, decodingImage, type EncodedImage, readEncodedImage } from "./image.js";
 import { decodeDeepTiff } from "./tiff.js";
-import { inSlices } from "./wav.js";
 
 /** How a mask is read. */
 export interface ReadMaskOptions extends DecodeImageOptions {

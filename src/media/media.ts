@@ -6,6 +6,7 @@ import { aPath, aSignal, aText, check, checkFields, isBytes, ownBytes, shown } f
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import type { RawImage } from "../core/types.js";
 import { writing } from "../files/atomic-writes.js";
+import { checkMediaFile } from "../files/media-file.js";
 import {
   type DecodedFrame,
   type DecodeOptions,
@@ -20,7 +21,6 @@ import {
   type SampleBlock,
   type SampleFormat,
 } from "./decode-samples.js";
-import { checkMediaFile } from "./image.js";
 import { type AudioTrack, type MediaIndex, readIndex, type VideoTrack } from "./media-index.js";
 import type { Span } from "./packet-scan.js";
 

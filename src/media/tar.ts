@@ -4,7 +4,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { pipeline, type Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
-import { checkMediaFile } from "./image.js";
+import { checkMediaFile } from "../files/media-file.js";
 
 export interface TarEntry {
   /** As it stands in the archive: never a path to write to. */

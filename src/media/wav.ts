@@ -1,6 +1,7 @@
 /** RIFF WAV without ffmpeg: PCM of 8 to 32 bits, float of 32 and 64, extensible formats, RF64 and BW64. */
-import { setImmediate as nextTurn } from "node:timers/promises";
+
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import { Pacer } from "../core/pacer.js";
 import type { RawAudio } from "../core/types.js";
 import { changing, limitOf } from "./limits.js";
 import { FORMAT_BYTES, FORMAT_PCM, readWavFormat, type WavFormat } from "./wav-format.js";
@@ -296,48 +297,6 @@ export function checkTimes(range: {
 /** The message for a start at or after the end of a sound of `seconds`. */
 export function startPastEnd(name: string, start: number, seconds: number): string {
   return `${name} lasts ${seconds.toFixed(3)} s, but start is ${start} s. Give a start in [0, ${seconds.toFixed(3)}).`;
-}
-
-/** Lets other work in when a loop has held the event loop for a few milliseconds. */
-export class Pacer {
-  readonly #signal: AbortSignal | undefined;
-  #since = performance.now();
-
-  constructor(signal?: AbortSignal) {
-    this.#signal = signal;
-  }
-
-  /** Whether the loop has run long enough to rest. */
-  get due(): boolean {
-    return performance.now() - this.#since > 2;
-  }
-
-  /** @throws {SoundspotError} ERR_ABORTED */
-  async rest(): Promise<void> {
-    await nextTurn();
-    throwIfAborted(this.#signal);
-    this.#since = performance.now();
-  }
-}
-
-/**
- * Calls `step(from, to)` over 0 … count in slices of `size`, and lets the event loop run between
- * slices when a few milliseconds have passed. A slice should take less than a millisecond.
- *
- * @throws {SoundspotError} ERR_ABORTED
- */
-export async function inSlices(
-  count: number,
-  size: number,
-  signal: AbortSignal | undefined,
-  step: (from: number, to: number) => void,
-): Promise<void> {
-  throwIfAborted(signal);
-  const pacer = new Pacer(signal);
-  for (let from = 0; from < count; from += size) {
-    step(from, Math.min(count, from + size));
-    if (pacer.due) await pacer.rest();
-  }
 }
 
 /** Whether a size that ends within the file was never filled in, or counted in 32 bits and begun again. */

@@ -1,26 +1,20 @@
 /** From what a caller gives (paths, buffers, raw media, tensors) to samples that the model takes. */
-import { channel } from "node:diagnostics_channel";
-import { type ModelConfig, parseModelConfig } from "../config/model.js";
+
+import { frameCount, type ModelConfig } from "../config/model.js";
 import type { AugmentConfig } from "../config/train.js";
-import {
-  aCount,
-  aList,
-  aPath,
-  aSignal,
-  check,
-  checkFields,
-  isBytes,
-  isFloats,
-  kindOf,
-  shown,
-} from "../core/arguments.js";
+import { aPath, check, isFloats, kindOf, shown } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import { checkRawImage } from "../core/raw-image.js";
+import { copied } from "../core/tensors.js";
 import type { RawAudio, RawImage, TensorData } from "../core/types.js";
-import { type AudioSource, checkRawSamples, decodePart, type SoundSpan } from "../media/audio.js";
-import { checkRawImage, decodeImage, type ImageSource } from "../media/image.js";
-import { type Media, openMedia } from "../media/media.js";
-import { infoOf, windowAround } from "../media/video.js";
+import { type AudioSource, checkRawSamples } from "../media/audio.js";
+import { decodeImage, type ImageSource } from "../media/image.js";
+import { openMedia } from "../media/media.js";
+import { rawAudio } from "../media/resample.js";
+import { infoOf } from "../media/video.js";
 import { native, type PrepareInput, type SampleHandle } from "../native.js";
+import { audioWindow, sampleOfVideo } from "./audio-window.js";
+import { isRaw, ownAudio, ownImage } from "./raw.js";
 import { isSilent } from "./silence.js";
 
 /** A picture, already normalised: [3, size, size]. */
@@ -59,21 +53,6 @@ export interface PreparedSample {
   readonly silent?: boolean;
 }
 
-/** What a video gave, as it goes to the model: published on the channel `soundspot:video-sample` of node:diagnostics_channel. */
-export interface VideoSample {
-  readonly video: string;
-  /** Moment that was asked for or chosen, in seconds. */
-  readonly at: number;
-  /** Presentation time of the frame, in seconds. */
-  readonly time: number;
-  readonly image: RawImage;
-  /** In seconds. */
-  readonly from: number;
-  readonly audio?: RawAudio;
-}
-
-const samplesOfVideos = channel("soundspot:video-sample");
-
 function isImageTensor(value: unknown): value is ImageTensor {
   return typeof value === "object" && value !== null && "tensor" in value;
 }
@@ -99,141 +78,6 @@ function checked(data: unknown, shape: unknown, expected: readonly number[], wha
     );
   }
   return { data: copied(data), shape: expected };
-}
-
-/**
- * A copy of a caller's tensor: the addon reads while the caller may already hand its memory to another thread.
- * @throws {SoundspotError} ERR_INPUT
- */
-export function ownTensor({ data, shape }: TensorData): TensorData {
-  if (!isFloats(data)) {
-    throw new SoundspotError("ERR_INPUT", `A tensor's data must be a Float32Array, got ${kindOf(data)}.`);
-  }
-  check(shape, aList, "A tensor's shape");
-  return { data: copied(data), shape: Array.from(shape) };
-}
-
-/** A copy; of memory that was handed on already, which has no length, an empty one. */
-function copied(values: Float32Array): Float32Array {
-  return values.length === 0 ? new Float32Array(0) : new Float32Array(values);
-}
-
-/** The same of a decoded picture. */
-function ownImage({ data, width, height }: RawImage): RawImage {
-  return { data: new Uint8Array(data), width, height };
-}
-
-/** The same of a decoded sound. */
-function ownAudio({ samples, sampleRate, channels }: RawAudio): RawAudio {
-  return { samples: copied(samples), sampleRate, ...(channels ? { channels } : {}) };
-}
-
-/** Of what is given by its samples or pixels, and not to be decoded. */
-function isRaw(source: unknown): boolean {
-  return typeof source === "object" && !isBytes(source);
-}
-
-/** Spectrogram frames of a configuration. */
-export function frameCount(config: ModelConfig): number {
-  return Math.floor(Math.round(config.audio.seconds * config.audio.sampleRate) / config.audio.hop) + 1;
-}
-
-function rawAudio(audio: RawAudio): NonNullable<PrepareInput["audio"]> {
-  return { samples: audio.samples, channels: audio.channels ?? 1, sampleRate: audio.sampleRate };
-}
-
-function gcd(a: number, b: number): number {
-  return b === 0 ? a : gcd(b, a % b);
-}
-
-/**
- * The frames that the middle `count` samples of the resampled sound are made of, and how many samples come before
- * those when only these frames are resampled. They begin with a period of the resampling, so that nothing differs.
- */
-function middleOf(
-  { start, end, sampleRate }: SoundSpan,
-  rate: number,
-  count: number,
-): { readonly first: number; readonly count: number; readonly before: number } {
-  const frames = Math.round((end - start) * sampleRate);
-  const divisor = gcd(sampleRate, rate);
-  const [from, to] = [sampleRate / divisor, rate / divisor];
-  const begin = Math.floor((Math.ceil((frames * to) / from) - count) / 2);
-  if (begin <= 0) return { first: 0, count: frames, before: 0 };
-  // The filter reaches over 6.1 samples of the lower rate to each side.
-  const reach = Math.ceil((7 * from) / Math.min(from, to)) + 4;
-  const period = Math.max(0, Math.floor((Math.floor((begin * from) / to) - reach) / from));
-  const first = period * from;
-  const last = Math.min(frames, Math.ceil(((begin + count) * from) / to) + reach);
-  return { first, count: last - first, before: begin - period * to };
-}
-
-/** A sound as the addon takes it: whole, or of a long one what the model hears. */
-async function hear(
-  source: AudioSource,
-  { audio: config }: ModelConfig,
-  signal: AbortSignal | undefined,
-): Promise<NonNullable<PrepareInput["audio"]>> {
-  const rate = config.sampleRate;
-  const count = Math.round(config.seconds * rate);
-  if (isRaw(source)) source = ownAudio(checkRawSamples(source as RawAudio));
-  const { audio, of } = await decodePart(source, (span) => middleOf(span, rate, count), { signal });
-  if (!of || audio.sampleRate !== of.sampleRate) return rawAudio(audio);
-  const { before } = middleOf(of, rate, count);
-  const { data, shape } = await native().resample(rawAudio(audio), rate);
-  const [channels = 1, length = 0] = shape;
-  // Damaged towards its end: the middle of what there is.
-  if (length < before + count) return rawAudio(audio);
-  const samples = new Float32Array(channels * count);
-  for (let channel = 0; channel < channels; channel++) {
-    const at = channel * length + before;
-    samples.set(data.subarray(at, at + count), channel * count);
-  }
-  return { samples, channels, sampleRate: rate };
-}
-
-/** The middle where there is audio then, or else the nearest moment that has `seconds` of it around. */
-function momentWithAudio({ duration, audioSpans }: Media, seconds: number): number {
-  const middle = duration / 2;
-  const [start, end] = [audioSpans[0]?.[0], audioSpans.at(-1)?.[1]];
-  if (start === undefined || end === undefined || (middle >= start && middle <= end)) return middle;
-  const half = Math.min(seconds, end - start) / 2;
-  return Math.min(duration, middle < start ? start + half : end - half);
-}
-
-/**
- * The frame and the audio that a video is taken for; without a moment, of its middle. Without audio the frame alone.
- * @throws {SoundspotError} naming the file that cannot be read and why.
- */
-async function sampleOfVideo(
-  media: Media,
-  video: string,
-  { audio: { seconds } }: ModelConfig,
-  asked: number | undefined,
-): Promise<VideoSample> {
-  const at = asked ?? momentWithAudio(media, seconds);
-  const { from, to } = windowAround(at, seconds, media.duration);
-  const [{ image, time }, audio] = await Promise.all([
-    media.frameAt(at),
-    media.audioTrack ? media.audio({ from, to }) : undefined,
-  ]);
-  const sample = { video, at, time, image, from, ...(audio ? { audio } : {}) };
-  if (samplesOfVideos.hasSubscribers) samplesOfVideos.publish(sample);
-  return sample;
-}
-
-/**
- * The frame and the sound that a video is taken for where no moment is asked for; of one without sound the middle frame.
- * @throws {SoundspotError} naming the file that cannot be read and why.
- */
-export async function middleOfVideo(
-  path: string,
-  config: ModelConfig,
-  signal?: AbortSignal | undefined,
-): Promise<{ readonly at: number; readonly image: RawImage; readonly audio?: RawAudio }> {
-  const media = await openMedia(path, { signal });
-  infoOf(media, path);
-  return sampleOfVideo(media, path, config, undefined);
 }
 
 /**
@@ -289,7 +133,7 @@ export async function prepareInput(
     ? { tensor: checked(input.image.tensor, input.image.shape, [3, size, size], "The image tensor") }
     : { image: image as RawImage };
   const bins = Math.floor(config.audio.window / 2) + 1;
-  const heard = isSpectrogram(input.audio) ? undefined : await hear(input.audio, config, signal);
+  const heard = isSpectrogram(input.audio) ? undefined : await audioWindow(input.audio, config, signal);
   const sound = isSpectrogram(input.audio)
     ? {
         spectrogram: checked(
@@ -326,45 +170,3 @@ export async function prepareSample(
     ? native().prepare(input, config, augment.options, augment.seed)
     : native().prepare(input, config);
 }
-
-/** The preprocessing by itself, for comparisons with other implementations. */
-export const preprocess = {
-  /** Resized to the square and normalised: [3, size, size]. */
-  async image(
-    source: ImageSource,
-    config: ModelConfig,
-    options: { readonly signal?: AbortSignal | undefined } = {},
-  ): Promise<TensorData> {
-    config = parseModelConfig(config);
-    checkFields(options, { signal: aSignal });
-    const { signal } = options;
-    const silence = { samples: new Float32Array(1), channels: 1, sampleRate: config.audio.sampleRate };
-    const decoded = await decodeImage(source, { signal });
-    const image = isRaw(source) ? ownImage(decoded) : decoded;
-    const handle = await native().prepare({ image, audio: silence }, config);
-    throwIfAborted(signal);
-    return native().tensors(handle).image;
-  },
-  /** Log spectrogram of the middle: [1, F, T]. */
-  async audio(
-    source: AudioSource,
-    config: ModelConfig,
-    options: { readonly signal?: AbortSignal | undefined } = {},
-  ): Promise<TensorData> {
-    config = parseModelConfig(config);
-    checkFields(options, { signal: aSignal });
-    const { signal } = options;
-    const pixel = { data: new Uint8Array(3), width: 1, height: 1 };
-    const handle = await native().prepare(
-      { image: pixel, audio: await hear(source, config, signal) },
-      config,
-    );
-    throwIfAborted(signal);
-    return native().tensors(handle).spectrogram;
-  },
-  /** Resampled as torchaudio does: [channels, frames]. */
-  async resample(audio: RawAudio, sampleRate: number): Promise<TensorData> {
-    check(sampleRate, aCount, "sampleRate");
-    return native().resample(rawAudio(ownAudio(checkRawSamples(audio))), sampleRate);
-  },
-};

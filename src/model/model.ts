@@ -2,8 +2,19 @@
 
 import { resolve } from "node:path";
 import { type ModelConfig, type ModelOptions, parseModelConfig } from "../config/model.js";
-import { aList, anInteger, anObject, aPath, aSignal, aText, check, checkFields } from "../core/arguments.js";
+import {
+  aList,
+  anInteger,
+  anObject,
+  aPath,
+  aSignal,
+  aText,
+  check,
+  checkFields,
+  inRange,
+} from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import { ownTensor } from "../core/tensors.js";
 import { makeFolderOf } from "../files/atomic-writes.js";
 import {
   type ModelHandle,
@@ -12,11 +23,12 @@ import {
   native,
   type TrainerHandle,
 } from "../native.js";
-import { type LocalizeVideoOptions, localizeVideo } from "../video/localize-video.js";
-import type { VideoSpot } from "../video/video-spot.js";
 import { aPrecision, type Compute, computeFor, type Precision } from "./compute.js";
-import { type LocalizeInput, ownTensor, prepareInput } from "./inputs.js";
-import { inRange, type LocalizeOptions, localizeBatch, type Spot } from "./localize.js";
+import { type LocalizeInput, prepareInput } from "./inputs.js";
+import { aModel } from "./loaded.js";
+import { type LocalizeOptions, localizeBatch } from "./localize.js";
+import type { Spot } from "./spot.js";
+import { type LocalizeVideoOptions, type VideoSpot, videoLocalizer } from "./video.js";
 
 /** Features, slots, queries and attentions of a batch; every shape starts with the batch. */
 export type Encoding = NativeEncoding;
@@ -135,7 +147,7 @@ export class Model implements Disposable {
    * for await (const { time, source, boxes } of model.localizeVideo("clip.mp4")) console.log(time, source, boxes);
    */
   localizeVideo(path: string, options: LocalizeVideoOptions = {}): AsyncGenerator<VideoSpot, void, void> {
-    return localizeVideo(this, path, options);
+    return videoLocalizer()(this, path, options);
   }
 
   /**
@@ -272,4 +284,20 @@ export function storedConfig(metadata: Readonly<Record<string, string>>, file: s
       { cause: error },
     );
   }
+}
+
+/** @internal */
+export const isModel = (value: unknown): value is Model => aModel[0](value);
+
+/**
+ * Finds what sounds with a model that is at hand.
+ * @example const spot = await localize({ video: "clip.mp4", at: 2.5 }, { model });
+ */
+export async function localize(
+  input: LocalizeInput,
+  options: LocalizeOptions & { readonly model: Model },
+): Promise<Spot> {
+  checkFields(options, {});
+  check(options.model, aModel, "model");
+  return options.model.localize(input, options);
 }

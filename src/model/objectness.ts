@@ -1,9 +1,15 @@
 /** Objectness: where an ImageNet classifier sees anything at all, for object-guided localization (section 1.7). */
 
+import { resolve } from "node:path";
+import { type ModelConfig, parseModelConfig } from "../config/model.js";
+import { aPath, check, having } from "../core/arguments.js";
+import { SoundspotError } from "../core/errors.js";
 import type { RawImage, TensorData } from "../core/types.js";
-import { native } from "../native.js";
+import { type ModelHandle, native } from "../native.js";
 import { prepareSample } from "./inputs.js";
-import { Model } from "./model.js";
+
+/** @internal By what it can do, not by its class: an import and a require of the package have one each. */
+export const anObjectness = having("an Objectness", "maps");
 
 /** A sound that nobody listens to: samples are prepared in pairs. */
 const SILENCE = { samples: new Float32Array(1), sampleRate: 16_000 };
@@ -15,10 +21,13 @@ const SILENCE = { samples: new Float32Array(1), sampleRate: 16_000 };
  * await model.localize({ image, audio }, { refine: "ogl", objectness });
  */
 export class Objectness implements Disposable {
-  readonly #model: Model;
+  readonly #handle: ModelHandle;
+  readonly #config: ModelConfig;
+  #disposed = false;
 
-  private constructor(model: Model) {
-    this.#model = model;
+  private constructor(handle: ModelHandle, config: ModelConfig) {
+    this.#handle = handle;
+    this.#config = config;
   }
 
   /**
@@ -26,15 +35,19 @@ export class Objectness implements Disposable {
    * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_CHECKPOINT_CORRUPT, ERR_CHECKPOINT_MISMATCH.
    */
   static async load(path: string): Promise<Objectness> {
+    check(path, aPath, "The weights");
+    const file = resolve(path);
+    const { handle: checkpoint } = await native().readCheckpoint(file);
     // The smallest audio side that a model can have: it is never used.
-    const model = await Model.create({ audioStages: 1, audioWidth: 4, dim: 8, audio: { seconds: 0.1 } });
+    const config = parseModelConfig({ audioStages: 1, audioWidth: 4, dim: 8, audio: { seconds: 0.1 } });
+    const handle = await native().createModel(config, 0);
     try {
-      await model.loadImageWeights(path);
+      await native().loadImageWeights(handle, checkpoint, file);
     } catch (error) {
-      model.dispose();
+      native().release(handle);
       throw error;
     }
-    return new Objectness(model);
+    return new Objectness(handle, config);
   }
 
   /**
@@ -43,16 +56,23 @@ export class Objectness implements Disposable {
    * @throws {SoundspotError} ERR_DISPOSED; ERR_INTERNAL when the weights are too large to compute with.
    */
   async maps(images: readonly RawImage[]): Promise<TensorData> {
-    const { handle, config } = this.#model;
+    const checkDisposed = () => {
+      if (!this.#disposed) return;
+      throw new SoundspotError("ERR_DISPOSED", "The Objectness was disposed. Load it again.");
+    };
+    checkDisposed();
     const samples = await Promise.all(
-      images.map((image) => prepareSample({ image, audio: SILENCE }, config)),
+      images.map((image) => prepareSample({ image, audio: SILENCE }, this.#config)),
     );
-    return native().objectness(handle, samples);
+    checkDisposed();
+    return native().objectness(this.#handle, samples);
   }
 
   /** Frees the weights; further use throws ERR_DISPOSED. */
   dispose(): void {
-    this.#model.dispose();
+    if (this.#disposed) return;
+    this.#disposed = true;
+    native().release(this.#handle);
   }
 
   /** The same as `dispose()`, for `using`. */

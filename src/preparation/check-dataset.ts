@@ -3,11 +3,13 @@ import { createHash } from "node:crypto";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 import { parseModelConfig } from "../config/model.js";
-import { aCount, aDataset, aFunction, aPath, aSignal, check, checkFields } from "../core/arguments.js";
+import { aCount, aFunction, aPath, aSignal, check, checkFields } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import { paced } from "../core/pacer.js";
 import { Limit, SAMPLES_AT_A_TIME } from "../core/semaphore.js";
 import { isDamage, type SkippedSample, skippedSample } from "../datasets/damage.js";
 import type { DamagedFile, Dataset, LoadableSample, MissingSample } from "../datasets/dataset.js";
+import { aDataset } from "../datasets/dataset.js";
 import {
   checkReplaceable,
   JsonLog,
@@ -18,7 +20,6 @@ import {
 } from "../files/atomic-writes.js";
 import { lockFolder } from "../files/folder-lock.js";
 import { checkOutputs } from "../files/outputs.js";
-import { paced } from "../files/text.js";
 import { prepareSample } from "../model/inputs.js";
 
 /** How a dataset is checked, and where the list goes. */

@@ -1,9 +1,10 @@
 /** Classes of videos, from a CSV. */
 
 import { SoundspotError } from "../core/errors.js";
+import { paced } from "../core/pacer.js";
 import { readVggSoundLabels } from "../datasets/benchmarks/vggsound.js";
 import { type CsvRecord, csvRecords, wrong } from "../files/csv.js";
-import { paced, readText } from "../files/text.js";
+import { readText } from "../files/text.js";
 
 /**
  * Reads classes by id: a CSV whose header names the columns `id` and `label`, one of two columns

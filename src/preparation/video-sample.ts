@@ -1,11 +1,12 @@
 /** From a video to the two files of a sample: its frame as JPEG and its sound as WAV. */
 import { SoundspotError } from "../core/errors.js";
+import { inSlices } from "../core/pacer.js";
 import type { RawAudio } from "../core/types.js";
-import { encodeImage } from "../media/image.js";
+import { encodeImage } from "../drawing/encode.js";
 import { type OpenMediaOptions, openMedia } from "../media/media.js";
 import { infoOf, windowAround } from "../media/video.js";
-import { encodeWav, inSlices } from "../media/wav.js";
-import { preprocess } from "../model/inputs.js";
+import { encodeWav } from "../media/wav.js";
+import { preprocess } from "../model/preprocess.js";
 
 export interface SampleSettings {
   /** Moment of the frame, in seconds; null for the middle. */

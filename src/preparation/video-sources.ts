@@ -6,8 +6,8 @@ import { basename, dirname, extname, join, resolve, sep } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
 import { writing } from "../files/atomic-writes.js";
+import { checkMediaFile } from "../files/media-file.js";
 import { readText } from "../files/text.js";
-import { checkMediaFile } from "../media/image.js";
 import { readTar, type TarEntry } from "../media/tar.js";
 import type { NamedVideo } from "./sample-ids.js";
 

@@ -2,14 +2,15 @@
 import { dirname } from "node:path";
 import sharp from "sharp";
 import type { Dataset, Sample } from "../datasets/dataset.js";
+import { encodeImage } from "../drawing/encode.js";
 import { renderPanels } from "../drawing/panels.js";
 import { type Evaluation, type MapName, mapsOf, type SampleScore, truthOf } from "../evaluation/evaluate.js";
-import { encodeImage } from "../media/image.js";
 import { successThresholds } from "../metrics/localization.js";
 import { prepareSample } from "../model/inputs.js";
-import { localizePrepared, type Spot } from "../model/localize.js";
+import { localizePrepared } from "../model/localize.js";
 import type { Model } from "../model/model.js";
 import type { Objectness } from "../model/objectness.js";
+import type { Spot } from "../model/spot.js";
 import { percentText } from "./figures.js";
 import { renderScored } from "./gallery.js";
 import type {

@@ -1,9 +1,9 @@
 /** A scored sample as a picture: the heat over it and the truth around it. */
 import sharp from "sharp";
 import type { Sample } from "../datasets/dataset.js";
+import { encodeImage } from "../drawing/encode.js";
 import { renderOverlay } from "../drawing/overlay.js";
 import { truthOf } from "../evaluation/evaluate.js";
-import { encodeImage } from "../media/image.js";
 
 /**
  * The map over the picture with the contour of the truth, on the grid that it is scored on, as PNG.

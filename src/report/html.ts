@@ -1,5 +1,5 @@
 /** An experiment's report as one HTML file that needs nothing else: no scripts, no requests. */
-import { Pacer } from "../media/wav.js";
+import { Pacer } from "../core/pacer.js";
 
 /** A row of the table of key figures. */
 export interface ReportFigure {

@@ -1,14 +1,17 @@
 /** From files to vectors: target slots of pictures and sounds, each encoded by itself. */
 import { join } from "node:path";
+import { frameCount } from "../config/model.js";
 import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
 import { Limit, SAMPLES_AT_A_TIME } from "../core/semaphore.js";
 import type { TensorData } from "../core/types.js";
 import { targetVector } from "../evaluation/embeddings.js";
 import type { AudioSource } from "../media/audio.js";
 import type { ImageSource } from "../media/image.js";
-import { frameCount, middleOfVideo, prepareInput, preprocess } from "../model/inputs.js";
+import { middleOfVideo } from "../model/audio-window.js";
+import { prepareInput } from "../model/inputs.js";
 import { localizePrepared } from "../model/localize.js";
 import type { Model } from "../model/model.js";
+import { preprocess } from "../model/preprocess.js";
 import { hashOf, type MediaFile, type SkippedFile, skippedFile, stateOf } from "./media-files.js";
 
 /** What the encoders take of one file, or why there is nothing. */

@@ -1,6 +1,6 @@
 /** What tells models apart: vectors of two models cannot be compared. */
 import { createHash } from "node:crypto";
-import { Pacer } from "../media/wav.js";
+import { Pacer } from "../core/pacer.js";
 import type { Model } from "../model/model.js";
 
 const known = new WeakMap<Model, Promise<string>>();

@@ -1,8 +1,9 @@
 /** Labels of the files in an index: the names of their folders, or a list. */
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { SoundspotError } from "../core/errors.js";
+import { paced } from "../core/pacer.js";
 import { csvRecords, wrong } from "../files/csv.js";
-import { paced, readText } from "../files/text.js";
+import { readText } from "../files/text.js";
 
 /** "folder": the name of the folder that a file lies in. Or a CSV of two columns: file, relative to the folder that is indexed, and label. */
 export type SearchLabels = "folder" | { readonly csv: string };

@@ -5,7 +5,7 @@ import { readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { isSoundspotError, type SoundspotError, throwIfAborted } from "../core/errors.js";
-import { unreadable } from "../media/image.js";
+import { unreadable } from "../files/media-file.js";
 import { VIDEO } from "../preparation/video-sources.js";
 
 export type MediaType = "picture" | "sound" | "video";

@@ -2,7 +2,7 @@
 
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { aFunction, aModel, aPath, aSignal, check, checkFields, shown } from "../core/arguments.js";
+import { aFunction, aPath, aSignal, check, checkFields, shown } from "../core/arguments.js";
 import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
 import type { RawImage, TensorData } from "../core/types.js";
 import { removeTemporary, writing } from "../files/atomic-writes.js";
@@ -11,8 +11,9 @@ import { checkOutputs } from "../files/outputs.js";
 import type { AudioSource } from "../media/audio.js";
 import { decodeImage, type ImageSource } from "../media/image.js";
 import { decodeFrame } from "../media/video.js";
-import type { SpotBox } from "../model/localize.js";
+import { aModel } from "../model/loaded.js";
 import type { Model } from "../model/model.js";
+import type { SpotBox } from "../model/spot.js";
 import { type Description, readDescription, writeDescription } from "./description.js";
 import { type Decoding, encodeAudio, encodeImage } from "./encoder.js";
 import { identityOf } from "./identity.js";

@@ -1,8 +1,8 @@
 /** Making an index say what is in a folder, with as little encoding as that takes. */
 import { join } from "node:path";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import { inParallel } from "../core/parallel.js";
 import { SAMPLES_AT_A_TIME } from "../core/semaphore.js";
-import { inParallel } from "../files/text.js";
 import type { Model } from "../model/model.js";
 import { type EncodedFile, encodeFiles } from "./encoder.js";
 import { findMedia, hashOf, type MediaFile, type SkippedFile } from "./media-files.js";

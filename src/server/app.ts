@@ -2,7 +2,7 @@
 import multipart from "@fastify/multipart";
 import swagger from "@fastify/swagger";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
-import { packageVersion } from "../core/version.js";
+import { packageVersion } from "../core/package.js";
 import { answerToBrokenRequest, guardConnections } from "./connections.js";
 import { answerTo, HttpError } from "./http-error.js";
 import { localizeRoute } from "./localize-route.js";

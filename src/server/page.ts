@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import serveStatic from "@fastify/static";
 import type { FastifyInstance } from "fastify";
-import { packageRoot } from "../native.js";
+import { packageRoot } from "../core/package.js";
 import { pageSchema } from "./schemas.js";
 
 /** Where the build puts the page. */

@@ -2,8 +2,9 @@
 
 import type { AddressInfo } from "node:net";
 import type { FastifyInstance } from "fastify";
-import { aModel, check, checkFields } from "../core/arguments.js";
+import { check, checkFields } from "../core/arguments.js";
 import { SoundspotError } from "../core/errors.js";
+import { aModel } from "../model/loaded.js";
 import type { ServerOptions } from "./options.js";
 import type { Service } from "./service.js";
 

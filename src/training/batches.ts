@@ -1,13 +1,13 @@
 /** The batches of an epoch of training, decoded and augmented ahead of the step, with replacements of damaged samples. */
-
+import type { TrainConfig } from "../config/train.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import { hash, permutation } from "../core/random.js";
 import { Limit, SAMPLES_AT_A_TIME } from "../core/semaphore.js";
 import { loadReplacing, type Replaced, type SkippedSample } from "../datasets/damage.js";
 import type { Dataset, LoadableSample, SequenceRequest } from "../datasets/dataset.js";
 import { prepareSample } from "../model/inputs.js";
+import type { LoadedModel } from "../model/loaded.js";
 import type { SampleHandle } from "../native.js";
-import type { Trainer } from "./trainer.js";
 
 export interface TrainingPlace {
   readonly data: Dataset;
@@ -34,7 +34,7 @@ export interface TrainingBatch {
  * @throws {SoundspotError} ERR_ABORTED, and those of the dataset that are no damage.
  */
 export async function* trainingBatches(
-  { config, model }: Pick<Trainer, "config" | "model">,
+  { config, model }: { readonly config: TrainConfig; readonly model: LoadedModel },
   { data, epoch, fromBatch, rank, size, strict, signal }: TrainingPlace,
 ): AsyncGenerator<TrainingBatch> {
   const limit = new Limit(SAMPLES_AT_A_TIME);

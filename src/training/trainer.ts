@@ -8,12 +8,9 @@ import { type Preset, type PresetName, presetNamed } from "../config/presets.js"
 import { learningRateAt, lossWeightAt } from "../config/schedule.js";
 import { type LossSchedule, parseTrainConfig, type TrainConfig, type TrainOptions } from "../config/train.js";
 import {
-  aDataset,
   aFlag,
   aFunction,
-  aGroup,
   aList,
-  aModel,
   anObject,
   aPath,
   aShare,
@@ -21,13 +18,14 @@ import {
   type Check,
   check,
   checkFields,
-  isModel,
 } from "../core/arguments.js";
 import { isError, isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
 import type { SkippedSample } from "../datasets/damage.js";
 import type { Dataset } from "../datasets/dataset.js";
+import { aDataset } from "../datasets/dataset.js";
 import { type SkippedInRun, SkippedList } from "../datasets/skipped-list.js";
 import type { ProcessGroup } from "../distributed/process-group.js";
+import { aGroup } from "../distributed/process-group.js";
 import { type Evaluation, evaluate } from "../evaluation/evaluate.js";
 import { removeTemporary, writing } from "../files/atomic-writes.js";
 import { lockFolder } from "../files/folder-lock.js";
@@ -35,7 +33,8 @@ import { checkOutputs } from "../files/outputs.js";
 import { RunLog } from "../files/run-log.js";
 import { computedPrecision } from "../model/compute.js";
 import { type LocalizeInput, prepareInput } from "../model/inputs.js";
-import { Model, type WeightsReport } from "../model/model.js";
+import { aModel } from "../model/loaded.js";
+import { isModel, Model, type WeightsReport } from "../model/model.js";
 import { native, type SampleHandle, type StepResult, type TrainerHandle } from "../native.js";
 import { trainingBatches } from "./batches.js";
 import { CollapseMonitor, type CollapseWarning } from "./monitor.js";

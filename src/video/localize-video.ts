@@ -1,52 +1,23 @@
 /** Localization over a video: some frames through the model, all frames out. */
-import { aFunction, aModel, aPath, aSignal, aText, check, checkFields, shown } from "../core/arguments.js";
+import { aFunction, aPath, aSignal, aText, check, checkFields, inRange, shown } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import type { TensorData } from "../core/types.js";
 import { type InternalFramesOptions, type Media, type MediaFrameAt, openMedia } from "../media/media.js";
-import { infoOf, type VideoInfo } from "../media/video.js";
+import { infoOf } from "../media/video.js";
 import { prepareSample } from "../model/inputs.js";
-import { inRange, type LocalizeOptions, localizePrepared } from "../model/localize.js";
+import type { LoadedModel } from "../model/loaded.js";
+import { aModel } from "../model/loaded.js";
+import { localizePrepared } from "../model/localize.js";
 import type { Model } from "../model/model.js";
+import {
+  type LocalizeVideoOptions,
+  registerVideoLocalizer,
+  type VideoRange,
+  type VideoSpot,
+} from "../model/video.js";
+import { LocalizedFrame } from "./localized-frame.js";
 import { type SoundWindow, SoundWindows } from "./sound-windows.js";
 import { reachOf, smoothed, type Tracked, weighted } from "./tracking.js";
-import { VideoSpot } from "./video-spot.js";
-
-/** Options of {@link localizeVideo}. */
-export interface LocalizeVideoOptions
-  extends Pick<LocalizeOptions, "alpha" | "threshold" | "sharpening" | "precision" | "signal"> {
-  /** "iqr" blends the audio map with the image map. Default "none". */
-  readonly refine?: "none" | "iqr";
-  /** First moment, in seconds. Default 0. */
-  readonly from?: number | undefined;
-  /** End, in seconds. Default the end of the video. */
-  readonly to?: number | undefined;
-  /** The model looks at every nth frame. Default what comes nearest to five a second. */
-  readonly every?: number | undefined;
-  /** Standard deviation of the smoothing over time, in seconds; 0 turns it off. Default 0.2. */
-  readonly smoothing?: number | undefined;
-  /**
-   * Cosine of the target slots from which on there is a source, in [−1, 1]. Default 0.5. What a checkpoint reaches for
-   * pairs that belong together depends on how it was trained: look at `confidence`.
-   */
-  readonly minConfidence?: number | undefined;
-  /** Of a video with several, counted from 0. Default the one that the file marks, or else the first. */
-  readonly audioTrack?: number | undefined;
-  /** Whether frames whose audio window is silent may have a source. Default false. */
-  readonly includeSilent?: boolean | undefined;
-  /** Path of ffmpeg; by default it is searched for. */
-  readonly ffmpeg?: string | undefined;
-  /** Called once, before the first frame. */
-  readonly onStart?: (video: VideoRange) => void;
-}
-
-/** What is worked on of a video. */
-export interface VideoRange extends VideoInfo {
-  /** Range in seconds. */
-  readonly from: number;
-  readonly to: number;
-  /** Frames in the range. */
-  readonly frames: number;
-}
 
 /** Localized frames that the model works on while later ones are decoded. */
 const AHEAD = 2;
@@ -73,19 +44,29 @@ export async function* localizeVideo(
   path: string,
   options: LocalizeVideoOptions = {},
 ): AsyncGenerator<VideoSpot, void, void> {
+  yield* localizeFile(model, path, options);
+}
+
+async function* localizeFile(
+  model: LoadedModel,
+  path: string,
+  options: LocalizeVideoOptions,
+): AsyncGenerator<LocalizedFrame, void, void> {
   check(model, aModel, "model");
   check(path, aPath, "The video");
   checkFields(options, { signal: aSignal, onStart: aFunction, ffmpeg: aText });
   yield* localizeMedia(model, path, () => openMedia(path, options), options);
 }
 
+registerVideoLocalizer(localizeFile);
+
 /** @internal `localizeVideo` of a file that is opened when the options are checked. */
 export async function* localizeMedia(
-  model: Model,
+  model: LoadedModel,
   path: string,
   opened: () => Promise<Media>,
   options: LocalizeVideoOptions,
-): AsyncGenerator<VideoSpot, void, void> {
+): AsyncGenerator<LocalizedFrame, void, void> {
   const { signal, smoothing = 0.2, minConfidence = 0.5 } = options;
   const settings = {
     threshold: inRange(options.threshold ?? 0.6, 0, 1, "threshold"),
@@ -156,7 +137,7 @@ export async function* localizeMedia(
       silent: own.silent,
     };
   };
-  const finish = async ({ index, frame }: (typeof waiting)[number]): Promise<VideoSpot> => {
+  const finish = async ({ index, frame }: (typeof waiting)[number]): Promise<LocalizedFrame> => {
     const key = Math.floor(index / every);
     const next = Math.min(key + 1, looks.length - 1);
     const share = next === key ? 0 : (index % every) / every;
@@ -167,7 +148,7 @@ export async function* localizeMedia(
     const { silent } = share < 0.5 ? before : after;
     const source = (!silent || options.includeSilent === true) && tracked.confidence >= minConfidence;
     const localized = index % every === 0;
-    return VideoSpot.of(
+    return LocalizedFrame.of(
       { index, time: frame.at, frameTime: frame.time, image: frame.image, source, silent, localized },
       tracked,
       settings,

@@ -1,14 +1,15 @@
 /** A video with the heatmap over every frame, and what was found in each as lines of JSON. */
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { aFunction, aModel, aPath, aSignal, aText, check, checkFields } from "../core/arguments.js";
+import { aFunction, aPath, aSignal, aText, check, checkFields } from "../core/arguments.js";
 import { checkReplaceable, makeFolderOf, temporaryIn, writing } from "../files/atomic-writes.js";
 import { checkOutputs } from "../files/outputs.js";
 import { type Media, openMedia } from "../media/media.js";
 import { VideoWriter } from "../media/video-writer.js";
+import { aModel } from "../model/loaded.js";
 import type { Model } from "../model/model.js";
-import { type LocalizeVideoOptions, localizeMedia, type VideoRange } from "./localize-video.js";
-import type { VideoOverlayOptions, VideoSpot } from "./video-spot.js";
+import type { LocalizeVideoOptions, VideoOverlayOptions, VideoRange, VideoSpot } from "../model/video.js";
+import { localizeMedia } from "./localize-video.js";
 
 /** Options of {@link renderVideo}. */
 export interface RenderVideoOptions extends LocalizeVideoOptions, Pick<VideoOverlayOptions, "opacity"> {

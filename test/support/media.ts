@@ -4,7 +4,7 @@ import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { fileURLToPath } from "node:url";
 import type { RawAudio, RawImage } from "../../src/core/types.js";
 import { findFfmpeg } from "../../src/media/ffmpeg.js";
-import type { VideoSample } from "../../src/model/inputs.js";
+import type { VideoSample } from "../../src/model/audio-window.js";
 
 /** Path of a file with a known answer. */
 export const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/cases/${name}`, import.meta.url));

@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { uniform } from "../../src/core/random.js";
-import { encodeImage } from "../../src/media/image.js";
+import { encodeImage } from "../../src/drawing/encode.js";
 import { tarEnd, tarEntry } from "../../src/media/tar.js";
 import { encodeWav } from "../../src/media/wav.js";
 

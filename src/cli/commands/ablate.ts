@@ -24,14 +24,16 @@ import type { Dataset } from "../../datasets/dataset.js";
 import { openDataset } from "../../datasets/registry.js";
 import { evaluate, type MapName, mapNames } from "../../evaluation/evaluate.js";
 import { recallRanks } from "../../evaluation/retrieve.js";
+import { writeFiles } from "../../files/atomic-writes.js";
 import { checkOutputs, oneOfNames } from "../../files/outputs.js";
 import { type Figure, figuresOf, percentText } from "../../report/figures.js";
 import { type ReportTable, renderHtmlReport } from "../../report/html.js";
+import { leftOut } from "../../report/left-out.js";
 import { ablations, type FigureName, type PublishedTable } from "../../report/published.js";
 import { isRunFile, mergeTrain, type TrainRun, train } from "../../training/trainer.js";
 import { wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
-import { filesOf, leftOut, writeFiles } from "../scoring.js";
+import { filesOf } from "../scoring.js";
 import { readSettings } from "../settings.js";
 import { textTable } from "../table.js";
 

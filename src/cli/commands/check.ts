@@ -2,9 +2,9 @@
 import type { Command } from "commander";
 import { openDataset } from "../../datasets/registry.js";
 import { checkDataset } from "../../preparation/check-dataset.js";
+import { leftOut } from "../../report/left-out.js";
 import { wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
-import { leftOut } from "../scoring.js";
 import { stoppable } from "../signals.js";
 
 interface Flags {

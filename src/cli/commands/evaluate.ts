@@ -6,6 +6,7 @@ import type { DamagedFile, Dataset } from "../../datasets/dataset.js";
 import { openDataset } from "../../datasets/registry.js";
 import type { ProcessGroup } from "../../distributed/process-group.js";
 import { type Evaluation, evaluate, type MapName, mapNames } from "../../evaluation/evaluate.js";
+import { writeFiles } from "../../files/atomic-writes.js";
 import { checkOutputs, oneOfNames } from "../../files/outputs.js";
 import { Model } from "../../model/model.js";
 import { Objectness } from "../../model/objectness.js";
@@ -20,20 +21,12 @@ import {
 } from "../../report/evaluation-report.js";
 import { type Figure, figureNames, figuresOf, percentText } from "../../report/figures.js";
 import { renderHtmlReport } from "../../report/html.js";
+import { leftOut, skippedText } from "../../report/left-out.js";
 import { benchmarks, type PublishedTable } from "../../report/published.js";
 import { numberFrom, wholeFrom } from "../options.js";
 import { inProcesses } from "../processes.js";
 import { Progress } from "../progress.js";
-import {
-  damagedFiles,
-  filesOf,
-  leftOut,
-  type ScoringFlags,
-  scoringOptions,
-  skippedText,
-  withScoringOptions,
-  writeFiles,
-} from "../scoring.js";
+import { damagedFiles, filesOf, type ScoringFlags, scoringOptions, withScoringOptions } from "../scoring.js";
 import { textTable } from "../table.js";
 
 /** A floor under a figure, in percent. */

@@ -8,8 +8,8 @@ import { isRemote, locateShards } from "../../datasets/shards/locate.js";
 import { INDEX_NAME, writeShardIndex } from "../../datasets/shards/shard-index.js";
 import { makeFolderOf } from "../../files/atomic-writes.js";
 import { checkOutputs } from "../../files/outputs.js";
+import { leftOut } from "../../report/left-out.js";
 import { Progress } from "../progress.js";
-import { leftOut } from "../scoring.js";
 
 interface Flags {
   output: string;

@@ -3,22 +3,15 @@ import type { Command } from "commander";
 import { openDataset } from "../../datasets/registry.js";
 import type { ProcessGroup } from "../../distributed/process-group.js";
 import { recallRanks, retrieve } from "../../evaluation/retrieve.js";
+import { writeFiles } from "../../files/atomic-writes.js";
 import { checkOutputs, oneOfNames } from "../../files/outputs.js";
 import { Model } from "../../model/model.js";
 import { percentText } from "../../report/figures.js";
+import { leftOut, skippedText } from "../../report/left-out.js";
 import { benchmarks } from "../../report/published.js";
 import { inProcesses } from "../processes.js";
 import { Progress } from "../progress.js";
-import {
-  damagedFiles,
-  filesOf,
-  leftOut,
-  type ScoringFlags,
-  scoringOptions,
-  skippedText,
-  withScoringOptions,
-  writeFiles,
-} from "../scoring.js";
+import { damagedFiles, filesOf, type ScoringFlags, scoringOptions, withScoringOptions } from "../scoring.js";
 import { textTable } from "../table.js";
 
 /** The file of the output folder. */

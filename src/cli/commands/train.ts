@@ -8,11 +8,11 @@ import type { SkippedInRun } from "../../datasets/skipped-list.js";
 import type { ProcessGroup } from "../../distributed/process-group.js";
 import { checkOutputs } from "../../files/outputs.js";
 import type { WeightsReport } from "../../model/model.js";
+import { leftOut } from "../../report/left-out.js";
 import { isRunFile, train } from "../../training/trainer.js";
 import { numberFrom, wholeFrom } from "../options.js";
 import { inProcesses } from "../processes.js";
 import { Progress } from "../progress.js";
-import { leftOut } from "../scoring.js";
 import { readSettings } from "../settings.js";
 
 interface Flags {

@@ -1,13 +1,16 @@
 /** AVSBench: five frames a clip, each with a mask of what sounds; one source (S4) or several (MS3). */
 import { aPath } from "../../core/arguments.js";
 import { SoundspotError } from "../../core/errors.js";
+import { paced } from "../../core/pacer.js";
 import type { RawAudio } from "../../core/types.js";
 import { csvRows, required, wrong } from "../../files/csv.js";
-import { checkSource, oneOf, paced, readText } from "../../files/text.js";
+import { readText } from "../../files/text.js";
 import { decodeAudio } from "../../media/audio.js";
 import { decodeImage } from "../../media/image.js";
 import type { Dataset } from "../dataset.js";
-import { type BenchmarkOptions, datasetOf, type Entry } from "./benchmark.js";
+import { checkSource, oneOf } from "../source.js";
+import { type BenchmarkOptions, datasetOf } from "./benchmark.js";
+import type { Entry } from "./entry.js";
 import { truthFromMask } from "./grid.js";
 
 export type AvsbenchSubset = "s4" | "ms3";

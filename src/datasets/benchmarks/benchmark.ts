@@ -1,12 +1,15 @@
 /** What the benchmarks share: the check of which files are there, and the loading. */
+
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { SoundspotError } from "../../core/errors.js";
+import { inParallel } from "../../core/parallel.js";
 import type { RawAudio, TruthMap } from "../../core/types.js";
-import { inParallel, naming, rowAt } from "../../files/text.js";
 import { decodeAudio } from "../../media/audio.js";
 import { decodeImage } from "../../media/image.js";
-import type { Dataset, LoadOptions, MissingSample, Sample } from "../dataset.js";
+import type { Dataset, LoadOptions, MissingSample } from "../dataset.js";
+import { naming, rowAt } from "../source.js";
+import type { Entry, Place } from "./entry.js";
 import type { IdList } from "./lists.js";
 
 /** What every benchmark takes. */
@@ -19,19 +22,6 @@ export interface BenchmarkOptions {
   readonly ffmpeg?: string | undefined;
   /** Stops reading lists and looking for files. */
   readonly signal?: AbortSignal | undefined;
-}
-
-/** A path below the root, or several of which the first that is there is taken. */
-export type Place = string | readonly string[];
-
-/** A sample to be: what is known of it, and where its files should be. */
-export interface Entry extends Pick<Sample, "id" | "label" | "picture" | "sources" | "clip" | "sounding"> {
-  readonly image: Place;
-  readonly audio: Place;
-  /** The file that the truth is in, where each sample has its own. */
-  readonly annotation?: Place;
-  /** Without its annotation the sample is taken all the same, without truth. */
-  readonly annotationOptional?: boolean;
 }
 
 export interface EntryFiles<E extends Entry> extends Pick<BenchmarkOptions, "root" | "ffmpeg" | "signal"> {

@@ -4,11 +4,14 @@ import { join, resolve } from "node:path";
 import { aPath, check } from "../../core/arguments.js";
 import { SoundspotError } from "../../core/errors.js";
 import { wrong } from "../../files/csv.js";
-import { anIdList, checkSource, readText } from "../../files/text.js";
+import { readText } from "../../files/text.js";
 import type { Dataset } from "../dataset.js";
-import { type BenchmarkOptions, datasetOf, type Entry } from "./benchmark.js";
+import { anIdList, checkSource } from "../source.js";
+import { type BenchmarkOptions, datasetOf } from "./benchmark.js";
+import type { Entry } from "./entry.js";
+import { inFrames } from "./entry.js";
 import { type Corners, GRID, truthFromBoxes } from "./grid.js";
-import { type IdList, inFrames, readIds, readSilent } from "./lists.js";
+import { type IdList, readIds, readSilent } from "./lists.js";
 import { elementsNamed, parseXml, type XmlElement } from "./xml.js";
 
 /** Where Flickr-SoundNet lies, and which part of it is taken. */

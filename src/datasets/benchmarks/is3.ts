@@ -4,10 +4,13 @@ import { basename, extname, join } from "node:path";
 import { z } from "zod";
 import { aPath } from "../../core/arguments.js";
 import { SoundspotError } from "../../core/errors.js";
-import { checked, checkSource, oneOf, paced, readJson } from "../../files/text.js";
+import { paced } from "../../core/pacer.js";
+import { checked, readJson } from "../../files/text.js";
 import { decodeImage } from "../../media/image.js";
 import type { Dataset } from "../dataset.js";
-import { type BenchmarkOptions, datasetOf, type Entry } from "./benchmark.js";
+import { checkSource, oneOf } from "../source.js";
+import { type BenchmarkOptions, datasetOf } from "./benchmark.js";
+import type { Entry } from "./entry.js";
 import { type Corners, GRID, mapCorners, truthFromBoxes, truthFromMask } from "./grid.js";
 
 /** Where IS3 lies, and what its truth is made of. */

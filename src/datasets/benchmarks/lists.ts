@@ -1,8 +1,11 @@
 /** The lists that benchmarks come with: ids, and pairs whose sound is not in the picture. */
+
 import { SoundspotError } from "../../core/errors.js";
+import { paced } from "../../core/pacer.js";
 import { csvRecords, csvRows, required, wrong } from "../../files/csv.js";
-import { paced, readText } from "../../files/text.js";
-import type { Entry } from "./benchmark.js";
+import { readText } from "../../files/text.js";
+import type { Entry } from "./entry.js";
+import { inFrames } from "./entry.js";
 
 /** Ids, or the path of a CSV that has them in its first column, without a header. */
 export type IdList = string | readonly string[];
@@ -62,9 +65,4 @@ export async function readSilent(path: string, signal?: AbortSignal): Promise<En
   if (entries.size === 0)
     throw new SoundspotError("ERR_DATASET", `${path} lists no pairs. Add at least one.`);
   return [...entries.values()];
-}
-
-/** A pair in the layout of VGG-SS and Flickr-SoundNet: `frames/ID.jpg` and `audio/ID.wav`. */
-export function inFrames(id: string, video = id, audio = id): Entry {
-  return { id, image: `frames/${video}.jpg`, audio: `audio/${audio}.wav` };
 }

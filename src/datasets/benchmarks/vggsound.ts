@@ -1,11 +1,15 @@
 /** VGG-Sound for training: the clips of a list, with classes where the dataset's own CSV is given. */
 import { anObject, aPath } from "../../core/arguments.js";
 import { SoundspotError } from "../../core/errors.js";
+import { paced } from "../../core/pacer.js";
 import { csvRecords, wrong } from "../../files/csv.js";
-import { anIdList, checkSource, paced, readText } from "../../files/text.js";
+import { readText } from "../../files/text.js";
 import type { Dataset } from "../dataset.js";
-import { type BenchmarkOptions, datasetOf, type Entry } from "./benchmark.js";
-import { type IdList, inFrames, listName, readIds } from "./lists.js";
+import { anIdList, checkSource } from "../source.js";
+import { type BenchmarkOptions, datasetOf } from "./benchmark.js";
+import type { Entry } from "./entry.js";
+import { inFrames } from "./entry.js";
+import { type IdList, listName, readIds } from "./lists.js";
 import { readVggss } from "./vggss.js";
 
 /** Where VGG-Sound lies, and which clips of it are taken. */

@@ -4,12 +4,16 @@ import { basename, extname } from "node:path";
 import { z } from "zod";
 import { aPath } from "../../core/arguments.js";
 import { SoundspotError } from "../../core/errors.js";
+import { paced } from "../../core/pacer.js";
 import { wrong } from "../../files/csv.js";
-import { anIdList, checked, checkSource, paced, readJson } from "../../files/text.js";
+import { checked, readJson } from "../../files/text.js";
 import type { Dataset } from "../dataset.js";
-import { type BenchmarkOptions, datasetOf, type Entry } from "./benchmark.js";
+import { anIdList, checkSource } from "../source.js";
+import { type BenchmarkOptions, datasetOf } from "./benchmark.js";
+import type { Entry } from "./entry.js";
+import { inFrames } from "./entry.js";
 import { type Corners, GRID, mapCorners, truthFromBoxes } from "./grid.js";
-import { type IdList, inFrames, listName, readIds, readSilent } from "./lists.js";
+import { type IdList, listName, readIds, readSilent } from "./lists.js";
 
 /** Where VGG-SS lies, and which clips of it are taken. */
 export interface VggssOptions extends BenchmarkOptions {

@@ -1,8 +1,8 @@
 /** Endless procedural scenes: things in a cluttered room, one of which is heard. */
 import { oneOf } from "../../core/arguments.js";
 import { throwIfAborted } from "../../core/errors.js";
-import { checkSource } from "../../files/text.js";
 import type { Dataset, LoadOptions, Sample } from "../dataset.js";
+import { checkSource } from "../source.js";
 import { inRange, RenderPool } from "./render-pool.js";
 import { type SceneKey, type SceneSettings, sceneClasses } from "./scene-renderer.js";
 

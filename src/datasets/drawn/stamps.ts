@@ -4,11 +4,11 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { aPath, oneOf } from "../../core/arguments.js";
 import { isSoundspotError, SoundspotError, throwIfAborted } from "../../core/errors.js";
-import { checkSource } from "../../files/text.js";
+import { readMediaFile } from "../../files/media-file.js";
 import { decodeAudio } from "../../media/audio.js";
-import { readMediaFile } from "../../media/image.js";
-import { preprocess } from "../../model/inputs.js";
+import { resample } from "../../media/resample.js";
 import type { Dataset, LoadOptions, MissingSample, Sample } from "../dataset.js";
+import { checkSource } from "../source.js";
 import type { SceneKey } from "./drawing.js";
 import { inRange, RenderPool } from "./render-pool.js";
 import { backgrounds, heardClasses, silentThings, unheardClasses } from "./stamp-catalogue.js";
@@ -207,7 +207,7 @@ async function readRecording(
 ): Promise<Float32Array> {
   const { ffmpeg, signal } = options;
   const audio = await decodeAudio(file, { ffmpeg, signal });
-  const { data, shape } = await preprocess.resample(audio, sampleRate);
+  const { data, shape } = await resample(audio, sampleRate);
   const [channels = 1, frames = 0] = shape;
   const mono = new Float32Array(new SharedArrayBuffer(4 * frames));
   for (let channel = 0; channel < channels; channel++) {

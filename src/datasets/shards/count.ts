@@ -1,7 +1,7 @@
 /** Looking through archives for their samples. */
 
 import { isSoundspotError } from "../../core/errors.js";
-import { inParallel } from "../../files/text.js";
+import { inParallel } from "../../core/parallel.js";
 import type { HttpBytesOptions } from "./http-bytes.js";
 import { Shard } from "./shard.js";
 

@@ -1,11 +1,12 @@
 /** The files of one sample, decoded. */
 import { z } from "zod";
 import { SoundspotError } from "../../core/errors.js";
-import { checked, naming, parseJson } from "../../files/text.js";
+import { checked, parseJson } from "../../files/text.js";
 import { decodeAudio } from "../../media/audio.js";
 import { decodeImage } from "../../media/image.js";
 import { boxSchema, checkBoxes, maskOf } from "../benchmarks/annotation.js";
 import type { Sample } from "../dataset.js";
+import { naming } from "../source.js";
 import { type Members, pictureEndings, soundEndings } from "./shard.js";
 
 /** What a sample's JSON may say; other fields are ignored. */

@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { hash, permutation } from "../../../src/core/random.js";
 import { isDamage } from "../../../src/datasets/damage.js";
+import { encodeImage } from "../../../src/drawing/encode.js";
 import {
   type Dataset,
   datasets,
@@ -19,7 +20,6 @@ import {
   type TrainRunOptions,
   train,
 } from "../../../src/index.js";
-import { encodeImage } from "../../../src/media/image.js";
 import { encodeWav } from "../../../src/media/wav.js";
 import { bar, bars } from "../../support/scored.js";
 import { encodedPair, sampleEntries } from "../../support/shards.js";

@@ -96,7 +96,7 @@ describe("names of shards", () => {
 
 describe("samples of an archive", () => {
   it("are files of one name up to its first dot, folders counted", async () => {
-    const mask = await import("../../../src/media/image.js").then(({ encodeImage }) =>
+    const mask = await import("../../../src/drawing/encode.js").then(({ encodeImage }) =>
       encodeImage(
         { data: new Uint8Array(40 * 40 * 3).fill(255, 0, 2400), width: 40, height: 40 },
         { format: "png" },

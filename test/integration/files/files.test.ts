@@ -20,8 +20,8 @@ import {
 import { hostname, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { writeFiles } from "../../../src/cli/scoring.js";
-import { writeOutput } from "../../../src/files/atomic-writes.js";
+import { encodeImage } from "../../../src/drawing/encode.js";
+import { writeFiles, writeOutput } from "../../../src/files/atomic-writes.js";
 import { lockFolder } from "../../../src/files/folder-lock.js";
 import {
   datasets,
@@ -37,7 +37,6 @@ import {
 } from "../../../src/index.js";
 import { decodeAudio } from "../../../src/media/audio.js";
 import { findFfmpeg } from "../../../src/media/ffmpeg.js";
-import { encodeImage } from "../../../src/media/image.js";
 import { encodeWav } from "../../../src/media/wav.js";
 import { bar, bars } from "../../support/scored.js";
 import { writeShards } from "../../support/shards.js";

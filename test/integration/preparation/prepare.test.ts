@@ -26,7 +26,7 @@ import { findFfmpeg } from "../../../src/media/ffmpeg.js";
 import { decodeImage } from "../../../src/media/image.js";
 import { readTar, tarEnd, tarEntry } from "../../../src/media/tar.js";
 import { isWav, parseWav, readWavHeader } from "../../../src/media/wav.js";
-import { preprocess } from "../../../src/model/inputs.js";
+import { preprocess } from "../../../src/model/preprocess.js";
 import { type PrepareVideosOptions, prepareVideos } from "../../../src/preparation/prepare-videos.js";
 import { assignIds, type NamedVideo, safeName } from "../../../src/preparation/sample-ids.js";
 import { transpilePackage } from "../../support/transpiled.js";

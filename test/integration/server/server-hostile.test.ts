@@ -19,6 +19,7 @@ import { chromium } from "playwright-core";
 import { build } from "vite";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { Limit } from "../../../src/core/semaphore.js";
+import { encodeImage } from "../../../src/drawing/encode.js";
 import {
   Model,
   SearchIndex,
@@ -28,7 +29,6 @@ import {
   serve,
 } from "../../../src/index.js";
 import { findFfmpeg } from "../../../src/media/ffmpeg.js";
-import { encodeImage } from "../../../src/media/image.js";
 import { encodeWav } from "../../../src/media/wav.js";
 import { Service } from "../../../src/server/service.js";
 import { patience } from "../../support/patience.js";

@@ -8,6 +8,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Ajv } from "ajv";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { encodeImage } from "../../../src/drawing/encode.js";
 import {
   createServer,
   Model,
@@ -18,7 +19,6 @@ import {
   serve,
 } from "../../../src/index.js";
 import { findFfmpeg } from "../../../src/media/ffmpeg.js";
-import { encodeImage } from "../../../src/media/image.js";
 import { encodeWav } from "../../../src/media/wav.js";
 import { Gate } from "../../../src/server/gate.js";
 import { wantsPicture } from "../../../src/server/localize-route.js";

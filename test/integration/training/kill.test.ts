@@ -14,8 +14,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { encodeImage } from "../../../src/drawing/encode.js";
 import { Model } from "../../../src/index.js";
-import { encodeImage } from "../../../src/media/image.js";
 import { encodeWav } from "../../../src/media/wav.js";
 
 const dist = fileURLToPath(new URL("../../../dist/", import.meta.url));

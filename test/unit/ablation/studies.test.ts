@@ -9,6 +9,7 @@ import { keptLosses, recipeOf, type Study, studies } from "../../../src/ablation
 import { register as registerAblate } from "../../../src/cli/commands/ablate.js";
 import { register as registerRetrieve } from "../../../src/cli/commands/retrieve.js";
 import { register as registerTrain } from "../../../src/cli/commands/train.js";
+import { encodeImage } from "../../../src/drawing/encode.js";
 import {
   datasets,
   Model,
@@ -17,7 +18,6 @@ import {
   type TrainConfig,
   type TrainOptions,
 } from "../../../src/index.js";
-import { encodeImage } from "../../../src/media/image.js";
 import { encodeWav } from "../../../src/media/wav.js";
 import { ablations } from "../../../src/report/published.js";
 import { bar } from "../../support/scored.js";

@@ -5,13 +5,15 @@ import { parseModelConfig } from "../../../src/config/model.js";
 import { aSignal } from "../../../src/core/arguments.js";
 import { isError, isSoundspotError, SoundspotError } from "../../../src/core/errors.js";
 import { matrixOf } from "../../../src/core/matrix.js";
+import { ownTensor } from "../../../src/core/tensors.js";
+import { naming } from "../../../src/datasets/source.js";
+import { encodeImage } from "../../../src/drawing/encode.js";
 import { falseNegatives } from "../../../src/evaluation/false-negatives.js";
-import { naming } from "../../../src/files/text.js";
 import { decodeAudio } from "../../../src/media/audio.js";
-import { decodeImage, encodeImage } from "../../../src/media/image.js";
+import { decodeImage } from "../../../src/media/image.js";
 import { readMask } from "../../../src/media/mask.js";
 import { encodeWav } from "../../../src/media/wav.js";
-import { ownTensor, preprocess } from "../../../src/model/inputs.js";
+import { preprocess } from "../../../src/model/preprocess.js";
 
 const context = createContext({});
 /** The same values in arrays of another realm. */

@@ -10,7 +10,7 @@ import { readIds, readSilent } from "../../../src/datasets/benchmarks/lists.js";
 import { readVggss } from "../../../src/datasets/benchmarks/vggss.js";
 import { parseXml } from "../../../src/datasets/benchmarks/xml.js";
 import { avsbench, flickrSoundNet, is3, vggClasses, vggSound, vggss } from "../../../src/datasets/index.js";
-import { encodeImage } from "../../../src/media/image.js";
+import { encodeImage } from "../../../src/drawing/encode.js";
 import { encodeWav } from "../../../src/media/wav.js";
 
 let folder: string;

@@ -3,7 +3,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseModelConfig } from "../../../src/config/model.js";
 import { decodeAudio } from "../../../src/media/audio.js";
-import { prepareInput, prepareSample, preprocess } from "../../../src/model/inputs.js";
+import { prepareInput, prepareSample } from "../../../src/model/inputs.js";
+import { preprocess } from "../../../src/model/preprocess.js";
 
 const config = parseModelConfig({ imageSize: 32 });
 const image = { data: new Uint8Array(48), width: 4, height: 4 };

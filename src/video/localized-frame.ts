@@ -3,24 +3,9 @@
 import type { RawImage } from "../core/types.js";
 import { type Color, renderOverlay } from "../drawing/overlay.js";
 import { drawCaption } from "../drawing/text.js";
-import type { SpotBox } from "../model/localize.js";
+import type { VideoBox, VideoOverlayOptions, VideoSpot } from "../model/video.js";
 import { native } from "../native.js";
 import type { Tracked } from "./tracking.js";
-
-/** A region of one target slot's mask. */
-export interface VideoBox extends SpotBox {
-  /** Of the target slot, from 0. */
-  readonly slot: number;
-}
-
-/** Options of {@link VideoSpot.overlay}. */
-export interface VideoOverlayOptions {
-  /** 0 shows the picture alone, 1 the map alone where it is hot. Default 0.55. */
-  readonly opacity?: number | undefined;
-  /** Draw the boxes. Default true. */
-  readonly boxes?: boolean | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
 
 /** How maps are made of attention. */
 export interface MapSettings {
@@ -47,24 +32,16 @@ type FrameOfSpot = Pick<
   "index" | "time" | "frameTime" | "image" | "source" | "silent" | "localized"
 >;
 
-/** One frame of a video: what sounds in it. */
-export class VideoSpot {
-  /** Counted from the first frame of the range. */
+/** A frame whose maps are made of the attention that was tracked over the video. */
+export class LocalizedFrame implements VideoSpot {
   readonly index: number;
-  /** Moment on the video's clock, in seconds. */
   readonly time: number;
-  /** Presentation time of the frame shown then, in seconds; `time` or, where frames come unevenly, before it. */
   readonly frameTime: number;
   readonly image: RawImage;
-  /** Cosine of the two target slots, in [−1, 1], smoothed as the maps are. */
   readonly confidence: number;
-  /** Whether the audio is not silent and the confidence is high enough. Without a source there are no boxes. */
   readonly source: boolean;
-  /** Whether no sample of the audio window reaches −60 dBFS. */
   readonly silent: boolean;
-  /** Regions of every target slot's map, in pixels of the frame. */
   readonly boxes: readonly VideoBox[];
-  /** Whether the model looked at this frame; others lie between two that it looked at. */
   readonly localized: boolean;
   readonly #tracked: Tracked;
   readonly #settings: MapSettings;
@@ -89,8 +66,8 @@ export class VideoSpot {
   }
 
   /** @internal */
-  static async of(frame: FrameOfSpot, tracked: Tracked, settings: MapSettings): Promise<VideoSpot> {
-    return new VideoSpot(
+  static async of(frame: FrameOfSpot, tracked: Tracked, settings: MapSettings): Promise<LocalizedFrame> {
+    return new LocalizedFrame(
       frame,
       frame.source ? await boxesIn(frame.image, tracked, settings) : [],
       tracked,
@@ -98,7 +75,6 @@ export class VideoSpot {
     );
   }
 
-  /** [height, width] of the frame in [0, 1], row-major, of several target slots the maximum. */
   async heatmap(): Promise<Float32Array> {
     const [first, ...others] = await this.slotHeatmaps();
     const map = first as Float32Array;
@@ -108,7 +84,6 @@ export class VideoSpot {
     return map;
   }
 
-  /** A map each, as `heatmap`, of the target slots. */
   async slotHeatmaps(): Promise<Float32Array[]> {
     const { width, height } = this.image;
     const { maps } = await mapsOf(this.#tracked, this.#settings, { height, width });
@@ -118,11 +93,6 @@ export class VideoSpot {
     );
   }
 
-  /**
-   * The map over the frame, of several target slots each in its colour; without a source the frame, and words that say
-   * so.
-   * @throws {SoundspotError} ERR_INPUT when the opacity is not in [0, 1]; ERR_ABORTED.
-   */
   async overlay(options: VideoOverlayOptions = {}): Promise<RawImage> {
     return this.drawOverlay(options);
   }

@@ -1,0 +1,54 @@
+/** The preprocessing by itself, for comparisons with other implementations. */
+
+import { type ModelConfig, parseModelConfig } from "../config/model.js";
+import { aCount, aSignal, check, checkFields } from "../core/arguments.js";
+import { throwIfAborted } from "../core/errors.js";
+import type { RawAudio, TensorData } from "../core/types.js";
+import { type AudioSource, checkRawSamples } from "../media/audio.js";
+import { decodeImage, type ImageSource } from "../media/image.js";
+import { resample } from "../media/resample.js";
+import { native } from "../native.js";
+import { audioWindow } from "./audio-window.js";
+import { isRaw, ownAudio, ownImage } from "./raw.js";
+
+/** The preprocessing by itself, for comparisons with other implementations. */
+export const preprocess = {
+  /** Resized to the square and normalised: [3, size, size]. */
+  async image(
+    source: ImageSource,
+    config: ModelConfig,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<TensorData> {
+    config = parseModelConfig(config);
+    checkFields(options, { signal: aSignal });
+    const { signal } = options;
+    const silence = { samples: new Float32Array(1), channels: 1, sampleRate: config.audio.sampleRate };
+    const decoded = await decodeImage(source, { signal });
+    const image = isRaw(source) ? ownImage(decoded) : decoded;
+    const handle = await native().prepare({ image, audio: silence }, config);
+    throwIfAborted(signal);
+    return native().tensors(handle).image;
+  },
+  /** Log spectrogram of the middle: [1, F, T]. */
+  async audio(
+    source: AudioSource,
+    config: ModelConfig,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<TensorData> {
+    config = parseModelConfig(config);
+    checkFields(options, { signal: aSignal });
+    const { signal } = options;
+    const pixel = { data: new Uint8Array(3), width: 1, height: 1 };
+    const handle = await native().prepare(
+      { image: pixel, audio: await audioWindow(source, config, signal) },
+      config,
+    );
+    throwIfAborted(signal);
+    return native().tensors(handle).spectrogram;
+  },
+  /** Resampled as torchaudio does: [channels, frames]. */
+  async resample(audio: RawAudio, sampleRate: number): Promise<TensorData> {
+    check(sampleRate, aCount, "sampleRate");
+    return resample(ownAudio(checkRawSamples(audio)), sampleRate);
+  },
+};

@@ -1,0 +1,177 @@
+/** What localization says of one image: heatmap, mask, boxes, attention, and figures of them. */
+
+import type { ModelConfig } from "../config/model.js";
+import { aSignal, checkFields } from "../core/arguments.js";
+import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import type { Box, RawImage, TensorData } from "../core/types.js";
+import { encodeImage } from "../drawing/encode.js";
+import { renderOverlay } from "../drawing/overlay.js";
+import { renderPanels, renderSpectrogram } from "../drawing/panels.js";
+import { type NativeSpot, native, type OfAttention, type Refinement } from "../native.js";
+import type { PreparedSample } from "./inputs.js";
+
+/** A connected region of the mask in pixels, with the mean of the heatmap inside it. */
+export interface SpotBox extends Box {
+  readonly score: number;
+}
+
+/** How the map is drawn over the picture. */
+export interface OverlayOptions {
+  readonly format?: "png" | "jpeg";
+  /** 0 shows the picture alone, 1 the map alone where it is hot. Default 0.55. */
+  readonly opacity?: number;
+  /** Draw the boxes. Default true. */
+  readonly boxes?: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How a figure of the attention is encoded. */
+export interface FigureOptions {
+  readonly format?: "png" | "jpeg";
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Of every slot, by whose queries and on what: on the image [slots, h, w], on the sound [slots, t]. */
+export interface SpotAttention {
+  readonly audioOnImage: TensorData;
+  readonly imageOnImage: TensorData;
+  readonly audioOnAudio: TensorData;
+  readonly imageOnAudio: TensorData;
+}
+
+/** Tokens of the picture on its grid. */
+function onGrid({ audioOnImage, imageOnImage, audioOnAudio, imageOnAudio }: OfAttention): SpotAttention {
+  const grid = ({ data, shape: [slots = 0, tokens = 0] }: TensorData): TensorData => {
+    const side = Math.round(Math.sqrt(tokens));
+    return { data, shape: [slots, side, side] };
+  };
+  return { audioOnImage: grid(audioOnImage), imageOnImage: grid(imageOnImage), audioOnAudio, imageOnAudio };
+}
+
+/** Where the sound comes from in one picture. */
+export class Spot {
+  readonly width: number;
+  readonly height: number;
+  /** [height, width] in [0, 1], row-major. */
+  readonly heatmap: Float32Array;
+  /** The audio queries' map and the image queries' map, before refinement, like `heatmap`. */
+  readonly audioMap: Float32Array;
+  readonly imageMap: Float32Array;
+  /** Refined maps that were asked for, by name; `heatmap` is one of them, or the audio map. */
+  readonly refined: Readonly<Partial<Record<Exclude<Refinement, "none">, Float32Array>>>;
+  /** 1 where the heatmap reaches the threshold. */
+  readonly mask: Uint8Array;
+  /** Largest first. */
+  readonly boxes: readonly SpotBox[];
+  /** Cosine of the two target slots, in [−1, 1]. */
+  readonly confidence: number;
+  /** Of a video: presentation time of the frame, in seconds from the start of the file. */
+  readonly time?: number;
+  /**
+   * Whether the audio window is silent: no sample reaches −60 dBFS. Heatmap and boxes then mean nothing. False for a
+   * spectrogram.
+   */
+  readonly silent: boolean;
+  /** Normalised over tokens: on the image [slots, h, w], on the sound [slots, t]. */
+  readonly attention: SpotAttention;
+  /**
+   * What the attention is made of, in the same shapes: q · k / √D. Times the sharpening, softmax over slots, divided by
+   * the sum over tokens it is the attention, at any sharpening. Absent where the model localizes without slots.
+   */
+  readonly logits?: SpotAttention;
+  /** Slots [slots, D] of both modalities. */
+  readonly slots: { readonly image: TensorData; readonly audio: TensorData };
+  readonly #sample: PreparedSample;
+  readonly #config: ModelConfig;
+
+  /** @internal */
+  constructor(spot: NativeSpot, sample: PreparedSample, config: ModelConfig, width: number, height: number) {
+    this.width = width;
+    this.height = height;
+    this.heatmap = spot.heatmap.data;
+    this.audioMap = spot.audioMap.data;
+    this.imageMap = spot.imageMap.data;
+    this.refined = {
+      ...(spot.iqrMap ? { iqr: spot.iqrMap.data } : {}),
+      ...(spot.oglMap ? { ogl: spot.oglMap.data } : {}),
+      ...(spot.combinedMap ? { combined: spot.combinedMap.data } : {}),
+    };
+    this.mask = spot.mask;
+    this.boxes = spot.boxes;
+    this.confidence = spot.confidence;
+    this.silent = sample.silent ?? false;
+    if (sample.time !== undefined) this.time = sample.time;
+    this.slots = { image: spot.imageSlots, audio: spot.audioSlots };
+    this.attention = onGrid(spot);
+    if (spot.logits) this.logits = onGrid(spot.logits);
+    this.#sample = sample;
+    this.#config = config;
+  }
+
+  /**
+   * The heatmap over the picture.
+   * @throws {SoundspotError} ERR_INPUT when the input was a tensor, which has no picture; ERR_ABORTED.
+   */
+  async overlay(options: OverlayOptions = {}): Promise<Buffer> {
+    checkFields(options, { signal: aSignal });
+    const { boxes = true, opacity, signal } = options;
+    const heat = { data: this.heatmap, width: this.width, height: this.height };
+    const drawn = { opacity, boxes: boxes ? this.boxes : [], signal };
+    return encoded(await renderOverlay(this.#picture(), heat, drawn), options);
+  }
+
+  /**
+   * The attention of every slot over the picture, audio queries above image queries. PNG or JPEG.
+   * @throws {SoundspotError} ERR_INPUT when the input was a tensor, which has no picture; ERR_ABORTED.
+   */
+  async panels(options: FigureOptions = {}): Promise<Buffer> {
+    checkFields(options, { signal: aSignal });
+    const maps = [
+      { title: "audio queries", ...this.attention.audioOnImage },
+      { title: "image queries", ...this.attention.imageOnImage },
+    ];
+    const { targetSlots: targets } = this.#config;
+    return encoded(await renderPanels(this.#picture(), maps, { targets, signal: options.signal }), options);
+  }
+
+  /**
+   * The log spectrogram with the attention over time under it, of several target slots the maximum. PNG or JPEG.
+   * @throws {SoundspotError} ERR_ABORTED
+   */
+  async spectrogram(options: FigureOptions = {}): Promise<Buffer> {
+    checkFields(options, { signal: aSignal });
+    const { targetSlots, audio } = this.#config;
+    const rendered = await renderSpectrogram(
+      native().tensors(this.#sample.handle).spectrogram,
+      highest(this.attention.audioOnAudio, targetSlots),
+      { seconds: audio.seconds, maxHertz: audio.sampleRate / 2, signal: options.signal },
+    );
+    return encoded(rendered, options);
+  }
+
+  #picture(): RawImage {
+    if (this.#sample.image) return this.#sample.image;
+    throw new SoundspotError(
+      "ERR_INPUT",
+      "The input was a tensor, which has no picture to draw on. Give a picture.",
+    );
+  }
+}
+
+async function encoded(image: RawImage, { format = "png", signal }: FigureOptions): Promise<Buffer> {
+  const file = await encodeImage(image, { format });
+  throwIfAborted(signal);
+  return file;
+}
+
+/** [slots, tokens] → [tokens]: of each token the highest of the first `rows`. */
+function highest({ data, shape }: TensorData, rows: number): Float32Array {
+  const [slots = 0, tokens = 0] = shape;
+  const result = data.slice(0, tokens);
+  for (let row = 1; row < Math.min(rows, slots); row++) {
+    for (let token = 0; token < tokens; token++) {
+      result[token] = Math.max(result[token] as number, data[row * tokens + token] as number);
+    }
+  }
+  return result;
+}
