@@ -36,7 +36,7 @@ const tiny = {
   audioStages: 2,
   audioWidth: 4,
   dim: 16,
-  iterations: 2,
+  method: { name: "joint-slot-attention", iterations: 2 },
   audio: { seconds: 0.5 },
 };
 

@@ -81,7 +81,6 @@ export type {
   VideoSpot,
 } from "./model/video.js";
 export type {
-  AttentionStatistics,
   NamedTensor,
   ProcessorInfo,
   Refinement,

@@ -33,15 +33,25 @@ export interface NativeAttention extends OfAttention {
   readonly audioQueries: TensorData;
 }
 
-export interface NativeEncoding extends NativeAttention {
+export interface NativeEncoding extends Partial<NativeAttention> {
   readonly imageFeatures: TensorData;
   readonly audioFeatures: TensorData;
+  /** T unit vectors in a row, [B, T·D]. */
+  readonly imageEmbedding: TensorData;
+  readonly audioEmbedding: TensorData;
 }
 
-export interface NativeSpot extends NativeAttention {
+export interface NativeSpot extends Partial<NativeAttention> {
   readonly heatmap: TensorData;
   readonly audioMap: TensorData;
-  readonly imageMap: TensorData;
+  /** Of methods that have one. */
+  readonly imageMap?: TensorData;
+  /** Target maps over the image's tokens, [T, h·w]. */
+  readonly audioTargets: TensorData;
+  readonly imageTargets?: TensorData;
+  /** T unit vectors in a row, [T·D]. */
+  readonly imageEmbedding: TensorData;
+  readonly audioEmbedding: TensorData;
   /** Where asked for. */
   readonly iqrMap?: TensorData;
   readonly oglMap?: TensorData;
@@ -87,22 +97,20 @@ export interface StepOptions {
   }[];
 }
 
-/** Entropy over tokens divided by log N (1 is uniform), and standard deviation times N (0 is uniform). */
-export interface AttentionStatistics {
-  readonly entropy: number;
-  readonly spread: number;
-}
-
 /** What a training step gave. */
 export interface StepResult {
   /** Each unweighted, and `total`. */
   readonly losses: Readonly<Record<string, number>>;
+  /**
+   * What else the method has for a log. Joint slot attention: `falseNegatives`, ordered pairs that the contrastive loss
+   * left out; and of the target attention of each modality `imageAttentionEntropy`, `audioAttentionEntropy`, over
+   * tokens divided by log N (1 is uniform), `imageAttentionSpread`, `audioAttentionSpread`, the standard deviation over
+   * tokens times N (0 is uniform).
+   */
+  readonly diagnostics: Readonly<Record<string, number>>;
   readonly gradientNorm: number;
-  /** Ordered pairs that the contrastive loss left out. */
-  readonly falseNegatives: number;
   /** A process of the group asked for the end of the run. */
   readonly stop: boolean;
-  readonly attention?: { readonly image: AttentionStatistics; readonly audio: AttentionStatistics };
   readonly gradients: readonly NamedTensor[];
 }
 
@@ -167,7 +175,8 @@ export interface Native {
     augment?: AugmentConfig,
     seed?: bigint,
   ): Promise<SampleHandle>;
-  tensors(sample: SampleHandle): { image: TensorData; spectrogram: TensorData };
+  /** A side that was not given is absent. */
+  tensors(sample: SampleHandle): { image?: TensorData; spectrogram?: TensorData };
   resample(
     audio: { samples: Float32Array; channels: number; sampleRate: number },
     rate: number,
@@ -189,6 +198,14 @@ export interface Native {
     samples: readonly SampleHandle[],
     options: { sharpening: number; bfloat16: boolean; plain: boolean },
   ): Promise<NativeEncoding>;
+  /** Unit vectors [B, T·D] of one side of each sample. */
+  embed(
+    model: ModelHandle,
+    samples: readonly SampleHandle[],
+    options: { modality: "image" | "audio"; bfloat16: boolean },
+  ): Promise<TensorData>;
+  /** Names of all methods. */
+  methods(): string[];
   localize(
     model: ModelHandle,
     samples: readonly SampleHandle[],
@@ -213,7 +230,7 @@ export interface Native {
    */
   slotMaps(options: {
     audio: TensorData;
-    image: TensorData;
+    image?: TensorData;
     alpha?: number;
     height: number;
     width: number;

@@ -6,11 +6,15 @@
 
 namespace soundspot::binding {
 
-std::shared_ptr<const inference::Engine> ModelHandle::engine(bool bfloat16) {
+std::shared_ptr<const inference::Engine> ModelHandle::engine(core::Precision precision) {
   const std::lock_guard lock(engines_mutex_);
-  auto& engine = engines_[bfloat16 ? 1 : 0];
-  if (!engine) engine = std::make_shared<const inference::Engine>(*localizer, bfloat16);
+  auto& engine = engines_[precision];
+  if (!engine) engine = inference::make_engine(localizer, {localizer->device(), precision});
   return engine;
+}
+
+std::shared_ptr<const inference::Engine> ModelHandle::reference(core::Precision precision) const {
+  return inference::reference_engine(localizer, {localizer->device(), precision});
 }
 
 void ModelHandle::weights_changed() {
@@ -118,6 +122,10 @@ bool in_bfloat16(const Napi::Object& object) {
   return boolean(object, "bfloat16") && core::processor().multiplies_bfloat16();
 }
 
+core::Precision precision(const Napi::Object& object) {
+  return in_bfloat16(object) ? core::Precision::kBFloat16 : core::Precision::kFloat32;
+}
+
 std::string text(const Napi::Object& object, const char* name) {
   return object.Get(name).As<Napi::String>().Utf8Value();
 }
@@ -131,15 +139,17 @@ model::ModelConfig model_config(const Napi::Object& object) {
   config.audio_stages = integer(object, "audioStages");
   config.audio_width = integer(object, "audioWidth");
   config.dim = integer(object, "dim");
-  config.target_slots = integer(object, "targetSlots");
-  config.off_target_slots = integer(object, "offTargetSlots");
-  config.shared_slots = boolean(object, "sharedSlots");
-  config.iterations = integer(object, "iterations");
-  config.mlp_hidden = integer(object, "mlpHidden");
-  config.decoder_hidden = integer(object, "decoderHidden");
-  config.decoder_layers = integer(object, "decoderLayers");
-  config.mask_probability = number(object, "maskProbability");
-  config.by_similarity = object.Get("localization").As<Napi::String>().Utf8Value() == "similarity";
+  const auto method = object.Get("method").As<Napi::Object>();
+  const Napi::Array fields = method.GetPropertyNames();
+  for (uint32_t i = 0; i < fields.Length(); ++i) {
+    const std::string field = fields.Get(i).As<Napi::String>().Utf8Value();
+    const Napi::Value value = method.Get(field);
+    if (field == "name") {
+      config.method.name = value.As<Napi::String>().Utf8Value();
+    } else if (value.IsNumber() || value.IsBoolean()) {
+      config.method.numbers[field] = value.ToNumber().DoubleValue();
+    }
+  }
   const auto audio = object.Get("audio").As<Napi::Object>();
   config.audio.sample_rate = integer(audio, "sampleRate");
   config.audio.seconds = number(audio, "seconds");

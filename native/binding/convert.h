@@ -3,13 +3,12 @@
 
 #include <napi.h>
 
-#include <array>
+#include <map>
 #include <mutex>
 #include <shared_mutex>
 
 #include "binding/job.h"
 #include "inference/engine.h"
-#include "methods/localizer.h"
 
 namespace soundspot::binding {
 
@@ -20,16 +19,18 @@ struct ModelHandle {
   std::shared_mutex mutex;
 
   /// The model frozen for inference, made when it is first asked for. The caller holds the lock, shared or not.
-  std::shared_ptr<const inference::Engine> engine(bool bfloat16);
+  std::shared_ptr<const inference::Engine> engine(core::Precision precision);
+  /// The same of LibTorch's own operators, made anew at every call.
+  std::shared_ptr<const inference::Engine> reference(core::Precision precision) const;
   /// To be called by whoever changed a weight, before the lock is released.
   void weights_changed();
 
  private:
   std::mutex engines_mutex_;
-  std::array<std::shared_ptr<const inference::Engine>, 2> engines_;  // float32, bfloat16
+  std::map<core::Precision, std::shared_ptr<const inference::Engine>> engines_;
 };
 
-/// A picture and a sound, ready for the model.
+/// An image and its audio, ready for the model.
 struct Sample {
   Tensor image;        // [3, size, size]
   Tensor spectrogram;  // [1, F, T]
@@ -75,13 +76,15 @@ double number(const Napi::Object& object, const char* name);
 int64_t integer(const Napi::Object& object, const char* name);
 bool boolean(const Napi::Object& object, const char* name);
 std::string text(const Napi::Object& object, const char* name);
+/// float32, or bfloat16 where in_bfloat16() has it.
+core::Precision precision(const Napi::Object& object);
 /// The field "bfloat16": whether that is wanted, and the processor multiplies it. It never reaches a path that it
 /// lacks.
 bool in_bfloat16(const Napi::Object& object);
 
 model::ModelConfig model_config(const Napi::Object& object);
 
-/// Pictures and spectrograms of an array of Sample handles, stacked.
+/// Images and spectrograms of an array of Sample handles, stacked.
 std::vector<std::shared_ptr<Sample>> samples(const Napi::Value& array);
 std::pair<Tensor, Tensor> stack(const std::vector<std::shared_ptr<Sample>>& samples);
 

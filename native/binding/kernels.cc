@@ -4,6 +4,7 @@
 #include "binding/convert.h"
 #include "binding/functions.h"
 #include "core/autocast.h"
+#include "inference/cpu/encoder.h"
 #include "kernels/factor.h"
 #include "slot_attention/inference_cpu.h"
 
@@ -44,11 +45,14 @@ Napi::Value time_slot_attention(const Napi::CallbackInfo& call) {
     const std::unique_lock lock(handle->mutex);
     const model::Localizer& localizer = *handle->localizer;
     const model::ModelConfig& config = localizer.config();
-    const model::JointSlotAttention plain(config);
-    const inference::FrozenSlotAttention frozen(localizer.parameters(), config, bfloat16);
+    const auto slots = model::SlotAttentionConfig::of(config);
+    const model::JointSlotAttention plain(slots);
+    const inference::FrozenSlotAttention frozen(localizer.parameters(), slots, bfloat16);
     const int64_t side = config.image_tokens_per_side();
     const Tensor image = at::randn({batch, side * side, config.dim}).set_requires_grad(backward),
                  audio = at::randn({batch, config.audio_tokens(), config.dim}).set_requires_grad(backward);
+    const core::Compute compute{.precision =
+                                    bfloat16 && !fused ? core::Precision::kBFloat16 : core::Precision::kFloat32};
     const auto without_gradients = [&] {
       for (const model::Parameter& parameter : localizer.parameters().all()) {
         parameter.value.mutable_grad() = Tensor();
@@ -58,7 +62,7 @@ Napi::Value time_slot_attention(const Napi::CallbackInfo& call) {
       without_gradients();
       if (!backward) {
         const at::NoGradGuard no_grad;
-        const model::Autocast autocast(bfloat16 && !fused);
+        const model::Autocast autocast(compute);
         if (fused) {
           frozen.forward(image, audio, 1.0);
         } else {
@@ -68,7 +72,7 @@ Napi::Value time_slot_attention(const Napi::CallbackInfo& call) {
       }
       Tensor total = at::zeros({});
       {
-        const model::Autocast autocast(bfloat16 && !fused);
+        const model::Autocast autocast(compute);
         for (const Tensor& output : outputs(fused ? plain.fused(localizer.parameters(), image, audio, false, bfloat16)
                                                   : plain.forward(localizer.parameters(), image, audio, 1.0))) {
           total = total + output.to(at::kFloat).sum();

@@ -1,16 +1,13 @@
 // Models: creation, parameters, encoding, localization.
 #include "binding/convert.h"
 #include "binding/functions.h"
-#include "localization/heatmap.h"
+#include "localization/localize.h"
 #include "losses/false_negatives.h"
-#include "losses/loss.h"
 #include "retrieval/nearest.h"
 
 namespace soundspot::binding {
 
 namespace {
-
-using model::Outputs;
 
 // createModel(config, seed) → Promise<handle>
 Napi::Value create_model(const Napi::CallbackInfo& call) {
@@ -90,126 +87,56 @@ void set_attention(Napi::Env env, Napi::Object& result, const model::JointAttent
   result.Set("imageOnAudio", tensor_to_javascript(env, attention.image_on_audio));
 }
 
-/// Weights may be finite and yet too large to compute with.
-/// @throws Error ERR_INTERNAL when one of the results is not finite.
-void check_finite(const std::vector<Tensor>& results) {
-  for (const Tensor& values : results) {
-    if (!model::first_not_finite({{"", values}})) continue;
-    throw Error("ERR_INTERNAL",
-                "The model gives values that are not finite: its weights are too large to compute with. Take an "
-                "earlier checkpoint of its training.");
-  }
-}
-
-void check_finite(const model::JointAttention& attention) {
-  check_finite(std::vector{attention.image_slots, attention.audio_slots, attention.image_on_image,
-                           attention.audio_on_image, attention.audio_on_audio, attention.image_on_audio});
-}
-
-// encode(handle, samples, { sharpening, bfloat16, plain }) → Promise<outputs>, batch first; `plain` takes the
-// composition that the engine is compared with
+// encode(handle, samples, { sharpening, bfloat16, plain }) → Promise<outputs>, batch first; `plain` takes the reference
+// that the engine is compared with
 Napi::Value encode(const Napi::CallbackInfo& call) {
   const auto handle = unwrap<ModelHandle>(call[0]);
   const auto batch = samples(call[1]);
   const auto options = call[2].As<Napi::Object>();
-  const double sharpening = number(options, "sharpening");
-  const bool bfloat16 = in_bfloat16(options), plain = boolean(options, "plain");
-  return Job<Outputs>::compute(
+  const methods::RespondOptions respond{.sharpening = number(options, "sharpening")};
+  const core::Precision wanted = precision(options);
+  const bool plain = boolean(options, "plain");
+  return Job<inference::Inference>::compute(
       call.Env(), {},
       [=] {
         const auto [images, spectrograms] = stack(batch);
         const std::shared_lock lock(handle->mutex);
-        Outputs outputs = plain ? handle->localizer->infer(images, spectrograms, sharpening, bfloat16)
-                                : handle->engine(bfloat16)->infer(images, spectrograms, sharpening);
-        check_finite(outputs.attention);
-        return outputs;
+        const auto engine = plain ? handle->reference(wanted) : handle->engine(wanted);
+        inference::Inference result = engine->infer(images, spectrograms, respond);
+        localization::check_finite(result.response);
+        return result;
       },
-      [](Napi::Env env, Outputs& outputs) {
+      [](Napi::Env env, inference::Inference& inference) {
         Napi::Object result = Napi::Object::New(env);
-        result.Set("imageFeatures", tensor_to_javascript(env, outputs.image_features));
-        result.Set("audioFeatures", tensor_to_javascript(env, outputs.audio_features));
-        set_attention(env, result, outputs.attention);
+        result.Set("imageFeatures", tensor_to_javascript(env, inference.tokens.image));
+        result.Set("audioFeatures", tensor_to_javascript(env, inference.tokens.audio));
+        result.Set("imageEmbedding", tensor_to_javascript(env, inference.response.image_embedding));
+        result.Set("audioEmbedding", tensor_to_javascript(env, inference.response.audio_embedding));
+        if (inference.response.joint) set_attention(env, result, *inference.response.joint);
         return result;
       });
 }
 
-struct Spot {
-  Tensor heatmap, audio_map, image_map;   // [height, width]
-  Tensor iqr_map, ogl_map, combined_map;  // undefined where not asked for
-  Tensor mask;                            // bool
-  std::vector<model::Region> regions;
-  double confidence = 0;
-  model::JointAttention attention;  // of this sample, [S, …]
-};
-
-model::JointAttention select(const model::JointAttention& batch, int64_t index) {
-  model::JointAttention one;
-  one.image_slots = batch.image_slots[index];
-  one.audio_slots = batch.audio_slots[index];
-  one.image_queries = batch.image_queries[index];
-  one.audio_queries = batch.audio_queries[index];
-  one.image_on_image = batch.image_on_image[index];
-  one.audio_on_image = batch.audio_on_image[index];
-  one.audio_on_audio = batch.audio_on_audio[index];
-  one.image_on_audio = batch.image_on_audio[index];
-  if (batch.logits.image_on_image.defined()) {
-    const auto& [image_on_image, audio_on_image, audio_on_audio, image_on_audio] = batch.logits;
-    one.logits = {image_on_image[index], audio_on_image[index], audio_on_audio[index], image_on_audio[index]};
-  }
-  return one;
-}
-
-struct LocalizeOptions {
-  double sharpening, threshold, alpha;
-  std::string refine;  // none, iqr, ogl or combined
-  bool all_maps;       // give every map that can be made
-  Tensor objectness;   // [B, side, side]; undefined without
-  bool bfloat16;
-  std::vector<std::pair<int64_t, int64_t>> sizes;  // height and width of each map
-};
-
-std::vector<Spot> localize_batch(ModelHandle& handle, const Tensor& images, const Tensor& spectrograms,
-                                 const LocalizeOptions& options) {
-  const at::NoGradGuard no_grad;
-  const model::ModelConfig& config = handle.localizer->config();
-  const Outputs outputs = handle.engine(options.bfloat16)->infer(images, spectrograms, options.sharpening);
-  check_finite(outputs.attention);
-  const Tensor similarity = losses::target_similarity(
-      losses::target_vectors(outputs.attention.image_slots, config.target_slots),
-      losses::target_vectors(outputs.attention.audio_slots, config.target_slots), config.target_slots);
-  const int64_t side = config.image_tokens_per_side();
-  std::vector<Spot> spots(static_cast<size_t>(images.size(0)));
-  const auto fill = [&](int64_t i) {
-    const at::NoGradGuard on_this_thread;
-    const auto [height, width] = options.sizes[static_cast<size_t>(i)];
-    Spot& spot = spots[static_cast<size_t>(i)];
-    spot.attention = select(outputs.attention, i);
-    const Tensor rows = at::stack({spot.attention.audio_on_image, spot.attention.image_on_image});
-    const Tensor maps = model::heatmap(rows.narrow(1, 0, config.target_slots), side, height, width);
-    const Tensor audio = maps.narrow(0, 0, 1), image = maps.narrow(0, 1, 1);
-    spot.audio_map = audio[0];
-    spot.image_map = image[0];
-    const auto wanted = [&](const char* name) { return options.all_maps || options.refine == name; };
-    if (wanted("iqr")) spot.iqr_map = model::refine(audio, image, options.alpha)[0];
-    if (options.objectness.defined()) {
-      const Tensor grid = options.objectness[i];
-      const Tensor objects = model::heatmap(grid.reshape({1, 1, -1}), grid.size(0), height, width);
-      if (wanted("ogl")) spot.ogl_map = model::refine(audio, objects, options.alpha)[0];
-      if (wanted("combined")) spot.combined_map = model::refine(audio, (image + objects) / 2, options.alpha)[0];
-    }
-    spot.heatmap = options.refine == "iqr"        ? spot.iqr_map
-                   : options.refine == "ogl"      ? spot.ogl_map
-                   : options.refine == "combined" ? spot.combined_map
-                                                  : spot.audio_map;
-    spot.heatmap = spot.heatmap.contiguous();
-    spot.mask = (spot.heatmap >= options.threshold).to(at::kByte).contiguous();
-    spot.regions = model::regions(spot.heatmap, options.threshold);
-    spot.confidence = similarity[i][i].item<double>();
-  };
-  at::parallel_for(0, images.size(0), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) fill(i);
-  });
-  return spots;
+// embed(handle, samples, { modality: "image" | "audio", bfloat16 }) → Promise<[B, T·D]> of one side of each sample
+Napi::Value embed(const Napi::CallbackInfo& call) {
+  const auto handle = unwrap<ModelHandle>(call[0]);
+  const auto batch = samples(call[1]);
+  const auto options = call[2].As<Napi::Object>();
+  const auto modality = text(options, "modality") == "image" ? model::Modality::kImage : model::Modality::kAudio;
+  const core::Precision wanted = precision(options);
+  return Job<Tensor>::compute(
+      call.Env(), {},
+      [=] {
+        std::vector<Tensor> inputs;
+        for (const auto& sample : batch) {
+          inputs.push_back(modality == model::Modality::kImage ? sample->image : sample->spectrogram);
+        }
+        const std::shared_lock lock(handle->mutex);
+        const Tensor vectors = handle->engine(wanted)->embed(modality, at::stack(inputs)).to(at::kCPU);
+        localization::check_finite(std::vector{vectors});
+        return vectors;
+      },
+      [](Napi::Env env, Tensor& vectors) { return tensor_to_javascript(env, vectors); });
 }
 
 Napi::Array boxes_to_javascript(Napi::Env env, const std::vector<model::Region>& regions) {
@@ -227,21 +154,29 @@ Napi::Array boxes_to_javascript(Napi::Env env, const std::vector<model::Region>&
   return boxes;
 }
 
-Napi::Value spot_to_javascript(Napi::Env env, const Spot& spot) {
+Napi::Value spot_to_javascript(Napi::Env env, const localization::Spot& spot) {
   Napi::Object result = Napi::Object::New(env);
   const Napi::Value audio_map = tensor_to_javascript(env, spot.audio_map);
   result.Set("audioMap", audio_map);
   // Not refined, they are one: the collector counts its memory once.
   result.Set("heatmap", spot.heatmap.is_same(spot.audio_map) ? audio_map : tensor_to_javascript(env, spot.heatmap));
-  result.Set("imageMap", tensor_to_javascript(env, spot.image_map));
-  if (spot.iqr_map.defined()) result.Set("iqrMap", tensor_to_javascript(env, spot.iqr_map));
-  if (spot.ogl_map.defined()) result.Set("oglMap", tensor_to_javascript(env, spot.ogl_map));
-  if (spot.combined_map.defined()) result.Set("combinedMap", tensor_to_javascript(env, spot.combined_map));
+  const auto set = [&](const char* name, const Tensor& map) {
+    if (map.defined()) result.Set(name, tensor_to_javascript(env, map));
+  };
+  set("imageMap", spot.image_map);
+  set("iqrMap", spot.iqr_map);
+  set("oglMap", spot.ogl_map);
+  set("combinedMap", spot.combined_map);
   result.Set("mask", bytes_to_javascript(env, spot.mask));
   result.Set("boxes", boxes_to_javascript(env, spot.regions));
   result.Set("confidence", spot.confidence);
-  set_attention(env, result, spot.attention);
-  if (const model::AttentionLogits& own = spot.attention.logits; own.image_on_image.defined()) {
+  set("audioTargets", spot.audio_targets);
+  set("imageTargets", spot.image_targets);
+  set("imageEmbedding", spot.image_embedding);
+  set("audioEmbedding", spot.audio_embedding);
+  if (!spot.joint) return result;
+  set_attention(env, result, *spot.joint);
+  if (const model::AttentionLogits& own = spot.joint->logits; own.image_on_image.defined()) {
     Napi::Object logits = Napi::Object::New(env);
     logits.Set("imageOnImage", tensor_to_javascript(env, own.image_on_image));
     logits.Set("audioOnImage", tensor_to_javascript(env, own.audio_on_image));
@@ -258,10 +193,14 @@ Napi::Value localize(const Napi::CallbackInfo& call) {
   const auto handle = unwrap<ModelHandle>(call[0]);
   const auto batch = samples(call[1]);
   const auto object = call[2].As<Napi::Object>();
-  LocalizeOptions options{number(object, "sharpening"), number(object, "threshold"),
-                          number(object, "alpha"),      object.Get("refine").As<Napi::String>().Utf8Value(),
-                          boolean(object, "allMaps"),   {},
-                          in_bfloat16(object),          {}};
+  localization::LocalizeOptions options{.respond = {.sharpening = number(object, "sharpening")},
+                                        .threshold = number(object, "threshold"),
+                                        .alpha = number(object, "alpha"),
+                                        .refine = text(object, "refine"),
+                                        .all_maps = boolean(object, "allMaps"),
+                                        .objectness = {},
+                                        .sizes = {}};
+  const core::Precision wanted = precision(object);
   if (object.Has("objectness")) options.objectness = tensor_from_javascript(object.Get("objectness"));
   const auto sizes = object.Get("sizes").As<Napi::Array>();
   for (uint32_t i = 0; i < sizes.Length(); ++i) {
@@ -269,14 +208,16 @@ Napi::Value localize(const Napi::CallbackInfo& call) {
     options.sizes.emplace_back(size.Get(0u).As<Napi::Number>().Int64Value(),
                                size.Get(1u).As<Napi::Number>().Int64Value());
   }
-  return Job<std::vector<Spot>>::compute(
+  return Job<std::vector<localization::Spot>>::compute(
       call.Env(), {object},
       [=] {
         const auto [images, spectrograms] = stack(batch);
         const std::shared_lock lock(handle->mutex);
-        return localize_batch(*handle, images, spectrograms, options);
+        const model::Localizer& localizer = *handle->localizer;
+        return localization::localize(*handle->engine(wanted), localizer.config().image_tokens_per_side(),
+                                      localizer.method().targets(), images, spectrograms, options);
       },
-      [](Napi::Env env, std::vector<Spot>& spots) {
+      [](Napi::Env env, std::vector<localization::Spot>& spots) {
         Napi::Array list = Napi::Array::New(env, spots.size());
         for (size_t i = 0; i < spots.size(); ++i) {
           list.Set(static_cast<uint32_t>(i), spot_to_javascript(env, spots[i]));
@@ -285,38 +226,20 @@ Napi::Value localize(const Napi::CallbackInfo& call) {
       });
 }
 
-struct SlotMaps {
-  Tensor maps;  // [T, height, width]
-  std::vector<std::vector<model::Region>> regions;
-};
-
-// slotMaps({ audio, image, alpha?, height, width, threshold? }) → Promise<{ maps: [T, height, width], boxes: box[][] }>
-// of the attention [T, side, side] of target slots, a map each, blended by `alpha` where it is given; no boxes without
-// a threshold
+// slotMaps({ audio, image?, alpha?, height, width, threshold? }) → Promise<{ maps: [T, height, width], boxes: box[][]
+// }> of the attention [T, side, side] of target slots, a map each, blended by `alpha` where it is given; no boxes
+// without a threshold
 Napi::Value slot_maps(const Napi::CallbackInfo& call) {
   const auto options = call[0].As<Napi::Object>();
   const Tensor audio = tensor_from_javascript(options.Get("audio")),
-               image = tensor_from_javascript(options.Get("image"));
+               image = options.Has("image") ? tensor_from_javascript(options.Get("image")) : Tensor();
   const std::optional<double> alpha = options.Has("alpha") ? std::optional(number(options, "alpha")) : std::nullopt;
   const int64_t height = integer(options, "height"), width = integer(options, "width");
   const std::optional<double> threshold =
       options.Has("threshold") ? std::optional(number(options, "threshold")) : std::nullopt;
-  return Job<SlotMaps>::run(
-      call.Env(), {options},
-      [=] {
-        const at::NoGradGuard no_grad;
-        const int64_t targets = audio.size(0), side = audio.size(1);
-        const auto of = [&](const Tensor& rows) {
-          return model::heatmap(rows.reshape({targets, 1, side * side}), side, height, width);
-        };
-        SlotMaps result;
-        result.maps = alpha ? model::refine(of(audio), of(image), *alpha) : of(audio);
-        if (threshold) {
-          for (const Tensor& map : result.maps.unbind()) result.regions.push_back(model::regions(map, *threshold));
-        }
-        return result;
-      },
-      [](Napi::Env env, SlotMaps& found) {
+  return Job<localization::SlotMaps>::run(
+      call.Env(), {options}, [=] { return localization::slot_maps(audio, image, alpha, height, width, threshold); },
+      [](Napi::Env env, localization::SlotMaps& found) {
         Napi::Object result = Napi::Object::New(env);
         result.Set("maps", tensor_to_javascript(env, found.maps));
         Napi::Array boxes = Napi::Array::New(env, found.regions.size());
@@ -336,11 +259,18 @@ Napi::Value objectness(const Napi::CallbackInfo& call) {
       call.Env(), {},
       [=] {
         const std::shared_lock lock(handle->mutex);
-        Tensor maps = handle->localizer->objectness(stack(batch).first);
-        check_finite(std::vector{maps});
+        Tensor maps = handle->localizer->objectness(stack(batch).first.to(handle->localizer->device())).to(at::kCPU);
+        localization::check_finite(std::vector{maps});
         return maps;
       },
       [](Napi::Env env, Tensor& maps) { return tensor_to_javascript(env, maps); });
+}
+
+// methods() → the names of all methods
+Napi::Value method_names(const Napi::CallbackInfo& call) {
+  Napi::Array names = Napi::Array::New(call.Env());
+  for (const auto& [name, factory] : methods::registry()) names.Set(names.Length(), name);
+  return names;
 }
 
 // falseNegatives(imageSlots [B, D], audioSlots [B, D], k) → Promise<[i, j][]>
@@ -379,6 +309,8 @@ void register_model(Napi::Env env, Napi::Object exports) {
   exports.Set("parameters", Napi::Function::New(env, parameters, "parameters"));
   exports.Set("setParameters", Napi::Function::New(env, set_parameters, "setParameters"));
   exports.Set("encode", Napi::Function::New(env, encode, "encode"));
+  exports.Set("embed", Napi::Function::New(env, embed, "embed"));
+  exports.Set("methods", Napi::Function::New(env, method_names, "methods"));
   exports.Set("localize", Napi::Function::New(env, localize, "localize"));
   exports.Set("slotMaps", Napi::Function::New(env, slot_maps, "slotMaps"));
   exports.Set("objectness", Napi::Function::New(env, objectness, "objectness"));

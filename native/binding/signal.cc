@@ -33,7 +33,7 @@ Tensor finite_copy(const Tensor& values, at::IntArrayRef shape, const char* what
 
 struct Sound {
   Tensor samples;  // [C, n]
-  int64_t rate;
+  int64_t rate = 0;
 };
 
 Sound sound(const Napi::Object& audio) {
@@ -66,16 +66,20 @@ signal::ImageAugmentation image_augmentation(const Napi::Object& object, int64_t
   return options;
 }
 
-// prepare({ image | tensor, audio | spectrogram }, config, augmentation?, seed?) → Promise<Sample>
+// prepare({ image | tensor, audio | spectrogram }, config, augmentation?, seed?) → Promise<Sample>; without one of the
+// two sides it is undefined in the sample, for embed alone
 Napi::Value prepare(const Napi::CallbackInfo& call) {
   const auto input = call[0].As<Napi::Object>();
   const model::ModelConfig config = model_config(call[1].As<Napi::Object>());
 
   const bool raw_image = input.Has("image"), raw_audio = input.Has("audio");
-  const Tensor image =
-      raw_image ? pixels(input.Get("image").As<Napi::Object>()) : tensor_from_javascript(input.Get("tensor"));
-  const Sound heard = raw_audio ? sound(input.Get("audio").As<Napi::Object>())
-                                : Sound{tensor_from_javascript(input.Get("spectrogram")), 0};
+  const bool has_image = raw_image || input.Has("tensor"), has_audio = raw_audio || input.Has("spectrogram");
+  const Tensor image = raw_image   ? pixels(input.Get("image").As<Napi::Object>())
+                       : has_image ? tensor_from_javascript(input.Get("tensor"))
+                                   : Tensor();
+  const Sound heard = raw_audio   ? sound(input.Get("audio").As<Napi::Object>())
+                      : has_audio ? Sound{tensor_from_javascript(input.Get("spectrogram")), 0}
+                                  : Sound{};
 
   const bool augmented = call[2].IsObject();
   signal::ImageAugmentation image_options;
@@ -95,13 +99,16 @@ Napi::Value prepare(const Napi::CallbackInfo& call) {
       [=] {
         const at::NoGradGuard no_grad;
         auto sample = std::make_shared<Sample>();
-        if (!raw_image) {
+        if (!has_image) {
+          // Nothing: it is of audio alone.
+        } else if (!raw_image) {
           sample->image = finite_copy(image, {3, config.image_size, config.image_size}, "The image tensor");
         } else if (augmented) {
           sample->image = signal::normalize_image(signal::augment_image(image, image_options, seed));
         } else {
           sample->image = signal::normalize_image(signal::resize_bicubic(image, config.image_size, config.image_size));
         }
+        if (!has_audio) return sample;
         if (!raw_audio) {
           sample->spectrogram =
               finite_copy(heard.samples, {1, config.frequency_bins(), config.frames()}, "The spectrogram");
@@ -118,12 +125,14 @@ Napi::Value prepare(const Napi::CallbackInfo& call) {
       [](Napi::Env env, std::shared_ptr<Sample>& sample) { return wrap(env, sample); });
 }
 
-// tensors(sample) → { image, spectrogram }, shapes [3, size, size] and [1, F, T]
+// tensors(sample) → { image?, spectrogram? }, shapes [3, size, size] and [1, F, T]
 Napi::Value tensors(const Napi::CallbackInfo& call) {
   const auto sample = unwrap<Sample>(call[0]);
   Napi::Object result = Napi::Object::New(call.Env());
-  result.Set("image", tensor_to_javascript(call.Env(), sample->image));
-  result.Set("spectrogram", tensor_to_javascript(call.Env(), sample->spectrogram));
+  if (sample->image.defined()) result.Set("image", tensor_to_javascript(call.Env(), sample->image));
+  if (sample->spectrogram.defined()) {
+    result.Set("spectrogram", tensor_to_javascript(call.Env(), sample->spectrogram));
+  }
   return result;
 }
 

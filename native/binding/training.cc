@@ -45,7 +45,7 @@ training::StepOptions step_options(const Napi::Object& object) {
   options.optimizer.weight_decay = number(object, "weightDecay");
   options.false_negative_k = integer(object, "falseNegativeK");
   options.clip = number(object, "clip");
-  options.bfloat16 = in_bfloat16(object);
+  options.compute.precision = precision(object);
   options.masking = boolean(object, "masking");
   options.micro_batch = integer(object, "microBatchSize");
   options.frozen_statistics = boolean(object, "frozenStatistics");
@@ -63,39 +63,33 @@ training::StepOptions step_options(const Napi::Object& object) {
   return options;
 }
 
-Napi::Object statistics(Napi::Env env, const training::AttentionStatistics& value) {
+Napi::Object numbers(Napi::Env env, const training::NamedNumbers& values) {
   Napi::Object result = Napi::Object::New(env);
-  result.Set("entropy", value.entropy);
-  result.Set("spread", value.spread);
+  for (const auto& [name, value] : values) result.Set(name, value);
   return result;
 }
 
-// step(trainer, samples, options) → Promise<{ losses, gradientNorm, falseNegatives, stop, attention?, gradients? }>
+// step(trainer, samples, options) → Promise<{ losses, diagnostics, gradientNorm, stop, gradients }>
 Napi::Value step(const Napi::CallbackInfo& call) {
   const auto trainer = unwrap<TrainerHandle>(call[0]);
   const auto batch = samples(call[1]);
-  const training::StepOptions options = step_options(call[2].As<Napi::Object>());
+  training::StepOptions options = step_options(call[2].As<Napi::Object>());
+  options.compute.device = trainer->model->localizer->device();
   return Job<training::StepResult>::compute(
       call.Env(), {},
       [=] {
         const auto [images, spectrograms] = stack(batch);
         const std::unique_lock lock(trainer->model->mutex);
         trainer->model->weights_changed();
-        return trainer->state.step(images, spectrograms, options);
+        const at::Device device = options.compute.device;
+        return trainer->state.step({images.to(device), spectrograms.to(device)}, options);
       },
       [](Napi::Env env, training::StepResult& result) {
-        Napi::Object object = Napi::Object::New(env), losses = Napi::Object::New(env);
-        for (const auto& [name, value] : result.losses) losses.Set(name, value);
-        object.Set("losses", losses);
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("losses", numbers(env, result.losses));
+        object.Set("diagnostics", numbers(env, result.diagnostics));
         object.Set("gradientNorm", result.gradient_norm);
-        object.Set("falseNegatives", static_cast<double>(result.false_negatives));
         object.Set("stop", result.stop);
-        if (result.has_attention) {
-          Napi::Object attention = Napi::Object::New(env);
-          attention.Set("image", statistics(env, result.image));
-          attention.Set("audio", statistics(env, result.audio));
-          object.Set("attention", attention);
-        }
         Napi::Array gradients = Napi::Array::New(env, result.gradients.size());
         for (size_t i = 0; i < result.gradients.size(); ++i) {
           auto item = tensor_to_javascript(env, result.gradients[i].second).As<Napi::Object>();

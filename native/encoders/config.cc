@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "core/error.h"
+
 namespace soundspot::model {
 
 namespace {
@@ -18,6 +20,12 @@ int64_t log2_of(int64_t value) {
 }
 
 }  // namespace
+
+double MethodConfig::number(const std::string& field) const {
+  const auto found = numbers.find(field);
+  if (found != numbers.end()) return found->second;
+  throw Error("ERR_INTERNAL", "The configuration of the method " + name + " has no " + field + ".");
+}
 
 int64_t ModelConfig::image_tokens_per_side() const { return halve(image_size, log2_of(image_stride)); }
 

@@ -17,6 +17,11 @@ enum class Pass {
   kPlainTraining,  // the same by LibTorch's own operators, to compare with
 };
 
+/// Tokens of both encoders, [B, N, D] each.
+struct EncoderOutputs {
+  Tensor image, audio;
+};
+
 /// Names and sizes of an encoder.
 struct EncoderLayout {
   std::string name;        // imgnet or audnet

@@ -1,31 +1,32 @@
 #include "inference/engine.h"
 
-#include "inference/bounds.h"
-#include "methods/token_similarity.h"
-
 namespace soundspot::inference {
 
-Engine::Engine(const model::Localizer& localizer, bool bfloat16)
-    : config_(localizer.config()),
-      image_encoder_(localizer.parameters(), localizer.image_encoder().layout(),
-                     {1, 3, config_.image_size, config_.image_size}, bfloat16 ? at::kBFloat16 : at::kFloat),
-      audio_encoder_(localizer.parameters(), localizer.audio_encoder().layout(),
-                     {1, 1, config_.frequency_bins(), config_.frames()}, bfloat16 ? at::kBFloat16 : at::kFloat) {
-  if (!config_.by_similarity) slot_attention_.emplace(localizer.parameters(), config_, bfloat16);
+Engine::Engine(std::shared_ptr<const model::Localizer> localizer, const core::Compute& compute,
+               std::unique_ptr<const methods::Responder> responder)
+    : localizer_(std::move(localizer)), compute_(compute), responder_(std::move(responder)) {}
+
+Inference Engine::infer(const Tensor& images, const Tensor& spectrograms,
+                        const methods::RespondOptions& options) const {
+  model::check_shapes(localizer_->config(), images, spectrograms);
+  const at::NoGradGuard no_grad;
+  Inference result;
+  result.tokens = encode(images.to(compute_.device), spectrograms.to(compute_.device));
+  result.response = responder_->respond(result.tokens, options);
+  return result;
 }
 
-model::Outputs Engine::infer(const Tensor& images, const Tensor& spectrograms, double sharpening) const {
-  model::check_shapes(config_, images, spectrograms);
+Tensor Engine::embed(model::Modality modality, const Tensor& input) const {
   const at::NoGradGuard no_grad;
-  model::Outputs outputs;
-  outputs.image_features = image_encoder_.forward(images);
-  outputs.audio_features = audio_encoder_.forward(spectrograms);
-  outputs.attention = slot_attention_
-                          ? slot_attention_->forward(outputs.image_features, outputs.audio_features, sharpening)
-                          : model::attention_by_similarity(config_, outputs.image_features, outputs.audio_features);
-  check_activations(outputs.attention.image_slots, "the slot attention");
-  check_activations(outputs.attention.audio_slots, "the slot attention");
-  return outputs;
+  const bool image = modality == model::Modality::kImage;
+  const Tensor own = input.to(compute_.device);
+  const model::EncoderOutputs tokens = encode(image ? own : Tensor(), image ? Tensor() : own);
+  return responder_->embed(modality, image ? tokens.image : tokens.audio);
+}
+
+std::unique_ptr<const Engine> make_engine(std::shared_ptr<const model::Localizer> localizer,
+                                          const core::Compute& compute) {
+  return compute.on_cpu() ? cpu_engine(std::move(localizer), compute) : reference_engine(std::move(localizer), compute);
 }
 
 }  // namespace soundspot::inference

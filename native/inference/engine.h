@@ -1,24 +1,53 @@
-// A model made ready for evaluation passes in one precision. It holds copies of the weights in the order in which they
-// are read, and stays as it is when the model is trained on.
+// A model made ready for evaluation passes on one device in one precision.
 #pragma once
 
-#include "inference/cpu/encoder.h"
 #include "methods/localizer.h"
-#include "slot_attention/inference_cpu.h"
 
 namespace soundspot::inference {
 
+/// What an evaluation pass gives for B pairs.
+struct Inference {
+  model::EncoderOutputs tokens;
+  methods::Response response;
+};
+
 class Engine {
  public:
-  Engine(const model::Localizer& localizer, bool bfloat16);
+  virtual ~Engine() = default;
 
-  /// As model::Localizer::infer, without keys.
-  model::Outputs infer(const Tensor& images, const Tensor& spectrograms, double sharpening) const;
+  /// Images [B, 3, size, size] and spectrograms [B, 1, F, T], on any device.
+  /// @throws Error ERR_SHAPE when they are not a batch for the model; ERR_INTERNAL when its weights are too large to
+  /// compute with.
+  Inference infer(const Tensor& images, const Tensor& spectrograms, const methods::RespondOptions& options) const;
+
+  /// Unit vectors of one modality alone, as in methods::Response: [B, T·D]. `input` as above.
+  Tensor embed(model::Modality modality, const Tensor& input) const;
+
+ protected:
+  Engine(std::shared_ptr<const model::Localizer> localizer, const core::Compute& compute,
+         std::unique_ptr<const methods::Responder> responder);
+
+  /// Tokens [B, N, D]; either input may be undefined.
+  virtual model::EncoderOutputs encode(const Tensor& images, const Tensor& spectrograms) const = 0;
+
+  const std::shared_ptr<const model::Localizer> localizer_;
+  const core::Compute compute_;
 
  private:
-  const model::ModelConfig config_;
-  const FrozenEncoder image_encoder_, audio_encoder_;
-  std::optional<FrozenSlotAttention> slot_attention_;
+  const std::unique_ptr<const methods::Responder> responder_;
 };
+
+/// The fastest engine there is for the device. It looks at the model's weights or holds copies of them: it is to be
+/// made anew when they change.
+std::unique_ptr<const Engine> make_engine(std::shared_ptr<const model::Localizer> localizer,
+                                          const core::Compute& compute);
+
+/// The composition of LibTorch's own operators, on any device, which the others are compared with.
+std::unique_ptr<const Engine> reference_engine(std::shared_ptr<const model::Localizer> localizer,
+                                               const core::Compute& compute);
+
+/// For the CPU: folded batch norm, convolutions by Winograd, packed weights.
+std::unique_ptr<const Engine> cpu_engine(std::shared_ptr<const model::Localizer> localizer,
+                                         const core::Compute& compute);
 
 }  // namespace soundspot::inference

@@ -5,14 +5,13 @@ namespace soundspot::losses {
 namespace {
 
 Tensor contrastive(const LossInputs& inputs) {
-  const auto& attention = inputs.outputs.attention;
-  const int64_t targets = inputs.config.target_slots;
-  const Tensor similarity = target_similarity(inputs.whole(target_vectors(attention.image_slots, targets)),
-                                              inputs.whole(target_vectors(attention.audio_slots, targets)), targets);
+  const int64_t targets = inputs.targets;
+  const auto vectors = [&](const char* slots) { return inputs.whole(target_vectors(inputs.features[slots], targets)); };
+  const Tensor similarity = target_similarity(vectors("image_slots"), vectors("audio_slots"), targets);
   return symmetric_cross_entropy(similarity, inputs.temperature, inputs.excluded);
 }
 
-const Register registered{"contrastive", {}, contrastive};
+const Register registered{"contrastive", {"image_slots", "audio_slots"}, contrastive};
 
 }  // namespace
 }  // namespace soundspot::losses

@@ -23,19 +23,19 @@ Tensor strongest(const Tensor& logits) {
 }
 
 Tensor cross_attention(const LossInputs& inputs) {
-  const auto& attention = inputs.outputs.attention;
-  const int64_t targets = inputs.config.target_slots, others = inputs.config.off_target_slots;
-  Tensor query = attention.audio_queries.narrow(1, 0, targets).mean(1);  // [B, D]
-  if (others > 0) query = query - attention.audio_queries.narrow(1, targets, others).mean(1);
-  const double scale = 1.0 / std::sqrt(static_cast<double>(inputs.config.dim));
+  const Tensor& queries = inputs.features["audio_queries"];  // [B, S, D]
+  const int64_t targets = inputs.targets, others = queries.size(1) - targets;
+  Tensor query = queries.narrow(1, 0, targets).mean(1);  // [B, D]
+  if (others > 0) query = query - queries.narrow(1, targets, others).mean(1);
+  const double scale = 1.0 / std::sqrt(static_cast<double>(queries.size(2)));
   // [B images, N, B sounds]
-  const Tensor logits = kernels::matmul(attention.image_keys, inputs.whole(query).t()) * scale;
+  const Tensor logits = kernels::matmul(inputs.features["image_keys"], inputs.whole(query).t()) * scale;
   const Tensor answers = inputs.whole(strongest(logits));
   const Tensor level = answers.diagonal().pow(2).mean();
   return symmetric_cross_entropy(answers, inputs.temperature, inputs.excluded) + level * kLevelWeight;
 }
 
-const Register registered{"crossAttention", {.keys = true}, cross_attention};
+const Register registered{"crossAttention", {"audio_queries", "image_keys"}, cross_attention};
 
 }  // namespace
 }  // namespace soundspot::losses

@@ -13,12 +13,12 @@ Tensor pairwise(const Tensor& slots) {
 }
 
 Tensor divergence(const LossInputs& inputs) {
-  const auto& attention = inputs.outputs.attention;
-  if (attention.image_slots.size(1) < 2) return attention.image_slots.sum() * 0;
-  return pairwise(attention.image_slots) + pairwise(attention.audio_slots);
+  const Tensor &image = inputs.features["image_slots"], &audio = inputs.features["audio_slots"];
+  if (image.size(1) < 2) return image.sum() * 0;
+  return pairwise(image) + pairwise(audio);
 }
 
-const Register registered{"divergence", {}, divergence};
+const Register registered{"divergence", {"image_slots", "audio_slots"}, divergence};
 
 }  // namespace
 }  // namespace soundspot::losses

@@ -8,7 +8,7 @@ namespace {
 
 Tensor reciprocal_neighbours(const Tensor& similarity, int64_t k) {
   const Tensor nearest = std::get<1>(similarity.topk(k, 1));
-  const Tensor among = at::zeros(similarity.sizes(), at::kBool).scatter_(1, nearest, true);
+  const Tensor among = at::zeros(similarity.sizes(), similarity.options().dtype(at::kBool)).scatter_(1, nearest, true);
   return among.logical_and(among.t());
 }
 

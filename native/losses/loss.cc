@@ -20,8 +20,9 @@ const Loss& find_loss(const std::string& name) {
   throw Error("ERR_CONFIG", "There is no loss named \"" + name + "\". Known losses: " + known + ".");
 }
 
-Register::Register(const std::string& name, LossNeeds needs, std::function<Tensor(const LossInputs&)> compute) {
-  registry().emplace(name, Loss{needs, std::move(compute)});
+Register::Register(const std::string& name, std::vector<std::string> needs,
+                   std::function<Tensor(const LossInputs&)> compute) {
+  registry().emplace(name, Loss{std::move(needs), std::move(compute)});
 }
 
 Tensor target_vectors(const Tensor& slots, int64_t target_slots) {
@@ -36,7 +37,7 @@ Tensor target_similarity(const Tensor& rows, const Tensor& columns, int64_t targ
 Tensor symmetric_cross_entropy(const Tensor& similarity, double temperature, const Tensor& excluded) {
   Tensor logits = similarity / temperature;
   if (excluded.defined()) logits = logits.masked_fill(excluded, -std::numeric_limits<float>::infinity());
-  const Tensor truth = at::arange(logits.size(0), at::kLong);
+  const Tensor truth = at::arange(logits.size(0), logits.options().dtype(at::kLong));
   return at::cross_entropy_loss(logits, truth) + at::cross_entropy_loss(logits.t(), truth);
 }
 

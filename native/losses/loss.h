@@ -6,14 +6,14 @@
 #include <string>
 
 #include "distributed/peers.h"
-#include "methods/localizer.h"
+#include "losses/features.h"
 
 namespace soundspot::losses {
 
 /// What a loss may look at.
 struct LossInputs {
-  const model::Outputs& outputs;
-  const model::ModelConfig& config;
+  const Features& features;
+  int64_t targets;                         // target slots, where there are slots: the first ones
   double temperature;                      // τ of the contrastive losses
   const Tensor& excluded;                  // [B, B] bool, predicted false negatives; undefined when none are looked for
   const distributed::PeersPointer& peers;  // who has the rest of the batch; null where `outputs` are all of it
@@ -22,15 +22,8 @@ struct LossInputs {
   Tensor whole(const Tensor& rows) const { return distributed::gathered(rows, peers); }
 };
 
-/// Which parts of the forward pass a loss needs.
-struct LossNeeds {
-  bool attention = true;
-  bool reconstruction = false;
-  bool keys = false;  // of the attention, which are not made otherwise
-};
-
 struct Loss {
-  LossNeeds needs;
+  std::vector<std::string> needs;                    // features by name; a method that gives them can use the loss
   std::function<Tensor(const LossInputs&)> compute;  // a scalar
 };
 
@@ -42,7 +35,7 @@ const Loss& find_loss(const std::string& name);
 
 /// Registers a loss when the addon is loaded: `const Register registered{"name", {…}, compute};`
 struct Register {
-  Register(const std::string& name, LossNeeds needs, std::function<Tensor(const LossInputs&)> compute);
+  Register(const std::string& name, std::vector<std::string> needs, std::function<Tensor(const LossInputs&)> compute);
 };
 
 /// Target slots of slots [B, S, D], each of length 1, in a row: [B, T·D].

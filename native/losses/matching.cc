@@ -5,13 +5,13 @@ namespace soundspot::losses {
 namespace {
 
 Tensor matching(const LossInputs& inputs) {
-  const auto& attention = inputs.outputs.attention;
-  const auto target = [&](const Tensor& maps) { return maps.narrow(1, 0, inputs.config.target_slots); };
-  return at::mse_loss(target(attention.audio_on_image), target(attention.image_on_image).detach()) +
-         at::mse_loss(target(attention.image_on_audio), target(attention.audio_on_audio).detach());
+  const auto target = [&](const char* maps) { return inputs.features[maps].narrow(1, 0, inputs.targets); };
+  return at::mse_loss(target("audio_on_image"), target("image_on_image").detach()) +
+         at::mse_loss(target("image_on_audio"), target("audio_on_audio").detach());
 }
 
-const Register registered{"matching", {}, matching};
+const Register registered{
+    "matching", {"audio_on_image", "image_on_image", "image_on_audio", "audio_on_audio"}, matching};
 
 }  // namespace
 }  // namespace soundspot::losses

@@ -10,12 +10,12 @@ Tensor pooled(const LossInputs& inputs) {
     const Tensor mean = tokens.mean(1);  // [B, D]
     return mean / mean.norm(2, {1}, /*keepdim=*/true).clamp_min(1e-12);
   };
-  const Tensor similarity = kernels::matmul(inputs.whole(unit(inputs.outputs.image_features)),
-                                            inputs.whole(unit(inputs.outputs.audio_features)).t());
+  const Tensor similarity = kernels::matmul(inputs.whole(unit(inputs.features["image_tokens"])),
+                                            inputs.whole(unit(inputs.features["audio_tokens"])).t());
   return symmetric_cross_entropy(similarity, inputs.temperature, {});
 }
 
-const Register registered{"pooled", {.attention = false, .reconstruction = false}, pooled};
+const Register registered{"pooled", {"image_tokens", "audio_tokens"}, pooled};
 
 }  // namespace
 }  // namespace soundspot::losses

@@ -5,12 +5,13 @@ namespace soundspot::losses {
 namespace {
 
 Tensor reconstruction(const LossInputs& inputs) {
-  const auto& outputs = inputs.outputs;
-  return at::mse_loss(outputs.image_reconstruction, outputs.image_features.detach()) +
-         at::mse_loss(outputs.audio_reconstruction, outputs.audio_features.detach());
+  const Features& features = inputs.features;
+  return at::mse_loss(features["image_reconstruction"], features["image_tokens"].detach()) +
+         at::mse_loss(features["audio_reconstruction"], features["audio_tokens"].detach());
 }
 
-const Register registered{"reconstruction", {.attention = true, .reconstruction = true}, reconstruction};
+const Register registered{
+    "reconstruction", {"image_reconstruction", "audio_reconstruction", "image_tokens", "audio_tokens"}, reconstruction};
 
 }  // namespace
 }  // namespace soundspot::losses

@@ -1,5 +1,5 @@
 // The attention of one modality's queries on the other's tokens, with a backward written by hand.
-// model/slot_attention.cc says the same plainly.
+// reference.cc says the same plainly.
 #pragma once
 
 #include "kernels/linear.h"

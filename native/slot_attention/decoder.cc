@@ -4,7 +4,7 @@
 
 namespace soundspot::model {
 
-Decoder::Decoder(std::string name, int64_t rows, int64_t columns, const ModelConfig& config)
+Decoder::Decoder(std::string name, int64_t rows, int64_t columns, const SlotAttentionConfig& config)
     : name_(std::move(name)),
       rows_(rows),
       columns_(columns),
@@ -12,12 +12,14 @@ Decoder::Decoder(std::string name, int64_t rows, int64_t columns, const ModelCon
       hidden_(config.decoder_hidden),
       layers_(config.decoder_layers) {}
 
-Decoder Decoder::image(const ModelConfig& config) {
-  const int64_t side = config.image_tokens_per_side();
+Decoder Decoder::image(const SlotAttentionConfig& config) {
+  const int64_t side = config.image_side;
   return Decoder("img_decoder", side, side, config);
 }
 
-Decoder Decoder::audio(const ModelConfig& config) { return Decoder("aud_decoder", 1, config.audio_tokens(), config); }
+Decoder Decoder::audio(const SlotAttentionConfig& config) {
+  return Decoder("aud_decoder", 1, config.audio_tokens, config);
+}
 
 void Decoder::initialize(Initializer& initializer) const {
   initializer.uniform(name_ + ".pos_emb.row_embed.weight", {rows_, dim_ / 2});

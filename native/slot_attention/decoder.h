@@ -2,14 +2,14 @@
 #pragma once
 
 #include "core/initialize.h"
-#include "encoders/config.h"
+#include "slot_attention/config.h"
 
 namespace soundspot::model {
 
 class Decoder {
  public:
-  static Decoder image(const ModelConfig& config);
-  static Decoder audio(const ModelConfig& config);
+  static Decoder image(const SlotAttentionConfig& config);
+  static Decoder audio(const SlotAttentionConfig& config);
 
   void initialize(Initializer& initializer) const;
 
@@ -17,7 +17,7 @@ class Decoder {
   Tensor forward(const Parameters& parameters, const Tensor& slots) const;
 
  private:
-  Decoder(std::string name, int64_t rows, int64_t columns, const ModelConfig& config);
+  Decoder(std::string name, int64_t rows, int64_t columns, const SlotAttentionConfig& config);
 
   std::string name_;
   int64_t rows_, columns_, dim_, hidden_, layers_;

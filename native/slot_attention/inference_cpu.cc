@@ -4,7 +4,7 @@
 #include <array>
 #include <cmath>
 
-#include "inference/bounds.h"
+#include "core/bounds.h"
 
 namespace soundspot::inference {
 
@@ -45,14 +45,14 @@ PackedLinear::PackedLinear(const Tensor& weight, const Tensor& bias, bool bfloat
   }
 }
 
-FrozenSlotAttention::FrozenSlotAttention(const model::Parameters& parameters, const model::ModelConfig& config,
+FrozenSlotAttention::FrozenSlotAttention(const model::Parameters& parameters, const model::SlotAttentionConfig& config,
                                          bool bfloat16)
     : config_(config), bfloat16_(bfloat16) {
   const at::NoGradGuard no_grad;
   for (const model::Parameter& parameter : parameters.all()) {
     if (parameter.name.rfind("slot_attn.", 0) != 0) continue;
     const Tensor& value = parameter.value;
-    check_weights(value.dim() == 2 ? value : value.reshape({-1, 1}), {}, kMostOfLinear, parameter.name);
+    core::check_weights(value.dim() == 2 ? value : value.reshape({-1, 1}), {}, core::kMostOfLinear, parameter.name);
   }
   image_ = freeze(parameters, "img", "aud");
   audio_ = freeze(parameters, "aud", "img");
@@ -109,7 +109,7 @@ FrozenSlotAttention::Branch FrozenSlotAttention::freeze(const model::Parameters&
 
 /// The buffers of one call for one modality. R = batch · slots rows.
 struct FrozenSlotAttention::Pass {
-  Pass(const Branch& frozen, const model::ModelConfig& config, const Tensor& raw)
+  Pass(const Branch& frozen, const model::SlotAttentionConfig& config, const Tensor& raw)
       : branch(frozen),
         slot_count(config.slots()),
         dim(config.dim),
@@ -178,24 +178,26 @@ struct FrozenSlotAttention::Pass {
       hidden, update;
 };
 
-model::JointAttention FrozenSlotAttention::forward(const Tensor& image_tokens, const Tensor& audio_tokens,
-                                                   double sharpening) const {
-  const at::NoGradGuard no_grad;
+void FrozenSlotAttention::iterate(const std::array<Pass, 2>& passes) const {
   const kernels::Kernels& run = kernels::kernels();
-  const std::array<Pass, 2> passes{Pass(image_, config_, image_tokens), Pass(audio_, config_, audio_tokens)};
-  const int64_t batch = image_tokens.size(0), slot_count = config_.slots(), dim = config_.dim,
-                rows = batch * slot_count;
+  const int64_t slot_count = config_.slots(), dim = config_.dim;
+  const auto over_samples = [&](const auto& work) { over_both(passes[0].batch, passes[1].batch, work); };
+  const auto over_rows = [&](const auto& work) { over_both(passes[0].rows, passes[1].rows, work); };
+  // Panels of weights are shared out; of a modality without samples there are none.
+  const auto over_panels = [&](int64_t units, const auto& work) {
+    over_both(passes[0].rows > 0 ? units : 0, passes[1].rows > 0 ? units : 0, work);
+  };
   const auto panels = [](const PackedLinear& layer) { return layer.panels().panels; };
 
   const auto project = [&](PackedLinear Branch::*layer, Tensor Pass::*from, Tensor Pass::*to, bool relu = false) {
     const int64_t units = panels(image_.*layer);
-    over_both(units, units, [&](int64_t which, int64_t begin, int64_t end) {
+    over_panels(units, [&](int64_t which, int64_t begin, int64_t end) {
       const Pass& pass = passes[static_cast<size_t>(which)];
       pass.multiply(pass.branch.*layer, pass.*from, pass.*to, begin, end, relu);
     });
   };
 
-  over_both(batch, batch, [&](int64_t which, int64_t begin, int64_t end) {
+  over_samples([&](int64_t which, int64_t begin, int64_t end) {
     const Pass& pass = passes[static_cast<size_t>(which)];
     for (int64_t row = begin * pass.tokens; row < end * pass.tokens; ++row) {
       run.layer_norm(pass.input.const_data_ptr<float>() + row * dim, pass.branch.norm_weight.const_data_ptr<float>(),
@@ -206,9 +208,8 @@ model::JointAttention FrozenSlotAttention::forward(const Tensor& image_tokens, c
   for (int64_t iteration = 0; iteration < config_.iterations; ++iteration) {
     const bool first = iteration == 0, last = iteration + 1 == config_.iterations;
     if (!first || last) {
-      over_both(rows, rows, [&](int64_t which, int64_t begin, int64_t end) {
-        passes[static_cast<size_t>(which)].normalise(begin, end);
-      });
+      over_rows(
+          [&](int64_t which, int64_t begin, int64_t end) { passes[static_cast<size_t>(which)].normalise(begin, end); });
     }
     if (!first) project(&Branch::own_query, &Pass::normed, &Pass::query);  // Eq. 2
     if (last) {
@@ -216,7 +217,7 @@ model::JointAttention FrozenSlotAttention::forward(const Tensor& image_tokens, c
       project(&Branch::query, &Pass::normed, &Pass::plain_query);
       project(&Branch::cross_query, &Pass::normed, &Pass::cross_query);
     }
-    over_both(batch, batch, [&](int64_t which, int64_t begin, int64_t end) {
+    over_samples([&](int64_t which, int64_t begin, int64_t end) {
       const Pass& pass = passes[static_cast<size_t>(which)];
       const Tensor& queries = first ? pass.branch.initial_query : pass.query;
       for (int64_t sample = begin; sample < end; ++sample) {
@@ -230,17 +231,17 @@ model::JointAttention FrozenSlotAttention::forward(const Tensor& image_tokens, c
     });
     // The gates of the state need nothing of the attention, but are computed where both cores are busy anyway.
     const int64_t gates = panels(image_.input_gates);
-    over_both(first ? gates : 2 * gates, first ? gates : 2 * gates, [&](int64_t which, int64_t begin, int64_t end) {
+    over_panels(first ? gates : 2 * gates, [&](int64_t which, int64_t begin, int64_t end) {
       const Pass& pass = passes[static_cast<size_t>(which)];
       if (begin < gates) {
         pass.multiply(pass.branch.input_gates, pass.gathered, pass.input_gates, begin, std::min(end, gates));
       }
       if (end > gates) {
-        pass.multiply(pass.branch.hidden_gates, pass.slots.view({rows, dim}), pass.hidden_gates,
+        pass.multiply(pass.branch.hidden_gates, pass.slots.view({pass.rows, dim}), pass.hidden_gates,
                       std::max<int64_t>(begin - gates, 0), end - gates);
       }
     });
-    over_both(rows, rows, [&](int64_t which, int64_t begin, int64_t end) {
+    over_rows([&](int64_t which, int64_t begin, int64_t end) {
       const Pass& pass = passes[static_cast<size_t>(which)];
       for (int64_t row = begin; row < end; ++row) {
         const float* hidden_gates =
@@ -251,12 +252,31 @@ model::JointAttention FrozenSlotAttention::forward(const Tensor& image_tokens, c
       pass.normalise(begin, end);
     });
     project(&Branch::first, &Pass::normed, &Pass::hidden, /*relu=*/true);
-    over_both(panels(image_.second), panels(image_.second), [&](int64_t which, int64_t begin, int64_t end) {
+    over_panels(panels(image_.second), [&](int64_t which, int64_t begin, int64_t end) {
       const Pass& pass = passes[static_cast<size_t>(which)];
       pass.multiply(pass.branch.second, pass.hidden, pass.update, begin, end);
       pass.add_update(begin * kPanel, std::min(end * kPanel, dim));  // Eq. 6
     });
   }
+}
+
+Tensor FrozenSlotAttention::slots(model::Modality modality, const Tensor& tokens) const {
+  const at::NoGradGuard no_grad;
+  const Tensor none = tokens.narrow(0, 0, 0);
+  const bool image = modality == model::Modality::kImage;
+  const std::array<Pass, 2> passes{Pass(image_, config_, image ? tokens : none),
+                                   Pass(audio_, config_, image ? none : tokens)};
+  iterate(passes);
+  return passes[image ? 0 : 1].slots;
+}
+
+model::JointAttention FrozenSlotAttention::forward(const Tensor& image_tokens, const Tensor& audio_tokens,
+                                                   double sharpening) const {
+  const at::NoGradGuard no_grad;
+  const kernels::Kernels& run = kernels::kernels();
+  const std::array<Pass, 2> passes{Pass(image_, config_, image_tokens), Pass(audio_, config_, audio_tokens)};
+  const int64_t batch = image_tokens.size(0), slot_count = config_.slots();
+  iterate(passes);
 
   const auto sharpened = [&](const Pass& pass, const Tensor& logits) {
     const Tensor attention = at::empty_like(logits);

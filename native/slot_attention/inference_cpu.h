@@ -1,6 +1,8 @@
 // Joint slot attention for inference: weights joined where associativity allows, and the iterations of both modalities
-// in one pass over few rows. model/slot_attention.cc says the same plainly.
+// in one pass over few rows. reference.cc says the same plainly.
 #pragma once
+
+#include <array>
 
 #include "kernels/cpu/kernels.h"
 #include "slot_attention/reference.h"
@@ -26,10 +28,13 @@ class PackedLinear {
 class FrozenSlotAttention {
  public:
   /// `bfloat16` halves the weights; the arithmetic is float32 in any case.
-  FrozenSlotAttention(const model::Parameters& parameters, const model::ModelConfig& config, bool bfloat16);
+  FrozenSlotAttention(const model::Parameters& parameters, const model::SlotAttentionConfig& config, bool bfloat16);
 
   /// As model::JointSlotAttention::forward, without the keys.
   model::JointAttention forward(const Tensor& image_tokens, const Tensor& audio_tokens, double sharpening) const;
+
+  /// Slots [B, S, D] of one modality alone, from its tokens [B, N, D].
+  Tensor slots(model::Modality modality, const Tensor& tokens) const;
 
  private:
   /// The weights of one modality. x are its layer-normed tokens, n the slots normalised without weight and bias.
@@ -50,8 +55,10 @@ class FrozenSlotAttention {
   struct Pass;
 
   Branch freeze(const model::Parameters& parameters, const std::string& own, const std::string& other) const;
+  /// All iterations over both passes, of which one may be of no samples.
+  void iterate(const std::array<Pass, 2>& passes) const;
 
-  const model::ModelConfig config_;
+  const model::SlotAttentionConfig config_;
   const bool bfloat16_;
   Branch image_, audio_;
 };

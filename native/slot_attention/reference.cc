@@ -68,11 +68,17 @@ void JointSlotAttention::initialize(Initializer& initializer) const {
   }
 }
 
-Tensor JointSlotAttention::mask(const Parameters& parameters, const std::string& modality, const Tensor& tokens,
-                                double probability, const Share& share, at::Generator generator) const {
-  const int64_t count = tokens.size(0), total = share.total > 0 ? share.total : count;
-  const Tensor draws = at::rand({total, tokens.size(1), 1}, generator, tokens.options()).narrow(0, share.first, count);
-  return at::where(draws < probability, parameters["slot_attn.mask_token_" + modality], tokens);
+Tensor JointSlotAttention::mask(const Parameters& parameters, Modality modality, const Tensor& tokens,
+                                double probability, const core::Draws& draws, const core::Share& share) const {
+  const bool image = modality == Modality::kImage;
+  const Tensor drawn = draws.uniform(image ? core::Place::kImageMask : core::Place::kAudioMask, share, tokens.size(0),
+                                     tokens.size(1), tokens.device());
+  return at::where((drawn < probability).unsqueeze(2),
+                   parameters[image ? "slot_attn.mask_token_img" : "slot_attn.mask_token_aud"], tokens);
+}
+
+Tensor JointSlotAttention::slots(const Parameters& parameters, Modality modality, const Tensor& tokens) const {
+  return iterate(parameters, modality == Modality::kImage ? "img" : "aud", tokens).slots;
 }
 
 JointSlotAttention::Branch JointSlotAttention::iterate(const Parameters& parameters, const std::string& modality,

@@ -1,16 +1,13 @@
 // Joint slot attention on image and audio tokens (Eq. 1–6) and the cross-modal attention that follows it.
 #pragma once
 
+#include "core/draws.h"
 #include "core/initialize.h"
-#include "encoders/config.h"
+#include "slot_attention/config.h"
 
 namespace soundspot::model {
 
-/// Which samples of a larger batch these are. Random numbers are drawn for all of it, so that they do not depend on
-/// how it is divided.
-struct Share {
-  int64_t first = 0, total = 0;  // total 0: they are the whole batch
-};
+enum class Modality { kImage, kAudio };
 
 /// Logits of the output attention before sharpening: q · k / √D. [B, S, N] each, named as the attention they give.
 struct AttentionLogits {
@@ -31,14 +28,17 @@ struct JointAttention {
 
 class JointSlotAttention {
  public:
-  explicit JointSlotAttention(const ModelConfig& config) : config_(config) {}
+  explicit JointSlotAttention(const SlotAttentionConfig& config) : config_(config) {}
 
   void initialize(Initializer& initializer) const;
 
   /// Replaces each token by its modality's mask token with the configured probability (section 1.2).
-  /// `modality` is "img" or "aud", tokens [B, N, D], those of `share` of a batch.
-  Tensor mask(const Parameters& parameters, const std::string& modality, const Tensor& tokens, double probability,
-              const Share& share, at::Generator generator) const;
+  /// Tokens [B, N, D] are those of `share` of a batch.
+  Tensor mask(const Parameters& parameters, Modality modality, const Tensor& tokens, double probability,
+              const core::Draws& draws, const core::Share& share) const;
+
+  /// Slots [B, S, D] of one modality alone, from its tokens [B, N, D].
+  Tensor slots(const Parameters& parameters, Modality modality, const Tensor& tokens) const;
 
   /// Tokens [B, Ni, D] and [B, Na, D]. `sharpening` multiplies the logits of the output attention only,
   /// never those of the iterations.
@@ -55,7 +55,7 @@ class JointSlotAttention {
   };
   Branch iterate(const Parameters& parameters, const std::string& modality, const Tensor& tokens) const;
 
-  const ModelConfig config_;
+  const SlotAttentionConfig config_;
 };
 
 }  // namespace soundspot::model

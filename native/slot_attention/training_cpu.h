@@ -1,5 +1,5 @@
 // The iterations of slot attention of one modality as one autograd function with a backward written by hand.
-// model/slot_attention.cc says the same plainly.
+// reference.cc says the same plainly.
 #pragma once
 
 #include "kernels/linear.h"

@@ -1,5 +1,6 @@
 #include "training/optimizer.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/error.h"
@@ -20,10 +21,10 @@ void AdamW::step(const model::Parameters& parameters, const AdamWOptions& option
     auto found = moments_.find(parameter.name);
     if (found == moments_.end()) {
       const Tensor& like = parameter.value;
-      found =
-          moments_
-              .emplace(parameter.name, Moments{at::zeros_like(like), at::zeros_like(like), at::zeros({}, at::kFloat)})
-              .first;
+      found = moments_
+                  .emplace(parameter.name,
+                           Moments{at::zeros_like(like), at::zeros_like(like), at::zeros({}, like.options())})
+                  .first;
     }
     const Moments& moments = found->second;
     values.push_back(parameter.value);
@@ -69,6 +70,12 @@ void AdamW::restore(const model::Parameters& parameters, const model::NamedTenso
   }
   check(parameters, state);
   moments_ = std::move(state);
+}
+
+uint64_t AdamW::steps() const {
+  double most = 0;
+  for (const auto& [name, moments] : moments_) most = std::max(most, moments.step.item<double>());
+  return static_cast<uint64_t>(most);
 }
 
 Tensor AdamW::blank(const model::Parameters& parameters, const std::string& name) {

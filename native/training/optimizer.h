@@ -25,6 +25,9 @@ class AdamW {
   /// ERR_CHECKPOINT_CORRUPT when no optimizer can have come to it: not finite, or negative squares.
   void restore(const model::Parameters& parameters, const model::NamedTensors& tensors);
 
+  /// Steps that the parameter with the most of them has taken.
+  uint64_t steps() const;
+
   /// Zeros of the shape that the state has under a name that state() gave.
   static Tensor blank(const model::Parameters& parameters, const std::string& name);
 

@@ -1,4 +1,4 @@
-// One training step: forward, losses, false negatives, backward, clipping, AdamW. A batch too large for memory goes
+// One training step of any method: forward, losses, backward, clipping, AdamW. A batch too large for memory goes
 // through the model in parts; its losses are still those of the whole batch.
 #pragma once
 
@@ -8,18 +8,12 @@
 
 namespace soundspot::training {
 
-struct WeightedLoss {
-  std::string name;
-  double weight;
-  double temperature;  // contrastive losses only
-};
-
 struct StepOptions {
   AdamWOptions optimizer;
-  std::vector<WeightedLoss> losses;  // those of weight 0 are left out
-  int64_t false_negative_k = 20;     // 0: none are looked for
-  double clip = 0;                   // greatest L2 norm of the whole gradient; 0: no clipping
-  bool bfloat16 = false;
+  std::vector<methods::WeightedLoss> losses;  // those of weight 0 are left out
+  int64_t false_negative_k = 20;              // 0: none are looked for
+  double clip = 0;                            // greatest L2 norm of the whole gradient; 0: no clipping
+  core::Compute compute;
   bool masking = true;
   int64_t micro_batch = 0;         // samples of a forward and backward pass at a time; 0: the whole batch
   bool frozen_statistics = false;  // batch norm by the running statistics, which stay as they are
@@ -30,23 +24,17 @@ struct StepOptions {
   bool stop = false;   // this process asks all others to end the run after this step
 };
 
-/// How selective the target attention of a modality is.
-struct AttentionStatistics {
-  double entropy = 0;  // of the target row over tokens, divided by log N: 1 is uniform
-  double spread = 0;   // standard deviation over tokens times N: 0 is uniform
-};
+using NamedNumbers = std::vector<std::pair<std::string, double>>;
 
 struct StepResult {
-  std::map<std::string, double> losses;  // each unweighted, and "total"
-  double gradient_norm = 0;              // before clipping
-  bool has_attention = false;
-  AttentionStatistics image, audio;
-  int64_t false_negatives = 0;  // excluded ordered pairs
-  bool stop = false;            // a process asked for the end
+  NamedNumbers losses;       // each unweighted, and last "total"
+  NamedNumbers diagnostics;  // what else the method has for a log
+  double gradient_norm = 0;  // before clipping
+  bool stop = false;         // a process asked for the end
   model::NamedTensors gradients;
 };
 
-/// The state of a training run inside the addon: optimizer and random numbers for one model.
+/// The state of a training run inside the addon: optimizer and place in the sequence of draws, for one model.
 class TrainingState {
  public:
   /// With a group, each of its processes has a state of its own, of the same model and seed, and an equal part of every
@@ -54,28 +42,26 @@ class TrainingState {
   TrainingState(std::shared_ptr<model::Localizer> localizer, uint64_t seed,
                 c10::intrusive_ptr<distributed::ProcessGroup> group = {});
 
-  /// Pictures [B, 3, size, size], spectrograms [B, 1, F, T].
-  /// @throws Error ERR_INTERNAL when the loss is not finite; the parameters are then unchanged. ERR_DISTRIBUTED when
-  /// another process is lost; they are then not to be used.
-  StepResult step(const Tensor& images, const Tensor& spectrograms, const StepOptions& options);
+  /// @throws Error ERR_INTERNAL when the loss is not finite; the parameters are then unchanged. ERR_CONFIG when the
+  /// method has no such loss. ERR_DISTRIBUTED when another process is lost; they are then not to be used.
+  StepResult step(const methods::Views& views, const StepOptions& options);
 
-  /// Optimizer moments and the random state, to be saved beside the parameters.
+  /// Optimizer moments, seed and steps, to be saved beside the parameters.
   model::NamedTensors state() const;
   /// @throws Error ERR_CHECKPOINT_MISMATCH when they are not the state of a run of this model; nothing is changed then.
   void restore(const model::NamedTensors& tensors);
 
-  /// Of rank 0 to every process of the group: the running statistics, or with them parameters, moments and random
-  /// state.
+  /// Of rank 0 to every process of the group: the running statistics, or with them parameters, moments and draws.
   void broadcast(bool statistics_alone);
 
   const std::shared_ptr<model::Localizer>& localizer() const { return localizer_; }
 
  private:
-  std::shared_ptr<model::Localizer> localizer_;
-  StepResult take_step(const Tensor& images, const Tensor& spectrograms, const StepOptions& options);
+  StepResult take_step(const methods::Views& views, const StepOptions& options);
 
+  std::shared_ptr<model::Localizer> localizer_;
   AdamW optimizer_;
-  at::Generator generator_;
+  uint64_t seed_, steps_ = 0;
   c10::intrusive_ptr<distributed::ProcessGroup> group_;
   std::unique_ptr<distributed::GradientReducer> reducer_;
 };

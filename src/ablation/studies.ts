@@ -1,5 +1,6 @@
 /** Ablations by name: what the paper varies, and the objectives that the method is compared with here. */
 
+import type { MethodOptions } from "../config/methods.js";
 import type { ModelOptions } from "../config/model.js";
 import type { TrainConfig, TrainOptions } from "../config/train.js";
 
@@ -14,6 +15,13 @@ export interface Study {
   readonly title: string;
   readonly variants: readonly Variant[];
 }
+
+/** Numbers of joint slot attention. */
+const slots = (
+  numbers: Omit<Extract<MethodOptions, { name: "joint-slot-attention" }>, "name">,
+): ModelOptions => ({
+  method: { name: "joint-slot-attention", ...numbers },
+});
 
 type Losses = NonNullable<TrainOptions["losses"]>;
 
@@ -54,15 +62,15 @@ export const studies: Readonly<Record<string, Study>> = {
   "initial-slots": {
     title: "Shared or separate initial slots (table 6)",
     variants: [
-      { name: "shared", model: { sharedSlots: true } },
-      { name: "separate", model: { sharedSlots: false } },
+      { name: "shared", model: slots({ sharedSlots: true }) },
+      { name: "separate", model: slots({ sharedSlots: false }) },
     ],
   },
   iterations: {
     title: "Iterations of slot attention (table 9)",
     variants: [1, 3, 5, 7, 10].map((iterations) => ({
       name: iterations === 1 ? "1 iteration" : `${iterations} iterations`,
-      model: { iterations },
+      model: slots({ iterations }),
     })),
   },
   neighbours: {
@@ -73,7 +81,7 @@ export const studies: Readonly<Record<string, Study>> = {
     title: "Share of masked tokens (table 11)",
     variants: [0, 0.05, 0.1, 0.2, 0.3, 0.5].map((maskProbability) => ({
       name: `${Math.round(100 * maskProbability)} %`,
-      model: { maskProbability },
+      model: slots({ maskProbability }),
     })),
   },
   slots: {
@@ -88,7 +96,7 @@ export const studies: Readonly<Record<string, Study>> = {
       ] as const
     ).map(([targetSlots, offTargetSlots]) => ({
       name: `${targetSlots} target, ${offTargetSlots} off-target`,
-      model: { targetSlots, offTargetSlots },
+      model: slots({ targetSlots, offTargetSlots }),
     })),
   },
   stride: {
@@ -110,7 +118,7 @@ export const studies: Readonly<Record<string, Study>> = {
       { name: "without divergence", train: { losses: without("divergence") } },
       {
         name: "max-pooled contrast",
-        model: { localization: "similarity" },
+        model: { method: { name: "similarity" } },
         // In the style of EZ-VSL, after the same warm-up.
         train: ({ losses: { pooled } }) => ({
           losses: {

@@ -1,6 +1,15 @@
 /** Configuration of a model: every number of its architecture and of inference, with the paper's value as default. */
+
 import { z } from "zod";
-import { count, parse, probability } from "./parse.js";
+import { modernized } from "./earlier.js";
+import {
+  DEFAULT_METHOD,
+  type MethodConfig,
+  type MethodOptions,
+  methodNamed,
+  methodSchema,
+} from "./methods.js";
+import { count, parse } from "./parse.js";
 
 /** What the audio encoder hears (section 1.9). */
 const audioSchema = z.strictObject({
@@ -18,69 +27,65 @@ const audioSchema = z.strictObject({
   scale: z.number().positive().default(12),
 });
 
-const modelSchema = z
-  .strictObject({
-    /** Pixels a side of the square that a picture is resized to. */
-    imageSize: count(32, 1024).default(224),
-    /** Residual stages of the image encoder. */
-    imageStages: count(1, 4).default(4),
-    /** Pixels a token: 4, 8, 16 or 32; below what the stages would give, the last stages keep stride 1. */
-    imageStride: z.union([z.literal(4), z.literal(8), z.literal(16), z.literal(32)]).default(32),
-    /** Channels of the image encoder's first stage; each further stage doubles them. */
-    imageWidth: count(4, 256).default(64),
-    audioStages: count(1, 4).default(4),
-    audioWidth: count(4, 256).default(64),
-    /** Features of a token and of a slot, D. Even. */
-    dim: count(8, 4096).multipleOf(2).default(512),
-    /** Slots that stand for what sounds. */
-    targetSlots: count(1, 16).default(1),
-    /** Slots that take the rest. */
-    offTargetSlots: count(0, 16).default(1),
-    /** One set of initial slots for both modalities, or one each. */
-    sharedSlots: z.boolean().default(true),
-    /** Iterations of slot attention, L. */
-    iterations: count(1, 50).default(5),
-    /** Hidden units of the slot MLP; default 2 · dim. */
-    mlpHidden: count(1, 16_384).optional(),
-    /** Hidden units of a decoder's layers; default dim. */
-    decoderHidden: count(1, 16_384).optional(),
-    decoderLayers: count(1, 8).default(3),
-    /** Share of tokens that training replaces by the mask token. */
-    maskProbability: probability.default(0.1),
-    /** By slot attention, or by the cosine of encoder tokens without slots, as a method to compare with. */
-    localization: z.enum(["slots", "similarity"]).default("slots"),
-    /** Factor on the logits of the output attention. */
-    inferenceSharpening: z.number().positive().max(100).default(0.1),
-    audio: audioSchema.prefault({}),
-  })
-  .refine((model) => model.imageStride <= 2 ** (model.imageStages + 1), {
-    path: ["imageStride"],
-    message: "is more than the encoder's stages give: use 2^(imageStages + 1) at most",
-  })
-  // In one order, whether they were given or not: a checkpoint of a resumed run has the bytes of one that was not.
-  .transform(({ mlpHidden, decoderHidden, ...model }) => ({
-    ...model,
-    mlpHidden: mlpHidden ?? 2 * model.dim,
-    decoderHidden: decoderHidden ?? model.dim,
-  }));
+const fields = {
+  /** Pixels a side of the square that an image is resized to. */
+  imageSize: count(32, 1024).default(224),
+  /** Residual stages of the image encoder. */
+  imageStages: count(1, 4).default(4),
+  /** Pixels a token: 4, 8, 16 or 32; below what the stages would give, the last stages keep stride 1. */
+  imageStride: z.union([z.literal(4), z.literal(8), z.literal(16), z.literal(32)]).default(32),
+  /** Channels of the image encoder's first stage; each further stage doubles them. */
+  imageWidth: count(4, 256).default(64),
+  audioStages: count(1, 4).default(4),
+  audioWidth: count(4, 256).default(64),
+  /** Features of a token, D. Even. */
+  dim: count(8, 4096).multipleOf(2).default(512),
+  audio: audioSchema.prefault({}),
+};
+
+/** For the methods that are registered now. */
+const modelSchema = () =>
+  z
+    .strictObject({
+      ...fields,
+      /** How audio and image are compared, and that method's own numbers. Default joint slot attention. */
+      method: methodSchema().prefault({ name: DEFAULT_METHOD }),
+    })
+    .refine((model) => model.imageStride <= 2 ** (model.imageStages + 1), {
+      path: ["imageStride"],
+      message: "is more than the encoder's stages give: use 2^(imageStages + 1) at most",
+    })
+    .transform(({ method, ...model }) => {
+      const { complete } = methodNamed(method.name);
+      return { ...model, method: (complete?.(method, model.dim) ?? method) as MethodConfig };
+    });
+
+const shape = z.strictObject(fields);
 
 /**
  * A complete configuration of a model, as a checkpoint carries it.
  * @interface
  */
-export type ModelConfig = z.output<typeof modelSchema>;
+export type ModelConfig = z.output<typeof shape> & { method: MethodConfig };
 /**
  * What a model is configured with; a field left out has the value of the paper.
  * @interface
  */
-export type ModelOptions = z.input<typeof modelSchema>;
+export type ModelOptions = z.input<typeof shape> & { method?: MethodOptions | undefined };
 
 /**
- * Completes and checks a model's configuration.
+ * Completes and checks a model's configuration. Fields in the form of earlier versions are taken too.
  * @throws {SoundspotError} ERR_CONFIG with the path of every field that is wrong.
  */
 export function parseModelConfig(options: ModelOptions | undefined = {}): ModelConfig {
-  return parse(modelSchema, options, "model");
+  return parse(modelSchema(), modernized(options), "model");
+}
+
+/** Options over a preset's: numbers of the same method go over the preset's, another method takes its place. */
+export function mergeModel(preset: ModelOptions, options: ModelOptions = {}): ModelOptions {
+  const same = preset.method && options.method && preset.method.name === options.method.name;
+  const method = same ? { ...preset.method, ...options.method } : (options.method ?? preset.method);
+  return { ...preset, ...options, ...(method ? { method: method as MethodOptions } : {}) };
 }
 
 /** Spectrogram frames of a configuration. */

@@ -25,7 +25,7 @@ export const presets = {
       audioStages: 3,
       audioWidth: 16,
       dim: 64,
-      inferenceSharpening: 0.25,
+      method: { name: "joint-slot-attention", inferenceSharpening: 0.25 },
       audio: { seconds: 2 },
     },
     train: {

@@ -1,5 +1,7 @@
 /** Configuration of training: every number of an epoch and a step, with the paper's value as default. */
 import { z } from "zod";
+import { SoundspotError } from "../core/errors.js";
+import { DEFAULT_METHOD, lossNames, methodNamed } from "./methods.js";
 import { count, parse, probability } from "./parse.js";
 
 /** A loss's weight over the run: 0 before epoch `from`, linear up to `weight` over `ramp` epochs, 0 again from `until`. */
@@ -12,32 +14,13 @@ const lossSchema = z.strictObject({
   temperature: z.number().positive().max(10).default(0.03),
 });
 
-/** Every loss there is, one a file in native/losses. */
-export const lossNames: readonly string[] = [
-  "contrastive",
-  "crossAttention",
-  "divergence",
-  "matching",
-  "maxSimilarity",
-  "pooled",
-  "reconstruction",
-];
-
-const lossesSchema = z
-  .record(z.string(), lossSchema)
-  .superRefine((losses, context) => {
-    for (const name of Object.keys(losses)) {
-      if (lossNames.includes(name)) continue;
-      const message = `is not a loss; use ${lossNames.join(", ")}`;
-      context.addIssue({ code: "custom", path: [name], message });
-    }
-  })
-  .default({
-    contrastive: { weight: 1, from: 0, ramp: 0, temperature: 0.03 },
-    matching: { weight: 100, from: 0, ramp: 0, temperature: 0.03 },
-    divergence: { weight: 0.1, from: 0, ramp: 0, temperature: 0.03 },
-    reconstruction: { weight: 0.1, from: 0, ramp: 0, temperature: 0.03 },
-  });
+const lossesSchema = z.record(z.string(), lossSchema).superRefine((losses, context) => {
+  for (const name of Object.keys(losses)) {
+    if (lossNames().includes(name)) continue;
+    const message = `is not a loss; use ${lossNames().join(", ")}`;
+    context.addIssue({ code: "custom", path: [name], message });
+  }
+});
 
 const scheduleSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("constant") }),
@@ -99,7 +82,8 @@ const trainSchema = z.strictObject({
   clip: z.number().min(0).default(0),
   /** Of encoders and decoders; "auto" is bfloat16 where the processor multiplies it itself. */
   precision: z.enum(["float32", "bfloat16", "auto"]).default("float32"),
-  losses: lossesSchema,
+  /** Default those of the method. */
+  losses: lossesSchema.optional(),
   /** Reciprocal neighbours in both modalities leave the contrastive loss; k 0 looks for none. */
   falseNegatives: z
     .strictObject({ k: count(0, 100_000).default(20), from: z.number().min(0).default(0) })
@@ -127,7 +111,9 @@ const trainSchema = z.strictObject({
  * A complete training configuration.
  * @interface
  */
-export type TrainConfig = z.output<typeof trainSchema>;
+export type TrainConfig = Omit<z.output<typeof trainSchema>, "losses"> & {
+  losses: Record<string, LossSchedule>;
+};
 /**
  * What training is configured with; a field left out has the value of the preset, or of the paper.
  * @interface
@@ -145,9 +131,22 @@ export type LossSchedule = z.output<typeof lossSchema>;
 export type AugmentConfig = z.output<typeof augmentSchema>;
 
 /**
- * Completes and checks a training configuration.
+ * Completes and checks a training configuration, of a model with that method.
  * @throws {SoundspotError} ERR_CONFIG with the path of every field that is wrong.
  */
-export function parseTrainConfig(options: TrainOptions | undefined = {}): TrainConfig {
-  return parse(trainSchema, options, "train");
+export function parseTrainConfig(
+  options: TrainOptions | undefined = {},
+  method: string = DEFAULT_METHOD,
+): TrainConfig {
+  const { losses, defaultLosses } = methodNamed(method);
+  const parsed = parse(trainSchema, { ...options, losses: options.losses ?? defaultLosses }, "train");
+  const config = parsed as TrainConfig;
+  for (const [name, { weight }] of Object.entries(config.losses)) {
+    if (weight === 0 || losses.includes(name)) continue;
+    throw new SoundspotError(
+      "ERR_CONFIG",
+      `The configuration is not valid. train.losses.${name}: the method ${method} has no such loss; it has ${losses.join(", ")}.`,
+    );
+  }
+  return config;
 }

@@ -1,9 +1,7 @@
-/** Target slots of the samples that were scored, and what is computed from all of them together. */
-import type { ModelConfig } from "../config/model.js";
-import type { TensorData } from "../core/types.js";
+/** Embeddings of the samples that were scored, and what is computed from all of them together. */
 import type { Sample } from "../datasets/dataset.js";
 
-/** One sample's target slots, each of length 1, one after the other: their dot products are mean cosines over slots. */
+/** One sample's target vectors, each of length 1, one after the other: dot products are sums of cosines over targets. */
 export interface Embedding {
   readonly id: string;
   readonly label: string;
@@ -13,34 +11,18 @@ export interface Embedding {
   readonly group: string;
 }
 
-/** Target slots of [slots, D], each of length 1, one after the other. */
-export function targetVector({ data }: TensorData, { targetSlots, dim }: ModelConfig): Float32Array {
-  const targets = data.slice(0, targetSlots * dim);
-  for (let from = 0; from < targets.length; from += dim) {
-    const slot = targets.subarray(from, from + dim);
-    const length = Math.sqrt(slot.reduce((sum, value) => sum + value * value, 0)) || 1;
-    for (let d = 0; d < dim; d++) slot[d] = (slot[d] as number) / length;
-  }
-  return targets;
-}
-
 /** @internal Collects embeddings of labelled samples; after one without a label it holds none, and takes no memory. */
 export class Embeddings {
-  readonly #config: ModelConfig;
   #rows: Embedding[] | undefined = [];
 
-  constructor(config: ModelConfig) {
-    this.#config = config;
-  }
-
-  add(sample: Sample, slots: { readonly image: TensorData; readonly audio: TensorData }): void {
+  add(sample: Sample, own: { readonly image: Float32Array; readonly audio: Float32Array }): void {
     const { id, label, clip, picture } = sample;
     if (label === undefined) this.#rows = undefined;
     this.#rows?.push({
       id,
       label: label as string,
-      image: targetVector(slots.image, this.#config),
-      audio: targetVector(slots.audio, this.#config),
+      image: own.image,
+      audio: own.audio,
       group: clip ?? picture ?? id,
     });
   }

@@ -1,5 +1,6 @@
 /** Scores a model on a dataset: localization, segmentation, retrieval, and knowing when nothing sounds (section 1.10). */
 
+import { sharpeningOf } from "../config/methods.js";
 import {
   aCount,
   aFunction,
@@ -166,13 +167,13 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   const { model, data, signal } = options;
   const total = Math.min(options.limit ?? data.length, data.length);
   const settings = {
-    sharpening: options.sharpening ?? model.config.inferenceSharpening,
+    sharpening: options.sharpening ?? sharpeningOf(model.config),
     threshold: options.threshold ?? 0.6,
     alpha: options.alpha ?? 0.4,
     precision: computedPrecision(options.precision ?? "float32"),
   } as const;
   let scorer = new Scorer(settings.threshold);
-  let embeddings = new Embeddings(model.config);
+  let embeddings = new Embeddings();
   let skipped: SkippedSample[] = [];
   const { group } = options;
   const batchSize = options.batchSize ?? 16;
@@ -195,7 +196,7 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
     for (const [i, spot] of spots.entries()) {
       const { index, sample } = batch[i] as LoadedSample;
       const own = await scorer.add(index, sample, truths[i], spot);
-      if (own.sounding) embeddings.add(sample, spot.slots);
+      if (own.sounding) embeddings.add(sample, spot.embedding);
       await options.onSample?.(sample, spot, own);
       await nextTurn();
     }
@@ -238,7 +239,7 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
     });
     checkSameWork(parts);
     scorer = new Scorer(settings.threshold);
-    embeddings = new Embeddings(model.config);
+    embeddings = new Embeddings();
     skipped = parts.flatMap((part) => part.skipped);
     for (const { scores, rows } of parts) {
       scorer.addState(scores);

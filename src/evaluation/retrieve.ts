@@ -9,8 +9,8 @@ import { aGroup, checkSameWork, type ProcessGroup, shareOf } from "../distribute
 import { type BootstrapOptions, bootstrapInterval } from "../metrics/bootstrap.js";
 import { firstHits, nearestNeighbours } from "../metrics/retrieval.js";
 import type { Precision } from "../model/compute.js";
+import { embedPrepared } from "../model/embed.js";
 import { aModel } from "../model/loaded.js";
-import { localizePrepared } from "../model/localize.js";
 import type { Model } from "../model/model.js";
 import { loadBatches } from "./batches.js";
 import { type Embedding, Embeddings } from "./embeddings.js";
@@ -143,7 +143,7 @@ export async function retrieve(options: RetrieveOptions): Promise<RetrievalRun> 
   const { model, data, signal } = options;
   const total = Math.min(options.limit ?? data.length, data.length);
   let skipped: SkippedSample[] = [];
-  let embeddings = new Embeddings(model.config);
+  let embeddings = new Embeddings();
   let [samples, silent] = [0, 0];
   const { group } = options;
   const batchSize = options.batchSize ?? 16;
@@ -174,14 +174,12 @@ export async function retrieve(options: RetrieveOptions): Promise<RetrievalRun> 
       silent += batch.length - heard.length;
       samples += heard.length;
       if (heard.length === 0) continue;
-      const spots = await localizePrepared(
-        model,
-        heard.map(({ prepared }) => prepared),
-        // Only the slots are read: the maps may be as small as they get.
-        { precision: options.precision ?? "float32", sizes: heard.map(() => [1, 1] as const) },
-      );
-      for (const [i, { slots }] of spots.entries()) {
-        embeddings.add((heard[i] as (typeof heard)[number]).sample, slots);
+      const handles = heard.map(({ prepared }) => prepared.handle);
+      const { precision = "float32" } = options;
+      const images = await embedPrepared(model, handles, "image", { precision });
+      const audios = await embedPrepared(model, handles, "audio", { precision });
+      for (const [i, { sample }] of heard.entries()) {
+        embeddings.add(sample, { image: images[i] as Float32Array, audio: audios[i] as Float32Array });
       }
       throwIfAborted(signal);
       options.onProgress?.(samples + silent + skipped.length, share);
@@ -193,7 +191,7 @@ export async function retrieve(options: RetrieveOptions): Promise<RetrievalRun> 
       return { total, batchSize, rows: embeddings.all, skipped, samples, silent };
     });
     checkSameWork(parts);
-    embeddings = new Embeddings(model.config);
+    embeddings = new Embeddings();
     for (const { rows } of parts) embeddings.addRows(rows);
     skipped = parts.flatMap((part) => part.skipped);
     samples = parts.reduce((sum, part) => sum + part.samples, 0);

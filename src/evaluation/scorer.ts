@@ -74,7 +74,7 @@ export function truthOf(sample: Sample): TruthMap | Mask {
 /** The maps of a spot that evaluation scores. */
 export const mapsOf = (spot: Spot): Partial<Record<MapName, Float32Array>> => ({
   audio: spot.audioMap,
-  image: spot.imageMap,
+  ...(spot.imageMap ? { image: spot.imageMap } : {}),
   ...spot.refined,
 });
 

@@ -123,31 +123,71 @@ export async function prepareInput(
     throw new SoundspotError("ERR_INPUT", "Give both image and audio, or a video.");
   }
 
-  const image = isImageTensor(input.image)
-    ? undefined
-    : isRaw(input.image)
-      ? ownImage(checkRawImage(input.image as RawImage))
-      : await decodeImage(input.image, { signal, maxPixels });
-  const size = config.imageSize;
-  const picture = isImageTensor(input.image)
-    ? { tensor: checked(input.image.tensor, input.image.shape, [3, size, size], "The image tensor") }
-    : { image: image as RawImage };
-  const bins = Math.floor(config.audio.window / 2) + 1;
-  const heard = isSpectrogram(input.audio) ? undefined : await audioWindow(input.audio, config, signal);
-  const sound = isSpectrogram(input.audio)
-    ? {
-        spectrogram: checked(
-          input.audio.spectrogram,
-          input.audio.shape,
-          [1, bins, frameCount(config)],
-          "The spectrogram",
-        ),
-      }
-    : heard && { audio: heard };
+  // Raw audio is copied before anything is waited for: its memory is the caller's.
+  const copying = isRaw(input.audio) ? audioPart(input.audio, config, signal) : undefined;
+  copying?.catch(() => undefined); // reported where it is waited for
+  const image = await imagePart(input.image, config, options);
+  const audio = await (copying ?? audioPart(input.audio, config, signal));
   throwIfAborted(signal);
-  const handle = await native().prepare({ ...picture, ...sound } as PrepareInput, config);
-  const silent = heard !== undefined && isSilent(heard, config.audio.seconds);
-  return { handle, silent, ...(image ? { image } : {}) };
+  const handle = await native().prepare({ ...image.part, ...audio.part }, config);
+  return { handle, silent: audio.silent, ...(image.decoded ? { image: image.decoded } : {}) };
+}
+
+/** One side of a pair. */
+export type EmbedInput =
+  | { readonly image: ImageSource | ImageTensor; readonly audio?: undefined }
+  | { readonly audio: AudioSource | SpectrogramTensor; readonly image?: undefined };
+
+/**
+ * @internal One side of a pair, ready for `embed` alone.
+ * @throws {SoundspotError} ERR_INPUT when it is not one side; naming the file that cannot be read and why.
+ */
+export async function prepareSide(
+  input: EmbedInput,
+  config: ModelConfig,
+  options: { readonly signal?: AbortSignal | undefined } = {},
+): Promise<SampleHandle> {
+  throwIfAborted(options.signal);
+  const { image, audio } = Object(input) as { image?: ImageSource; audio?: AudioSource };
+  if ((image === undefined) === (audio === undefined)) {
+    throw new SoundspotError("ERR_INPUT", "Give { image } or { audio }, one of them.");
+  }
+  const { part } =
+    image === undefined
+      ? await audioPart(audio as AudioSource, config, options.signal)
+      : await imagePart(image, config, options);
+  throwIfAborted(options.signal);
+  return native().prepare(part, config);
+}
+
+async function imagePart(
+  source: ImageSource | ImageTensor,
+  config: ModelConfig,
+  options: { readonly signal?: AbortSignal | undefined; readonly maxPixels?: number | undefined },
+): Promise<{ readonly part: PrepareInput; readonly decoded?: RawImage }> {
+  if (isImageTensor(source)) {
+    const size = config.imageSize;
+    return { part: { tensor: checked(source.tensor, source.shape, [3, size, size], "The image tensor") } };
+  }
+  const { signal, maxPixels } = options;
+  const decoded = isRaw(source)
+    ? ownImage(checkRawImage(source as RawImage))
+    : await decodeImage(source, { signal, maxPixels });
+  return { part: { image: decoded }, decoded };
+}
+
+async function audioPart(
+  source: AudioSource | SpectrogramTensor,
+  config: ModelConfig,
+  signal: AbortSignal | undefined,
+): Promise<{ readonly part: PrepareInput; readonly silent: boolean }> {
+  if (isSpectrogram(source)) {
+    const shape = [1, Math.floor(config.audio.window / 2) + 1, frameCount(config)];
+    const spectrogram = checked(source.spectrogram, source.shape, shape, "The spectrogram");
+    return { part: { spectrogram }, silent: false };
+  }
+  const audio = await audioWindow(source, config, signal);
+  return { part: { audio }, silent: isSilent(audio, config.audio.seconds) };
 }
 
 /**

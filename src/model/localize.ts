@@ -1,5 +1,6 @@
 /** Localization: from inputs to spots at the image's own size; concurrent callers share batches. */
 
+import { sharpeningOf } from "../config/methods.js";
 import { aSignal, checkFields, inRange, shown } from "../core/arguments.js";
 import { Batcher } from "../core/batcher.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
@@ -113,7 +114,7 @@ export async function localizePrepared(
   const alpha = inRange(options.alpha ?? 0.4, 0, 1, "alpha");
   const objectness = await objectnessOf(samples, options);
   const settings: Settings = {
-    sharpening: inRange(options.sharpening ?? model.config.inferenceSharpening, 1e-6, 1e6, "sharpening"),
+    sharpening: inRange(options.sharpening ?? sharpeningOf(model.config), 1e-6, 1e6, "sharpening"),
     threshold: inRange(options.threshold ?? 0.6, 0, 1, "threshold"),
     alpha,
     refine: options.refine ?? "none",

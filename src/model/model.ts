@@ -1,6 +1,7 @@
 /** The model as a user holds it: made, loaded, saved, asked, freed. */
 
 import { resolve } from "node:path";
+import { sharpeningOf } from "../config/methods.js";
 import { type ModelConfig, type ModelOptions, parseModelConfig } from "../config/model.js";
 import {
   aList,
@@ -24,7 +25,8 @@ import {
   type TrainerHandle,
 } from "../native.js";
 import { aPrecision, type Compute, computeFor, type Precision } from "./compute.js";
-import { type LocalizeInput, prepareInput } from "./inputs.js";
+import { type EmbedOptions, embedBatch } from "./embed.js";
+import { type EmbedInput, type LocalizeInput, prepareInput } from "./inputs.js";
 import { aModel } from "./loaded.js";
 import { type LocalizeOptions, localizeBatch } from "./localize.js";
 import type { Spot } from "./spot.js";
@@ -160,7 +162,7 @@ export class Model implements Disposable {
   ): Promise<Encoding> {
     check(inputs, aList, "The inputs");
     checkFields(options, { signal: aSignal });
-    const { sharpening = this.config.inferenceSharpening } = options;
+    const { sharpening = sharpeningOf(this.config) } = options;
     inRange(sharpening, 1e-6, 1e6, "sharpening");
     if (inputs.length === 0) throw new SoundspotError("ERR_INPUT", "There are no inputs. Give at least one.");
     const samples = await Promise.all(
@@ -171,6 +173,24 @@ export class Model implements Disposable {
       samples.map((sample) => sample.handle),
       { sharpening, bfloat16: false, plain: false },
     );
+  }
+
+  /**
+   * Vectors of one modality alone, for retrieval and search: T target vectors of length 1 in a row, [T·D], of one input
+   * or of each of several. The dot product of an image's and an audio's is the sum of their cosines over targets.
+   * @throws {SoundspotError} ERR_INPUT when an input has both sides or none, and as `localize`.
+   * @example
+   * const [dog, cat] = await model.embed([{ image: "dog.jpg" }, { image: "cat.jpg" }]);
+   * const bark = await model.embed({ audio: "bark.wav" });
+   */
+  embed(input: EmbedInput, options?: EmbedOptions): Promise<Float32Array>;
+  embed(inputs: readonly EmbedInput[], options?: EmbedOptions): Promise<Float32Array[]>;
+  async embed(
+    input: EmbedInput | readonly EmbedInput[],
+    options: EmbedOptions = {},
+  ): Promise<Float32Array | Float32Array[]> {
+    if (Array.isArray(input)) return embedBatch(this, input as EmbedInput[], options);
+    return (await embedBatch(this, [input as EmbedInput], options))[0] as Float32Array;
   }
 
   /** Parameters and buffers by their published names, copies. */

@@ -22,12 +22,11 @@ export const preprocess = {
     config = parseModelConfig(config);
     checkFields(options, { signal: aSignal });
     const { signal } = options;
-    const silence = { samples: new Float32Array(1), channels: 1, sampleRate: config.audio.sampleRate };
     const decoded = await decodeImage(source, { signal });
     const image = isRaw(source) ? ownImage(decoded) : decoded;
-    const handle = await native().prepare({ image, audio: silence }, config);
+    const handle = await native().prepare({ image }, config);
     throwIfAborted(signal);
-    return native().tensors(handle).image;
+    return native().tensors(handle).image as TensorData;
   },
   /** Log spectrogram of the middle: [1, F, T]. */
   async audio(
@@ -38,13 +37,9 @@ export const preprocess = {
     config = parseModelConfig(config);
     checkFields(options, { signal: aSignal });
     const { signal } = options;
-    const pixel = { data: new Uint8Array(3), width: 1, height: 1 };
-    const handle = await native().prepare(
-      { image: pixel, audio: await audioWindow(source, config, signal) },
-      config,
-    );
+    const handle = await native().prepare({ audio: await audioWindow(source, config, signal) }, config);
     throwIfAborted(signal);
-    return native().tensors(handle).spectrogram;
+    return native().tensors(handle).spectrogram as TensorData;
   },
   /** Resampled as torchaudio does: [channels, frames]. */
   async resample(audio: RawAudio, sampleRate: number): Promise<TensorData> {

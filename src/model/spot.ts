@@ -1,5 +1,6 @@
 /** What localization says of one image: heatmap, mask, boxes, attention, and figures of them. */
 
+import { targetsOf } from "../config/methods.js";
 import type { ModelConfig } from "../config/model.js";
 import { aSignal, checkFields } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
@@ -39,13 +40,19 @@ export interface SpotAttention {
   readonly imageOnAudio: TensorData;
 }
 
-/** Tokens of the picture on its grid. */
+/** Rows over the image's tokens, [rows, h·w], as maps [rows, h, w]. */
+function gridOf({ data, shape: [rows = 0, tokens = 0] }: TensorData): TensorData {
+  const side = Math.round(Math.sqrt(tokens));
+  return { data, shape: [rows, side, side] };
+}
+
 function onGrid({ audioOnImage, imageOnImage, audioOnAudio, imageOnAudio }: OfAttention): SpotAttention {
-  const grid = ({ data, shape: [slots = 0, tokens = 0] }: TensorData): TensorData => {
-    const side = Math.round(Math.sqrt(tokens));
-    return { data, shape: [slots, side, side] };
+  return {
+    audioOnImage: gridOf(audioOnImage),
+    imageOnImage: gridOf(imageOnImage),
+    audioOnAudio,
+    imageOnAudio,
   };
-  return { audioOnImage: grid(audioOnImage), imageOnImage: grid(imageOnImage), audioOnAudio, imageOnAudio };
 }
 
 /** Where the sound comes from in one picture. */
@@ -54,16 +61,17 @@ export class Spot {
   readonly height: number;
   /** [height, width] in [0, 1], row-major. */
   readonly heatmap: Float32Array;
-  /** The audio queries' map and the image queries' map, before refinement, like `heatmap`. */
+  /** Where the audio is in the image, before refinement, like `heatmap`. */
   readonly audioMap: Float32Array;
-  readonly imageMap: Float32Array;
+  /** Of methods whose image has a map of its own. */
+  readonly imageMap?: Float32Array;
   /** Refined maps that were asked for, by name; `heatmap` is one of them, or the audio map. */
   readonly refined: Readonly<Partial<Record<Exclude<Refinement, "none">, Float32Array>>>;
   /** 1 where the heatmap reaches the threshold. */
   readonly mask: Uint8Array;
   /** Largest first. */
   readonly boxes: readonly SpotBox[];
-  /** Cosine of the two target slots, in [−1, 1]. */
+  /** Cosine of the image's and the audio's target vectors, their mean over targets, in [−1, 1]. */
   readonly confidence: number;
   /** Of a video: presentation time of the frame, in seconds from the start of the file. */
   readonly time?: number;
@@ -72,15 +80,19 @@ export class Spot {
    * spectrogram.
    */
   readonly silent: boolean;
-  /** Normalised over tokens: on the image [slots, h, w], on the sound [slots, t]. */
-  readonly attention: SpotAttention;
+  /** Where the method has slots. Normalised over tokens: on the image [slots, h, w], on the audio [slots, t]. */
+  readonly attention?: SpotAttention;
   /**
    * What the attention is made of, in the same shapes: q · k / √D. Times the sharpening, softmax over slots, divided by
-   * the sum over tokens it is the attention, at any sharpening. Absent where the model localizes without slots.
+   * the sum over tokens it is the attention, at any sharpening. Where the method has slots.
    */
   readonly logits?: SpotAttention;
-  /** Slots [slots, D] of both modalities. */
-  readonly slots: { readonly image: TensorData; readonly audio: TensorData };
+  /** Slots [slots, D] of both modalities, where the method has slots. */
+  readonly slots?: { readonly image: TensorData; readonly audio: TensorData };
+  /** Target vectors of both modalities, each of length 1, one after the other: [T·D]. */
+  readonly embedding: { readonly image: Float32Array; readonly audio: Float32Array };
+  /** @internal Target maps on the tokens, [T, h, w], before they are scaled to an image. */
+  readonly targets: { readonly audio: TensorData; readonly image?: TensorData };
   readonly #sample: PreparedSample;
   readonly #config: ModelConfig;
 
@@ -90,7 +102,7 @@ export class Spot {
     this.height = height;
     this.heatmap = spot.heatmap.data;
     this.audioMap = spot.audioMap.data;
-    this.imageMap = spot.imageMap.data;
+    if (spot.imageMap) this.imageMap = spot.imageMap.data;
     this.refined = {
       ...(spot.iqrMap ? { iqr: spot.iqrMap.data } : {}),
       ...(spot.oglMap ? { ogl: spot.oglMap.data } : {}),
@@ -101,8 +113,13 @@ export class Spot {
     this.confidence = spot.confidence;
     this.silent = sample.silent ?? false;
     if (sample.time !== undefined) this.time = sample.time;
-    this.slots = { image: spot.imageSlots, audio: spot.audioSlots };
-    this.attention = onGrid(spot);
+    this.embedding = { image: spot.imageEmbedding.data, audio: spot.audioEmbedding.data };
+    this.targets = {
+      audio: gridOf(spot.audioTargets),
+      ...(spot.imageTargets ? { image: gridOf(spot.imageTargets) } : {}),
+    };
+    if (spot.imageSlots && spot.audioSlots) this.slots = { image: spot.imageSlots, audio: spot.audioSlots };
+    if (isAttention(spot)) this.attention = onGrid(spot);
     if (spot.logits) this.logits = onGrid(spot.logits);
     this.#sample = sample;
     this.#config = config;
@@ -121,32 +138,42 @@ export class Spot {
   }
 
   /**
-   * The attention of every slot over the picture, audio queries above image queries. PNG or JPEG.
-   * @throws {SoundspotError} ERR_INPUT when the input was a tensor, which has no picture; ERR_ABORTED.
+   * The attention of every slot over the image, audio queries above image queries. PNG or JPEG.
+   * @throws {SoundspotError} ERR_INPUT when the method has no slots, or the input was a tensor, which has no image to
+   *   draw on; ERR_ABORTED.
    */
   async panels(options: FigureOptions = {}): Promise<Buffer> {
     checkFields(options, { signal: aSignal });
+    const { audioOnImage, imageOnImage } = this.#slotAttention("panels");
     const maps = [
-      { title: "audio queries", ...this.attention.audioOnImage },
-      { title: "image queries", ...this.attention.imageOnImage },
+      { title: "audio queries", ...audioOnImage },
+      { title: "image queries", ...imageOnImage },
     ];
-    const { targetSlots: targets } = this.#config;
-    return encoded(await renderPanels(this.#picture(), maps, { targets, signal: options.signal }), options);
+    const drawn = { targets: targetsOf(this.#config), signal: options.signal };
+    return encoded(await renderPanels(this.#picture(), maps, drawn), options);
   }
 
   /**
    * The log spectrogram with the attention over time under it, of several target slots the maximum. PNG or JPEG.
-   * @throws {SoundspotError} ERR_ABORTED
+   * @throws {SoundspotError} ERR_INPUT when the method has no slots; ERR_ABORTED
    */
   async spectrogram(options: FigureOptions = {}): Promise<Buffer> {
     checkFields(options, { signal: aSignal });
-    const { targetSlots, audio } = this.#config;
+    const { audio } = this.#config;
     const rendered = await renderSpectrogram(
-      native().tensors(this.#sample.handle).spectrogram,
-      highest(this.attention.audioOnAudio, targetSlots),
+      native().tensors(this.#sample.handle).spectrogram as TensorData,
+      highest(this.#slotAttention("spectrogram").audioOnAudio, targetsOf(this.#config)),
       { seconds: audio.seconds, maxHertz: audio.sampleRate / 2, signal: options.signal },
     );
     return encoded(rendered, options);
+  }
+
+  #slotAttention(figure: string): SpotAttention {
+    if (this.attention) return this.attention;
+    throw new SoundspotError(
+      "ERR_INPUT",
+      `${figure} draws the attention of slots, and the method "${this.#config.method.name}" has none.`,
+    );
   }
 
   #picture(): RawImage {
@@ -156,6 +183,10 @@ export class Spot {
       "The input was a tensor, which has no picture to draw on. Give a picture.",
     );
   }
+}
+
+function isAttention(spot: Partial<OfAttention>): spot is OfAttention {
+  return spot.audioOnImage !== undefined;
 }
 
 async function encoded(image: RawImage, { format = "png", signal }: FigureOptions): Promise<Buffer> {

@@ -1,6 +1,8 @@
 /** The report of an evaluation: figures, curves, and what the model saw and took for what. */
+
 import { dirname } from "node:path";
 import sharp from "sharp";
+import { targetsOf } from "../config/methods.js";
 import type { Dataset, Sample } from "../datasets/dataset.js";
 import { encodeImage } from "../drawing/encode.js";
 import { renderPanels } from "../drawing/panels.js";
@@ -99,7 +101,8 @@ export async function pictureSamples(
         ciou: cious.get(id),
         note,
       });
-      attention ??= { id, overlay: await attentionOf(model, sample, spot), label, note };
+      const drawn = attention ? undefined : await attentionOf(model, sample, spot);
+      if (drawn) attention = { id, overlay: drawn, label, note };
     }
     pictured.push({ overlays, ...(attention ? { attention } : {}) });
   }
@@ -122,14 +125,16 @@ async function localizeOnGrid(
   return spot as Spot;
 }
 
-async function attentionOf(model: Model, sample: Sample, spot: Spot): Promise<Buffer> {
+/** Undefined where the method has no slots. */
+async function attentionOf(model: Model, sample: Sample, { attention }: Spot): Promise<Buffer | undefined> {
+  if (!attention) return undefined;
   const rendered = await renderPanels(
     sample.image,
     [
-      { title: "audio queries", ...spot.attention.audioOnImage },
-      { title: "image queries", ...spot.attention.imageOnImage },
+      { title: "audio queries", ...attention.audioOnImage },
+      { title: "image queries", ...attention.imageOnImage },
     ],
-    { targets: model.config.targetSlots, contours: true, panelSize: 280 },
+    { targets: targetsOf(model.config), contours: true, panelSize: 280 },
   );
   return encodeImage(rendered, { format: "jpeg" });
 }

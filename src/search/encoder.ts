@@ -1,15 +1,11 @@
-/** From files to vectors: target slots of pictures and sounds, each encoded by itself. */
+/** From files to vectors of images and of audio, each embedded by itself. */
 import { join } from "node:path";
-import { frameCount } from "../config/model.js";
 import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
 import { Limit, SAMPLES_AT_A_TIME } from "../core/semaphore.js";
 import type { TensorData } from "../core/types.js";
-import { targetVector } from "../evaluation/embeddings.js";
 import type { AudioSource } from "../media/audio.js";
 import type { ImageSource } from "../media/image.js";
 import { middleOfVideo } from "../model/audio-window.js";
-import { prepareInput } from "../model/inputs.js";
-import { localizePrepared } from "../model/localize.js";
 import type { Model } from "../model/model.js";
 import { preprocess } from "../model/preprocess.js";
 import { hashOf, type MediaFile, type SkippedFile, skippedFile, stateOf } from "./media-files.js";
@@ -32,8 +28,6 @@ export interface EncodedFile extends Omit<DecodedFile, "picture" | "sound"> {
 
 /** Files decoded ahead of those that are encoded. */
 const FILES_AT_A_TIME = 32;
-/** Pairs in one pass of the encoders. */
-const BATCH = 16;
 
 /** What says nothing about a file ends the work. */
 const fatal = new Set<string>([
@@ -46,41 +40,17 @@ const fatal = new Set<string>([
   "ERR_OUT_OF_MEMORY",
 ]);
 
-/**
- * Target vectors of pictures and of sounds, in float32 as retrieval is scored. The encoders take pairs: what has no
- * partner gets a blank one, which its vector does not depend on.
- */
+/** Vectors of images and of audio, in float32 as retrieval is scored. */
 export async function encodeEach(
   model: Model,
   pictures: readonly TensorData[],
   sounds: readonly TensorData[],
   signal?: AbortSignal | undefined,
 ): Promise<{ readonly images: Float32Array[]; readonly audios: Float32Array[] }> {
-  const { config } = model;
-  const blank = (shape: number[]) => ({ data: new Float32Array(shape.reduce((a, b) => a * b)), shape });
-  const noPicture = blank([3, config.imageSize, config.imageSize]);
-  const noSound = blank([1, Math.floor(config.audio.window / 2) + 1, frameCount(config)]);
-  const images: Float32Array[] = [];
-  const audios: Float32Array[] = [];
-  const pairs = Math.max(pictures.length, sounds.length);
-  for (let from = 0; from < pairs; from += BATCH) {
-    throwIfAborted(signal);
-    const samples = await Promise.all(
-      Array.from({ length: Math.min(BATCH, pairs - from) }, (_, i) => {
-        const { data: tensor, shape } = pictures[from + i] ?? noPicture;
-        const { data: spectrogram, shape: soundShape } = sounds[from + i] ?? noSound;
-        return prepareInput({ image: { tensor, shape }, audio: { spectrogram, shape: soundShape } }, config);
-      }),
-    );
-    // Only the slots are read: the maps may be as small as they get.
-    const sizes = samples.map(() => [1, 1] as const);
-    const spots = await localizePrepared(model, samples, { precision: "float32", sizes });
-    for (const [i, { slots }] of spots.entries()) {
-      if (from + i < pictures.length) images.push(targetVector(slots.image, config));
-      if (from + i < sounds.length) audios.push(targetVector(slots.audio, config));
-    }
-  }
-  return { images, audios };
+  const options = { precision: "float32", signal } as const;
+  const images = pictures.map(({ data: tensor, shape }) => ({ image: { tensor, shape } }));
+  const audios = sounds.map(({ data: spectrogram, shape }) => ({ audio: { spectrogram, shape } }));
+  return { images: await model.embed(images, options), audios: await model.embed(audios, options) };
 }
 
 /** Does the work of decoding when there is room for it. */
@@ -120,9 +90,8 @@ export async function* encodeFiles(
   signal?: AbortSignal | undefined,
 ): AsyncGenerator<(EncodedFile | SkippedFile)[]> {
   const limit = new Limit(SAMPLES_AT_A_TIME);
-  const ordered = mixed(files);
   const decode = (from: number) => {
-    const some = ordered.slice(from, from + FILES_AT_A_TIME);
+    const some = files.slice(from, from + FILES_AT_A_TIME);
     const decoded = Promise.all(
       some.map((file) => limit.run(() => tryFile(model, folder, file, signal), signal)),
     );
@@ -131,9 +100,9 @@ export async function* encodeFiles(
   };
   try {
     let next = decode(0);
-    for (let from = 0; from < ordered.length; from += FILES_AT_A_TIME) {
+    for (let from = 0; from < files.length; from += FILES_AT_A_TIME) {
       const all = await next;
-      if (from + FILES_AT_A_TIME < ordered.length) next = decode(from + FILES_AT_A_TIME);
+      if (from + FILES_AT_A_TIME < files.length) next = decode(from + FILES_AT_A_TIME);
       const decoded = all.filter((each) => "hash" in each);
       const pictures = decoded.flatMap(({ picture }) => picture ?? []);
       const sounds = decoded.flatMap(({ sound }) => sound ?? []);
@@ -149,16 +118,6 @@ export async function* encodeFiles(
   } finally {
     limit.close();
   }
-}
-
-/** Pictures and sounds in turns, as far as there are both, so that few lack a partner. */
-function mixed(files: readonly MediaFile[]): MediaFile[] {
-  const places = (some: readonly MediaFile[]) =>
-    some.map((file, i) => ({ file, place: (i + 0.5) / some.length }));
-  const [sounds, others] = [true, false].map((own) => files.filter(({ type }) => (type === "sound") === own));
-  return [...places(others ?? []), ...places(sounds ?? [])]
-    .sort((a, b) => a.place - b.place)
-    .map(({ file }) => file);
 }
 
 async function tryFile(

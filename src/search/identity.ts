@@ -1,5 +1,7 @@
 /** What tells models apart: vectors of two models cannot be compared. */
+
 import { createHash } from "node:crypto";
+import { earlierForm } from "../config/earlier.js";
 import { Pacer } from "../core/pacer.js";
 import type { Model } from "../model/model.js";
 
@@ -16,8 +18,13 @@ export function identityOf(model: Model, again = false): Promise<string> {
   return identity;
 }
 
-async function computed(model: Model): Promise<string> {
-  const hash = createHash("sha256").update(JSON.stringify(inOrder(model.config)));
+/** The same as versions before methods had a part of the configuration made it, for indexes that they wrote. */
+export function earlierIdentityOf(model: Model): Promise<string> {
+  return computed(model, earlierForm(model.config as unknown as Record<string, unknown>));
+}
+
+async function computed(model: Model, config: unknown = model.config): Promise<string> {
+  const hash = createHash("sha256").update(JSON.stringify(inOrder(config)));
   const parameters = await model.parameters();
   const pacer = new Pacer(undefined);
   for (const { name, shape, data } of parameters.sort((a, b) => (a.name < b.name ? -1 : 1))) {

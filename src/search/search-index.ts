@@ -2,6 +2,7 @@
 
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { targetsOf } from "../config/methods.js";
 import { aFunction, aPath, aSignal, check, checkFields, shown } from "../core/arguments.js";
 import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
 import type { RawImage, TensorData } from "../core/types.js";
@@ -16,7 +17,7 @@ import type { Model } from "../model/model.js";
 import type { SpotBox } from "../model/spot.js";
 import { type Description, readDescription, writeDescription } from "./description.js";
 import { type Decoding, encodeAudio, encodeImage } from "./encoder.js";
-import { identityOf } from "./identity.js";
+import { earlierIdentityOf, identityOf } from "./identity.js";
 import { labelsOf, type SearchLabels } from "./labels.js";
 import { lance } from "./lance.js";
 import { type Entry, isId, kinds, type NearestOptions, type SearchKind, Tables } from "./tables.js";
@@ -138,12 +139,11 @@ export class SearchIndex implements Disposable {
           `${path} has an index already. Open it, or give another folder.`,
         );
       }
-      const { targetSlots, dim } = model.config;
       const description: Description = {
         format: "soundspot-search",
         version: 1,
         model: await identityOf(model, true),
-        dimensions: targetSlots * dim,
+        dimensions: targetsOf(model.config) * model.config.dim,
         divided: {},
       };
       const tables = await Tables.create(join(path, TABLES), description.dimensions);
@@ -344,7 +344,7 @@ export class SearchIndex implements Disposable {
   /** @internal @throws {SoundspotError} ERR_INDEX_MISMATCH when another model made the index. */
   async checkModel(model: Model, again = false): Promise<void> {
     const [own, given] = [this.#description.model, await identityOf(model, again)];
-    if (own === given) return;
+    if (own === given || own === (await earlierIdentityOf(model))) return;
     throw new SoundspotError(
       "ERR_INDEX_MISMATCH",
       `The index ${this.folder} was made with another model (${own.slice(0, 12)}, not ${given.slice(0, 12)}): their vectors cannot be compared. Give the checkpoint that it was made with, or make an index of this model in another folder.`,

@@ -1,7 +1,9 @@
 /** The Fastify application: routes, limits, and how failures are answered. */
+
 import multipart from "@fastify/multipart";
 import swagger from "@fastify/swagger";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import { hasSlots, sharpeningOf, targetsOf } from "../config/methods.js";
 import { packageVersion } from "../core/package.js";
 import { answerToBrokenRequest, guardConnections } from "./connections.js";
 import { answerTo, HttpError } from "./http-error.js";
@@ -91,9 +93,10 @@ function serviceRoutes(app: FastifyInstance, service: Service, search: boolean):
       imageSize: config.imageSize,
       seconds: config.audio.seconds,
       sampleRate: config.audio.sampleRate,
-      targetSlots: config.targetSlots,
-      offTargetSlots: config.offTargetSlots,
-      sharpening: config.inferenceSharpening,
+      method: config.method.name,
+      targetSlots: targetsOf(config),
+      ...(hasSlots(config) ? { offTargetSlots: config.method.offTargetSlots } : {}),
+      sharpening: sharpeningOf(config),
     },
     limits: { ...service.limits, fieldBytes: FIELD_BYTES },
     search,

@@ -1,6 +1,8 @@
 /** POST /v1/localize: an upload to where its sound comes from. */
+
 import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { sharpeningOf, targetsOf } from "../config/methods.js";
 import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
 import type { TensorData } from "../core/types.js";
 import { type LocalizeInput, prepareInput } from "../model/inputs.js";
@@ -41,7 +43,7 @@ export function localizeRoute(app: FastifyInstance, service: Service): void {
         audioTrack: numberIn(fields, "audioTrack", 0, Number.MAX_VALUE),
       }),
       settings: {
-        sharpening: numberIn(fields, "sharpening", 1e-6, 1e6) ?? model.config.inferenceSharpening,
+        sharpening: numberIn(fields, "sharpening", 1e-6, 1e6) ?? sharpeningOf(model.config),
         threshold: numberIn(fields, "threshold", 0, 1) ?? 0.6,
         alpha: numberIn(fields, "alpha", 0, 1) ?? 0.4,
         refine: choice(fields, "refine", ["none", "iqr"]) ?? "none",
@@ -91,7 +93,7 @@ export function localizeRoute(app: FastifyInstance, service: Service): void {
           reply.type(picture ? "image/png" : "application/json; charset=utf-8");
           return picture
             ? await spot.overlay({ signal })
-            : await bodyOf(spot, wanted, model.config.targetSlots, signal);
+            : await bodyOf(spot, wanted, targetsOf(model.config), signal);
         });
       } catch (error) {
         throw namingFields(error, upload.paths);
@@ -173,6 +175,12 @@ function plainAttention(attention: SpotAttention) {
 }
 
 /** @throws {SoundspotError} ERR_INPUT when the model has none. */
+function attentionOf({ attention }: Spot): SpotAttention {
+  if (attention) return attention;
+  throw new SoundspotError("ERR_INPUT", "This model has no slots. Leave attention out of include.");
+}
+
+/** @throws {SoundspotError} ERR_INPUT when the model has none. */
 function logitsOf({ logits }: Spot): SpotAttention {
   if (logits) return logits;
   throw new SoundspotError("ERR_INPUT", "This model gives no logits. Leave logits out of include.");
@@ -197,7 +205,7 @@ async function bodyOf(
     ...(time === undefined ? {} : { time }),
     boxes,
     settings: { ...settings, targetSlots },
-    ...(include.has("attention") ? { attention: plainAttention(spot.attention) } : {}),
+    ...(include.has("attention") ? { attention: plainAttention(attentionOf(spot)) } : {}),
     ...(include.has("logits") ? { logits: plainAttention(logitsOf(spot)) } : {}),
     ...(Object.keys(figures).length > 0 ? { figures } : {}),
   };

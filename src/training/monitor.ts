@@ -26,11 +26,12 @@ export class CollapseMonitor {
 
   /** @returns the kinds that have now lasted for 50 steps, each once in a run */
   observe(step: StepResult): CollapseWarning[] {
-    const { attention, losses } = step;
+    const { diagnostics, losses } = step;
+    const uniform = (spread: number | undefined) => spread !== undefined && spread < UNIFORM_SPREAD;
     const chance = 2 * Math.log(this.#batchSize); // of both directions together
     const signs: Record<Collapse, boolean> = {
-      "uniform-image-attention": attention !== undefined && attention.image.spread < UNIFORM_SPREAD,
-      "uniform-audio-attention": attention !== undefined && attention.audio.spread < UNIFORM_SPREAD,
+      "uniform-image-attention": uniform(diagnostics.imageAttentionSpread),
+      "uniform-audio-attention": uniform(diagnostics.audioAttentionSpread),
       "contrastive-at-chance": losses.contrastive !== undefined && losses.contrastive > 0.98 * chance,
     };
     const mends: Record<Collapse, string> = {

@@ -3,7 +3,7 @@
 import { setMaxListeners } from "node:events";
 import { access, mkdir, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { type ModelConfig, type ModelOptions, parseModelConfig } from "../config/model.js";
+import { type ModelConfig, type ModelOptions, mergeModel, parseModelConfig } from "../config/model.js";
 import { type Preset, type PresetName, presetNamed } from "../config/presets.js";
 import { learningRateAt, lossWeightAt } from "../config/schedule.js";
 import { type LossSchedule, parseTrainConfig, type TrainConfig, type TrainOptions } from "../config/train.js";
@@ -86,7 +86,7 @@ export class Trainer {
     check(model, aModel, "model");
     if (group !== undefined) check(group, aGroup, "group");
     this.model = model;
-    this.config = withPrecision(parseTrainConfig(options));
+    this.config = withPrecision(parseTrainConfig(options, model.config.method.name));
     this.#group = group;
     this.#handle = native().createTrainer(model.handle, this.config.seed, group?.handle);
   }
@@ -483,7 +483,7 @@ async function startFresh(options: TrainRunOptions, recipe: Preset, config: Trai
   const { data, model: wanted, signal } = options;
   const model = isModel(wanted)
     ? wanted
-    : await Model.create({ ...recipe.model, ...wanted }, { seed: config.seed });
+    : await Model.create(mergeModel(recipe.model, wanted), { seed: config.seed });
   const weights =
     options.weights === undefined ? undefined : await model.loadWeights(options.weights, { signal });
   const imageWeights =
@@ -521,7 +521,7 @@ async function startFrom(
   checkSameRun(
     { model: model.config, train: progress.config, samples: progress.samples, order: progress.order },
     {
-      model: isModel(wanted) ? wanted.config : parseModelConfig({ ...recipe.model, ...wanted }),
+      model: isModel(wanted) ? wanted.config : parseModelConfig(mergeModel(recipe.model, wanted)),
       train: same,
       samples: data.length,
       order: data.sequence?.order,
@@ -538,7 +538,7 @@ async function startFrom(
 function agreement(options: TrainRunOptions, recipe: Preset, config: TrainConfig): Record<string, string> {
   const { model, data } = options;
   const { precision, queue, ...train } = config;
-  const own = isModel(model) ? model.config : parseModelConfig({ ...recipe.model, ...model });
+  const own = isModel(model) ? model.config : parseModelConfig(mergeModel(recipe.model, model));
   const fields: Record<string, unknown> = {
     ...Object.fromEntries(Object.entries(own).map(([name, value]) => [`model.${name}`, value])),
     ...Object.fromEntries(Object.entries(train).map(([name, value]) => [`train.${name}`, value])),
@@ -649,7 +649,10 @@ export async function train(options: TrainRunOptions): Promise<TrainRun> {
   const { data, output, resume = false, signal } = options;
   throwIfAborted(signal);
   const recipe = presetNamed(options.preset ?? "paper");
-  const config = parseTrainConfig(trainOptionsOf(options, recipe));
+  const { method } = isModel(options.model)
+    ? options.model.config
+    : parseModelConfig(mergeModel(recipe.model, options.model));
+  const config = parseTrainConfig(trainOptionsOf(options, recipe), method.name);
   if (data.length < config.batchSize) {
     throw new SoundspotError(
       "ERR_CONFIG",
@@ -832,8 +835,7 @@ async function runEpochs(start: Start, options: TrainRunOptions, folder?: string
           learningRate: event.learningRate,
           losses: result.losses,
           gradientNorm: result.gradientNorm,
-          falseNegatives: result.falseNegatives,
-          attention: result.attention,
+          diagnostics: result.diagnostics,
           warnings: found.length ? found.map(({ kind }) => kind) : undefined,
         });
         if (step % 20 === 0) {

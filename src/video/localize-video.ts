@@ -1,7 +1,7 @@
 /** Localization over a video: some frames through the model, all frames out. */
+import { methodNamed } from "../config/methods.js";
 import { aFunction, aPath, aSignal, aText, check, checkFields, inRange, shown } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
-import type { TensorData } from "../core/types.js";
 import { type InternalFramesOptions, type Media, type MediaFrameAt, openMedia } from "../media/media.js";
 import { infoOf } from "../media/video.js";
 import { prepareSample } from "../model/inputs.js";
@@ -78,6 +78,12 @@ export async function* localizeMedia(
       `refine must be none or iqr for a video, got ${shown(options.refine)}.`,
     );
   }
+  if (options.refine === "iqr" && !methodNamed(model.config.method.name).maps.includes("iqr")) {
+    throw new SoundspotError(
+      "ERR_INPUT",
+      `The method "${model.config.method.name}" has no map of the image's own to refine by. Leave refine out.`,
+    );
+  }
   inRange(smoothing, 0, 10, "smoothing");
   inRange(minConfidence, -1, 1, "minConfidence");
   void model.handle; // a disposed model is refused before anything is decoded
@@ -109,18 +115,7 @@ export async function* localizeMedia(
       sizes: [[1, 1]],
     });
     if (!spot) throw new SoundspotError("ERR_INTERNAL", "A frame was not localized.");
-    const { targetSlots } = model.config;
-    const targets = ({ data, shape: [, h = 0, w = 0] }: TensorData): TensorData => ({
-      data: data.slice(0, targetSlots * h * w),
-      shape: [targetSlots, h, w],
-    });
-    const { audioOnImage, imageOnImage } = spot.attention;
-    const tracked = {
-      audio: targets(audioOnImage),
-      image: targets(imageOnImage),
-      confidence: spot.confidence,
-    };
-    return { tracked, silent };
+    return { tracked: { ...spot.targets, confidence: spot.confidence }, silent };
   };
   const at = async (key: number): Promise<Look> => {
     const from = Math.max(0, key - reach);

@@ -131,7 +131,12 @@ function mapsOf(
   { alpha }: MapSettings,
   options: { readonly height: number; readonly width: number; readonly threshold?: number },
 ) {
-  return native().slotMaps({ audio, image, ...(alpha === undefined ? {} : { alpha }), ...options });
+  return native().slotMaps({
+    audio,
+    ...(image ? { image } : {}),
+    ...(alpha === undefined ? {} : { alpha }),
+    ...options,
+  });
 }
 
 async function boxesIn(

@@ -5,8 +5,8 @@ import type { TensorData } from "../core/types.js";
 export interface Tracked {
   /** Audio queries [T, h, w]. */
   readonly audio: TensorData;
-  /** Image queries [T, h, w]. */
-  readonly image: TensorData;
+  /** Image queries [T, h, w], of methods whose image has a map of its own. */
+  readonly image?: TensorData;
   /** Cosine of the target slots. */
   readonly confidence: number;
 }
@@ -24,15 +24,13 @@ const blendData = (maps: readonly TensorData[], weights: readonly number[]): Ten
 
 /** The sum of localizations by weights. */
 export function weighted(all: readonly Tracked[], weights: readonly number[]): Tracked {
+  const images = all.flatMap(({ image }) => image ?? []);
   return {
     audio: blendData(
       all.map(({ audio }) => audio),
       weights,
     ),
-    image: blendData(
-      all.map(({ image }) => image),
-      weights,
-    ),
+    ...(images.length === all.length ? { image: blendData(images, weights) } : {}),
     confidence: all.reduce((sum, { confidence }, i) => sum + (weights[i] as number) * confidence, 0),
   };
 }

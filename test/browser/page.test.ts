@@ -8,6 +8,7 @@ import { type Browser, type BrowserContextOptions, chromium, type Page } from "p
 import sharp from "sharp";
 import { build } from "vite";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { sharpeningOf } from "../../src/config/methods.js";
 import { renderScene } from "../../src/datasets/drawn/scene-renderer.js";
 import { encodeImage } from "../../src/drawing/encode.js";
 import { Model } from "../../src/index.js";
@@ -180,9 +181,7 @@ describe.skipIf(!installed)("the page", () => {
       expect(now === last, name).toBe(false);
       last = now;
     }
-    expect(await page.locator("#sharpening-value").textContent()).toBe(
-      String(model.config.inferenceSharpening),
-    );
+    expect(await page.locator("#sharpening-value").textContent()).toBe(String(sharpeningOf(model.config)));
     await page.locator("#least").fill("1");
     await page.locator("#badge").waitFor();
     expect(await page.locator("#boxes li").count()).toBe(0);

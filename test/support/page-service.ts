@@ -1,10 +1,12 @@
 /** Answers the page as the service does, with a model at hand, and keeps what it was asked. */
+
 import { createHash } from "node:crypto";
 import { resolve } from "node:path";
 import multipart from "@fastify/multipart";
 import files from "@fastify/static";
 import Fastify, { type FastifyRequest } from "fastify";
 import sharp from "sharp";
+import { sharpeningOf, targetsOf } from "../../src/config/methods.js";
 import { type Model, SoundspotError, type TensorData } from "../../src/index.js";
 
 /** One request to /v1/localize or /v1/search. */
@@ -57,9 +59,9 @@ export async function servePage(model: Model, folder = "dist/web"): Promise<Page
       imageSize: model.config.imageSize,
       seconds: model.config.audio.seconds,
       sampleRate: model.config.audio.sampleRate,
-      targetSlots: model.config.targetSlots,
-      offTargetSlots: model.config.offTargetSlots,
-      sharpening: model.config.inferenceSharpening,
+      targetSlots: targetsOf(model.config),
+      offTargetSlots: 1,
+      sharpening: sharpeningOf(model.config),
     },
     limits: { uploadBytes: 2 ** 26 },
     search: true,

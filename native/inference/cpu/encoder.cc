@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "core/bounds.h"
 #include "core/error.h"
-#include "inference/bounds.h"
 #include "kernels/cpu/kernels.h"
 
 namespace soundspot::inference {
@@ -28,7 +28,7 @@ FrozenEncoder::FrozenEncoder(const model::Parameters& parameters, const model::E
   const auto convolution = [&](const std::string& name, const std::string& norm, int64_t stride, int64_t padding,
                                at::IntArrayRef sizes, at::ScalarType number) {
     const auto [weight, bias] = folded(parameters, name, norm);
-    check_weights(weight, bias, kMostOfConvolution, name + " with " + norm);
+    core::check_weights(weight, bias, core::kMostOfConvolution, name + " with " + norm);
     return Convolution(weight, bias, stride, padding, sizes, number, filtering);
   };
   stem_ = convolution(layout.name + "." + layout.stem, layout.name + ".bn1", 2, 3, input, type);
@@ -51,27 +51,28 @@ FrozenEncoder::FrozenEncoder(const model::Parameters& parameters, const model::E
     }
   }
   const std::string projection = layout.name + "." + layout.projection;
-  check_weights(parameters[projection + ".weight"], parameters[projection + ".bias"], kMostOfConvolution, projection);
+  core::check_weights(parameters[projection + ".weight"], parameters[projection + ".bias"], core::kMostOfConvolution,
+                      projection);
   projection_ = Convolution(parameters[projection + ".weight"].detach(), parameters[projection + ".bias"].detach(), 1,
                             0, sizes, at::kFloat, filtering);
 }
 
 Tensor FrozenEncoder::forward(const Tensor& input) const {
-  if (!within_bounds(input, kMostOfInput)) {
+  if (!core::within_bounds(input, core::kMostOfInput)) {
     throw Error("ERR_INPUT",
                 "A picture or a spectrogram has values beyond ±1e6. Give it as the model learned from it.");
   }
   Tensor x = at::empty(input.sizes(), input.options().dtype(type_), at::MemoryFormat::ChannelsLast).copy_(input);
   x = max_pool((*stem_)(x, /*relu=*/true));
-  check_activations(x, name_ + "'s first convolution");
+  core::check_activations(x, name_ + "'s first convolution");
   for (const Block& block : blocks_) {
     if (!block.shortcut) x = x.to(block.second.type());
     const Tensor inner = block.first(x, /*relu=*/true);
     x = block.second.add_to(block.shortcut ? (*block.shortcut)(x, /*relu=*/false) : x, inner);
-    check_activations(x, block.name);
+    core::check_activations(x, block.name);
   }
   x = (*projection_)(x, /*relu=*/false).to(at::kFloat);  // [B, D, h, w]
-  check_activations(x, name_ + "'s projection");
+  core::check_activations(x, name_ + "'s projection");
   if (pool_frequency_) return at::amax(x, 2).transpose(1, 2);
   return x.flatten(2).transpose(1, 2);
 }

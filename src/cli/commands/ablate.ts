@@ -1,4 +1,5 @@
 /** `soundspot ablate`: trains every variant of a study alike, scores each, and prints one table. */
+
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import {
@@ -16,7 +17,7 @@ import {
   weightsOf,
 } from "../../ablation/files.js";
 import { keptLosses, recipeOf, type Study, studies, type Variant } from "../../ablation/studies.js";
-import { type ModelOptions, parseModelConfig } from "../../config/model.js";
+import { type ModelOptions, mergeModel, parseModelConfig } from "../../config/model.js";
 import { type PresetName, presets } from "../../config/presets.js";
 import { parseTrainConfig, type TrainConfig, type TrainOptions } from "../../config/train.js";
 import { isSoundspotError, SoundspotError } from "../../core/errors.js";
@@ -101,7 +102,7 @@ async function run(name: string, flags: Flags, command: Command): Promise<void> 
   };
   const recipe = parseTrainConfig(mergeTrain(presets[preset].train, given));
   const output = flags.output ?? join("runs", "ablation", name);
-  const model = { ...presets[preset].model, ...settings.model };
+  const model = mergeModel(presets[preset].model, settings.model);
   const plans = study.variants
     .filter((variant) => flags.only?.includes(variant.name) ?? true)
     .map((variant) => planOf(variant, recipe, model, output));
@@ -193,7 +194,7 @@ function checkFiles(
 
 /** A variant's configuration, refused before any variant is trained. */
 function planOf(variant: Variant, recipe: TrainConfig, base: ModelOptions, output: string): Plan {
-  const model = { ...base, ...variant.model };
+  const model = mergeModel(base, variant.model);
   const options = recipeOf(variant, recipe);
   try {
     parseModelConfig(model);

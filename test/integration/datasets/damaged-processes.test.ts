@@ -42,7 +42,7 @@ try {
   const { skipped, steps } = await train({
     model: {
       imageSize: 32, imageStages: 2, imageStride: 8, imageWidth: 4, audioStages: 2, audioWidth: 4, dim: 16,
-      iterations: 2, audio: { seconds: 0.5 },
+      method: { name: "joint-slot-attention", iterations: 2 }, audio: { seconds: 0.5 },
     },
     epochs: 2, batchSize: 4, learningRate: 2e-3, falseNegatives: { k: 2 }, augment: false, batchNorm: "synchronised",
     maxDamaged: options.maxDamaged ?? 1, resume: true, data, evaluation: data, evaluateEvery: 2, output, signal: stop.signal,

@@ -27,7 +27,7 @@ import { datasets, evaluate, Model, type SequenceRequest, train } from "../../..
 import { tarEnd, tarEntry } from "../../../src/media/tar.js";
 import { inGroup } from "../../support/processes.js";
 import { type Encoded, encodedPair, sampleEntries, writeShards } from "../../support/shards.js";
-import { tiny } from "../../support/tiny.js";
+import { slots, tiny } from "../../support/tiny.js";
 import { transpilePackage } from "../../support/transpiled.js";
 
 const folder = mkdtempSync(join(tmpdir(), "soundspot-shards-"));
@@ -574,7 +574,7 @@ const stop = new AbortController();
 const data = await datasets.shards({ urls: ${JSON.stringify(six)}, readers: 4, buffer: 12 });
 try {
   await train({
-    model: ${JSON.stringify({ ...tiny, maskProbability: 0.2 })}, epochs: 2, batchSize: 8, learningRate: 5e-5,
+    model: ${JSON.stringify({ ...tiny, ...slots({ maskProbability: 0.2 }) })}, epochs: 2, batchSize: 8, learningRate: 5e-5,
     batchNorm: "synchronised", resume: true, data, output, signal: stop.signal, ...(group ? { group } : {}),
     onStep: ({ step, result }) => {
       process.stdout.write(JSON.stringify([step, result.losses.total]) + "\\n");

@@ -23,7 +23,7 @@ const wanted = ProcessGroup.fromEnvironment();
 const group = wanted && (await ProcessGroup.join(wanted));
 const config = {
   imageSize: 32, imageStages: 2, imageStride: 8, imageWidth: 8, audioStages: 2, audioWidth: 8, dim: 16,
-  iterations: 3, maskProbability: 0.2, audio: { seconds: 0.5 },
+  method: { name: "joint-slot-attention", iterations: 3, maskProbability: 0.2 }, audio: { seconds: 0.5 },
 };
 const noise = (length, seed) => {
   let state = seed * 2654435761;
@@ -271,8 +271,7 @@ describe("training in several processes", () => {
         audioStages: 2,
         audioWidth: 8,
         dim: 16,
-        iterations: 3,
-        maskProbability: 0.2,
+        method: { name: "joint-slot-attention", iterations: 3, maskProbability: 0.2 },
         audio: { seconds: 0.5 },
       },
       { seed: 4 },

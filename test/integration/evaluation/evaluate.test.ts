@@ -21,7 +21,7 @@ import {
 } from "../../../src/index.js";
 import { writeSafetensors } from "../../support/safetensors.js";
 import { bar, bars } from "../../support/scored.js";
-import { tiny } from "../../support/tiny.js";
+import { ofSlots, slots, tiny } from "../../support/tiny.js";
 
 const folder = mkdtempSync(join(tmpdir(), "soundspot-evaluate-"));
 const checkpoint = join(folder, "tiny.safetensors");
@@ -70,7 +70,7 @@ describe("evaluate", () => {
       batchSize: 4,
       onSample: (_, spot, score) => {
         expect([spot.height, spot.width]).toEqual([224, 224]);
-        seen.push({ maps: { audio: spot.audioMap, image: spot.imageMap, ...spot.refined }, score });
+        seen.push({ maps: { audio: spot.audioMap, image: ofSlots(spot).imageMap, ...spot.refined }, score });
       },
     });
     expect(scores.samples).toBe(6);
@@ -203,7 +203,7 @@ describe("evaluate", () => {
       falseNegatives: { k: 4, batchSize: 30 },
     });
     const inputs = await Promise.all(Array.from({ length: 30 }, (_, i) => bar(i)));
-    const { imageSlots, audioSlots } = await model.encode(inputs);
+    const { imageSlots, audioSlots } = ofSlots(await model.encode(inputs));
     const targets = ({ data: all, shape }: { data: Float32Array; shape: readonly number[] }) => {
       const [count = 0, slots = 0, dim = 0] = shape;
       const rows = Array.from({ length: count }, (_, i) => [
@@ -321,8 +321,8 @@ describe("retrieve", () => {
     const both = await evaluate({ model, data });
     const alone = await retrieve({ model, data, batchSize: 5 });
     expect(alone.audioToImage).toEqual(both.retrieval?.audioToImage);
-    const { imageSlots, audioSlots } = await model.encode(
-      await Promise.all(Array.from({ length: 12 }, (_, i) => bar(i))),
+    const { imageSlots, audioSlots } = ofSlots(
+      await model.encode(await Promise.all(Array.from({ length: 12 }, (_, i) => bar(i)))),
     );
     const rows = (slots: { data: Float32Array; shape: readonly number[] }) => {
       const [, count = 0, dim = 0] = slots.shape;
@@ -345,7 +345,7 @@ describe("retrieve", () => {
   });
 
   it("takes the mean cosine over several target slots", async () => {
-    using several = await Model.create({ ...tiny, targetSlots: 2 }, { seed: 4 });
+    using several = await Model.create({ ...tiny, ...slots({ targetSlots: 2 }) }, { seed: 4 });
     // Slots of very different lengths: the long one must not decide alone.
     const scaled = (await several.parameters()).map((each) =>
       /slots_mu|init|slot/.test(each.name)
@@ -354,11 +354,11 @@ describe("retrieve", () => {
     );
     await several.setParameters(scaled);
     const inputs = await Promise.all(Array.from({ length: 12 }, (_, i) => bar(i)));
-    const { imageSlots, audioSlots } = await several.encode(inputs);
-    const [, slots = 0, dim = 0] = imageSlots.shape;
+    const { imageSlots, audioSlots } = ofSlots(await several.encode(inputs));
+    const [, count = 0, dim = 0] = imageSlots.shape;
     const cosine = (i: number, j: number, slot: number) => {
-      const a = audioSlots.data.subarray((i * slots + slot) * dim, (i * slots + slot + 1) * dim);
-      const b = imageSlots.data.subarray((j * slots + slot) * dim, (j * slots + slot + 1) * dim);
+      const a = audioSlots.data.subarray((i * count + slot) * dim, (i * count + slot + 1) * dim);
+      const b = imageSlots.data.subarray((j * count + slot) * dim, (j * count + slot + 1) * dim);
       const dot = (x: Float32Array, y: Float32Array) =>
         x.reduce((sum, v, d) => sum + v * (y[d] as number), 0);
       return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
@@ -394,7 +394,7 @@ describe("retrieve", () => {
 
 describe("localization by similarity", () => {
   it("is hottest where a token's cosine with the sound is highest", async () => {
-    using similar = await Model.create({ ...tiny, localization: "similarity" }, { seed: 5 });
+    using similar = await Model.create({ ...tiny, method: { name: "similarity" } }, { seed: 5 });
     const input = { image: bar(1).image, audio: bar(1).audio };
     const spot = await similar.localize(input, { precision: "float32" });
     const { imageFeatures, audioFeatures } = await similar.encode([input]);
@@ -409,7 +409,7 @@ describe("localization by similarity", () => {
       const token = row(imageFeatures.data, n);
       return token.reduce((sum, v, d) => sum + v * (sound[d] as number), 0) / norm(token) / norm(sound);
     });
-    const target = spot.attention.audioOnImage.data.subarray(0, tokens);
+    const target = spot.targets.audio.data.subarray(0, tokens);
     const sum = cosines.reduce((total, value) => total + 1 + value, 0);
     for (const [n, value] of cosines.entries()) expect(target[n]).toBeCloseTo((1 + value) / sum, 5);
     // There is no image map: the refinement is the audio map.

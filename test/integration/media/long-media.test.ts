@@ -24,7 +24,7 @@ import { findFfmpeg } from "../../../src/media/ffmpeg.js";
 import { encodeWav } from "../../../src/media/wav.js";
 import { prepareInput, prepareSample } from "../../../src/model/inputs.js";
 import { native } from "../../../src/native.js";
-import { tiny } from "../../support/tiny.js";
+import { ofSlots, slots, tiny } from "../../support/tiny.js";
 import { transpilePackage } from "../../support/transpiled.js";
 
 const folder = mkdtempSync(join(tmpdir(), "soundspot-long-"));
@@ -153,7 +153,7 @@ describe("a video without a moment", () => {
   };
   const prepared = async (path: string) => {
     const { image, handle } = await prepareInput({ video: path }, config);
-    const { spectrogram } = native().tensors(handle);
+    const { spectrogram } = ofSlots(native().tensors(handle));
     return { frame: frameNumber(image), spectrogram, tones: tones(spectrogram) };
   };
   const near = (hertz: number[]) => hertz.map((value) => expect.closeTo(value, -1.6));
@@ -255,10 +255,14 @@ describe("wrong media", () => {
 
 describe("figures of a spot", () => {
   it("show every target slot, times and frequencies", async () => {
-    using model = await Model.create({ ...tiny, targetSlots: 2, offTargetSlots: 1, audio: { seconds: 1 } });
+    using model = await Model.create({
+      ...tiny,
+      ...slots({ targetSlots: 2, offTargetSlots: 1 }),
+      audio: { seconds: 1 },
+    });
     const audio = { samples: noise(16_000), sampleRate: 16_000 };
     const spot = await model.localize({ image: picture, audio });
-    const { audioOnImage, imageOnImage, audioOnAudio } = spot.attention;
+    const { audioOnImage, imageOnImage, audioOnAudio } = ofSlots(spot).attention;
     const maps = [
       { title: "audio queries", ...audioOnImage },
       { title: "image queries", ...imageOnImage },

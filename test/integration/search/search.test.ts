@@ -26,7 +26,7 @@ import {
 import { findFfmpeg } from "../../../src/media/ffmpeg.js";
 import { decodeFrame } from "../../../src/media/video.js";
 import { encodeWav } from "../../../src/media/wav.js";
-import { tiny } from "../../support/tiny.js";
+import { slots, tiny } from "../../support/tiny.js";
 import { transpilePackage } from "../../support/transpiled.js";
 
 const root = mkdtempSync(join(tmpdir(), "soundspot-search-"));
@@ -35,8 +35,8 @@ afterAll(() => rmSync(root, { recursive: true, force: true }));
 let model: Model;
 let other: Model;
 beforeAll(async () => {
-  model = await Model.create({ ...tiny, targetSlots: 2 }, { seed: 1 });
-  other = await Model.create({ ...tiny, targetSlots: 2 }, { seed: 2 });
+  model = await Model.create({ ...tiny, ...slots({ targetSlots: 2 }) }, { seed: 1 });
+  other = await Model.create({ ...tiny, ...slots({ targetSlots: 2 }) }, { seed: 2 });
 });
 afterAll(() => {
   model.dispose();

@@ -1,4 +1,5 @@
 /** The service over real sockets: what it answers, what it refuses, and how it ends. */
+
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
@@ -8,6 +9,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Ajv } from "ajv";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { sharpeningOf } from "../../../src/config/methods.js";
 import { encodeImage } from "../../../src/drawing/encode.js";
 import {
   createServer,
@@ -23,7 +25,7 @@ import { encodeWav } from "../../../src/media/wav.js";
 import { Gate } from "../../../src/server/gate.js";
 import { wantsPicture } from "../../../src/server/localize-route.js";
 import { patience } from "../../support/patience.js";
-import { tiny } from "../../support/tiny.js";
+import { ofSlots, tiny } from "../../support/tiny.js";
 import { transpilePackage } from "../../support/transpiled.js";
 
 const folder = mkdtempSync(join(tmpdir(), "soundspot-server-"));
@@ -157,7 +159,7 @@ describe("POST /v1/localize", () => {
       confidence: spot.confidence,
       boxes: spot.boxes,
       settings: {
-        sharpening: model.config.inferenceSharpening,
+        sharpening: sharpeningOf(model.config),
         threshold: 0.6,
         alpha: 0.4,
         refine: "none",
@@ -176,7 +178,7 @@ describe("POST /v1/localize", () => {
     expect(answer.settings).toEqual({ ...settings, targetSlots: 1 });
     expect(answer.boxes).toEqual(spot.boxes);
     for (const name of ["audioOnImage", "imageOnImage", "audioOnAudio", "imageOnAudio"] as const) {
-      const { shape, data } = spot.attention[name];
+      const { shape, data } = ofSlots(spot).attention[name];
       expect(answer.attention[name]).toEqual({ shape: [...shape], data: [...data] });
     }
     expect(answer.heatmap.shape).toEqual([40, 60]);
@@ -192,7 +194,7 @@ describe("POST /v1/localize", () => {
     const { shape, data } = logits.audioOnImage;
     const answer = await json(post(url, { image: png, audio, include: "logits" }));
     expect(answer.logits.audioOnImage).toEqual({ shape: [...shape], data: [...data] });
-    const without = await start({ model: await Model.create({ ...tiny, localization: "similarity" }) });
+    const without = await start({ model: await Model.create({ ...tiny, method: { name: "similarity" } }) });
     const response = post(without.url, { image: png, audio, include: "logits" });
     expect(await failure(response)).toEqual([400, "ERR_INPUT", expect.stringMatching(/logits/)]);
   });

@@ -41,7 +41,7 @@ const settings = {
     audioStages: 2,
     audioWidth: 4,
     dim: 16,
-    iterations: 2,
+    method: { name: "joint-slot-attention", iterations: 2 },
     audio: { seconds: 0.5 },
   },
   train: { epochs: 2, batchSize: 2, learningRate: 2e-3, falseNegatives: { k: 1 }, checkpointSteps: 2 },

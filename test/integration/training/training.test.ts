@@ -18,9 +18,9 @@ import {
 import { needsBfloat16 } from "../../support/processor.js";
 import { type Written, writeSafetensors } from "../../support/safetensors.js";
 import { bar } from "../../support/scored.js";
-import { tiny as smallest } from "../../support/tiny.js";
+import { ofSlots, slots, tiny as smallest } from "../../support/tiny.js";
 
-const tiny: ModelOptions = { ...smallest, maskProbability: 0.3 };
+const tiny: ModelOptions = { ...smallest, ...slots({ maskProbability: 0.3 }) };
 
 const data: Dataset = {
   name: "bars",
@@ -197,9 +197,9 @@ describe("a run", () => {
     const [first] = batch as [(typeof batch)[number]];
     const alone = await new Trainer(model, { falseNegatives: { k: 20 } }).step([first]);
     expect(alone.losses.contrastive).toBe(0); // nobody to tell it from
-    expect(alone.falseNegatives).toBe(0);
+    expect(alone.diagnostics.falseNegatives).toBe(0);
     const all = await new Trainer(model, { falseNegatives: { k: 100_000 } }).step(batch);
-    expect(all.falseNegatives).toBe(batch.length * (batch.length - 1)); // everybody is everybody's neighbour
+    expect(all.diagnostics.falseNegatives).toBe(batch.length * (batch.length - 1)); // everybody is everybody's neighbour
     expect(all.losses.contrastive).toBe(0);
     await expect(new Trainer(model).step([])).rejects.toMatchObject({ code: "ERR_INPUT" });
   });
@@ -332,7 +332,7 @@ describe("a resumed run", () => {
       ["train.augment", { augment: false }],
       ["train.losses", { losses: { matching: { weight: 3 } } }],
       ["model.dim", { model: { ...tiny, dim: 8 } }],
-      ["model.iterations", { model: { ...tiny, iterations: 3 } }],
+      ["model.iterations", { model: { ...tiny, ...slots({ iterations: 3 }) } }],
       ["number of samples", { data: { ...data, length: 25 } }],
     ] as const) {
       const error = await run({ ...change, output, resume: true }).then(
@@ -562,7 +562,7 @@ describe("configurations", () => {
       expect(gradientNorm).toBeGreaterThan(0);
     }
     const count = slots.targetSlots + slots.offTargetSlots;
-    const spot = await model.localize(input(0), { refine: "iqr" });
+    const spot = ofSlots(await model.localize(input(0), { refine: "iqr" }));
     expect(spot.slots.image.shape).toEqual([count, 16]);
     expect(spot.attention.audioOnImage.shape).toEqual([count, 4, 4]);
     expect(spot.heatmap.length).toBe(40 * 40);
@@ -593,10 +593,10 @@ describe("configurations", () => {
       const model = await Model.create({ ...tiny, imageSize: 64, imageStages, imageStride });
       await new Trainer(model, recipe).step(batch);
       const side = 64 / imageStride;
-      const { audioOnImage, imageFeatures } = await model.encode([input(0)]);
+      const { audioOnImage, imageFeatures } = ofSlots(await model.encode([input(0)]));
       expect(audioOnImage.shape).toEqual([1, 2, side * side]);
       expect(imageFeatures.shape).toEqual([1, side * side, 16]);
-      const { attention } = await model.localize(input(0));
+      const { attention } = ofSlots(await model.localize(input(0)));
       expect(attention.audioOnImage.shape).toEqual([2, side, side]);
       model.dispose();
     },

@@ -10,7 +10,7 @@ import { openMedia } from "../../../src/media/media.js";
 import { probeVideo } from "../../../src/media/video.js";
 import { SoundWindows } from "../../../src/video/sound-windows.js";
 import { reachOf, smoothed } from "../../../src/video/tracking.js";
-import { tiny } from "../../support/tiny.js";
+import { slots, tiny } from "../../support/tiny.js";
 
 const folder = mkdtempSync(join(tmpdir(), "soundspot-video-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -115,7 +115,7 @@ describe("localizeVideo", () => {
   });
 
   it("draws several target slots, each in its colour and with its boxes", async () => {
-    const several = await Model.create({ ...tiny, targetSlots: 2 }, { seed: 1 });
+    const several = await Model.create({ ...tiny, ...slots({ targetSlots: 2 }) }, { seed: 1 });
     for await (const spot of several.localizeVideo(clip, { to: 0.2, minConfidence: -1 })) {
       const maps = await spot.slotHeatmaps();
       expect(maps.map((map) => map.length)).toEqual([98 * 62, 98 * 62]);

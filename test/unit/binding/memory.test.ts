@@ -23,7 +23,7 @@ const input = (i) => ({
   image: { data: new Uint8Array(64 * 64 * 3).map((_, at) => (at * (i + 3)) % 251), width: 64, height: 64 },
   audio: { samples: Float32Array.from({ length: 16000 }, (_, at) => Math.sin(at / (9 + i))), sampleRate: 16000 },
 });
-const options = { imageSize: 224, imageWidth: 64, audioWidth: 4, imageStages: 1, audioStages: 1, imageStride: 4, dim: 16, iterations: 2, audio: { seconds: 1 } };
+const options = { imageSize: 224, imageWidth: 64, audioWidth: 4, imageStages: 1, audioStages: 1, imageStride: 4, dim: 16, method: { name: "joint-slot-attention", iterations: 2 }, audio: { seconds: 1 } };
 const model = await Model.create(options);
 await new Trainer(model, { learningRate: 1e-9 }).step([input(0), input(1)], { update: false }); // threads are there
 const { heatmap } = await model.localize(input(0));
@@ -35,7 +35,7 @@ const calls = {
   localize: () => model.localize(inputs, { precision: "float32" }),
   encode: () => model.encode(inputs),
   step: () => trainer.step(inputs),
-  create: () => Model.create({ dim: 4096, decoderHidden: 16384, decoderLayers: 8 }),
+  create: () => Model.create({ dim: 4096, method: { name: "joint-slot-attention", decoderHidden: 16384, decoderLayers: 8 } }),
 };
 const before = await model.parameters();
 for (const [name, call] of Object.entries(calls)) {

@@ -6,7 +6,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import { afterAll, describe, expect, it } from "vitest";
 import { Model } from "../../../src/index.js";
-import { tiny } from "../../support/tiny.js";
+import { slots, tiny } from "../../support/tiny.js";
 
 const entry = fileURLToPath(new URL("../../../dist/index.js", import.meta.url));
 const built = existsSync(entry);
@@ -36,7 +36,7 @@ interface Answer {
 
 describe.skipIf(!built)("worker threads (skipped without dist)", () => {
   it("localize and train at the same time, each as the main thread does", async () => {
-    const model = await Model.create({ ...tiny, iterations: 5 });
+    const model = await Model.create({ ...tiny, ...slots({ iterations: 5 }) });
     const file = join(folder, "model.safetensors");
     await model.save(file);
     const input = {

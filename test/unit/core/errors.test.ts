@@ -33,7 +33,7 @@ import {
 import { findFfmpeg } from "../../../src/media/ffmpeg.js";
 import { encodeWav } from "../../../src/media/wav.js";
 import { writeSafetensors } from "../../support/safetensors.js";
-import { tiny } from "../../support/tiny.js";
+import { slots, tiny } from "../../support/tiny.js";
 
 const rate = 16_000;
 const tone = Float32Array.from({ length: rate / 2 }, (_, i) => 0.5 * Math.sin(i / 5));
@@ -246,7 +246,7 @@ describe("checkpoints", () => {
     ["other widths", { ...tiny, dim: 24 }],
     ["more stages", { ...tiny, imageStages: 3 }],
     ["fewer stages", { ...tiny, audioStages: 1 }],
-    ["separate slots", { ...tiny, sharedSlots: false }],
+    ["separate slots", { ...tiny, ...slots({ sharedSlots: false }) }],
   ])("refuses a checkpoint of another configuration: %s", async (_, config) => {
     const path = file("model.safetensors");
     await expectFailure(
@@ -260,7 +260,11 @@ describe("checkpoints", () => {
 
   it("refuses a configuration whose tensors are not in the file before it takes memory for them", async () => {
     const path = file("boast.safetensors");
-    const config = parseModelConfig({ ...tiny, dim: 4096, decoderHidden: 16384, decoderLayers: 8 });
+    const config = parseModelConfig({
+      ...tiny,
+      dim: 4096,
+      ...slots({ decoderHidden: 16384, decoderLayers: 8 }),
+    });
     writeSafetensors(path, [{ name: "x", shape: [1], data: new Float32Array(1) }], {
       "soundspot.config": JSON.stringify(config),
     });

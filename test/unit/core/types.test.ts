@@ -91,8 +91,8 @@ describe("Spot", () => {
     expectTypeOf<Spot["confidence"]>().toEqualTypeOf<number>();
     expectTypeOf<Spot["boxes"]>().toEqualTypeOf<readonly SpotBox[]>();
     expectTypeOf<SpotBox>().toExtend<Box & { readonly score: number }>();
-    expectTypeOf<Spot["attention"]>().toHaveProperty("audioOnImage").toEqualTypeOf<TensorData>();
-    expectTypeOf<keyof Spot["attention"]>().toEqualTypeOf<
+    expectTypeOf<NonNullable<Spot["attention"]>>().toHaveProperty("audioOnImage").toEqualTypeOf<TensorData>();
+    expectTypeOf<keyof NonNullable<Spot["attention"]>>().toEqualTypeOf<
       "audioOnImage" | "imageOnImage" | "audioOnAudio" | "imageOnAudio"
     >();
   });
@@ -136,7 +136,7 @@ describe("configuration", () => {
     expectTypeOf<Record<never, never>>().toExtend<TrainOptions>();
     expectTypeOf(parseModelConfig).returns.toEqualTypeOf<ModelConfig>();
     expectTypeOf(parseTrainConfig).returns.toEqualTypeOf<TrainConfig>();
-    expectTypeOf<ModelConfig["mlpHidden"]>().toEqualTypeOf<number>();
+    expectTypeOf<ModelConfig["method"]["name"]>().toEqualTypeOf<"joint-slot-attention" | "similarity">();
     expectTypeOf<ModelConfig["imageStride"]>().toEqualTypeOf<4 | 8 | 16 | 32>();
     expectTypeOf<ModelConfig["audio"]["seconds"]>().toEqualTypeOf<number>();
     expectTypeOf<TrainConfig["augment"]>().toEqualTypeOf<false | AugmentConfig>();

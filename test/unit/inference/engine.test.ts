@@ -5,19 +5,19 @@ import { prepareInput } from "../../../src/model/inputs.js";
 import { native } from "../../../src/native.js";
 import { needsBfloat16 } from "../../support/processor.js";
 import { bar } from "../../support/scored.js";
-import { tiny } from "../../support/tiny.js";
+import { ofSlots, slots, tiny } from "../../support/tiny.js";
 
 const configurations: [string, ModelOptions][] = [
   ["the smallest model", tiny],
-  ["features that fill no panel", { ...tiny, dim: 50, mlpHidden: 70 }],
+  ["features that fill no panel", { ...tiny, dim: 50, ...slots({ mlpHidden: 70 }) }],
   ["channels by the panel", { ...tiny, imageSize: 72, imageWidth: 32, audioWidth: 64 }],
   ["channels that fill no panel in one stage", { ...tiny, imageWidth: 48, audioWidth: 16 }],
-  ["several target and off-target slots", { ...tiny, targetSlots: 3, offTargetSlots: 2 }],
-  ["separate initial slots", { ...tiny, sharedSlots: false }],
-  ["one iteration", { ...tiny, iterations: 1 }],
-  ["one slot", { ...tiny, offTargetSlots: 0 }],
-  ["many stages", { ...tiny, imageStages: 4, imageStride: 32, audioStages: 3, iterations: 5 }],
-  ["similarity instead of slots", { ...tiny, localization: "similarity" }],
+  ["several target and off-target slots", { ...tiny, ...slots({ targetSlots: 3, offTargetSlots: 2 }) }],
+  ["separate initial slots", { ...tiny, ...slots({ sharedSlots: false }) }],
+  ["one iteration", { ...tiny, ...slots({ iterations: 1 }) }],
+  ["one slot", { ...tiny, ...slots({ offTargetSlots: 0 }) }],
+  ["many stages", { ...tiny, imageStages: 4, imageStride: 32, audioStages: 3, ...slots({ iterations: 5 }) }],
+  ["similarity instead of slots", { ...tiny, method: { name: "similarity" } }],
 ];
 
 /** Weights as after some training: running statistics, norms and biases away from where they start. */
@@ -50,7 +50,7 @@ type Outputs = Awaited<ReturnType<typeof outputs>>;
 
 /** Greatest difference of two outputs over the greatest value of the first. */
 function apart(one: Outputs, other: Outputs, name: keyof Outputs): number {
-  const [a, b] = [one[name], other[name]];
+  const [a, b] = [ofSlots(one)[name], ofSlots(other)[name]];
   expect(b.shape, name).toEqual(a.shape);
   const most = a.data.reduce((high, value) => Math.max(high, Math.abs(value)), 1e-6);
   return a.data.reduce((high, value, i) => Math.max(high, Math.abs(value - (b.data[i] as number))), 0) / most;
@@ -94,9 +94,9 @@ describe("the engine", () => {
   });
 
   it("gives the logits that its attention is made of", async () => {
-    const model = await used({ ...tiny, targetSlots: 2 });
+    const model = await used({ ...tiny, ...slots({ targetSlots: 2 }) });
     const sharpening = 0.7;
-    const spot = await model.localize(bar(1), { precision: "float32", sharpening });
+    const spot = ofSlots(await model.localize(bar(1), { precision: "float32", sharpening }));
     for (const name of Object.keys(spot.attention) as (keyof typeof spot.attention)[]) {
       const { data, shape } = spot.attention[name];
       const logits = spot.logits?.[name];
@@ -117,7 +117,7 @@ describe("the engine", () => {
         });
       }
     }
-    const plain = await used({ ...tiny, localization: "similarity" });
+    const plain = await used({ ...tiny, method: { name: "similarity" } });
     expect((await plain.localize(bar(1))).logits).toBeUndefined();
   });
 });

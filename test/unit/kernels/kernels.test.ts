@@ -3,17 +3,20 @@ import { describe, expect, it } from "vitest";
 import { Model, type ModelOptions, Trainer, type TrainOptions } from "../../../src/index.js";
 import { pair } from "../../support/noise.js";
 import { needsBfloat16 } from "../../support/processor.js";
-import { tiny } from "../../support/tiny.js";
+import { slots, tiny } from "../../support/tiny.js";
 
 const configurations: [string, ModelOptions][] = [
   ["the smallest model", tiny],
-  ["widths that fill no register", { ...tiny, imageWidth: 6, audioWidth: 10, dim: 50, mlpHidden: 70 }],
-  ["slots by the panel", { ...tiny, dim: 64, mlpHidden: 96 }],
+  [
+    "widths that fill no register",
+    { ...tiny, imageWidth: 6, audioWidth: 10, dim: 50, ...slots({ mlpHidden: 70 }) },
+  ],
+  ["slots by the panel", { ...tiny, dim: 64, ...slots({ mlpHidden: 96 }) }],
   ["wide stages", { ...tiny, imageWidth: 40, audioWidth: 70 }],
   ["odd pictures", { ...tiny, imageSize: 45, imageStages: 3, imageStride: 16 }],
-  ["several target and off-target slots", { ...tiny, targetSlots: 3, offTargetSlots: 2 }],
-  ["separate initial slots", { ...tiny, sharedSlots: false }],
-  ["one iteration", { ...tiny, iterations: 1 }],
+  ["several target and off-target slots", { ...tiny, ...slots({ targetSlots: 3, offTargetSlots: 2 }) }],
+  ["separate initial slots", { ...tiny, ...slots({ sharedSlots: false }) }],
+  ["one iteration", { ...tiny, ...slots({ iterations: 1 }) }],
 ];
 
 const everyLoss: TrainOptions = {

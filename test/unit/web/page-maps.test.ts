@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { renderScene } from "../../../src/datasets/drawn/scene-renderer.js";
 import { Model, type Spot } from "../../../src/index.js";
 import { allAttention, attentionOf, between, boxesOf, enlarge, heatMap } from "../../../web/src/maps.js";
-import { tiny } from "../../support/tiny.js";
+import { ofSlots, slots, tiny } from "../../support/tiny.js";
 
 const TARGETS = 2;
 const settings = { sharpening: 0.9, threshold: 0.55, alpha: 0.3 };
@@ -22,7 +22,7 @@ describe("the page's maps", () => {
   };
 
   beforeAll(async () => {
-    model = await Model.create({ ...tiny, targetSlots: TARGETS }, { seed: 3 });
+    model = await Model.create({ ...tiny, ...slots({ targetSlots: TARGETS }) }, { seed: 3 });
     const { image, audio } = renderScene(
       { size: 90, seconds: 1, sampleRate: 16_000, sources: 1, props: 2, offscreen: 0 },
       { seed: 0, split: "test", epoch: 0, index: 4 },
@@ -39,9 +39,10 @@ describe("the page's maps", () => {
 
   it("give the engine's attention from its logits", () => {
     const attention = allAttention(logits(), settings.sharpening);
-    for (const name of Object.keys(spot.attention) as (keyof typeof attention)[]) {
-      expect(attention[name].shape).toEqual(spot.attention[name].shape);
-      expect(furthest(attention[name].data, spot.attention[name].data), name).toBeLessThan(1e-6);
+    const { attention: expected } = ofSlots(spot);
+    for (const name of Object.keys(expected) as (keyof typeof attention)[]) {
+      expect(attention[name].shape).toEqual(expected[name].shape);
+      expect(furthest(attention[name].data, expected[name].data), name).toBeLessThan(1e-6);
     }
   });
 

@@ -1,4 +1,4 @@
-#include "inference/bounds.h"
+#include "core/bounds.h"
 
 #include <atomic>
 #include <bit>
@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 
-namespace soundspot::inference {
+namespace soundspot::core {
 
 namespace {
 
@@ -54,4 +54,4 @@ void check_activations(const Tensor& x, const std::string& name) {
                                   "training.");
 }
 
-}  // namespace soundspot::inference
+}  // namespace soundspot::core

@@ -6,7 +6,7 @@
 
 #include "core/torch.h"
 
-namespace soundspot::inference {
+namespace soundspot::core {
 
 /// Of a picture or a spectrogram, which are some tens at most where a model can have learned from them: |x| at most.
 inline constexpr float kMostOfInput = 1e6F;
@@ -31,4 +31,4 @@ bool within_bounds(const Tensor& x, float most);
 /// @throws Error ERR_INTERNAL with the name of what made them, when they exceed kMostOfActivation.
 void check_activations(const Tensor& x, const std::string& name);
 
-}  // namespace soundspot::inference
+}  // namespace soundspot::core

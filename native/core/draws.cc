@@ -1,0 +1,44 @@
+#include "core/draws.h"
+
+#include <array>
+
+namespace soundspot::core {
+
+namespace {
+
+using Block = std::array<uint32_t, 4>;
+
+/// Ten rounds of Philox4x32.
+Block philox(Block counter, std::array<uint32_t, 2> key) {
+  constexpr uint64_t kFirst = 0xD2511F53, kSecond = 0xCD9E8D57;
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t first = kFirst * counter[0], second = kSecond * counter[2];
+    counter = {static_cast<uint32_t>(second >> 32) ^ counter[1] ^ key[0], static_cast<uint32_t>(second),
+               static_cast<uint32_t>(first >> 32) ^ counter[3] ^ key[1], static_cast<uint32_t>(first)};
+    key[0] += 0x9E3779B9;
+    key[1] += 0xBB67AE85;
+  }
+  return counter;
+}
+
+}  // namespace
+
+Tensor Draws::uniform(Place place, const Share& share, int64_t count, int64_t each, at::Device device) const {
+  const Tensor drawn = at::empty({count, each}, at::kFloat);
+  auto* values = drawn.mutable_data_ptr<float>();
+  const std::array<uint32_t, 2> key{static_cast<uint32_t>(seed_), static_cast<uint32_t>(seed_ >> 32)};
+  for (int64_t sample = 0; sample < count; ++sample) {
+    float* row = values + sample * each;
+    for (int64_t i = 0; i < each; i += 4) {
+      const Block bits = philox({static_cast<uint32_t>(i / 4), static_cast<uint32_t>(share.first + sample),
+                                 static_cast<uint32_t>(step_), static_cast<uint32_t>(place)},
+                                key);
+      for (int64_t j = 0; j < std::min<int64_t>(4, each - i); ++j) {
+        row[i + j] = static_cast<float>(bits[static_cast<size_t>(j)] >> 8) * 0x1p-24F;
+      }
+    }
+  }
+  return drawn.to(device);
+}
+
+}  // namespace soundspot::core

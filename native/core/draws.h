@@ -1,0 +1,31 @@
+// Random numbers as a function of where they are used: (seed, step, sample, place). They are the same on every device,
+// and however a batch is cut into parts or shared out to processes.
+#pragma once
+
+#include "core/torch.h"
+
+namespace soundspot::core {
+
+/// Which samples of a larger batch these are.
+struct Share {
+  int64_t first = 0, total = 0;  // total 0: they are the whole batch
+};
+
+/// What a draw is for; each has numbers of its own.
+enum class Place : uint32_t { kImageMask = 1, kAudioMask = 2, kDropout = 3, kTransform = 4 };
+
+/// Draws of one training step.
+class Draws {
+ public:
+  Draws(uint64_t seed, uint64_t step) : seed_(seed), step_(step) {}
+
+  /// Uniform in [0, 1), a multiple of 2^-24: [count, each] for samples share.first … share.first + count − 1, on
+  /// `device`. Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011), counter (element
+  /// / 4, sample, step, place), key seed.
+  Tensor uniform(Place place, const Share& share, int64_t count, int64_t each, at::Device device) const;
+
+ private:
+  uint64_t seed_, step_;
+};
+
+}  // namespace soundspot::core

@@ -1,0 +1,40 @@
+// The engine of the CPU: frozen encoders, and what the method freezes into.
+#include "inference/engine.h"
+
+#include "inference/cpu/encoder.h"
+
+namespace soundspot::inference {
+
+namespace {
+
+class CpuEngine final : public Engine {
+ public:
+  CpuEngine(const std::shared_ptr<const model::Localizer>& localizer, const core::Compute& compute)
+      : Engine(localizer, compute, localizer->method().freeze(localizer->parameters(), compute)),
+        image_encoder_(localizer->parameters(), localizer->image_encoder().layout(),
+                       {1, 3, localizer->config().image_size, localizer->config().image_size}, type(compute)),
+        audio_encoder_(localizer->parameters(), localizer->audio_encoder().layout(),
+                       {1, 1, localizer->config().frequency_bins(), localizer->config().frames()}, type(compute)) {}
+
+ protected:
+  model::EncoderOutputs encode(const Tensor& images, const Tensor& spectrograms) const override {
+    model::EncoderOutputs tokens;
+    if (images.defined()) tokens.image = image_encoder_.forward(images);
+    if (spectrograms.defined()) tokens.audio = audio_encoder_.forward(spectrograms);
+    return tokens;
+  }
+
+ private:
+  static at::ScalarType type(const core::Compute& compute) { return compute.bfloat16() ? at::kBFloat16 : at::kFloat; }
+
+  const FrozenEncoder image_encoder_, audio_encoder_;
+};
+
+}  // namespace
+
+std::unique_ptr<const Engine> cpu_engine(std::shared_ptr<const model::Localizer> localizer,
+                                         const core::Compute& compute) {
+  return std::make_unique<const CpuEngine>(localizer, compute);
+}
+
+}  // namespace soundspot::inference

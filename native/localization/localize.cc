@@ -1,0 +1,136 @@
+#include "localization/localize.h"
+
+#include "core/error.h"
+
+namespace soundspot::localization {
+
+namespace {
+
+using model::JointAttention;
+
+/// Of sample `index` of the batch.
+JointAttention select(const JointAttention& batch, int64_t index) {
+  const auto of = [&](const Tensor& tensor) { return tensor.defined() ? tensor[index] : tensor; };
+  JointAttention one;
+  one.image_slots = of(batch.image_slots);
+  one.audio_slots = of(batch.audio_slots);
+  one.image_queries = of(batch.image_queries);
+  one.audio_queries = of(batch.audio_queries);
+  one.image_on_image = of(batch.image_on_image);
+  one.audio_on_image = of(batch.audio_on_image);
+  one.audio_on_audio = of(batch.audio_on_audio);
+  one.image_on_audio = of(batch.image_on_audio);
+  const auto& [image_on_image, audio_on_image, audio_on_audio, image_on_audio] = batch.logits;
+  one.logits = {of(image_on_image), of(audio_on_image), of(audio_on_audio), of(image_on_audio)};
+  return one;
+}
+
+/// Maps are made on the CPU, whatever device the response is on.
+methods::Response on_cpu(methods::Response response) {
+  const auto move = [](Tensor& tensor) {
+    if (tensor.defined()) tensor = tensor.to(at::kCPU);
+  };
+  move(response.audio_maps);
+  if (response.image_maps) move(*response.image_maps);
+  move(response.image_embedding);
+  move(response.audio_embedding);
+  if (response.joint) {
+    JointAttention& own = *response.joint;
+    for (Tensor* tensor :
+         {&own.image_slots, &own.audio_slots, &own.image_queries, &own.audio_queries, &own.image_keys, &own.audio_keys,
+          &own.image_on_image, &own.audio_on_image, &own.audio_on_audio, &own.image_on_audio}) {
+      move(*tensor);
+    }
+  }
+  return response;
+}
+
+}  // namespace
+
+void check_finite(const std::vector<Tensor>& results) {
+  for (const Tensor& values : results) {
+    if (!model::first_not_finite({{"", values}})) continue;
+    throw Error("ERR_INTERNAL",
+                "The model gives values that are not finite: its weights are too large to compute with. Take an "
+                "earlier checkpoint of its training.");
+  }
+}
+
+void check_finite(const methods::Response& response) {
+  check_finite(std::vector{response.audio_maps, response.image_embedding, response.audio_embedding});
+  if (response.image_maps) check_finite(std::vector{*response.image_maps});
+  if (!response.joint) return;
+  const JointAttention& own = *response.joint;
+  check_finite(std::vector{own.image_slots, own.audio_slots, own.image_on_image, own.audio_on_image, own.audio_on_audio,
+                           own.image_on_audio});
+}
+
+std::vector<Spot> localize(const inference::Engine& engine, int64_t side, int64_t targets, const Tensor& images,
+                           const Tensor& spectrograms, const LocalizeOptions& options) {
+  const at::NoGradGuard no_grad;
+  const methods::Response response = on_cpu(engine.infer(images, spectrograms, options.respond).response);
+  check_finite(response);
+  const bool needs_image = options.refine == "iqr" || options.refine == "combined";
+  if (needs_image && !response.image_maps) {
+    throw Error("ERR_INPUT", "The method has no map of the image's own, which the refinement \"" + options.refine +
+                                 "\" blends with. Use none or ogl.");
+  }
+  const Tensor confidence = (response.image_embedding * response.audio_embedding).sum(1) / static_cast<double>(targets);
+  std::vector<Spot> spots(static_cast<size_t>(images.size(0)));
+  const auto fill = [&](int64_t i) {
+    const at::NoGradGuard on_this_thread;
+    const auto [height, width] = options.sizes[static_cast<size_t>(i)];
+    Spot& spot = spots[static_cast<size_t>(i)];
+    if (response.joint) spot.joint = select(*response.joint, i);
+    const bool has_image = response.image_maps.has_value();
+    const Tensor rows = has_image ? at::stack({response.audio_maps[i], (*response.image_maps)[i]})
+                                  : response.audio_maps[i].unsqueeze(0);  // [1 or 2, T, N]
+    const Tensor maps = model::heatmap(rows, side, height, width);
+    const Tensor audio = maps.narrow(0, 0, 1), image = has_image ? maps.narrow(0, 1, 1) : Tensor();
+    spot.audio_map = audio[0];
+    if (has_image) spot.image_map = image[0];
+    const auto wanted = [&](const char* name) { return options.all_maps || options.refine == name; };
+    if (has_image && wanted("iqr")) spot.iqr_map = model::refine(audio, image, options.alpha)[0];
+    if (options.objectness.defined()) {
+      const Tensor grid = options.objectness[i];
+      const Tensor objects = model::heatmap(grid.reshape({1, 1, -1}), grid.size(0), height, width);
+      if (wanted("ogl")) spot.ogl_map = model::refine(audio, objects, options.alpha)[0];
+      if (has_image && wanted("combined")) {
+        spot.combined_map = model::refine(audio, (image + objects) / 2, options.alpha)[0];
+      }
+    }
+    spot.heatmap = options.refine == "iqr"        ? spot.iqr_map
+                   : options.refine == "ogl"      ? spot.ogl_map
+                   : options.refine == "combined" ? spot.combined_map
+                                                  : spot.audio_map;
+    spot.heatmap = spot.heatmap.contiguous();
+    spot.mask = (spot.heatmap >= options.threshold).to(at::kByte).contiguous();
+    spot.regions = model::regions(spot.heatmap, options.threshold);
+    spot.confidence = confidence[i].item<double>();
+    spot.audio_targets = response.audio_maps[i];
+    if (has_image) spot.image_targets = (*response.image_maps)[i];
+    spot.image_embedding = response.image_embedding[i];
+    spot.audio_embedding = response.audio_embedding[i];
+  };
+  at::parallel_for(0, images.size(0), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) fill(i);
+  });
+  return spots;
+}
+
+SlotMaps slot_maps(const Tensor& audio, const Tensor& image, std::optional<double> alpha, int64_t height, int64_t width,
+                   std::optional<double> threshold) {
+  const at::NoGradGuard no_grad;
+  const int64_t targets = audio.size(0), side = audio.size(1);
+  const auto of = [&](const Tensor& rows) {
+    return model::heatmap(rows.reshape({targets, 1, side * side}), side, height, width);
+  };
+  SlotMaps result;
+  result.maps = alpha && image.defined() ? model::refine(of(audio), of(image), *alpha) : of(audio);
+  if (threshold) {
+    for (const Tensor& map : result.maps.unbind()) result.regions.push_back(model::regions(map, *threshold));
+  }
+  return result;
+}
+
+}  // namespace soundspot::localization

@@ -1,0 +1,51 @@
+// From what a method says of a batch to maps, masks, boxes and confidences. It knows no method.
+#pragma once
+
+#include "inference/engine.h"
+#include "localization/heatmap.h"
+
+namespace soundspot::localization {
+
+struct LocalizeOptions {
+  methods::RespondOptions respond;
+  double threshold = 0.6;                          // the mask is where the heatmap reaches it
+  double alpha = 0.4;                              // share of the audio map in a refinement
+  std::string refine;                              // none, iqr, ogl or combined
+  bool all_maps = false;                           // give every map that can be made
+  Tensor objectness;                               // [B, side, side]; undefined without
+  std::vector<std::pair<int64_t, int64_t>> sizes;  // height and width of each sample's maps
+};
+
+struct Spot {
+  Tensor heatmap, audio_map;  // [height, width], on the CPU
+  Tensor image_map, iqr_map;  // undefined where the method has no map of the image's own, or where not asked for
+  Tensor ogl_map, combined_map;
+  Tensor mask;  // uint8
+  std::vector<model::Region> regions;
+  double confidence = 0;                       // mean cosine of the two embeddings' targets
+  Tensor audio_targets, image_targets;  // [T, h·w], raw; the image's undefined where the method has none
+  Tensor image_embedding, audio_embedding;  // [T·D]
+  std::optional<model::JointAttention> joint;  // of this sample, [S, …]
+};
+
+/// @throws Error ERR_INTERNAL when a result is not finite; ERR_INPUT when the refinement needs a map that the method
+/// does not have.
+std::vector<Spot> localize(const inference::Engine& engine, int64_t side, int64_t targets, const Tensor& images,
+                           const Tensor& spectrograms, const LocalizeOptions& options);
+
+/// Weights may be finite and yet too large to compute with.
+/// @throws Error ERR_INTERNAL when one of the results is not finite.
+void check_finite(const methods::Response& response);
+void check_finite(const std::vector<Tensor>& results);
+
+struct SlotMaps {
+  Tensor maps;  // [T, height, width]
+  std::vector<std::vector<model::Region>> regions;
+};
+
+/// A map for each target [T, side, side] of `audio`, blended with that of `image` by `alpha` where both are given, and
+/// its regions where there is a threshold.
+SlotMaps slot_maps(const Tensor& audio, const Tensor& image, std::optional<double> alpha, int64_t height, int64_t width,
+                   std::optional<double> threshold);
+
+}  // namespace soundspot::localization

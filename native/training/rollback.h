@@ -1,0 +1,33 @@
+// What a forward pass changes outside of the gradients: put back unless the step is taken.
+#pragma once
+
+#include "core/parameters.h"
+
+namespace soundspot::training {
+
+/// Holds copies of all parameters that no optimizer moves, and restores them when it goes out of scope.
+class Rollback {
+ public:
+  explicit Rollback(const model::Parameters& parameters) {
+    for (const model::Parameter& parameter : parameters.all()) {
+      if (!parameter.trainable) kept_.emplace_back(parameter.value, parameter.value.clone());
+    }
+  }
+  ~Rollback() {
+    if (!taken_) restore();
+  }
+  Rollback(const Rollback&) = delete;
+  Rollback& operator=(const Rollback&) = delete;
+
+  void restore() {
+    const at::NoGradGuard no_grad;
+    for (auto& [value, before] : kept_) value.copy_(before);
+  }
+  void keep_changes() { taken_ = true; }
+
+ private:
+  std::vector<std::pair<Tensor, Tensor>> kept_;
+  bool taken_ = false;
+};
+
+}  // namespace soundspot::training

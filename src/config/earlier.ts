@@ -1,0 +1,35 @@
+/** Configurations that earlier versions stored. */
+
+/** Numbers of joint slot attention that stood beside those of the encoders before methods had a part of their own. */
+const OF_SLOTS = [
+  "targetSlots",
+  "offTargetSlots",
+  "sharedSlots",
+  "iterations",
+  "mlpHidden",
+  "decoderHidden",
+  "decoderLayers",
+  "maskProbability",
+  "inferenceSharpening",
+] as const;
+
+/** A stored configuration as this version has it; one of this version as it is. */
+export function modernized(stored: unknown): unknown {
+  if (typeof stored !== "object" || stored === null || "method" in stored) return stored;
+  const { localization, ...fields } = stored as Record<string, unknown>;
+  const own = Object.fromEntries(
+    OF_SLOTS.filter((name) => name in fields).map((name) => [name, fields[name]]),
+  );
+  if (localization === undefined && Object.keys(own).length === 0) return stored;
+  for (const name of OF_SLOTS) delete fields[name];
+  const method =
+    localization === "similarity" ? { name: "similarity" } : { name: "joint-slot-attention", ...own };
+  return { ...fields, method };
+}
+
+/** The fields that a configuration had in the earlier form, for what was computed from them. */
+export function earlierForm(config: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { method, ...fields } = config;
+  const { name, ...own } = method as Record<string, unknown>;
+  return { ...fields, ...own, localization: name === "similarity" ? "similarity" : "slots" };
+}

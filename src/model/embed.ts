@@ -1,0 +1,60 @@
+/** Vectors of one modality alone: what retrieval, search and lists of false negatives compare. */
+
+import { aList, aSignal, check, checkFields } from "../core/arguments.js";
+import { throwIfAborted } from "../core/errors.js";
+import { native, type SampleHandle } from "../native.js";
+import { aPrecision, computedPrecision, type Precision } from "./compute.js";
+import { type EmbedInput, prepareSide } from "./inputs.js";
+import type { LoadedModel } from "./loaded.js";
+
+/** How a side is embedded. */
+export interface EmbedOptions {
+  /** Of the encoder. Default: what the model was loaded with. */
+  readonly precision?: Precision | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Inputs in one pass of an encoder. */
+const BATCH = 16;
+
+/** @internal `Model.embed` of several inputs, in their order. */
+export async function embedBatch(
+  model: LoadedModel,
+  inputs: readonly EmbedInput[],
+  options: EmbedOptions = {},
+): Promise<Float32Array[]> {
+  check(inputs, aList, "The inputs");
+  checkFields(options, { signal: aSignal, precision: aPrecision });
+  void model.handle; // a disposed model is rejected before anything is decoded
+  const vectors: Float32Array[] = [];
+  for (let from = 0; from < inputs.length; from += BATCH) {
+    const some = Array.from(inputs).slice(from, from + BATCH);
+    const handles = await Promise.all(some.map((input) => prepareSide(input, model.config, options)));
+    for (const modality of ["image", "audio"] as const) {
+      const of = some.flatMap((input, i) => (input[modality] === undefined ? [] : [i]));
+      const rows = await embedPrepared(
+        model,
+        of.map((i) => handles[i] as SampleHandle),
+        modality,
+        options,
+      );
+      for (const [n, i] of of.entries()) vectors[from + i] = rows[n] as Float32Array;
+    }
+    throwIfAborted(options.signal);
+  }
+  return vectors;
+}
+
+/** @internal The same of prepared samples, which may have both sides. */
+export async function embedPrepared(
+  model: LoadedModel,
+  handles: readonly SampleHandle[],
+  modality: "image" | "audio",
+  { precision = model.compute.requested }: EmbedOptions = {},
+): Promise<Float32Array[]> {
+  if (handles.length === 0) return [];
+  const bfloat16 = computedPrecision(precision) === "bfloat16";
+  const { data, shape } = await native().embed(model.handle, handles, { modality, bfloat16 });
+  const [count = 0, length = 0] = shape;
+  return Array.from({ length: count }, (_, i) => data.slice(i * length, (i + 1) * length));
+}
