@@ -116,15 +116,14 @@ export {
   serve,
 } from "./server/server.js";
 export { type Collapse, CollapseMonitor, type CollapseWarning } from "./training/monitor.js";
-export {
-  type EpochEvent,
-  type ResumeEvent,
-  type StepEvent,
-  Trainer,
-  type TrainerStepOptions,
-  type TrainRun,
-  type TrainRunOptions,
-  train,
-} from "./training/trainer.js";
+export type {
+  EpochEvent,
+  ResumeEvent,
+  StepEvent,
+  TrainRun,
+  TrainRunOptions,
+} from "./training/run-options.js";
+export { train } from "./training/train.js";
+export { Trainer, type TrainerStepOptions } from "./training/trainer.js";
 export { localizeVideo } from "./video/localize-video.js";
 export { type RenderedVideo, type RenderVideoOptions, renderVideo } from "./video/render-video.js";

@@ -324,15 +324,27 @@ function translated(addon: Native): Native {
   });
 }
 
+const require = createRequire(import.meta.url);
+
+/** What node-gyp-build is: it loads the addon that it finds, or says where it is. */
+interface NodeGypBuild {
+  (folder: string): Native;
+  path(folder: string): string;
+}
+
+/** @internal The addon's file, without loading it. @throws when there is none. */
+export function addonPath(): string {
+  return (require("node-gyp-build") as NodeGypBuild).path(packageRoot());
+}
+
 function load(): Native {
-  const require = createRequire(import.meta.url);
   try {
     const root = packageRoot();
     if (process.platform === "win32") {
       // Windows has no run path: LibTorch's folder must come first where libraries are looked for.
       process.env.PATH = `${join(root, "vendor", "libtorch", "lib")};${process.env.PATH ?? ""}`;
     }
-    const nodeGypBuild = require("node-gyp-build") as (folder: string) => Native;
+    const nodeGypBuild = require("node-gyp-build") as NodeGypBuild;
     return translated(nodeGypBuild(root));
   } catch (error) {
     const message = isError(error) ? error.message : String(error);

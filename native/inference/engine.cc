@@ -2,10 +2,6 @@
 
 namespace soundspot::inference {
 
-Engine::Engine(std::shared_ptr<const model::Localizer> localizer, const core::Compute& compute,
-               std::unique_ptr<const methods::Responder> responder)
-    : localizer_(std::move(localizer)), compute_(compute), responder_(std::move(responder)) {}
-
 Inference Engine::infer(const Tensor& images, const Tensor& spectrograms,
                         const methods::RespondOptions& options) const {
   model::check_shapes(localizer_->config(), images, spectrograms);

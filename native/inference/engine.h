@@ -24,8 +24,11 @@ class Engine {
   Tensor embed(model::Modality modality, const Tensor& input) const;
 
  protected:
-  Engine(std::shared_ptr<const model::Localizer> localizer, const core::Compute& compute,
-         std::unique_ptr<const methods::Responder> responder);
+  Engine(std::shared_ptr<const model::Localizer> localizer, const core::Compute& compute)
+      : localizer_(std::move(localizer)), compute_(compute) {}
+
+  /// To be called once, when the encoders are ready.
+  void respond_by(std::unique_ptr<const methods::Responder> responder) { responder_ = std::move(responder); }
 
   /// Tokens [B, N, D]; either input may be undefined.
   virtual model::EncoderOutputs encode(const Tensor& images, const Tensor& spectrograms) const = 0;
@@ -34,7 +37,7 @@ class Engine {
   const core::Compute compute_;
 
  private:
-  const std::unique_ptr<const methods::Responder> responder_;
+  std::unique_ptr<const methods::Responder> responder_;
 };
 
 /// The fastest engine there is for the device. It looks at the model's weights or holds copies of them: it is to be

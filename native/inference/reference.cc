@@ -8,7 +8,9 @@ namespace {
 class Reference final : public Engine {
  public:
   Reference(const std::shared_ptr<const model::Localizer>& localizer, const core::Compute& compute)
-      : Engine(localizer, compute, localizer->method().unfrozen(localizer->parameters())) {}
+      : Engine(localizer, compute) {
+    respond_by(localizer->method().unfrozen(localizer->parameters()));
+  }
 
  protected:
   model::EncoderOutputs encode(const Tensor& images, const Tensor& spectrograms) const override {

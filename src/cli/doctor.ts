@@ -1,6 +1,5 @@
 /** Looks at everything an installation needs, and says how to mend what is missing. */
 import { execFile } from "node:child_process";
-import { createRequire } from "node:module";
 import { availableParallelism, cpus } from "node:os";
 import { delimiter, join, relative, sep } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -8,7 +7,7 @@ import { promisify } from "node:util";
 import { isSoundspotError } from "../core/errors.js";
 import { packageRoot, readManifest } from "../core/package.js";
 import { findFfmpeg } from "../media/ffmpeg.js";
-import type { ProcessorInfo } from "../native.js";
+import { addonPath, type ProcessorInfo } from "../native.js";
 
 /** `missing` is something required, `warning` something that limits what can be done or how fast. */
 export type Status = "ok" | "warning" | "missing";
@@ -83,10 +82,7 @@ async function checkAddon(root: string): Promise<readonly [addon: Finding, cpu: 
   const unknown: Finding = { name: "cpu", status: "ok", found: cpuName(), details: { model: cpuName() } };
   let path: string;
   try {
-    const { path: find } = createRequire(import.meta.url)("node-gyp-build") as {
-      path(folder: string): string;
-    };
-    path = find(root);
+    path = addonPath();
   } catch {
     return [
       { name: "addon", status: "missing", found: "none", details: { path: null }, mend: reinstall(root) },

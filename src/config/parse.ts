@@ -20,3 +20,13 @@ export function parse<T extends z.ZodType>(schema: T, value: unknown, root: stri
   });
   throw new SoundspotError("ERR_CONFIG", `The configuration is not valid. ${lines.join("; ")}.`);
 }
+
+/** The fields of a configuration by their path below `root`; those of `method` one by one. */
+export function fieldsByPath(config: object, root: string): Record<string, unknown> {
+  const entries = Object.entries(config).flatMap(([name, value]): [string, unknown][] =>
+    name === "method"
+      ? Object.entries(value as object).map(([own, each]) => [`${root}.method.${own}`, each])
+      : [[`${root}.${name}`, value]],
+  );
+  return Object.fromEntries(entries);
+}

@@ -4,6 +4,7 @@ import { shown } from "../core/arguments.js";
 import { SoundspotError } from "../core/errors.js";
 import type { ModelOptions } from "./model.js";
 import type { TrainOptions } from "./train.js";
+import { parseTrainConfig } from "./train.js";
 
 /** A recipe: a model and how it is trained. */
 export interface Preset {
@@ -66,4 +67,12 @@ export function presetNamed(name: string): Preset {
     "ERR_CONFIG",
     `There is no preset "${shown(name)}". Use ${Object.keys(presets).join(" or ")}.`,
   );
+}
+
+/** @internal Options over a recipe's. Losses that are named go over the recipe's by name; the others stay. */
+export function mergeTrain(preset: TrainOptions, options: TrainOptions): TrainOptions {
+  const recipe = preset.losses ?? parseTrainConfig().losses;
+  const losses = options.losses ? { losses: { ...recipe, ...options.losses } } : {};
+  const defined = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  return { ...preset, ...defined, ...losses };
 }

@@ -18,3 +18,18 @@ export function lossWeightAt(loss: LossSchedule, epoch: number): number {
   if (epoch < loss.from || (loss.until !== undefined && epoch >= loss.until)) return 0;
   return loss.ramp > 0 ? loss.weight * Math.min(1, (epoch - loss.from) / loss.ramp) : loss.weight;
 }
+
+/**
+ * The epoch from which the total is a sum of the same losses to the end, so that means can be compared; the last
+ * where the schedule goes on changing.
+ */
+export function settledEpoch({ epochs, losses, falseNegatives }: TrainConfig): number {
+  const settles = ({ weight, from, ramp, until = Number.POSITIVE_INFINITY }: LossSchedule) => {
+    const never = weight === 0 || from >= epochs || until <= from;
+    if (never) return 0;
+    return until < epochs ? until : from + ramp;
+  };
+  const excludes = falseNegatives.k > 0 && falseNegatives.from < epochs;
+  const last = Math.max(excludes ? falseNegatives.from : 0, ...Object.values(losses).map(settles));
+  return Math.min(Math.ceil(last), epochs - 1);
+}

@@ -139,7 +139,8 @@ export function parseTrainConfig(
   method: string = DEFAULT_METHOD,
 ): TrainConfig {
   const { losses, defaultLosses } = methodNamed(method);
-  const parsed = parse(trainSchema, { ...options, losses: options.losses ?? defaultLosses }, "train");
+  const whole = typeof options === "object" && options !== null && options.losses === undefined;
+  const parsed = parse(trainSchema, whole ? { ...options, losses: defaultLosses } : options, "train");
   const config = parsed as TrainConfig;
   for (const [name, { weight }] of Object.entries(config.losses)) {
     if (weight === 0 || losses.includes(name)) continue;

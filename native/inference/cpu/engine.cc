@@ -10,11 +10,13 @@ namespace {
 class CpuEngine final : public Engine {
  public:
   CpuEngine(const std::shared_ptr<const model::Localizer>& localizer, const core::Compute& compute)
-      : Engine(localizer, compute, localizer->method().freeze(localizer->parameters(), compute)),
+      : Engine(localizer, compute),
         image_encoder_(localizer->parameters(), localizer->image_encoder().layout(),
                        {1, 3, localizer->config().image_size, localizer->config().image_size}, type(compute)),
         audio_encoder_(localizer->parameters(), localizer->audio_encoder().layout(),
-                       {1, 1, localizer->config().frequency_bins(), localizer->config().frames()}, type(compute)) {}
+                       {1, 1, localizer->config().frequency_bins(), localizer->config().frames()}, type(compute)) {
+    respond_by(localizer->method().freeze(localizer->parameters(), compute));
+  }
 
  protected:
   model::EncoderOutputs encode(const Tensor& images, const Tensor& spectrograms) const override {

@@ -17,8 +17,10 @@ import {
   weightsOf,
 } from "../../ablation/files.js";
 import { keptLosses, recipeOf, type Study, studies, type Variant } from "../../ablation/studies.js";
+
 import { type ModelOptions, mergeModel, parseModelConfig } from "../../config/model.js";
-import { type PresetName, presets } from "../../config/presets.js";
+import { mergeTrain, type PresetName, presets } from "../../config/presets.js";
+
 import { parseTrainConfig, type TrainConfig, type TrainOptions } from "../../config/train.js";
 import { isSoundspotError, SoundspotError } from "../../core/errors.js";
 import type { Dataset } from "../../datasets/dataset.js";
@@ -31,7 +33,9 @@ import { type Figure, figuresOf, percentText } from "../../report/figures.js";
 import { type ReportTable, renderHtmlReport } from "../../report/html.js";
 import { leftOut } from "../../report/left-out.js";
 import { ablations, type FigureName, type PublishedTable } from "../../report/published.js";
-import { isRunFile, mergeTrain, type TrainRun, train } from "../../training/trainer.js";
+import { isRunFile } from "../../training/run-folder.js";
+import type { TrainRun } from "../../training/run-options.js";
+import { train } from "../../training/train.js";
 import { wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
 import { filesOf } from "../scoring.js";

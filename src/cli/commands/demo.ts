@@ -11,7 +11,7 @@ import { auc, ciou, successRate, successThresholds } from "../../metrics/localiz
 import { Model } from "../../model/model.js";
 import { type ReportSample, renderHtmlReport } from "../../report/html.js";
 import { runCurves } from "../../report/run-curves.js";
-import { train } from "../../training/trainer.js";
+import { train } from "../../training/train.js";
 import { Progress } from "../progress.js";
 
 interface Flags {

@@ -5,7 +5,7 @@ import { isSoundspotError } from "../../core/errors.js";
 import { type Media, type MediaStream, openMedia } from "../../media/media.js";
 import { Model, storedConfig } from "../../model/model.js";
 import { native } from "../../native.js";
-import { storedTraining } from "../../training/trainer.js";
+import { storedTraining } from "../../training/progress.js";
 
 interface Listed {
   readonly name: string;

@@ -21,7 +21,7 @@ import { readTar, tarEnd, tarEntry } from "../../../src/media/tar.js";
 import { encodeWav, parseWav } from "../../../src/media/wav.js";
 import { storedConfig } from "../../../src/model/model.js";
 import { PreparedFolder } from "../../../src/preparation/prepared-folder.js";
-import { storedTraining } from "../../../src/training/trainer.js";
+import { storedTraining } from "../../../src/training/progress.js";
 import { pickle, zip } from "../../support/archives.mjs";
 import { patience } from "../../support/patience.js";
 import { writeSafetensors } from "../../support/safetensors.js";

@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import type { ModelOptions } from "../../../src/config/model.js";
+import { mergeTrain } from "../../../src/config/presets.js";
 import type { TrainOptions } from "../../../src/config/train.js";
 import { Limit } from "../../../src/core/semaphore.js";
 import {
@@ -20,7 +21,6 @@ import {
   parseTrainConfig,
   presets,
 } from "../../../src/index.js";
-import { mergeTrain } from "../../../src/training/trainer.js";
 import { examples, lacking } from "../../support/docs/examples.js";
 import { given, notRun, rewrites } from "../../support/docs/exceptions.js";
 import {

@@ -332,7 +332,7 @@ describe("a resumed run", () => {
       ["train.augment", { augment: false }],
       ["train.losses", { losses: { matching: { weight: 3 } } }],
       ["model.dim", { model: { ...tiny, dim: 8 } }],
-      ["model.iterations", { model: { ...tiny, ...slots({ iterations: 3 }) } }],
+      ["model.method.iterations", { model: { ...tiny, ...slots({ iterations: 3 }) } }],
       ["number of samples", { data: { ...data, length: 25 } }],
     ] as const) {
       const error = await run({ ...change, output, resume: true }).then(
@@ -553,15 +553,15 @@ describe("configurations", () => {
     { targetSlots: 2, offTargetSlots: 1 },
     { targetSlots: 3, offTargetSlots: 2, sharedSlots: false },
     { targetSlots: 1, offTargetSlots: 1, sharedSlots: false },
-  ])("trains and localizes with %o", async (slots) => {
-    const model = await Model.create({ ...tiny, ...slots });
+  ])("trains and localizes with %o", async (numbers) => {
+    const model = await Model.create({ ...tiny, ...slots(numbers) });
     const trainer = new Trainer(model, recipe);
     for (let i = 0; i < 2; i++) {
       const { losses, gradientNorm } = await trainer.step(batch);
       expect(Object.values(losses).every(Number.isFinite), JSON.stringify(losses)).toBe(true);
       expect(gradientNorm).toBeGreaterThan(0);
     }
-    const count = slots.targetSlots + slots.offTargetSlots;
+    const count = numbers.targetSlots + numbers.offTargetSlots;
     const spot = ofSlots(await model.localize(input(0), { refine: "iqr" }));
     expect(spot.slots.image.shape).toEqual([count, 16]);
     expect(spot.attention.audioOnImage.shape).toEqual([count, 4, 4]);

@@ -1,0 +1,50 @@
+/** metrics.jsonl: an entry for each step, and one for each evaluation. */
+import { join } from "node:path";
+import type { Evaluation } from "../evaluation/evaluate.js";
+import { RunLog } from "../files/run-log.js";
+import type { StepEvent } from "./run-options.js";
+
+interface MetricsEntry {
+  readonly step: number;
+  readonly epoch: number;
+  readonly evaluation?: unknown;
+}
+
+export class MetricsLog {
+  readonly #log: RunLog;
+
+  constructor(folder: string) {
+    this.#log = new RunLog(join(folder, "metrics.jsonl"));
+  }
+
+  /** Keeps the entries from before the place that a resumed run goes on from. @throws {SoundspotError} ERR_FILE_WRITE */
+  async cutTo({ step, epoch }: { readonly step: number; readonly epoch: number }): Promise<void> {
+    // The last epoch's evaluation is made again if the state is from before it.
+    const isBefore = (entry: MetricsEntry) =>
+      entry.step <= step && (entry.evaluation === undefined || entry.epoch <= epoch);
+    await this.#log.cutTo(isBefore);
+  }
+
+  /** @param epoch Place of the step in the epochs, fractions counted. */
+  addStep({ step, learningRate, result, warnings }: StepEvent, epoch: number): void {
+    this.#log.add({
+      step,
+      epoch,
+      learningRate,
+      losses: result.losses,
+      gradientNorm: result.gradientNorm,
+      diagnostics: result.diagnostics,
+      warnings: warnings.length ? warnings.map(({ kind }) => kind) : undefined,
+    });
+  }
+
+  /** @param epoch Epochs that had ended. */
+  addEvaluation({ audio, image, iqr, retrieval }: Evaluation, step: number, epoch: number): void {
+    this.#log.add({ step, epoch, evaluation: { audio, image, iqr, retrieval } });
+  }
+
+  /** @throws {SoundspotError} ERR_FILE_WRITE; what could not be written stays for the next time. */
+  async flush(): Promise<void> {
+    await this.#log.flush();
+  }
+}
