@@ -1,5 +1,11 @@
 /** The public API. */
 
+export type {
+  JointSlotAttentionConfig,
+  MethodConfig,
+  MethodName,
+  MethodOptions,
+} from "./config/methods.js";
 export type { ModelConfig, ModelOptions } from "./config/model.js";
 export { parseModelConfig } from "./config/model.js";
 export { type Preset, type PresetName, presets } from "./config/presets.js";
@@ -36,6 +42,7 @@ export {
   type SampleScore,
   type SourcesScores,
 } from "./evaluation/evaluate.js";
+export { type AddOptions, Evaluator, type EvaluatorOptions } from "./evaluation/evaluator.js";
 export { type ExclusionOptions, type Exclusions, falseNegatives } from "./evaluation/false-negatives.js";
 export {
   type Retrieval,
@@ -60,7 +67,8 @@ export {
 } from "./media/media.js";
 export * as metrics from "./metrics/index.js";
 export type { Compute, Precision } from "./model/compute.js";
-export type { ImageTensor, LocalizeInput, SpectrogramTensor } from "./model/inputs.js";
+export type { EmbedOptions } from "./model/embed.js";
+export type { EmbedInput, ImageTensor, LocalizeInput, SpectrogramTensor } from "./model/inputs.js";
 export type { LocalizeOptions } from "./model/localize.js";
 export {
   type CreateOptions,

@@ -1,4 +1,5 @@
 /** What an ablation leaves on the disk: its table, and beside each variant's checkpoints what they were made of. */
+
 import { createHash } from "node:crypto";
 import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -8,6 +9,7 @@ import type { ModelOptions } from "../config/model.js";
 import type { TrainConfig } from "../config/train.js";
 import { SoundspotError } from "../core/errors.js";
 import type { Evaluation } from "../evaluation/evaluate.js";
+import { type MapName, mapNames } from "../evaluation/evaluate.js";
 import { Queue, writeFiles } from "../files/atomic-writes.js";
 import type { Study } from "./studies.js";
 
@@ -145,7 +147,8 @@ const tableSchema = z.object({
       minutes: z.number().nullable(),
       scores: z.looseObject({
         audio: z.looseObject({ ciou: z.number(), auc: z.number() }),
-        iqr: z.looseObject({ ciou: z.number(), auc: z.number() }),
+        iqr: z.looseObject({ ciou: z.number(), auc: z.number() }).optional(),
+        defaultMap: z.custom<MapName>((value) => mapNames.includes(value as MapName)).default("iqr"),
         missing: z.array(z.unknown()),
         skipped: z.array(z.unknown()),
       }),

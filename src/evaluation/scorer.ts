@@ -1,5 +1,6 @@
 /** Scores samples one by one: each map of a sample against its truth. */
 
+import type { MapName } from "../config/methods.js";
 import { SoundspotError } from "../core/errors.js";
 import type { Mask, TruthMap } from "../core/types.js";
 import type { Sample } from "../datasets/dataset.js";
@@ -9,9 +10,8 @@ import type { Spot } from "../model/spot.js";
 import type { SampleRetrieval } from "./retrieve.js";
 
 /** The maps that are scored: the audio and image queries', and what the audio map is blended into (section 1.7). */
-export const mapNames = ["audio", "image", "iqr", "ogl", "combined"] as const;
-/** Name of a scored map: of the audio or the image queries, or of what the audio map is blended into. */
-export type MapName = (typeof mapNames)[number];
+export const mapNames: readonly MapName[] = ["audio", "image", "iqr", "ogl", "combined"];
+export type { MapName };
 
 /** One map against the truth, at the threshold; each in [0, 1]. */
 export interface MapScore {
@@ -71,8 +71,11 @@ export function truthOf(sample: Sample): TruthMap | Mask {
   return { data, width, height };
 }
 
-/** The maps of a spot that evaluation scores. */
-export const mapsOf = (spot: Spot): Partial<Record<MapName, Float32Array>> => ({
+/** What is scored of a localization: a Spot, or a map that was made elsewhere. */
+export type ScoredMaps = Pick<Spot, "audioMap" | "refined" | "confidence"> & Partial<Pick<Spot, "imageMap">>;
+
+/** The maps of a localization that evaluation scores. */
+export const mapsOf = (spot: ScoredMaps): Partial<Record<MapName, Float32Array>> => ({
   audio: spot.audioMap,
   ...(spot.imageMap ? { image: spot.imageMap } : {}),
   ...spot.refined,
@@ -113,7 +116,7 @@ export class Scorer {
     index: number,
     sample: Sample,
     truth: TruthMap | Mask | undefined,
-    spot: Spot,
+    spot: ScoredMaps,
   ): Promise<SampleScore> {
     const maps: Partial<Record<MapName, MapScore>> = {};
     for (const [name, map] of Object.entries(truth ? mapsOf(spot) : {}) as [MapName, Float32Array][]) {

@@ -2,17 +2,20 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SoundspotError } from "../core/errors.js";
+import { type MapName, mapNames } from "../evaluation/evaluate.js";
 import type { ReportSeries } from "./html.js";
 
 /** A line of metrics.jsonl: a step, or the scores after an epoch. */
 interface Entry {
   readonly step?: number;
   readonly losses?: Readonly<Record<string, number>>;
+  readonly diagnostics?: Readonly<Record<string, number>>;
+  /** In logs of earlier versions. */
   readonly attention?: {
     readonly image: { readonly entropy: number };
     readonly audio: { readonly entropy: number };
   };
-  readonly evaluation?: Readonly<Partial<Record<"audio" | "image" | "iqr", { readonly ciou: number }>>>;
+  readonly evaluation?: Readonly<Partial<Record<MapName, { readonly ciou: number }>>>;
 }
 
 /**
@@ -38,17 +41,16 @@ export async function runCurves(folder: string, name?: string): Promise<ReportSe
   });
   const losses = [...new Set(entries.flatMap((entry) => Object.keys(entry.losses ?? {})))];
   const modalities = ["image", "audio"] as const;
-  const maps = ["audio", "image", "iqr"] as const;
   return [
     ...losses.map((loss) => line(loss, called(loss), (entry) => entry.losses?.[loss])),
     ...modalities.map((modality) =>
       line(
         "entropy of the target attention",
         called(modality),
-        (entry) => entry.attention?.[modality].entropy,
+        (entry) => entry.diagnostics?.[`${modality}AttentionEntropy`] ?? entry.attention?.[modality].entropy,
       ),
     ),
-    ...maps.map((map) =>
+    ...mapNames.map((map) =>
       line("cIoU@0.5 after epochs", called(`${map} map`), (entry) => entry.evaluation?.[map]?.ciou),
     ),
   ].filter(({ points }) => points.length > 0);

@@ -39,8 +39,9 @@ export class MetricsLog {
   }
 
   /** @param epoch Epochs that had ended. */
-  addEvaluation({ audio, image, iqr, retrieval }: Evaluation, step: number, epoch: number): void {
-    this.#log.add({ step, epoch, evaluation: { audio, image, iqr, retrieval } });
+  addEvaluation(evaluation: Evaluation, step: number, epoch: number): void {
+    const { audio, image, iqr, ogl, combined, retrieval } = evaluation;
+    this.#log.add({ step, epoch, evaluation: { audio, image, iqr, ogl, combined, retrieval } });
   }
 
   /** @throws {SoundspotError} ERR_FILE_WRITE; what could not be written stays for the next time. */

@@ -274,7 +274,11 @@ export class Run {
   async #keepIfBest(done: number, evaluation: Evaluation | undefined, meanLoss: number): Promise<void> {
     const { bestScore } = this.#place;
     const settled = done > settledEpoch(this.#config);
-    const score = this.#isEvaluated ? evaluation?.iqr.ciou : settled ? -meanLoss : undefined;
+    const score = this.#isEvaluated
+      ? evaluation?.[evaluation.defaultMap]?.ciou
+      : settled
+        ? -meanLoss
+        : undefined;
     if (score === undefined || !Number.isFinite(score) || (bestScore !== null && score <= bestScore)) return;
     await this.#saveModel("best", done);
     this.#place.bestScore = score;

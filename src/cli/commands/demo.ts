@@ -145,8 +145,8 @@ async function run(flags: Flags): Promise<void> {
     const line = (name: string, each: Evaluation) => ({
       name,
       audio: each.audio.ciou,
-      iqr: each.iqr.ciou,
-      auc: each.iqr.auc,
+      iqr: each.iqr?.ciou,
+      auc: each.iqr?.auc,
       r1: each.retrieval?.audioToImage[0],
       r1Back: each.retrieval?.imageToAudio[0],
     });
@@ -158,9 +158,9 @@ async function run(flags: Flags): Promise<void> {
         value: percent(scores.audio.ciou),
         note: "held-out single-source scenes",
       },
-      { name: "cIoU@0.5, image map", value: percent(scores.image.ciou) },
-      { name: "cIoU@0.5, IQR", value: percent(scores.iqr.ciou) },
-      { name: "AUC, IQR", value: percent(scores.iqr.auc) },
+      { name: "cIoU@0.5, image map", value: percent(scores.image?.ciou) },
+      { name: "cIoU@0.5, IQR", value: percent(scores.iqr?.ciou) },
+      { name: "AUC, IQR", value: percent(scores.iqr?.auc) },
       { name: "R@1 audio → image", value: percent(scores.retrieval?.audioToImage[0]) },
       { name: "R@1 image → audio", value: percent(scores.retrieval?.imageToAudio[0]) },
       {
@@ -168,8 +168,8 @@ async function run(flags: Flags): Promise<void> {
         value: percent(two.heardOverSilent),
         note: `${counts.two} scenes with two sources, chance 50 %`,
       },
-      { name: "cIoU@0.5 with sounds exchanged, IQR", value: percent(exchanged.iqr.ciou) },
-      { name: "cIoU@0.5 untrained, IQR", value: percent(untrained.iqr.ciou) },
+      { name: "cIoU@0.5 with sounds exchanged, IQR", value: percent(exchanged.iqr?.ciou) },
+      { name: "cIoU@0.5 untrained, IQR", value: percent(untrained.iqr?.ciou) },
       { name: "cIoU@0.5 centred disc", value: percent(disc.ciou) },
     ];
     await replaceFile(
@@ -181,8 +181,8 @@ async function run(flags: Flags): Promise<void> {
         curves: await runCurves(flags.output),
         success: [
           { name: "audio map", thresholds: successThresholds, success: scores.audio.curve },
-          { name: "IQR", thresholds: successThresholds, success: scores.iqr.curve },
-          { name: "untrained", thresholds: successThresholds, success: untrained.iqr.curve },
+          { name: "IQR", thresholds: successThresholds, success: scores.iqr?.curve ?? [] },
+          { name: "untrained", thresholds: successThresholds, success: untrained.iqr?.curve ?? [] },
         ],
         gallery,
         config: { model: model.config, train: recipe.train },

@@ -38,7 +38,7 @@ interface Floor {
 
 interface Flags extends ScoringFlags {
   compare?: string[];
-  map: MapName;
+  map?: MapName;
   threshold?: number;
   sharpening?: number;
   alpha?: number;
@@ -72,7 +72,11 @@ export function register(program: Command): void {
     .argument("[checkpoints...]", "one checkpoint, or several to compare");
   withScoringOptions(command)
     .option("--compare <checkpoints...>", "more checkpoints, side by side")
-    .addOption(new Option("--map <name>", "map of the table").choices(mapNames).default("iqr"))
+    .addOption(
+      new Option("--map <name>", "map of the table; default that of the method, such as iqr").choices(
+        mapNames,
+      ),
+    )
     .option("--threshold <x>", "of the prediction, 0 to 1; default 0.6", numberFrom(0, 1))
     .option(
       "--sharpening <x>",
@@ -163,17 +167,23 @@ async function run(paths: readonly string[], flags: Flags, group: ProcessGroup |
       });
       damaged = await damagedFiles(data, group);
       if (!main) continue;
-      if (i === 0 && pictured) groups = chooseSamples(scores, flags.map, flags.gallery);
+      if (i === 0 && pictured) groups = chooseSamples(scores, mapOf(flags, scores), flags.gallery);
       progress.start(`${name}: drawing samples`);
       const pictures = await pictureSamples(model, data, groups, {
-        map: flags.map,
+        map: mapOf(flags, scores),
         scores,
         objectness,
         note: names.length > 1 ? name : undefined,
       });
       results.push({ name, checkpoint, scores, pictures });
     }
-    if (pictured) report = await reportParts(results, groups, data, flags.map);
+    if (pictured)
+      report = await reportParts(
+        results,
+        groups,
+        data,
+        mapOf(flags, (results[0] as ScoredCheckpoint).scores),
+      );
   } finally {
     progress.end();
     await data.close?.();
@@ -190,7 +200,7 @@ async function run(paths: readonly string[], flags: Flags, group: ProcessGroup |
   } else {
     const { scores } = results[0] as ScoredCheckpoint;
     process.stdout.write(
-      `${data.name}: ${scores.samples} samples${skippedText(scores.skipped)}, map ${flags.map}, threshold ${scores.settings.threshold}, percent with 95 % intervals\n\n`,
+      `${data.name}: ${scores.samples} samples${skippedText(scores.skipped)}, map ${mapOf(flags, scores)}, threshold ${scores.settings.threshold}, percent with 95 % intervals\n\n`,
     );
     process.stdout.write(textTable(table.columns, table.rows));
     if (published) process.stdout.write(`\n${published.title}: published figures, best on test\n`);
@@ -199,6 +209,9 @@ async function run(paths: readonly string[], flags: Flags, group: ProcessGroup |
   }
   checkFloors(results, flags);
 }
+
+/** The map that was asked for, or by which models of the method are compared. */
+const mapOf = ({ map }: Flags, { defaultMap }: Evaluation): MapName => map ?? defaultMap;
 
 const withoutSamples = ({ perSample, ...rest }: Evaluation) => rest;
 
@@ -222,7 +235,7 @@ function comparison(
   flags: Flags,
   published: PublishedTable | undefined,
 ) {
-  const figures = results.map(({ scores }) => figuresOf(scores, flags.map));
+  const figures = results.map(({ scores }) => figuresOf(scores, mapOf(flags, scores)));
   const shown = (figures[0] ?? []).map(({ name, title }) => ({ name, title }));
   const withInterval = ({ value, interval }: Figure) =>
     percentText(value) + (interval ? ` [${percentText(interval[0])}, ${percentText(interval[1])}]` : "");
@@ -283,7 +296,7 @@ async function files(
       ? `${results.length} checkpoints on ${first.scores.dataset}`
       : `${first.name} on ${first.scores.dataset}`,
     summary: [
-      `${first.scores.samples} samples${skippedText(first.scores.skipped)}, map ${flags.map}, threshold ${first.scores.settings.threshold}, sharpening ${first.scores.settings.sharpening}. In percent, with 95 % bootstrap intervals.`,
+      `${first.scores.samples} samples${skippedText(first.scores.skipped)}, map ${mapOf(flags, first.scores)}, threshold ${first.scores.settings.threshold}, sharpening ${first.scores.settings.sharpening}. In percent, with 95 % bootstrap intervals.`,
       flags.select === "best-on-test"
         ? "The column “best on test” takes each figure's best checkpoint on this very test set."
         : "Each column is one checkpoint, as given.",
@@ -291,7 +304,7 @@ async function files(
     ].join(" "),
     figures: several
       ? []
-      : figuresOf(first.scores, flags.map).map(({ title, value, interval }) => ({
+      : figuresOf(first.scores, mapOf(flags, first.scores)).map(({ title, value, interval }) => ({
           name: title,
           value,
           interval,
@@ -314,8 +327,9 @@ async function files(
 
 /** Every floor holds for every checkpoint, or the exit code is 1. */
 function checkFloors(results: readonly ScoredCheckpoint[], flags: Flags): void {
-  for (const { map = flags.map, figure, least } of flags.failUnder ?? []) {
+  for (const { map: wanted, figure, least } of flags.failUnder ?? []) {
     for (const { name, scores } of results) {
+      const map = wanted ?? mapOf(flags, scores);
       const found = figuresOf(scores, map).find((each) => each.name === figure);
       if (found && found.value >= least) continue;
       const what = found ? `is ${percentText(found.value)} %` : "is not measured on this dataset";

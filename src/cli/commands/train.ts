@@ -187,8 +187,9 @@ async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void>
             }),
           );
         else {
-          const figures = scores
-            ? `  cIoU@0.5 ${(100 * scores.iqr.ciou).toFixed(1)} %  AUC ${(100 * scores.iqr.auc).toFixed(1)} %`
+          const best = scores?.[scores.defaultMap];
+          const figures = best
+            ? `  cIoU@0.5 ${(100 * best.ciou).toFixed(1)} %  AUC ${(100 * best.auc).toFixed(1)} %`
             : "";
           const idle =
             waited > 0.03 * seconds ? `  ${((100 * waited) / seconds).toFixed(0)} % of it for data` : "";

@@ -84,8 +84,8 @@ for (let step = 0; step < options.steps; step++) {
       moved.map((each) => ({ ...each, data: each.data.map((x, i) => x - rate * gradients.get(each.name)[i]) })),
     );
   }
-  const { attention, falseNegatives } = result;
-  process.stdout.write(JSON.stringify({ losses: result.losses, attention, falseNegatives }) + "\\n");
+  const { diagnostics } = result;
+  process.stdout.write(JSON.stringify({ losses: result.losses, diagnostics }) + "\\n");
 }
 if (rank === 0) await model.save(output);
 `;
@@ -155,8 +155,7 @@ function script(name: string, text: string): string {
 
 interface Step {
   readonly losses: Readonly<Record<string, number>>;
-  readonly attention: { readonly image: { readonly spread: number } };
-  readonly falseNegatives: number;
+  readonly diagnostics: Readonly<Record<string, number>>;
 }
 
 const lines = ({ output }: ProcessOutcome) => output.trim().split("\n");
@@ -213,11 +212,14 @@ function expectSame(alone: Weights, group: Weights): void {
 }
 
 function checkStep(own: Step, alone: Step): void {
-  expect(own.falseNegatives).toBe(alone.falseNegatives);
+  expect(own.diagnostics.falseNegatives).toBe(alone.diagnostics.falseNegatives);
   for (const [name, value] of Object.entries(alone.losses)) {
     expect(Math.abs((own.losses[name] as number) / value - 1), name).toBeLessThan(LOSS_TOLERANCE);
   }
-  expect(own.attention.image.spread).toBeCloseTo(alone.attention.image.spread, 4);
+  expect(own.diagnostics.imageAttentionSpread).toBeCloseTo(
+    alone.diagnostics.imageAttentionSpread as number,
+    4,
+  );
 }
 
 describe("a process group", () => {

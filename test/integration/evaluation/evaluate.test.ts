@@ -87,11 +87,12 @@ describe("evaluate", () => {
         return shared / (object + outside);
       });
       expect(scores.perSample.map((each) => each[name]?.ciou)).toEqual(cious);
-      expect(scores[name].ciou).toBe(cious.filter((value) => value >= 0.5).length / 6);
-      expect(scores[name].auc).toBeCloseTo(metrics.auc(cious), 12);
-      const [low, high] = scores[name].intervals?.meanIou ?? [1, 0];
-      expect(low).toBeLessThanOrEqual(scores[name].meanIou);
-      expect(high).toBeGreaterThanOrEqual(scores[name].meanIou);
+      const own = ofSlots(scores)[name];
+      expect(own.ciou).toBe(cious.filter((value) => value >= 0.5).length / 6);
+      expect(own.auc).toBeCloseTo(metrics.auc(cious), 12);
+      const [low, high] = own.intervals?.meanIou ?? [1, 0];
+      expect(low).toBeLessThanOrEqual(own.meanIou);
+      expect(high).toBeGreaterThanOrEqual(own.meanIou);
     }
     const [first] = seen;
     const blend = Float32Array.from(
@@ -412,10 +413,14 @@ describe("localization by similarity", () => {
     const target = spot.targets.audio.data.subarray(0, tokens);
     const sum = cosines.reduce((total, value) => total + 1 + value, 0);
     for (const [n, value] of cosines.entries()) expect(target[n]).toBeCloseTo((1 + value) / sum, 5);
-    // There is no image map: the refinement is the audio map.
-    const refined = await similar.localize(input, { precision: "float32", refine: "iqr" });
-    for (const [i, value] of refined.heatmap.entries())
-      expect(value).toBeCloseTo(spot.heatmap[i] as number, 4);
+    expect([spot.imageMap, spot.attention, spot.slots]).toEqual([undefined, undefined, undefined]);
+    await expect(similar.localize(input, { refine: "iqr" })).rejects.toMatchObject({ code: "ERR_INPUT" });
+    await expect(spot.panels()).rejects.toMatchObject({ code: "ERR_INPUT" });
+    const scores = await evaluate({ model: similar, data: bars(6) });
+    expect(scores.defaultMap).toBe("audio");
+    expect(scores.audio.ciou).toBeGreaterThanOrEqual(0);
+    expect([scores.image, scores.iqr]).toEqual([undefined, undefined]);
+    expect(Object.keys(scores.perSample[0] ?? {})).not.toContain("iqr");
   });
 });
 

@@ -199,7 +199,8 @@ describe("datasets and measures", () => {
   it("evaluates a model on a dataset", () => {
     expectTypeOf(evaluate).toBeCallableWith({ model: {} as Model, data: {} as Dataset, limit: 10 });
     expectTypeOf(evaluate).returns.resolves.toEqualTypeOf<Evaluation>();
-    expectTypeOf<Evaluation["iqr"]["ciou"]>().toBeNumber();
+    expectTypeOf<Evaluation["audio"]["ciou"]>().toBeNumber();
+    expectTypeOf<NonNullable<Evaluation["iqr"]>["ciou"]>().toBeNumber();
     expectTypeOf<NonNullable<Evaluation["retrieval"]>["audioToImage"]>().toEqualTypeOf<readonly number[]>();
   });
 

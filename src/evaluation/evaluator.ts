@@ -1,0 +1,407 @@
+/** Scores sample by sample, of a model or of maps that were made elsewhere. */
+
+import { methodNamed, sharpeningOf } from "../config/methods.js";
+import {
+  aCount,
+  aFunction,
+  anObject,
+  aSignal,
+  check,
+  checkFields,
+  having,
+  isFloats,
+} from "../core/arguments.js";
+import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import type { Mask, TruthMap } from "../core/types.js";
+import type { SkippedSample } from "../datasets/damage.js";
+import type { MissingSample, Sample } from "../datasets/dataset.js";
+import { aGroup, type ProcessGroup } from "../distributed/process-group.js";
+import type { BootstrapOptions } from "../metrics/bootstrap.js";
+import { computedPrecision, type Precision } from "../model/compute.js";
+import { type PreparedSample, prepareSample } from "../model/inputs.js";
+import { aModel } from "../model/loaded.js";
+import { localizePrepared } from "../model/localize.js";
+import type { Model } from "../model/model.js";
+import { anObjectness, type Objectness } from "../model/objectness.js";
+import type { Spot } from "../model/spot.js";
+import { Embeddings } from "./embeddings.js";
+import { type ExclusionOptions, type Exclusions, exclusionsAmong } from "./false-negatives.js";
+import { type Retrieval, retrievalOf } from "./retrieve.js";
+import { type MapName, mapNames, nextTurn, type SampleScore, Scorer, truthOf } from "./scorer.js";
+import {
+  type AreaScores,
+  areaScores,
+  byMap,
+  type ClassScores,
+  classScores,
+  type Ends,
+  type ExtendedScores,
+  extendedScores,
+  heardOverSilent,
+  Intervals,
+  type MapScores,
+  mapScores,
+  type SourcesScores,
+  sourcesScores,
+} from "./summaries.js";
+
+/** Scores of a model on a dataset, in all and sample by sample. */
+export interface Evaluation {
+  readonly dataset: string;
+  /** Samples scored, those without a source in the picture included. */
+  readonly samples: number;
+  /** The map that models are compared by: of joint slot attention "iqr", of methods without a refinement "audio". */
+  readonly defaultMap: MapName;
+  readonly audio: MapScores;
+  /** Of methods whose image has a map of its own. */
+  readonly image?: MapScores;
+  readonly iqr?: MapScores;
+  /** With objectness. */
+  readonly ogl?: MapScores;
+  readonly combined?: MapScores;
+  /** Absent without labels. */
+  readonly retrieval?: Retrieval;
+  /** What the contrastive loss would have left out among these samples; absent without labels, or with few samples. */
+  readonly exclusions?: Exclusions;
+  /** Share of samples where the audio map is hotter inside what is heard than inside the first silent object. */
+  readonly heardOverSilent?: number;
+  readonly heardOverSilentInterval?: Ends;
+  /** Present when the sound of some samples is of nothing in the picture. */
+  readonly extended?: Readonly<Partial<Record<MapName, ExtendedScores>>>;
+  /** Present when pictures have several sources. */
+  readonly interactive?: Readonly<Partial<Record<MapName, SourcesScores>>>;
+  /** Absent without labels. */
+  readonly perClass?: readonly ClassScores[];
+  /** Quarters of the samples by the area of what sounds, the smallest first. */
+  readonly perArea: readonly AreaScores[];
+  readonly perSample: readonly SampleScore[];
+  /** Samples that the dataset lists and the disk does not hold. */
+  readonly missing: readonly MissingSample[];
+  /** Samples that could not be read. */
+  readonly skipped: readonly SkippedSample[];
+  readonly settings: {
+    readonly sharpening: number;
+    readonly threshold: number;
+    readonly alpha: number;
+    readonly precision: "float32" | "bfloat16";
+  };
+}
+
+/** How samples are scored. */
+export interface EvaluatorOptions {
+  /** Not needed where every sample comes with its map. */
+  readonly model?: Model;
+  /** What the result calls the dataset. Default "samples". */
+  readonly name?: string;
+  /** Samples in one pass of the model. Default 16. */
+  readonly batchSize?: number;
+  /** Default the checkpoint's. */
+  readonly sharpening?: number;
+  /** Default 0.6. */
+  readonly threshold?: number;
+  /** α, the audio map's share of the refinements. Default 0.4. */
+  readonly alpha?: number;
+  /** Of the encoders. Default "float32", so that scores do not depend on the processor. */
+  readonly precision?: Precision;
+  /** An ImageNet ResNet-18; with it the map "ogl" is scored too, and where there is an image map "combined". */
+  readonly objectness?: Objectness;
+  /** Confidence intervals; false makes none. Default 1000 resamples, 95 %, seed 0. */
+  readonly bootstrap?: Pick<BootstrapOptions, "resamples" | "level" | "seed"> | false;
+  /** How false negatives are predicted among labelled samples, for `exclusions`; false does not. */
+  readonly falseNegatives?: ExclusionOptions | false;
+  /** Processes that share the work: each adds samples of its own, and all call `result` together. */
+  readonly group?: ProcessGroup;
+  readonly signal?: AbortSignal | undefined;
+  /** Called for every sample of the model that this process scores, in order; `retrieval` is not known yet. */
+  readonly onSample?: (sample: Sample, spot: Spot, score: SampleScore) => void | Promise<void>;
+}
+
+/** How one sample is added. */
+export interface AddOptions {
+  /** A map made elsewhere, [height, width] of the ground truth in [0, 1], row-major, in place of the model's. */
+  readonly map?: Float32Array;
+  /** Of that map, for data with sounds of nothing in the image. Default 0. */
+  readonly confidence?: number;
+  /** Of the sample in its dataset. Default how many were added before it. */
+  readonly index?: number;
+}
+
+/** What evaluate() knows that a caller of `add` does not. */
+interface LoadedItem {
+  readonly index: number;
+  readonly sample: Sample;
+  readonly prepared: PreparedSample;
+}
+
+interface Item extends LoadedItem {
+  readonly annotation: TruthMap | Mask | undefined;
+}
+
+/**
+ * Scores samples one after the other; batches inside. Memory holds a batch or two, of each sample its scores, and while
+ * all samples have labels their embeddings.
+ * @example
+ * await using evaluator = new Evaluator({ model });
+ * for await (const sample of data) await evaluator.add(sample);
+ * const scores = await evaluator.result();
+ * scores[scores.defaultMap]?.ciou; // share of samples with cIoU ≥ 0.5
+ */
+export class Evaluator implements AsyncDisposable {
+  readonly settings: Evaluation["settings"];
+  /** Maps that are scored. */
+  readonly maps: readonly MapName[];
+  readonly #options: EvaluatorOptions;
+  readonly #batchSize: number;
+  readonly #scorer: Scorer;
+  readonly #embeddings = new Embeddings();
+  #count = 0;
+  #waiting: Item[] = [];
+  /** The forward passes that have begun, one after the other. */
+  #passes: Promise<void> = Promise.resolve();
+  /** Scoring takes one core: it goes on beside the next pass. */
+  #scoring: Promise<void> = Promise.resolve();
+  #failure: unknown;
+  #disposed = false;
+
+  /** @throws {SoundspotError} ERR_INPUT */
+  constructor(options: EvaluatorOptions) {
+    checkFields(options, {
+      model: aModel,
+      batchSize: aCount,
+      group: aGroup,
+      objectness: anObjectness,
+      onSample: aFunction,
+      signal: aSignal,
+    });
+    for (const name of ["bootstrap", "falseNegatives"] as const) {
+      if (options[name] !== false && options[name] !== undefined) check(options[name], anObject, name);
+    }
+    const { model, objectness } = options;
+    this.#options = options;
+    this.#batchSize = options.batchSize ?? 16;
+    this.settings = {
+      sharpening: options.sharpening ?? (model ? sharpeningOf(model.config) : 1),
+      threshold: options.threshold ?? 0.6,
+      alpha: options.alpha ?? 0.4,
+      precision: computedPrecision(options.precision ?? "float32"),
+    };
+    const own = model ? methodNamed(model.config.method.name).maps : (["audio"] as const);
+    const refined = (["ogl", ...(own.includes("image") ? (["combined"] as const) : [])] as const).filter(
+      () => objectness !== undefined,
+    );
+    this.maps = mapNames.filter((name) => own.includes(name) || refined.includes(name as "ogl"));
+    this.#scorer = new Scorer(this.settings.threshold);
+  }
+
+  /** Samples that are scored so far. */
+  get scored(): number {
+    return this.#scorer.samples.length;
+  }
+
+  /**
+   * Takes a sample, and resolves when there is room for the next. Its scores come when its batch is full, or with
+   * `result`.
+   * @throws {SoundspotError} ERR_DATASET when it has no annotation; ERR_SHAPE when a map is not of the annotation's
+   *   size; ERR_INPUT without a model and without a map; ERR_ABORTED, ERR_DISPOSED; and what an earlier sample failed by.
+   */
+  async add(sample: Sample, options: AddOptions = {}): Promise<void> {
+    this.#check();
+    check(sample, having("a sample { id, image, audio }", "id", "image"), "The sample");
+    checkFields(options, { map: [isFloats, "a Float32Array"] });
+    const { map, confidence = 0, index = this.#count } = options;
+    const annotation = sample.sounding === false ? undefined : truthOf(sample);
+    this.#count++;
+    if (map) return this.#addMap({ index, sample, annotation, map, confidence });
+    const { model } = this.#options;
+    if (!model) {
+      throw new SoundspotError("ERR_INPUT", "Give the evaluator a model, or every sample with its map.");
+    }
+    const handle = await prepareSample(sample, model.config);
+    await this.#take({ index, sample, annotation, prepared: { handle, image: sample.image } });
+  }
+
+  /** @internal A sample that is prepared already, whose audio may be another's. */
+  async addLoaded(item: LoadedItem): Promise<void> {
+    this.#check();
+    const { sample } = item;
+    this.#count++;
+    await this.#take({ ...item, annotation: sample.sounding === false ? undefined : truthOf(sample) });
+  }
+
+  /**
+   * Scores of all samples that were added so far; more may be added after it. In a group every process is given those of
+   * all, in the order of their ranks.
+   * @throws {SoundspotError} what a sample failed by; ERR_DISTRIBUTED when another process of the group is lost.
+   */
+  async result(): Promise<Evaluation> {
+    return this.resultWith({ missing: [], skipped: [] });
+  }
+
+  /** @internal The same, with what the dataset lacked. */
+  async resultWith({ missing, skipped }: Pick<Evaluation, "missing" | "skipped">): Promise<Evaluation> {
+    const { group } = this.#options;
+    if (!group) {
+      await this.#flush();
+      return this.#summarize(this.#scorer, this.#embeddings, missing, skipped);
+    }
+    const parts = await group.gatherFrom(async () => {
+      await this.#flush();
+      return { scores: this.#scorer.state(), rows: this.#embeddings.all, skipped };
+    });
+    const [scorer, embeddings] = [new Scorer(this.settings.threshold), new Embeddings()];
+    for (const { scores, rows } of parts) {
+      scorer.addState(scores);
+      embeddings.addRows(rows);
+    }
+    const all = parts.flatMap((part) => part.skipped);
+    return this.#summarize(scorer, embeddings, missing, all);
+  }
+
+  /** Waits for what is at work. Further use throws ERR_DISPOSED. */
+  async dispose(): Promise<void> {
+    this.#disposed = true;
+    this.#waiting = [];
+    await this.#passes.catch(() => undefined);
+    await this.#scoring.catch(() => undefined);
+  }
+
+  /** The same as `dispose()`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  #check(): void {
+    if (this.#disposed) {
+      throw new SoundspotError("ERR_DISPOSED", "The evaluator was disposed. Make a new one.");
+    }
+    if (this.#failure !== undefined) throw this.#failure;
+    throwIfAborted(this.#options.signal);
+  }
+
+  async #take(item: Item): Promise<void> {
+    this.#waiting.push(item);
+    if (this.#waiting.length < this.#batchSize) return;
+    await this.#passes.catch(() => undefined);
+    this.#begin();
+    this.#check();
+  }
+
+  /** Begins the forward pass of what waits. */
+  #begin(): void {
+    const batch = this.#waiting;
+    this.#waiting = [];
+    const before = this.#passes;
+    this.#passes = before.then(() => this.#pass(batch));
+    this.#passes.catch((error) => {
+      this.#failure ??= error;
+    });
+  }
+
+  async #pass(batch: readonly Item[]): Promise<void> {
+    const { model, objectness } = this.#options;
+    const spots = await localizePrepared(
+      model as Model,
+      batch.map(({ prepared }) => prepared),
+      {
+        ...this.settings,
+        ...(objectness ? { objectness } : {}),
+        allMaps: true,
+        sizes: batch.map(({ sample, annotation }) => {
+          const { height, width } = annotation ?? sample.image;
+          return [height, width] as const;
+        }),
+      },
+    );
+    await this.#scoring;
+    this.#scoring = this.#score(batch, spots);
+    this.#scoring.catch((error) => {
+      this.#failure ??= error;
+    });
+  }
+
+  async #score(batch: readonly Item[], spots: readonly Spot[]): Promise<void> {
+    for (const [i, spot] of spots.entries()) {
+      const { index, sample, annotation } = batch[i] as Item;
+      const own = await this.#scorer.add(index, sample, annotation, spot);
+      if (own.sounding) this.#embeddings.add(sample, spot.embedding);
+      await this.#options.onSample?.(sample, spot, own);
+      await nextTurn();
+    }
+    throwIfAborted(this.#options.signal);
+  }
+
+  async #addMap(item: {
+    readonly index: number;
+    readonly sample: Sample;
+    readonly annotation: TruthMap | Mask | undefined;
+    readonly map: Float32Array;
+    readonly confidence: number;
+  }): Promise<void> {
+    const { index, sample, annotation, map, confidence } = item;
+    if (annotation && map.length !== annotation.width * annotation.height) {
+      throw new SoundspotError(
+        "ERR_SHAPE",
+        `The map of sample ${sample.id} has ${map.length} values; its annotation is ${annotation.width} × ${annotation.height}.`,
+      );
+    }
+    // After those of the model that were added before it.
+    if (this.#waiting.length > 0) this.#begin();
+    await this.#passes;
+    await this.#scoring;
+    await this.#scorer.add(index, sample, annotation, { audioMap: map, refined: {}, confidence });
+    // Maps from elsewhere come without embeddings.
+    this.#embeddings.addRows(undefined);
+  }
+
+  async #flush(): Promise<void> {
+    this.#check();
+    if (this.#waiting.length > 0) this.#begin();
+    await this.#passes;
+    await this.#scoring;
+    this.#check();
+  }
+
+  async #summarize(
+    scorer: Scorer,
+    embeddings: Embeddings,
+    missing: readonly MissingSample[],
+    skipped: readonly SkippedSample[],
+  ): Promise<Evaluation> {
+    const { bootstrap, falseNegatives, model, name = "samples", signal } = this.#options;
+    const intervals = new Intervals(bootstrap, signal);
+    const { rows } = embeddings;
+    const retrieved = rows && (await retrievalOf(rows, bootstrap, signal));
+    const exclusions =
+      rows && falseNegatives !== false
+        ? await exclusionsAmong(rows, falseNegatives ?? {}, signal)
+        : undefined;
+    const samples = scorer.samples.map((sample): SampleScore => {
+      const own = retrieved?.found.get(sample.id);
+      return own ? { ...sample, retrieval: own } : sample;
+    });
+    const names = mapNames.filter((map) => samples.some((sample) => sample[map] !== undefined));
+    const maps = await byMap(this.maps, (map) => mapScores(map, scorer, intervals));
+    const labelled = samples.some(({ label }) => label !== undefined);
+    return {
+      dataset: name,
+      samples: samples.length,
+      defaultMap: model ? methodNamed(model.config.method.name).defaultMap : "audio",
+      ...(maps as { audio: MapScores } & typeof maps),
+      ...(retrieved ? { retrieval: retrieved.retrieval } : {}),
+      ...(exclusions ? { exclusions } : {}),
+      ...(await heardOverSilent(samples, intervals)),
+      ...(samples.some(({ sounding }) => !sounding)
+        ? { extended: await byMap(names, (map) => extendedScores(samples, map, intervals)) }
+        : {}),
+      ...(samples.some(({ picture }) => picture !== undefined)
+        ? { interactive: await byMap(names, (map) => sourcesScores(samples, map, intervals)) }
+        : {}),
+      ...(labelled ? { perClass: classScores(samples, names) } : {}),
+      perArea: areaScores(samples, names),
+      perSample: samples,
+      missing,
+      skipped,
+      settings: this.settings,
+    };
+  }
+}
