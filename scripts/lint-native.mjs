@@ -7,8 +7,9 @@
  *   node scripts/lint-native.mjs FILE…           these
  *   node scripts/lint-native.mjs --all           all of them, which takes many minutes
  *
- * A header is read through a source that includes it. Needs clang-tidy (or $CLANG_TIDY), and the compile commands that
- * scripts/build.mjs writes. The exit code is 1 when there is a finding.
+ * A header is read through a source that includes it. Needs clang-tidy 16 or newer ($CLANG_TIDY, clang-tidy, or
+ * clang-tidy-16 to -25), for older ones do not read lambdas that capture structured bindings, and the compile commands
+ * that scripts/build.mjs writes. The exit code is 1 when there is a finding.
  */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
@@ -19,7 +20,18 @@ import { parseArgs } from "node:util";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const COMMANDS = join(root, "build", "clang", "compile_commands.json");
-const tidy = process.env.CLANG_TIDY ?? "clang-tidy";
+const [OLDEST, NEWEST] = [16, 25];
+
+/** @throws {Error} when no clang-tidy is new enough. */
+function findTidy() {
+  const versions = Array.from({ length: NEWEST - OLDEST + 1 }, (_, i) => NEWEST - i);
+  const names = [process.env.CLANG_TIDY, "clang-tidy", ...versions.map((version) => `clang-tidy-${version}`)];
+  for (const name of names.filter(Boolean)) {
+    const { stdout } = spawnSync(name, ["--version"], { encoding: "utf8" });
+    if (Number(/version (\d+)\./.exec(stdout ?? "")?.[1]) >= OLDEST) return name;
+  }
+  throw new Error(`No clang-tidy ${OLDEST} or newer runs: install one, or set CLANG_TIDY.`);
+}
 
 /** Sources to read for a header: that of the same name, or else the first that includes it, directly or not. */
 export function sourceFor(header, sources, textOf) {
@@ -46,7 +58,7 @@ function changedSince(ref) {
 }
 
 /** @returns {Promise<boolean>} Whether there is no finding. */
-function run(file) {
+function run(tidy, file) {
   return new Promise((done, fail) => {
     const child = spawn(tidy, ["-p", dirname(COMMANDS), "--quiet", "--warnings-as-errors=*", file], {
       cwd: root,
@@ -80,9 +92,7 @@ async function main() {
   if (Number(values.all) + Number(values.since !== undefined) + Number(positionals.length > 0) > 1) {
     throw new Error("Give files, --since REF or --all, one of them.");
   }
-  if (spawnSync(tidy, ["--version"], { stdio: "ignore" }).status !== 0) {
-    throw new Error(`${tidy} does not run: install clang-tidy, or set CLANG_TIDY.`);
-  }
+  const tidy = findTidy();
   if (!existsSync(COMMANDS)) throw new Error("No compile commands: run `node scripts/build.mjs` first.");
   const compiled = JSON.parse(readFileSync(COMMANDS, "utf8")).map(({ file }) => relative(root, file));
   const headers = execFileSync("git", ["ls-files", "native/**/*.h"], { cwd: root, encoding: "utf8" });
@@ -108,7 +118,8 @@ async function main() {
   const queue = [...files];
   const clean = [];
   const worker = async () => {
-    for (let file = queue.shift(); file !== undefined; file = queue.shift()) clean.push(await run(file));
+    for (let file = queue.shift(); file !== undefined; file = queue.shift())
+      clean.push(await run(tidy, file));
   };
   await Promise.all(Array.from({ length: Math.min(availableParallelism(), queue.length) }, worker));
   const bad = clean.filter((each) => !each).length;
