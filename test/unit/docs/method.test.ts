@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { isComing, missingPaths, pathsIn } from "../../support/docs/paths.js";
+import { missingPaths, pathsIn } from "../../support/docs/paths.js";
 import { root } from "../../support/docs/samples.js";
 
 const text = readFileSync(join(root, "docs", "method.md"), "utf8");
@@ -32,7 +32,6 @@ describe("docs/method.md", () => {
     const all = claims();
     expect(all.length).toBeGreaterThan(30);
     const wrong = all.filter(([file, name]) => {
-      if (isComing(file)) return false;
       const identifier = name.split("::").at(-1) as string;
       return !new RegExp(`\\b${identifier}\\b`).test(readFileSync(join(root, file), "utf8"));
     });
