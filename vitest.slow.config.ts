@@ -1,12 +1,8 @@
-/** Tests that take long: `npm run test:slow`. */
+/** Tests that take many minutes: `npm run test:slow`. All other settings are those of the other tests. */
 import { defineConfig } from "vitest/config";
+import base from "./vitest.config.js";
 
 export default defineConfig({
-  test: {
-    include: ["test/slow/**/*.test.ts"],
-    testTimeout: 600_000,
-    hookTimeout: 60_000,
-    pool: "forks",
-    fileParallelism: false,
-  },
+  ...base,
+  test: { ...base.test, include: ["test/slow/**/*.test.ts"], exclude: ["**/node_modules/**"] },
 });

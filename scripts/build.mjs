@@ -1,8 +1,11 @@
 #!/usr/bin/env node
 /**
- * Compiles the addon with cmake-js into build/Release/soundspot.node.
+ * Compiles the addon with cmake-js.
  *
- *   node scripts/build.mjs
+ *   node scripts/build.mjs            build/Release/soundspot.node
+ *   node scripts/build.mjs --debug    build/debug: symbols, assertions, light optimization; beside the other build
+ *
+ * Both write build/clang/compile_commands.json for clangd and `npm run lint:native`.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -10,6 +13,8 @@ import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { writeCompileCommands } from "./compile-commands.mjs";
 import { ensureLibTorch } from "./libtorch.mjs";
 import { Progress, parseBuildLine } from "./progress.mjs";
 
@@ -18,12 +23,16 @@ export const PACKAGE = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 export const ADDON = join(PACKAGE, "build", "Release", "soundspot.node");
 
 const BUILD = join(PACKAGE, "build");
+/** For SOUNDSPOT_PREBUILD, below which node-gyp-build looks for build/Release and build/Debug. */
+const DEBUG = join(PACKAGE, "build", "debug");
 const TAIL = 40;
 
 /**
  * @param {object} [options]
  * @param {boolean} [options.quiet] Keep the compiler's output for build/compile.log. Default false.
- * @param {string} [options.build] Folder to build in, whose Release/soundspot.node is the result. Default build/.
+ * @param {string} [options.build] Folder to build in, whose Release/soundspot.node, or Debug/soundspot.node, is the
+ *   result. Default build/.
+ * @param {boolean} [options.debug] Whether CMake's configuration is Debug instead of Release. Default false.
  * @param {Record<string, string>} [options.definitions] More of CMake's variables.
  * @param {Progress} [options.progress] Shows the steps. Default one of its own, which ends with the call.
  * @throws {Error} with what is missing, or the end of the compiler's output.
@@ -37,18 +46,26 @@ export async function compile({ progress, ...options } = {}) {
   }
 }
 
-async function compileShown({ quiet = false, build = BUILD, definitions: more = {}, progress }) {
+async function compileShown({
+  quiet = false,
+  build = BUILD,
+  debug = false,
+  definitions: more = {},
+  progress,
+}) {
   requireTools();
   const definitions = {
     LIBTORCH: join(PACKAGE, "vendor", "libtorch"),
     // A path relative to the current folder.
     NODE_ADDON_API_DIR: resolve(require("node-addon-api").include_dir),
+    CMAKE_EXPORT_COMPILE_COMMANDS: "ON",
     ...more,
   };
   // cmake-js asks for the static runtime; LibTorch is built with the dynamic one.
   if (process.platform === "win32") definitions.CMAKE_MSVC_RUNTIME_LIBRARY = "MultiThreadedDLL";
   const options = [
     `--out=${build}`,
+    ...(debug ? ["--debug"] : []),
     ...Object.entries(definitions).map(([name, value]) => `--CD${name}=${value.replaceAll("\\", "/")}`),
   ];
 
@@ -77,6 +94,7 @@ async function compileShown({ quiet = false, build = BUILD, definitions: more = 
       : "";
     throw new Error(`The addon could not be compiled.${shown}`);
   }
+  if (build === BUILD || debug) writeCompileCommands(build, PACKAGE);
 }
 
 /** Whether the compiled addon is newer than everything it is made of. */
@@ -179,10 +197,12 @@ function explain(output) {
 
 if (process.argv[1] && realpathSync(process.argv[1]) === realpathSync(fileURLToPath(import.meta.url))) {
   try {
+    const { values } = parseArgs({ options: { debug: { type: "boolean", default: false } } });
     await ensureLibTorch();
-    await compile();
+    await compile(values.debug ? { debug: true, build: join(DEBUG, "build") } : {});
+    if (values.debug) console.log(`Use it by SOUNDSPOT_PREBUILD=${DEBUG}`);
   } catch (error) {
     console.error(error.message);
-    process.exitCode = 1;
+    process.exitCode = error.code?.startsWith("ERR_PARSE_ARGS") ? 2 : 1;
   }
 }

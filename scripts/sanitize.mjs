@@ -14,6 +14,7 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { compile, PACKAGE } from "./build.mjs";
+import { findTests } from "./find-tests.mjs";
 import { ensureLibTorch } from "./libtorch.mjs";
 
 const TESTS = [
@@ -51,7 +52,7 @@ async function address() {
   rmSync(reports, { recursive: true, force: true });
   mkdirSync(reports, { recursive: true });
   const report = `log_path=${join(reports, "report")}`;
-  const files = named.length > 0 ? named : TESTS.map((name) => `test/${name}.test.ts`);
+  const files = named.length > 0 ? named : findTests(TESTS);
   const vitest = join(PACKAGE, "node_modules", "vitest", "vitest.mjs");
   const { status } = spawnSync(process.execPath, [vitest, "run", "--testTimeout=600000", ...files], {
     cwd: PACKAGE,

@@ -163,6 +163,7 @@ model::ModelConfig model_config(const Napi::Object& object) {
 std::vector<std::shared_ptr<Sample>> samples(const Napi::Value& value) {
   const auto array = value.As<Napi::Array>();
   std::vector<std::shared_ptr<Sample>> result;
+  result.reserve(array.Length());
   for (uint32_t i = 0; i < array.Length(); ++i) result.push_back(unwrap<Sample>(array.Get(i)));
   return result;
 }

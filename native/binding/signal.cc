@@ -1,9 +1,9 @@
 // Preparation of samples: pixels and sound in, normalised tensors held in C++ out.
 #include "binding/convert.h"
 #include "binding/functions.h"
+#include "core/finite.h"
 #include "signal/augment.h"
 #include "signal/blend.h"
-#include "signal/finite.h"
 #include "signal/resample.h"
 #include "signal/resize.h"
 #include "signal/spectrogram.h"
@@ -25,7 +25,7 @@ Tensor pixels(const Napi::Object& image) {
 /// A copy in the shape of a sample's part. `values` is contiguous float32.
 /// @throws Error ERR_INPUT when a value is not finite.
 Tensor finite_copy(const Tensor& values, at::IntArrayRef shape, const char* what) {
-  if (!signal::all_finite(values.const_data_ptr<float>(), values.numel())) {
+  if (!core::all_finite(values.const_data_ptr<float>(), values.numel())) {
     throw Error("ERR_INPUT", std::string(what) + " has values that are not finite. Look where they come from.");
   }
   return values.clone().reshape(shape);

@@ -3,7 +3,7 @@
 #include <sstream>
 
 #include "core/error.h"
-#include "signal/finite.h"
+#include "core/finite.h"
 
 namespace soundspot::model {
 
@@ -60,7 +60,7 @@ const std::string* first_not_finite(const NamedTensors& tensors) {
     const Tensor values = tensor.to(at::kFloat);
     // In whatever order they lie.
     const Tensor dense = values.is_non_overlapping_and_dense() ? values : values.contiguous();
-    if (!signal::all_finite(dense.const_data_ptr<float>(), dense.numel())) return &name;
+    if (!core::all_finite(dense.const_data_ptr<float>(), dense.numel())) return &name;
   }
   return nullptr;
 }

@@ -23,8 +23,8 @@ struct Spot {
   Tensor mask;  // uint8
   std::vector<model::Region> regions;
   double confidence = 0;                       // mean cosine of the two embeddings' targets
-  Tensor audio_targets, image_targets;  // [T, h·w], raw; the image's undefined where the method has none
-  Tensor image_embedding, audio_embedding;  // [T·D]
+  Tensor audio_targets, image_targets;         // [T, h·w], raw; the image's undefined where the method has none
+  Tensor image_embedding, audio_embedding;     // [T·D]
   std::optional<model::JointAttention> joint;  // of this sample, [S, …]
 };
 

@@ -5,12 +5,14 @@
 #include <c10/core/impl/alloc_cpu.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
-
-#include "core/torch.h"
+#include <utility>
+#include <vector>
 
 namespace soundspot::memory {
 

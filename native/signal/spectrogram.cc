@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "signal/finite.h"
+#include "core/finite.h"
 #include "signal/resample.h"
 
 namespace soundspot::signal {
@@ -22,7 +22,7 @@ void check_samples(const Tensor& samples) {
 
 bool all_finite(const Tensor& values) {
   const Tensor dense = values.contiguous();
-  return signal::all_finite(dense.const_data_ptr<float>(), dense.numel());
+  return core::all_finite(dense.const_data_ptr<float>(), dense.numel());
 }
 
 /// Frames that are transformed at a time: what they need stays in the cache and below the size from which the C library

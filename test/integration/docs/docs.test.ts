@@ -103,7 +103,7 @@ let files: Server;
 let program: Awaited<ReturnType<typeof commandLine>>;
 let typed: Promise<Map<Sample, string[]>>;
 
-const isText = ({ language }: Sample) => /^(text|bibtex)?$/.test(language);
+const isText = ({ language }: Sample) => /^(text|bibtex|mermaid)?$/.test(language);
 
 async function check(sample: Sample, place: Place): Promise<void> {
   const { language, text, shows } = sample;

@@ -4,7 +4,7 @@
 #include <bit>
 #include <cstdint>
 
-namespace soundspot::signal {
+namespace soundspot::core {
 
 /// Whether none of `count` values is infinite or not a number: one pass without branches, and no temporary.
 inline bool all_finite(const float* values, int64_t count) {
@@ -16,4 +16,4 @@ inline bool all_finite(const float* values, int64_t count) {
   return found == 0;
 }
 
-}  // namespace soundspot::signal
+}  // namespace soundspot::core

@@ -1,0 +1,198 @@
+#!/usr/bin/env node
+/**
+ * Checks how the C++ sources include each other, and how long files are; part of `npm run lint`.
+ *
+ *   node scripts/check-includes.mjs
+ *
+ * - A file below native/ includes from its own module, a folder of native/, and from modules to the left of it in ORDER.
+ *   addon.cc may include from all of them.
+ * - Every `#include "…"` names a file by its path from native/, and no headers include each other in a circle.
+ * - Only native/binding/ and native/addon.cc include Node-API.
+ * - No source file has more than MOST_LINES lines.
+ *
+ * What is known to break a rule is listed below and reported by its number. An entry that no longer occurs fails the
+ * check, so that the lists only shrink.
+ */
+import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** Modules from left to right; those of one entry do not include from each other. */
+export const ORDER = [
+  ["core", "memory"],
+  ["kernels", "signal", "distributed"],
+  ["encoders", "checkpoint"],
+  ["slot_attention", "losses"],
+  ["methods"],
+  ["inference"],
+  ["localization", "training", "retrieval"],
+  ["binding"],
+];
+
+/** Includes against the order that are still there: file → include. */
+export const KNOWN_INCLUDES = [["kernels/normalization.h", "distributed/peers.h"]];
+
+export const MOST_LINES = 500;
+
+/** Folders whose source files are counted. */
+export const COUNTED = ["native", "src", "scripts", "bench", "web/src"];
+
+/** Files that are still longer. */
+export const KNOWN_LONG = ["src/datasets/drawn/scene-renderer.ts", "web/src/style.css"];
+
+const ADDON = "addon.cc";
+const NODE_API = /^(napi|napi-inl|node_api|node_api_types|js_native_api)\.h$/;
+const SOURCE = /\.(cc|h|cu|cuh|ts|mts|cts|mjs|cjs|js|css)$/;
+
+/**
+ * @param {string} root Folder of the package.
+ * @param {object} [rules] In place of the lists above.
+ * @param {string[][]} [rules.order]
+ * @param {string[][]} [rules.knownIncludes]
+ * @param {string[]} [rules.knownLong]
+ * @returns {{
+ *   problems: string[], modules: number, files: number, includes: number, between: number, circles: string[][],
+ *   exceptions: number, long: string[]
+ * }} `includes` counts those of the package's own files, `between` those from one module to another; `circles` are sets
+ *   of files that reach each other; `exceptions` known includes against the order; `long` has "file: lines".
+ */
+export function check(root, { order = ORDER, knownIncludes = KNOWN_INCLUDES, knownLong = KNOWN_LONG } = {}) {
+  const problems = [];
+  const native = join(root, "native");
+  const files = filesBelow(native).filter((file) => /\.(cc|h|cu|cuh)$/.test(file));
+  const own = new Set(files);
+  const place = new Map(order.flatMap((modules, at) => modules.map((name) => [name, at])));
+  const allows = (from, to) => from === to || from === ADDON || place.get(to) < place.get(from);
+  const isKnown =
+    ([file, include]) =>
+    ([a, b]) =>
+      a === file && b === include;
+
+  const modules = new Set(files.map(moduleOf));
+  for (const name of modules) {
+    if (name !== ADDON && !place.has(name)) problems.push(`native/${name} is no module of ORDER.`);
+  }
+
+  /** @type {Map<string, string[]>} */
+  const graph = new Map(files.map((file) => [file, []]));
+  const against = [];
+  let between = 0;
+  for (const file of files) {
+    const from = moduleOf(file);
+    for (const { line, path, quoted } of includesOf(readFileSync(join(native, file), "utf8"))) {
+      const where = `native/${file}:${line}`;
+      if (NODE_API.test(path) && from !== "binding" && from !== ADDON) {
+        problems.push(`${where} includes ${path}: only native/binding/ and native/${ADDON} know Node-API.`);
+      }
+      if (!quoted) continue;
+      if (!own.has(path)) {
+        if (!NODE_API.test(path))
+          problems.push(`${where} includes "${path}", which is no file below native/.`);
+        continue;
+      }
+      graph.get(file).push(path);
+      const to = moduleOf(path);
+      if (to !== from) between++;
+      if (!place.has(to) || !(place.has(from) || from === ADDON) || allows(from, to)) continue;
+      against.push([file, path]);
+      if (!knownIncludes.some(isKnown([file, path]))) {
+        problems.push(`${where} includes "${path}": ${from} may not include from ${to}.`);
+      }
+    }
+  }
+  for (const known of knownIncludes) {
+    if (against.some(isKnown(known))) continue;
+    problems.push(`${known[0]} → ${known[1]} occurs no more: take it from KNOWN_INCLUDES.`);
+  }
+
+  const circles = circlesOf(graph);
+  for (const circle of circles) problems.push(`These include each other in a circle: ${circle.join(", ")}.`);
+
+  const long = [];
+  for (const file of COUNTED.flatMap((folder) =>
+    filesBelow(join(root, folder)).map((f) => `${folder}/${f}`),
+  )) {
+    if (!SOURCE.test(file)) continue;
+    const lines = readFileSync(join(root, file), "utf8").split("\n").length - 1;
+    if (lines <= MOST_LINES) continue;
+    long.push(`${file}: ${lines} lines`);
+    if (!knownLong.includes(file)) problems.push(`${file} has ${lines} lines, more than ${MOST_LINES}.`);
+  }
+  for (const file of knownLong) {
+    if (long.some((text) => text.startsWith(`${file}: `))) continue;
+    problems.push(`${file} has at most ${MOST_LINES} lines: take it from KNOWN_LONG.`);
+  }
+
+  const includes = [...graph.values()].reduce((sum, edges) => sum + edges.length, 0);
+  return {
+    problems,
+    modules: [...modules].filter((name) => name !== ADDON).length,
+    files: files.length,
+    includes,
+    between,
+    circles,
+    exceptions: against.length,
+    long,
+  };
+}
+
+/** @returns {string} The folder of native/ that a path lies in, or `addon.cc`. */
+function moduleOf(file) {
+  return file.split("/")[0];
+}
+
+/** Paths of all files below a folder, from there, with `/`, in order. */
+function filesBelow(folder) {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name).slice(folder.length + 1))
+    .map((file) => file.replaceAll("\\", "/"))
+    .filter((file) => !file.split("/").includes("node_modules"))
+    .sort();
+}
+
+/** @returns {{ line: number, path: string, quoted: boolean }[]} Directives outside comments. */
+function includesOf(text) {
+  const code = text.replace(/\/\*[\s\S]*?\*\//g, (comment) => comment.replace(/[^\n]/g, " "));
+  return code.split("\n").flatMap((content, at) => {
+    const [, open, path] = /^\s*#\s*include\s*(["<])([^">]+)[">]/.exec(content) ?? [];
+    return path === undefined ? [] : [{ line: at + 1, path, quoted: open === '"' }];
+  });
+}
+
+/** Sets of nodes that reach each other, by Tarjan's algorithm; a node that names itself counts. */
+function circlesOf(graph) {
+  const index = new Map();
+  const low = new Map();
+  const stack = [];
+  const circles = [];
+  const visit = (node) => {
+    index.set(node, index.size);
+    low.set(node, index.get(node));
+    stack.push(node);
+    for (const next of graph.get(node)) {
+      if (!index.has(next)) {
+        visit(next);
+        low.set(node, Math.min(low.get(node), low.get(next)));
+      } else if (stack.includes(next)) low.set(node, Math.min(low.get(node), index.get(next)));
+    }
+    if (low.get(node) !== index.get(node)) return;
+    const circle = stack.splice(stack.indexOf(node));
+    if (circle.length > 1 || graph.get(node).includes(node)) circles.push(circle.sort());
+  };
+  for (const node of graph.keys()) if (!index.has(node)) visit(node);
+  return circles;
+}
+
+if (process.argv[1] && realpathSync(process.argv[1]) === realpathSync(fileURLToPath(import.meta.url))) {
+  const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
+  const { problems, modules, files, includes, between, circles, exceptions, long } = check(root);
+  console.log(
+    `native/: ${modules} modules, ${files} files, ${includes} includes, ${between} between modules, ` +
+      `${circles.length} circles, ${exceptions} known exceptions`,
+  );
+  for (const text of long) console.log(`more than ${MOST_LINES}: ${text}`);
+  for (const problem of problems) console.error(problem);
+  if (problems.length > 0) process.exitCode = 1;
+}
