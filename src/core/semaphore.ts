@@ -11,7 +11,7 @@ interface Waiting {
   readonly answer: (place: boolean) => void;
 }
 
-export class Limit {
+export class Semaphore {
   readonly #places: number;
   readonly #waiting = new Set<Waiting>();
   #taken = 0;

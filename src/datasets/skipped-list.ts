@@ -3,7 +3,7 @@
 import { SoundspotError } from "../core/errors.js";
 import { inParallel } from "../core/parallel.js";
 import { SAMPLES_AT_A_TIME } from "../core/semaphore.js";
-import { RunLog } from "../files/run-log.js";
+import { JsonlLog } from "../files/jsonl-log.js";
 import { isDamage, type SkippedSample } from "./damage.js";
 import type { Dataset } from "./dataset.js";
 
@@ -43,7 +43,7 @@ const nameOf = ({ id, index }: SkippedSample) => id ?? `sample ${index}`;
 
 export class SkippedList {
   readonly #path: string | undefined;
-  readonly #log: RunLog | undefined;
+  readonly #log: JsonlLog | undefined;
   readonly #maxDamaged: number;
   readonly #counts: { readonly training: Count; readonly evaluation: Count | undefined };
   readonly #listed = new Set<string>();
@@ -52,7 +52,7 @@ export class SkippedList {
   constructor({ data, evaluation, maxDamaged, path }: SkippedListOptions) {
     const count = (of: Dataset): Count => ({ data: of, met: new Map(), unsure: new Set() });
     this.#path = path;
-    this.#log = path === undefined ? undefined : new RunLog(path, { always: false });
+    this.#log = path === undefined ? undefined : new JsonlLog(path, { always: false, sync: true });
     this.#maxDamaged = maxDamaged;
     this.#counts = { training: count(data), evaluation: evaluation && count(evaluation) };
   }

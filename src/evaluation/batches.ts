@@ -3,7 +3,7 @@
 import type { ModelConfig } from "../config/model.js";
 import { anObject, check } from "../core/arguments.js";
 import { throwIfAborted } from "../core/errors.js";
-import { Limit, SAMPLES_AT_A_TIME } from "../core/semaphore.js";
+import { type InPlace, lookAhead } from "../core/look-ahead.js";
 import { isDamage, type SkippedSample, skippedSample } from "../datasets/damage.js";
 import type { Dataset, Sample } from "../datasets/dataset.js";
 import { type PreparedSample, prepareSample } from "../model/inputs.js";
@@ -63,27 +63,19 @@ export async function* loadBatches(
       return skippedSample(data, index, error);
     }
   };
-  const limit = new Limit(SAMPLES_AT_A_TIME);
-  const load = (from: number) => {
-    const count = Math.min(batchSize, until - from);
-    const batch = Promise.all(
-      Array.from({ length: count }, (_, i) => limit.run(() => tryOne(from + i), signal)),
-    );
-    batch.catch(() => undefined); // reported when its turn comes
-    return batch;
-  };
-
-  try {
-    let next = load(start);
+  const batches = function* () {
     for (let from = start; from < until; from += batchSize) {
-      throwIfAborted(signal);
-      const batch = await next;
-      if (from + batchSize < until) next = load(from + batchSize);
-      skipped.push(...batch.filter((each) => "reason" in each));
-      const loaded = batch.filter((each) => "sample" in each);
-      if (loaded.length > 0) yield loaded;
+      yield Array.from({ length: Math.min(batchSize, until - from) }, (_, i) => from + i);
     }
-  } finally {
-    limit.close();
+  };
+  const load: (indices: readonly number[], inPlace: InPlace) => Promise<(LoadedSample | SkippedSample)[]> = (
+    indices,
+    inPlace,
+  ) => Promise.all(indices.map((index) => inPlace(() => tryOne(index))));
+
+  for await (const batch of lookAhead(batches(), load, { items: 2, signal })) {
+    skipped.push(...batch.filter((each) => "reason" in each));
+    const loaded = batch.filter((each) => "sample" in each);
+    if (loaded.length > 0) yield loaded;
   }
 }

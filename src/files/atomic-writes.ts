@@ -1,6 +1,7 @@
 /** Files that are there whole or not at all, however the process ends. */
+
 import { randomUUID } from "node:crypto";
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, rmdir, stat } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isSoundspotError, SoundspotError } from "../core/errors.js";
 
@@ -122,65 +123,6 @@ export class Queue {
     const result = this.#last.then(work);
     this.#last = result.catch(() => undefined);
     return result;
-  }
-}
-
-/**
- * The values of a file of JSON lines that are of a kind. A last line that a killed process left
- * unfinished is passed over; without a file there are none.
- * @throws {SoundspotError} ERR_FILE_NOT_FOUND when it cannot be read.
- */
-export async function readJsonLines<T>(path: string, isKind: (value: unknown) => value is T): Promise<T[]> {
-  const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === "ENOENT") return "";
-    throw new SoundspotError("ERR_FILE_NOT_FOUND", `${path} cannot be read: ${cause.message}.`, { cause });
-  });
-  return parseJsonLines(text, isKind);
-}
-
-export function parseJsonLines<T>(text: string, isKind: (value: unknown) => value is T): T[] {
-  const values: T[] = [];
-  for (const line of text.split("\n")) {
-    try {
-      const value: unknown = JSON.parse(line);
-      if (isKind(value)) values.push(value);
-    } catch {
-      // Blank, or torn.
-    }
-  }
-  return values;
-}
-
-export function jsonLines(values: Iterable<unknown>): string {
-  return Array.from(values, (value) => `${JSON.stringify(value)}\n`).join("");
-}
-
-/** A file of JSON lines that grows. */
-export class JsonLog {
-  readonly #path: string;
-  readonly #queue = new Queue();
-  #file: FileHandle | undefined;
-
-  constructor(path: string) {
-    this.#path = path;
-  }
-
-  /** @throws {SoundspotError} ERR_FILE_WRITE */
-  append(values: Iterable<unknown>): Promise<void> {
-    const text = jsonLines(values);
-    return this.#queue.run(() =>
-      writing(this.#path, async () => {
-        this.#file ??= await open(this.#path, "a");
-        await this.#file.appendFile(text);
-      }),
-    );
-  }
-
-  close(): Promise<void> {
-    return this.#queue.run(async () => {
-      await this.#file?.close();
-      this.#file = undefined;
-    });
   }
 }
 

@@ -9,7 +9,7 @@ import type { Readable, Writable } from "node:stream";
 import { promisify } from "node:util";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import { Pacer } from "../core/pacer.js";
-import { Limit } from "../core/semaphore.js";
+import { Semaphore } from "../core/semaphore.js";
 import { changing, limitOf } from "./limits.js";
 
 export type FfmpegSource = "option" | "FFMPEG_PATH" | "ffmpeg-static" | "@ffmpeg-installer/ffmpeg" | "PATH";
@@ -101,7 +101,7 @@ function end(child: ChildProcess): void {
 }
 
 /** Programs at a time; each takes threads and memory of its own. */
-const places = new Limit(Math.max(4, 2 * availableParallelism()));
+const places = new Semaphore(Math.max(4, 2 * availableParallelism()));
 
 /**
  * Finds ffmpeg: the option, then `FFMPEG_PATH`, then the newest of the package `ffmpeg-static`, the package

@@ -13,6 +13,5 @@ export interface LoadedModel {
   readonly handle: ModelHandle;
 }
 
-// By what they can do, not by their class: an import and a require of the package have one each.
 /** @internal By what it can do, not by its class: an import and a require of the package have one each. */
 export const aModel = having("a Model", "localize", "parameters", "saveWith");

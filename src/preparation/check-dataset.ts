@@ -5,20 +5,15 @@ import { basename, dirname, resolve } from "node:path";
 import { parseModelConfig } from "../config/model.js";
 import { aCount, aFunction, aPath, aSignal, check, checkFields } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import { lookAhead } from "../core/look-ahead.js";
 import { paced } from "../core/pacer.js";
-import { Limit, SAMPLES_AT_A_TIME } from "../core/semaphore.js";
+import { SAMPLES_AT_A_TIME } from "../core/semaphore.js";
 import { isDamage, type SkippedSample, skippedSample } from "../datasets/damage.js";
 import type { DamagedFile, Dataset, LoadableSample, MissingSample } from "../datasets/dataset.js";
 import { aDataset } from "../datasets/dataset.js";
-import {
-  checkReplaceable,
-  JsonLog,
-  jsonLines,
-  parseJsonLines,
-  replaceFile,
-  writing,
-} from "../files/atomic-writes.js";
+import { checkReplaceable, replaceFile, writing } from "../files/atomic-writes.js";
 import { lockFolder } from "../files/folder-lock.js";
+import { JsonlLog, jsonLines, parseJsonLines } from "../files/jsonl-log.js";
 import { checkOutputs } from "../files/outputs.js";
 import { prepareSample } from "../model/inputs.js";
 
@@ -130,14 +125,14 @@ async function headOf(data: Dataset, signal: AbortSignal | undefined): Promise<H
 /** What a check has found so far, in a file. */
 class PartialList {
   readonly #path: string;
-  readonly #log: JsonLog;
+  readonly #log: JsonlLog;
   /** Of an earlier check. */
   readonly damaged: readonly SkippedSample[];
   readonly done: number;
 
   private constructor(path: string, damaged: readonly SkippedSample[], done: number) {
     this.#path = path;
-    this.#log = new JsonLog(path);
+    this.#log = new JsonlLog(path);
     this.damaged = damaged;
     this.done = done;
   }
@@ -165,12 +160,13 @@ class PartialList {
     return new PartialList(path, damaged, done);
   }
 
-  add(damaged: readonly SkippedSample[], done: number): Promise<void> {
-    return this.#log.append([...damaged, { done }]);
+  /** Adds what was found up to sample `done`, to be written with the next flush. */
+  add(damaged: readonly SkippedSample[], done: number): void {
+    for (const entry of [...damaged, { done }]) this.#log.add(entry);
   }
 
-  close(): Promise<void> {
-    return this.#log.close();
+  flush(): Promise<void> {
+    return this.#log.flush();
   }
 
   async remove(): Promise<void> {
@@ -179,7 +175,7 @@ class PartialList {
 }
 
 /** The samples in the order in which the dataset reads them best, from one of them on. */
-async function* samplesOf(
+async function* samplesInOrder(
   data: Dataset,
   from: number,
   signal: AbortSignal | undefined,
@@ -207,7 +203,6 @@ async function read(
   const files = [...(data.damaged ?? [])];
   for (const sample of damaged) onDamaged?.(sample);
   onProgress?.(before, data.length);
-  const limit = new Limit(concurrency);
   const readOne = async ({ index, load }: LoadableSample): Promise<SkippedSample | undefined> => {
     try {
       await prepareSample(await load(signal), config);
@@ -220,29 +215,22 @@ async function read(
   };
   let [done, noted, saved] = [before, before, damaged.length];
   const note = async () => {
-    if (done > noted) await partial?.add(damaged.slice(saved), done);
+    if (done > noted) partial?.add(damaged.slice(saved), done);
     [noted, saved] = [done, damaged.length];
+    await partial?.flush();
   };
-  const ahead: Promise<SkippedSample | undefined>[] = [];
-  const takeFirst = async () => {
-    const found = await ahead.shift();
-    if (found) {
-      damaged.push(found);
-      onDamaged?.(found);
-    }
-    onProgress?.(++done, data.length);
-    if (done - noted >= NOTED) await note();
-  };
+  // A slow one is waited for, while the others go on.
+  const ahead = { items: 4 * concurrency + 1, places: concurrency, signal };
+  const samples = samplesInOrder(data, before, signal);
   try {
-    for await (const sample of samplesOf(data, before, signal)) {
-      throwIfAborted(signal);
-      const result = limit.run(() => readOne(sample), signal);
-      result.catch(() => undefined); // reported when its turn comes
-      ahead.push(result);
-      // A slow one is waited for, while the others go on.
-      if (ahead.length > 4 * concurrency) await takeFirst();
+    for await (const found of lookAhead(samples, (each, inPlace) => inPlace(() => readOne(each)), ahead)) {
+      if (found) {
+        damaged.push(found);
+        onDamaged?.(found);
+      }
+      onProgress?.(++done, data.length);
+      if (done - noted >= NOTED) await note();
     }
-    while (ahead.length > 0) await takeFirst();
     return {
       dataset: data.name,
       samples: data.length,
@@ -252,7 +240,6 @@ async function read(
       files,
     };
   } finally {
-    limit.close();
-    await note().finally(() => partial?.close());
+    await note();
   }
 }

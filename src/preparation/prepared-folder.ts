@@ -3,8 +3,9 @@ import { mkdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { SoundspotError } from "../core/errors.js";
-import { JsonLog, jsonLines, readJsonLines, replaceFile, writing } from "../files/atomic-writes.js";
+import { replaceFile, writing } from "../files/atomic-writes.js";
 import { lockFolder } from "../files/folder-lock.js";
+import { JsonlLog, jsonLines, readJsonLines } from "../files/jsonl-log.js";
 import { FileStore } from "./file-store.js";
 import { isSample, type PreparedSample, type SampleStore } from "./sample-store.js";
 import { ShardStore, shardNames } from "./shard-store.js";
@@ -47,8 +48,8 @@ export class PreparedFolder {
   readonly #store: SampleStore;
   readonly #samples = new Map<string, PreparedSample>();
   readonly #failed: Map<string, FailedVideo>;
-  readonly #log: JsonLog;
-  readonly #failedLog: JsonLog;
+  readonly #log: JsonlLog;
+  readonly #failedLog: JsonlLog;
   readonly #unlock: () => Promise<void>;
 
   private constructor(
@@ -64,8 +65,8 @@ export class PreparedFolder {
     this.#store = store;
     this.#failed = new Map(failed.map((each) => [each.id, each]));
     this.#note(samples);
-    this.#log = new JsonLog(join(path, "prepared.jsonl"));
-    this.#failedLog = new JsonLog(join(path, "failed.jsonl"));
+    this.#log = new JsonlLog(join(path, "prepared.jsonl"));
+    this.#failedLog = new JsonlLog(join(path, "failed.jsonl"));
     this.#unlock = unlock;
   }
 
@@ -151,9 +152,8 @@ export class PreparedFolder {
 
   async #letGo(): Promise<void> {
     try {
-      // Before their files are replaced, which some systems refuse while they are open.
-      await this.#log.close();
-      await this.#failedLog.close();
+      // What they could not write is in the lists that follow.
+      await Promise.allSettled([this.#log.flush(), this.#failedLog.flush()]);
       await this.#save();
     } finally {
       await rm(this.partial, { recursive: true, force: true }).catch(() => undefined);

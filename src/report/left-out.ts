@@ -3,9 +3,7 @@
 import type { SkippedSample } from "../datasets/damage.js";
 import type { DamagedFile, MissingSample } from "../datasets/dataset.js";
 
-const SHOWN = 5;
-
-// names before "and n more"
+const SHOWN = 5; // names before "and n more"
 
 /** One line each about samples that were not there or could not be read, and damaged files; nothing when all is well. */
 export function leftOut(

@@ -1,7 +1,7 @@
 /** From files to vectors of images and of audio, each embedded by itself. */
 import { join } from "node:path";
 import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
-import { Limit, SAMPLES_AT_A_TIME } from "../core/semaphore.js";
+import { type InPlace, lookAhead } from "../core/look-ahead.js";
 import type { TensorData } from "../core/types.js";
 import type { AudioSource } from "../media/audio.js";
 import type { ImageSource } from "../media/image.js";
@@ -89,34 +89,26 @@ export async function* encodeFiles(
   files: readonly MediaFile[],
   signal?: AbortSignal | undefined,
 ): AsyncGenerator<(EncodedFile | SkippedFile)[]> {
-  const limit = new Limit(SAMPLES_AT_A_TIME);
-  const decode = (from: number) => {
-    const some = files.slice(from, from + FILES_AT_A_TIME);
-    const decoded = Promise.all(
-      some.map((file) => limit.run(() => tryFile(model, folder, file, signal), signal)),
-    );
-    decoded.catch(() => undefined); // reported when its turn comes
-    return decoded;
-  };
-  try {
-    let next = decode(0);
+  const parts = function* () {
     for (let from = 0; from < files.length; from += FILES_AT_A_TIME) {
-      const all = await next;
-      if (from + FILES_AT_A_TIME < files.length) next = decode(from + FILES_AT_A_TIME);
-      const decoded = all.filter((each) => "hash" in each);
-      const pictures = decoded.flatMap(({ picture }) => picture ?? []);
-      const sounds = decoded.flatMap(({ sound }) => sound ?? []);
-      const { images, audios } = await encodeEach(model, pictures, sounds, signal);
-      yield all.map((each) => {
-        if (!("hash" in each)) return each;
-        const { picture, sound, ...file } = each;
-        const image = picture && images.shift();
-        const audio = sound && audios.shift();
-        return { ...file, ...(image ? { image } : {}), ...(audio ? { audio } : {}) };
-      });
+      yield files.slice(from, from + FILES_AT_A_TIME);
     }
-  } finally {
-    limit.close();
+  };
+  const decode = (some: readonly MediaFile[], inPlace: InPlace) =>
+    Promise.all(some.map((file) => inPlace(() => tryFile(model, folder, file, signal))));
+
+  for await (const all of lookAhead(parts(), decode, { items: 2, signal })) {
+    const decoded = all.filter((each) => "hash" in each);
+    const pictures = decoded.flatMap(({ picture }) => picture ?? []);
+    const sounds = decoded.flatMap(({ sound }) => sound ?? []);
+    const { images, audios } = await encodeEach(model, pictures, sounds, signal);
+    yield all.map((each) => {
+      if (!("hash" in each)) return each;
+      const { picture, sound, ...file } = each;
+      const image = picture && images.shift();
+      const audio = sound && audios.shift();
+      return { ...file, ...(image ? { image } : {}), ...(audio ? { audio } : {}) };
+    });
   }
 }
 

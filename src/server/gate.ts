@@ -1,5 +1,5 @@
 /** How much is accepted: so many requests at work, so many that wait, and no more. */
-import { Limit } from "../core/semaphore.js";
+import { Semaphore } from "../core/semaphore.js";
 import { HttpError } from "./http-error.js";
 
 /** Weight of what was measured before against one more request. */
@@ -23,7 +23,7 @@ export interface Ticket {
 }
 
 export class Gate {
-  readonly #places: Limit;
+  readonly #places: Semaphore;
   readonly #most: number;
   readonly #now: () => number;
   #accepted = 0;
@@ -35,7 +35,7 @@ export class Gate {
 
   /** @param now a clock in milliseconds */
   constructor({ concurrency, queue }: GateOptions, now: () => number = () => performance.now()) {
-    this.#places = new Limit(concurrency);
+    this.#places = new Semaphore(concurrency);
     this.#most = concurrency + queue;
     this.#now = now;
   }

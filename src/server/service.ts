@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { throwIfAborted } from "../core/errors.js";
-import { Limit } from "../core/semaphore.js";
+import { Semaphore } from "../core/semaphore.js";
 import type { Precision } from "../model/compute.js";
 import type { Model } from "../model/model.js";
 import { Gate } from "./gate.js";
@@ -51,13 +51,13 @@ export class Service {
   readonly metrics: Metrics;
   readonly folder = new TemporaryFolder();
   /** Requests decoded at a time. */
-  readonly decoders = new Limit(2 * availableParallelism());
+  readonly decoders = new Semaphore(2 * availableParallelism());
   /** Videos decoded at a time: beside the others, for one may take all of its time. */
-  readonly videoDecoders = new Limit(availableParallelism());
+  readonly videoDecoders = new Semaphore(availableParallelism());
   readonly turns = new Turns(this.decoders);
-  readonly #area = new Limit(AREA_UNITS);
+  readonly #area = new Semaphore(AREA_UNITS);
   /** Who takes several units takes them one after the other, and nobody in between. */
-  readonly #takingArea = new Limit(1);
+  readonly #takingArea = new Semaphore(1);
   readonly #active = new Set<Active>();
   #uploaded = 0;
   #untakenUnits = 0;

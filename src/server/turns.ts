@@ -1,13 +1,13 @@
 /** Decoding and the model in turns: either wants all processors, and side by side each waits for the other. */
 import { throwIfAborted } from "../core/errors.js";
-import type { Limit } from "../core/semaphore.js";
+import type { Semaphore } from "../core/semaphore.js";
 import { MOST_TOGETHER } from "../model/localize.js";
 
 /** Milliseconds in which nothing was decoded after which the model waits for no more. */
 const PATIENCE = 15;
 
 export class Turns {
-  readonly #decoders: Limit;
+  readonly #decoders: Semaphore;
   /** Who waits for the model, in order. */
   readonly #waiting = new Set<() => void>();
   /** Requests that are decoded, or are to be. */
@@ -17,7 +17,7 @@ export class Turns {
   #asked = false;
 
   /** @param decoders places to decode in; they are given while the model rests */
-  constructor(decoders: Limit) {
+  constructor(decoders: Semaphore) {
     this.#decoders = decoders;
   }
 

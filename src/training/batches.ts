@@ -1,8 +1,8 @@
 /** The batches of an epoch of training, decoded and augmented ahead of the step, with replacements of damaged samples. */
 import type { TrainConfig } from "../config/train.js";
-import { SoundspotError, throwIfAborted } from "../core/errors.js";
+import { SoundspotError } from "../core/errors.js";
+import { type InPlace, lookAhead } from "../core/look-ahead.js";
 import { hash, permutation } from "../core/random.js";
-import { Limit, SAMPLES_AT_A_TIME } from "../core/semaphore.js";
 import { loadReplacing, type Replaced, type SkippedSample } from "../datasets/damage.js";
 import type { Dataset, LoadableSample, SequenceRequest } from "../datasets/dataset.js";
 import { prepareSample } from "../model/inputs.js";
@@ -37,7 +37,6 @@ export async function* trainingBatches(
   { config, model }: { readonly config: TrainConfig; readonly model: LoadedModel },
   { data, epoch, fromBatch, rank, size, strict, signal }: TrainingPlace,
 ): AsyncGenerator<TrainingBatch> {
-  const limit = new Limit(SAMPLES_AT_A_TIME);
   const { seed, batchSize } = config;
   const prepare = async ({ index, load }: LoadableSample): Promise<Replaced<SampleHandle>> => {
     const augment = config.augment
@@ -60,37 +59,10 @@ export async function* trainingBatches(
     unreadable: "throw",
     signal,
   };
-  const source = (data.sequence?.batches(request) ?? drawnBatches(data, request))[Symbol.asyncIterator]();
-  /** The batch after that of `before`, begun to be decoded; undefined after the last. */
-  const load = async (before: Promise<unknown>) => {
-    await before;
-    const { value, done } = await source.next();
-    if (done) return undefined;
-    const samples = Promise.all(value.map((each) => limit.run(() => prepare(each), signal)));
-    samples.catch(() => undefined);
-    return { samples };
-  };
-  const queue: ReturnType<typeof load>[] = [];
-  try {
-    for (;;) {
-      while (queue.length < config.queue) {
-        const batch = load(queue.at(-1) ?? Promise.resolve());
-        batch.catch(() => undefined); // reported when its turn comes
-        queue.push(batch);
-      }
-      try {
-        const batch = await queue.shift();
-        if (!batch) return;
-        yield batchOf(await batch.samples);
-      } catch (error) {
-        throwIfAborted(signal); // whatever a dataset says when it is interrupted
-        throw error;
-      }
-    }
-  } finally {
-    limit.close();
-    await source.return?.();
-  }
+  const source = data.sequence?.batches(request) ?? drawnBatches(data, request);
+  const load = async (batch: readonly LoadableSample[], inPlace: InPlace) =>
+    batchOf(await Promise.all(batch.map((each) => inPlace(() => prepare(each)))));
+  yield* lookAhead(source, load, { items: config.queue, signal });
 }
 
 function batchOf(loaded: readonly Replaced<SampleHandle>[]): TrainingBatch {

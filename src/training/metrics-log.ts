@@ -1,7 +1,7 @@
 /** metrics.jsonl: an entry for each step, and one for each evaluation. */
 import { join } from "node:path";
 import type { Evaluation } from "../evaluation/evaluate.js";
-import { RunLog } from "../files/run-log.js";
+import { JsonlLog } from "../files/jsonl-log.js";
 import type { StepEvent } from "./run-options.js";
 
 interface MetricsEntry {
@@ -11,10 +11,10 @@ interface MetricsEntry {
 }
 
 export class MetricsLog {
-  readonly #log: RunLog;
+  readonly #log: JsonlLog;
 
   constructor(folder: string) {
-    this.#log = new RunLog(join(folder, "metrics.jsonl"));
+    this.#log = new JsonlLog(join(folder, "metrics.jsonl"), { sync: true });
   }
 
   /** Keeps the entries from before the place that a resumed run goes on from. @throws {SoundspotError} ERR_FILE_WRITE */

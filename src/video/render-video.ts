@@ -1,8 +1,9 @@
 /** A video with the heatmap over every frame, and what was found in each as lines of JSON. */
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { rename, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { aFunction, aPath, aSignal, aText, check, checkFields } from "../core/arguments.js";
 import { checkReplaceable, makeFolderOf, temporaryIn, writing } from "../files/atomic-writes.js";
+import { JsonlLog } from "../files/jsonl-log.js";
 import { checkOutputs } from "../files/outputs.js";
 import { type Media, openMedia } from "../media/media.js";
 import { VideoWriter } from "../media/video-writer.js";
@@ -110,13 +111,13 @@ export async function renderVideo(
 class TrackFile {
   readonly #path: string;
   readonly #partial: string;
-  readonly #file: FileHandle;
+  readonly #log: JsonlLog;
   readonly #removeFolder: () => Promise<void>;
 
-  private constructor(path: string, partial: string, file: FileHandle, removeFolder: () => Promise<void>) {
+  private constructor(path: string, partial: string, removeFolder: () => Promise<void>) {
     this.#path = path;
     this.#partial = partial;
-    this.#file = file;
+    this.#log = new JsonlLog(partial, { name: path });
     this.#removeFolder = removeFolder;
   }
 
@@ -124,28 +125,24 @@ class TrackFile {
     await checkReplaceable(path);
     const removeFolder = await makeFolderOf(path);
     const partial = temporaryIn(dirname(path), ".jsonl");
-    const file = await writing(path, () => open(partial, "wx")).catch(async (error: unknown) => {
+    await writing(path, () => writeFile(partial, "", { flag: "wx" })).catch(async (error: unknown) => {
       await removeFolder();
       throw error;
     });
-    return new TrackFile(path, partial, file, removeFolder);
+    return new TrackFile(path, partial, removeFolder);
   }
 
   async write({ index, time, source, silent, confidence, localized, boxes }: VideoSpot): Promise<void> {
     const found = { confidence: rounded(confidence), localized, boxes };
     const line = { index, time: rounded(time), source, silent, ...found };
-    await writing(this.#path, () => this.#file.appendFile(`${JSON.stringify(line)}\n`));
+    await this.#log.append([line]);
   }
 
   async close(): Promise<void> {
-    await writing(this.#path, async () => {
-      await this.#file.close();
-      await rename(this.#partial, this.#path);
-    });
+    await writing(this.#path, () => rename(this.#partial, this.#path));
   }
 
   async discard(): Promise<void> {
-    await this.#file.close().catch(() => undefined);
     await rm(this.#partial, { force: true });
     await this.#removeFolder();
   }

@@ -9,7 +9,7 @@ import sharp from "sharp";
 import { build } from "vite";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { sharpeningOf } from "../../src/config/methods.js";
-import { renderScene } from "../../src/datasets/drawn/scene-renderer.js";
+import { renderScene } from "../../src/datasets/drawn/scene/scene.js";
 import { encodeImage } from "../../src/drawing/encode.js";
 import { Model } from "../../src/index.js";
 import { findFfmpeg } from "../../src/media/ffmpeg.js";

@@ -1,5 +1,5 @@
 /** Drawn scenes with their sounds, to try the page without files: those that `soundspot demo` learns from. */
-import { renderScene } from "../../src/datasets/drawn/scene-renderer.js";
+import { renderScene } from "../../src/datasets/drawn/scene/scene.js";
 import { blank, contextOf } from "./dom.js";
 import type { Pair } from "./files.js";
 

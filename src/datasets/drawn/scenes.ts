@@ -4,10 +4,12 @@ import { throwIfAborted } from "../../core/errors.js";
 import type { Dataset, LoadOptions, Sample } from "../dataset.js";
 import { checkSource } from "../source.js";
 import { inRange, RenderPool } from "./render-pool.js";
-import { type SceneKey, type SceneSettings, sceneClasses } from "./scene-renderer.js";
+import { sceneClasses } from "./scene/classes/index.js";
+import type { SceneKey, SceneSettings } from "./scene/scene.js";
 
-export type { Scene, SceneKey, SceneSettings } from "./scene-renderer.js";
-export { renderScene, sceneClasses } from "./scene-renderer.js";
+export { sceneClasses } from "./scene/classes/index.js";
+export type { Scene, SceneKey, SceneSettings } from "./scene/scene.js";
+export { renderScene } from "./scene/scene.js";
 
 /** How scenes are drawn. */
 export interface ScenesOptions extends Partial<SceneSettings> {

@@ -7,8 +7,8 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { readSettings } from "../../../src/cli/settings.js";
 import { manifest } from "../../../src/datasets/manifest.js";
-import { parseJsonLines } from "../../../src/files/atomic-writes.js";
 import { csvRecords, csvRows } from "../../../src/files/csv.js";
+import { parseJsonLines } from "../../../src/files/jsonl-log.js";
 import {
   type ErrorCode,
   Model,

@@ -13,7 +13,7 @@ import { parse } from "yaml";
 import type { ModelOptions } from "../../../src/config/model.js";
 import { mergeTrain } from "../../../src/config/presets.js";
 import type { TrainOptions } from "../../../src/config/train.js";
-import { Limit } from "../../../src/core/semaphore.js";
+import { Semaphore } from "../../../src/core/semaphore.js";
 import {
   datasets,
   type PresetName,
@@ -150,7 +150,7 @@ const verdicts = new Map<Sample, Promise<Verdict>>();
 /** Starts every document; the samples of one wait for each other, and so do documents that start a service. */
 function start(): void {
   const { port } = files.address() as AddressInfo;
-  const atOnce = new Limit(2);
+  const atOnce = new Semaphore(2);
   let portFree: Promise<Verdict> = Promise.resolve({});
   for (const document of new Set(samples.map((sample) => sample.document))) {
     const own = samples.filter((each) => each.document === document);

@@ -18,7 +18,7 @@ import { crc32, deflateSync, gzipSync } from "node:zlib";
 import { chromium } from "playwright-core";
 import { build } from "vite";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { Limit } from "../../../src/core/semaphore.js";
+import { Semaphore } from "../../../src/core/semaphore.js";
 import { encodeImage } from "../../../src/drawing/encode.js";
 import {
   Model,
@@ -866,7 +866,7 @@ describe("search", () => {
       const response = await post(url, values, "/v1/search");
       return [response.status, await response.text()] as const;
     };
-    const run = vi.spyOn(Limit.prototype, "run");
+    const run = vi.spyOn(Semaphore.prototype, "run");
     expect((await search({ image: png }))[0]).toBe(200);
     expect(run).toHaveBeenCalledTimes(2); // the picture, and what the model takes of it
     run.mockClear();

@@ -18,7 +18,7 @@ import { Command } from "commander";
 import { afterAll, describe, expect, it } from "vitest";
 import { register as registerInfo } from "../../../src/cli/commands/info.js";
 import { lossNames } from "../../../src/config/methods.js";
-import { Limit, SAMPLES_AT_A_TIME } from "../../../src/core/semaphore.js";
+import { SAMPLES_AT_A_TIME, Semaphore } from "../../../src/core/semaphore.js";
 import { lockFolder } from "../../../src/files/folder-lock.js";
 import {
   type Dataset,
@@ -131,7 +131,7 @@ async function expectSameAs(
 
 describe("a limit", () => {
   it("lets in as many as it has places, in order", async () => {
-    const limit = new Limit(3);
+    const limit = new Semaphore(3);
     const begun: number[] = [];
     let inside = 0;
     let most = 0;
@@ -150,7 +150,7 @@ describe("a limit", () => {
   });
 
   it("turns away at once who is aborted while waiting, and keeps the place for the next", async () => {
-    const limit = new Limit(1);
+    const limit = new Semaphore(1);
     const giveBack = await limit.take();
     const control = new AbortController();
     const turned = [limit.take(control.signal), limit.take(control.signal)];
@@ -176,7 +176,7 @@ describe("a limit", () => {
   });
 
   it("turns away who waits or comes when it is closed", async () => {
-    const limit = new Limit(1);
+    const limit = new Semaphore(1);
     await limit.take();
     const waiting = limit.take();
     limit.close();

@@ -1,12 +1,12 @@
 /** Decoding and the model take turns, and neither keeps the other waiting for long. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { Limit } from "../../../src/core/semaphore.js";
+import { Semaphore } from "../../../src/core/semaphore.js";
 import { Turns } from "../../../src/server/turns.js";
 
 /** What happens, in order; the model takes 40 ms. */
 function recording(decoders: number) {
-  const turns = new Turns(new Limit(decoders));
+  const turns = new Turns(new Semaphore(decoders));
   const events: string[] = [];
   const request = async (
     name: string,

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { renderScene } from "../../../src/datasets/drawn/scene-renderer.js";
+import { renderScene } from "../../../src/datasets/drawn/scene/scene.js";
 import { Model, type Spot } from "../../../src/index.js";
 import { allAttention, attentionOf, between, boxesOf, enlarge, heatMap } from "../../../web/src/maps.js";
 import { ofSlots, slots, tiny } from "../../support/tiny.js";
