@@ -56,6 +56,7 @@ const PICKLE_WORDS = [
   "cargparse\nNamespace\n",
   "X\x05\0\0\0model",
   "X\x0a\0\0\0state_dict",
+  "X\x03\0\0\0net",
   "X\x07\0\0\0storage",
   "\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f",
   ...STORAGES.map((type) => `ctorch\n${type}Storage\n`),

@@ -277,15 +277,18 @@ export interface Native {
   readCheckpoint(path: string): Promise<{
     handle: CheckpointHandle;
     metadata: Record<string, string>;
-    tensors: { name: string; shape: number[]; type: string }[];
+    /** `key` says where in the file a tensor lies; "" at its top. */
+    tensors: { key: string; name: string; shape: number[]; type: string }[];
   }>;
   /** Compares the file's tensors with the configuration before it takes any memory. */
-  loadModel(config: ModelConfig, checkpoint: CheckpointHandle, file: string): Promise<ModelHandle>;
-  loadImageWeights(
-    model: ModelHandle,
+  loadModel(
+    config: ModelConfig,
     checkpoint: CheckpointHandle,
     file: string,
-  ): Promise<{ loaded: string[]; ignored: string[]; missing: string[] }>;
+  ): Promise<{ handle: ModelHandle; report: BindingReport }>;
+  /** What `loadModel` would take from a file, with its errors about names and shapes. */
+  bindCheckpoint(config: ModelConfig, checkpoint: CheckpointHandle, file: string): Promise<BindingReport>;
+  loadImageWeights(model: ModelHandle, checkpoint: CheckpointHandle, file: string): Promise<BindingReport>;
   saveCheckpoint(
     model: ModelHandle,
     trainer: TrainerHandle | undefined,
@@ -293,6 +296,21 @@ export interface Native {
     metadata: Record<string, string>,
   ): Promise<void>;
   restoreTrainer(trainer: TrainerHandle, checkpoint: CheckpointHandle, file: string): Promise<void>;
+}
+
+/** Which tensors of a file became which parameters. */
+export interface BindingReport {
+  /** Where in the file the tensors lie; "" at its top. */
+  key: string;
+  /** Of other groups of tensors, which were skipped. */
+  otherKeys: string[];
+  /** Parameters, and in the same order what they are called in the file. */
+  loaded: string[];
+  sources: string[];
+  /** Names in the file. */
+  ignored: string[];
+  /** Parameters. */
+  missing: string[];
 }
 
 function translate(error: unknown): SoundspotError {

@@ -1,9 +1,10 @@
 // Checkpoints in and out: safetensors and .pth files against models and trainers.
-#include <set>
+#include <algorithm>
 
 #include "binding/convert.h"
 #include "binding/functions.h"
 #include "binding/trainer_handle.h"
+#include "checkpoint/bind.h"
 #include "checkpoint/load.h"
 #include "checkpoint/safetensors.h"
 
@@ -11,6 +12,9 @@ namespace soundspot::binding {
 
 namespace {
 
+using checkpoint::Binding;
+using checkpoint::Declared;
+using checkpoint::Group;
 using checkpoint::State;
 
 Napi::Array names_to_javascript(Napi::Env env, const std::vector<std::string>& names) {
@@ -19,7 +23,21 @@ Napi::Array names_to_javascript(Napi::Env env, const std::vector<std::string>& n
   return list;
 }
 
-// readCheckpoint(path) → Promise<{ handle, metadata, tensors: { name, shape, type }[] }>
+Napi::Object tensor_entry(Napi::Env env, const std::string& key, const std::string& name, const Tensor& tensor) {
+  Napi::Object item = Napi::Object::New(env);
+  Napi::Array shape = Napi::Array::New(env);
+  for (int64_t d = 0; d < tensor.dim(); ++d) {
+    shape.Set(static_cast<uint32_t>(d), Napi::Number::New(env, static_cast<double>(tensor.size(d))));
+  }
+  item.Set("key", key);
+  item.Set("name", name);
+  item.Set("shape", shape);
+  item.Set("type", Napi::String::New(env, c10::toString(tensor.scalar_type())));
+  return item;
+}
+
+// readCheckpoint(path) → Promise<{ handle, metadata, tensors: { key, name, shape, type }[] }>, the preferred group
+// first
 Napi::Value read_checkpoint(const Napi::CallbackInfo& call) {
   const std::string path = call[0].As<Napi::String>().Utf8Value();
   return Job<std::shared_ptr<State>>::run(
@@ -27,19 +45,14 @@ Napi::Value read_checkpoint(const Napi::CallbackInfo& call) {
       [](Napi::Env env, std::shared_ptr<State>& state) {
         Napi::Object result = Napi::Object::New(env), metadata = Napi::Object::New(env);
         for (const auto& [key, value] : state->metadata) metadata.Set(key, Napi::String::New(env, value));
-        Napi::Array tensors = Napi::Array::New(env, state->tensors.size());
-        for (size_t i = 0; i < state->tensors.size(); ++i) {
-          const auto& [name, tensor] = state->tensors[i];
-          Napi::Object item = Napi::Object::New(env);
-          Napi::Array shape = Napi::Array::New(env);
-          for (int64_t d = 0; d < tensor.dim(); ++d) {
-            shape.Set(static_cast<uint32_t>(d), Napi::Number::New(env, static_cast<double>(tensor.size(d))));
+        Napi::Array tensors = Napi::Array::New(env);
+        const auto add = [&](const Group& group) {
+          for (const auto& [name, tensor] : group.tensors) {
+            tensors.Set(tensors.Length(), tensor_entry(env, group.key, name, tensor));
           }
-          item.Set("name", name);
-          item.Set("shape", shape);
-          item.Set("type", Napi::String::New(env, c10::toString(tensor.scalar_type())));
-          tensors.Set(static_cast<uint32_t>(i), item);
-        }
+        };
+        add(*state);
+        for (const Group& group : state->others) add(group);
         result.Set("metadata", metadata);
         result.Set("tensors", tensors);
         result.Set("handle", wrap(env, state));
@@ -47,8 +60,13 @@ Napi::Value read_checkpoint(const Napi::CallbackInfo& call) {
       });
 }
 
-bool belongs_to_training(const std::string& name) {
-  return name.rfind("optimizer.", 0) == 0 || name.rfind("random.", 0) == 0;
+/// The file without the optimizer and the random state that this package saves beside a model.
+State without_training(State state) {
+  if (!state.metadata.contains("soundspot.config")) return state;
+  std::erase_if(state.tensors, [](const auto& named) {
+    return named.first.starts_with("optimizer.") || named.first.starts_with("random.");
+  });
+  return state;
 }
 
 /// The error of `work` with the file's name before it.
@@ -69,96 +87,124 @@ void check_finite(const model::NamedTensors& tensors, const std::string& file) {
   }
 }
 
-/// The tensors of a file that are a model's: every one that it needs must be there, none may be unknown.
-model::NamedTensors model_tensors(const State& state, const model::Parameters& needed, const std::string& file) {
-  std::set<std::string> given;
+model::NamedTensors tensors_of(const Binding& binding) {
   model::NamedTensors tensors;
-  for (const auto& tensor : state.tensors) {
-    if (belongs_to_training(tensor.first)) continue;
-    given.insert(tensor.first);
-    tensors.push_back(tensor);
-  }
-  naming(file, [&] { needed.check(tensors); });
-  check_finite(tensors, file);
-  for (const model::Parameter& parameter : needed.all()) {
-    const bool counter = parameter.name.find("num_batches_tracked") != std::string::npos;
-    if (counter || given.count(parameter.name) > 0) continue;
-    throw Error("ERR_CHECKPOINT_MISMATCH", file + " has no tensor " + parameter.name +
-                                               ", which this configuration needs. Load it with the configuration "
-                                               "that it was made with.");
-  }
+  for (const auto& [parameter, name, tensor] : binding.bound) tensors.emplace_back(parameter, tensor);
   return tensors;
 }
 
-// loadModel(config, checkpoint, file) → Promise<handle>
+/// A file's tensors for a model of this configuration, compared by names and shapes alone: a file may claim a
+/// configuration that no memory could hold.
+Binding bind_model(const model::ModelConfig& config, const State& state, const std::string& file) {
+  const model::Localizer expected(config, std::nullopt, at::kMeta);
+  std::vector<Declared> declared;
+  for (const model::Parameter& parameter : expected.parameters().all()) {
+    declared.push_back({parameter.name, parameter.value.sizes().vec(), parameter.name});
+  }
+  Binding binding;
+  naming(file, [&] {
+    binding = checkpoint::bind(without_training(state), declared);
+    binding.check_complete();
+  });
+  return binding;
+}
+
+/// What JavaScript learns of a binding.
+struct Report {
+  std::string key;
+  std::vector<std::string> loaded, sources, ignored, missing, other_keys;
+
+  Report() = default;
+  explicit Report(const Binding& binding)
+      : key(binding.key), ignored(binding.unknown), missing(binding.missing), other_keys(binding.other_keys) {
+    for (const auto& [parameter, name, tensor] : binding.bound) {
+      loaded.push_back(parameter);
+      sources.push_back(name);
+    }
+  }
+
+  Napi::Object to_javascript(Napi::Env env) const {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("key", Napi::String::New(env, key));
+    object.Set("otherKeys", names_to_javascript(env, other_keys));
+    object.Set("loaded", names_to_javascript(env, loaded));
+    object.Set("sources", names_to_javascript(env, sources));
+    object.Set("ignored", names_to_javascript(env, ignored));
+    object.Set("missing", names_to_javascript(env, missing));
+    return object;
+  }
+};
+
+// bindCheckpoint(config, checkpoint, file) → Promise<report>: what loadModel would take
+Napi::Value bind_checkpoint(const Napi::CallbackInfo& call) {
+  const model::ModelConfig config = model_config(call[0].As<Napi::Object>());
+  const auto state = unwrap<State>(call[1]);
+  const std::string file = call[2].As<Napi::String>().Utf8Value();
+  return Job<Report>::run(
+      call.Env(), {}, [=] { return Report(bind_model(config, *state, file)); },
+      [](Napi::Env env, Report& report) { return report.to_javascript(env); });
+}
+
+struct LoadedModel {
+  std::shared_ptr<ModelHandle> handle;
+  Report report;
+};
+
+// loadModel(config, checkpoint, file) → Promise<{ handle, report }>
 Napi::Value load_model(const Napi::CallbackInfo& call) {
   const model::ModelConfig config = model_config(call[0].As<Napi::Object>());
   const auto state = unwrap<State>(call[1]);
   const std::string file = call[2].As<Napi::String>().Utf8Value();
-  return Job<std::shared_ptr<ModelHandle>>::run(
+  return Job<LoadedModel>::run(
       call.Env(), {},
       [=] {
-        // Compared with shapes alone first: a file may claim a configuration that no memory could hold.
-        const model::Localizer expected(config, std::nullopt, at::kMeta);
-        const auto tensors = model_tensors(*state, expected.parameters(), file);
+        const Binding binding = bind_model(config, *state, file);
+        const model::NamedTensors tensors = tensors_of(binding);
+        check_finite(tensors, file);
         auto localizer = std::make_shared<model::Localizer>(config, std::nullopt);
         for (const auto& [name, tensor] : tensors) localizer->parameters().assign(name, tensor);
-        return std::make_shared<ModelHandle>(std::move(localizer));
+        return LoadedModel{std::make_shared<ModelHandle>(std::move(localizer)), Report(binding)};
       },
-      [](Napi::Env env, std::shared_ptr<ModelHandle>& handle) { return wrap(env, handle); });
+      [](Napi::Env env, LoadedModel& loaded) {
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("handle", wrap(env, loaded.handle));
+        object.Set("report", loaded.report.to_javascript(env));
+        return object;
+      });
 }
 
-struct PartialLoad {
-  std::vector<std::string> loaded, ignored, missing;
-};
-
-// loadImageWeights(model, checkpoint, file): torchvision's names into imgnet.*; fc.* is ignored
+// loadImageWeights(model, checkpoint, file): torchvision's names into imgnet.*; others, such as fc.*, are ignored
 Napi::Value load_image_weights(const Napi::CallbackInfo& call) {
   const auto handle = unwrap<ModelHandle>(call[0]);
   const auto state = unwrap<State>(call[1]);
   const std::string file = call[2].As<Napi::String>().Utf8Value();
-  return Job<PartialLoad>::run(
+  return Job<Report>::run(
       call.Env(), {},
       [=] {
         const std::unique_lock lock(handle->mutex);
         model::Parameters& target = handle->localizer->parameters();
-        PartialLoad result;
-        std::set<std::string> given;
-        model::NamedTensors tensors;
-        for (const auto& [name, tensor] : state->tensors) {
-          const std::string own = "imgnet." + name;
-          if (name.rfind("fc.", 0) == 0 || !target.has(own)) {
-            result.ignored.push_back(name);
-            continue;
-          }
-          given.insert(own);
-          tensors.emplace_back(own, tensor);
+        std::vector<Declared> declared;
+        for (const model::Parameter& parameter : target.all()) {
+          constexpr std::string_view kPart = "imgnet.";
+          if (!parameter.name.starts_with(kPart)) continue;
+          declared.push_back({parameter.name.substr(kPart.size()), parameter.value.sizes().vec(), parameter.name});
         }
-        naming(file, [&] { target.check(tensors); });
+        Binding binding;
+        naming(file, [&] {
+          binding = checkpoint::bind(*state, declared);
+          binding.check_shapes();
+        });
+        const model::NamedTensors tensors = tensors_of(binding);
         check_finite(tensors, file);
         if (tensors.empty()) {
           throw Error("ERR_CHECKPOINT_MISMATCH",
                       file + " has none of the tensors of a ResNet-18. Give torchvision's resnet18 file.");
         }
-        for (const auto& [name, tensor] : tensors) {
-          target.assign(name, tensor);
-          result.loaded.push_back(name);
-        }
+        for (const auto& [name, tensor] : tensors) target.assign(name, tensor);
         handle->weights_changed();
-        for (const model::Parameter& parameter : target.all()) {
-          if (parameter.name.rfind("imgnet.", 0) == 0 && given.count(parameter.name) == 0) {
-            result.missing.push_back(parameter.name);
-          }
-        }
-        return result;
+        return Report(binding);
       },
-      [](Napi::Env env, PartialLoad& result) {
-        Napi::Object object = Napi::Object::New(env);
-        object.Set("loaded", names_to_javascript(env, result.loaded));
-        object.Set("ignored", names_to_javascript(env, result.ignored));
-        object.Set("missing", names_to_javascript(env, result.missing));
-        return object;
-      });
+      [](Napi::Env env, Report& report) { return report.to_javascript(env); });
 }
 
 // saveCheckpoint(model, trainer | undefined, path, metadata) → Promise<void>; atomic, and finite values alone
@@ -215,6 +261,7 @@ Napi::Value restore_trainer(const Napi::CallbackInfo& call) {
 
 void register_checkpoint(Napi::Env env, Napi::Object exports) {
   exports.Set("readCheckpoint", Napi::Function::New(env, read_checkpoint, "readCheckpoint"));
+  exports.Set("bindCheckpoint", Napi::Function::New(env, bind_checkpoint, "bindCheckpoint"));
   exports.Set("loadModel", Napi::Function::New(env, load_model, "loadModel"));
   exports.Set("loadImageWeights", Napi::Function::New(env, load_image_weights, "loadImageWeights"));
   exports.Set("saveCheckpoint", Napi::Function::New(env, save_checkpoint, "saveCheckpoint"));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 #include <map>
 #include <set>
 
@@ -144,36 +145,83 @@ const PickleValue* find(const PickleValue& dict, std::string_view key) {
   return nullptr;
 }
 
-const PickleValue& find_state_dict(const PickleValue& root) {
-  const PickleValue* state = &root;
-  if (root.kind == Kind::kDict) {
-    for (const char* key : {"model", "state_dict"}) {
-      const PickleValue* value = find(root, key);
-      if (value == nullptr || value->kind == Kind::kTensor) continue;
-      state = value;
-      break;
-    }
+/// Where programs keep a state dict beside other things, the preferred one first.
+constexpr std::string_view kKeys[] = {"state_dict", "model_state_dict", "model", "net", "weights"};
+constexpr size_t kMaxDepth = 8;  // dictionaries within dictionaries that are looked into
+
+/// A dictionary that holds tensors itself.
+struct Candidate {
+  std::string key;
+  const PickleValue* dict;
+  bool has_inner;  // candidates below its keys: then it is what a program saved beside them
+};
+
+bool holds_tensors(const PickleValue& dict) {
+  for (size_t i = 1; i < dict.items.size(); i += 2) {
+    if (dict.items[i]->kind == Kind::kTensor) return true;
   }
-  if (state->kind == Kind::kOther) {
-    throw FormatError("it holds an object of " + printable(state->text) +
+  return false;
+}
+
+/// Those below `dict`, then itself.
+void collect(const PickleValue& dict, const std::string& key, size_t depth, std::set<const PickleValue*>& seen,
+             std::vector<Candidate>& found) {
+  if (!seen.insert(&dict).second) return;  // dictionaries may form cycles
+  const size_t before = found.size();
+  for (const std::string_view inner : kKeys) {
+    const PickleValue* value = find(dict, inner);
+    if (value == nullptr || value->kind != Kind::kDict || depth == kMaxDepth) continue;
+    collect(*value, (key.empty() ? "" : key + ".") + std::string(inner), depth + 1, seen, found);
+  }
+  if (holds_tensors(dict)) found.push_back({key, &dict, found.size() > before});
+}
+
+/// @throws FormatError that says what a file without any state dict holds instead.
+[[noreturn]] void no_state_dict(const PickleValue& root) {
+  std::vector<const PickleValue*> values{&root};
+  if (root.kind == Kind::kDict) {
+    for (const std::string_view key : kKeys) values.push_back(find(root, key));
+  }
+  for (const PickleValue* value : values) {
+    if (value == nullptr || value->kind != Kind::kOther) continue;
+    throw FormatError("it holds an object of " + printable(value->text) +
                       ", not a state dict; save the model's state_dict() with torch.save instead");
   }
-  if (state->kind != Kind::kDict) throw FormatError("it holds no state dict");
-  return *state;
+  if (root.kind != Kind::kDict) throw FormatError("it holds no state dict");
+  std::string keys;
+  for (const std::string_view key : kKeys) keys += (keys.empty() ? "\"" : ", \"") + std::string(key) + "\"";
+  throw FormatError("it holds no tensors, neither at its top nor under " + keys);
 }
 
-std::string tensor_name(const PickleValue& key) {
-  if (key.kind != Kind::kString) throw FormatError("its state dict has a name that is no string");
-  return std::string(key.text);
-}
-
-/// Drops the prefix that DataParallel puts before every name.
-void strip_module(State& state) {
-  constexpr std::string_view kPrefix = "module.";
-  const bool wrapped = std::all_of(state.tensors.begin(), state.tensors.end(),
-                                   [&](const auto& named) { return named.first.starts_with(kPrefix); });
-  if (!wrapped) return;
-  for (auto& [name, tensor] : state.tensors) name.erase(0, kPrefix.size());
+/// The tensors of a state dict. Beside numbers and texts it may hold nothing else, unless it holds state dicts as well.
+/// @param room tensors that may still be read
+Group read_group(const Candidate& candidate, TensorReader& reader, size_t& room) {
+  Group group{candidate.key, {}, ""};
+  const auto flawed = [&](const std::string& why) {
+    if (!candidate.has_inner && group.flaw.empty()) group.flaw = why;
+  };
+  std::set<std::string_view> names;
+  const auto& items = candidate.dict->items;
+  for (size_t i = 0; i < items.size(); i += 2) {
+    const PickleValue& value = *items[i + 1];
+    if (items[i]->kind != Kind::kString) {
+      flawed("its state dict has a name that is no string");
+      continue;
+    }
+    const std::string_view name = items[i]->text;
+    if (!names.insert(name).second) throw FormatError("the name " + printable(name) + " comes twice");
+    if (value.kind == Kind::kOther && value.text != "float") {
+      flawed(printable(name) + " is an object of " + printable(value.text) + " where a tensor should be");
+    }
+    if (value.kind != Kind::kTensor) continue;
+    if (room-- == 0) throw FormatError("it has too many tensors");
+    try {
+      group.tensors.emplace_back(name, reader.read(value));
+    } catch (const FormatError& error) {
+      throw FormatError(printable(name) + ": " + error.what());
+    }
+  }
+  return group;
 }
 
 State read(InputFile& file) {
@@ -191,30 +239,19 @@ State read(InputFile& file) {
   }
   const std::string bytes = archive.read(folder + "/data.pkl", kMaxPickleBytes);
   const Pickle pickle(bytes);
-  const PickleValue& dict = find_state_dict(pickle.root());
+  std::vector<Candidate> candidates;
+  std::set<const PickleValue*> seen;
+  if (pickle.root().kind == Kind::kDict) collect(pickle.root(), "", 0, seen, candidates);
+  if (candidates.empty()) no_state_dict(pickle.root());
 
-  State state;
+  std::vector<Group> groups;
   TensorReader reader(archive, folder, file.size());
-  std::set<std::string> names;
-  for (size_t i = 0; i < dict.items.size(); i += 2) {
-    const PickleValue& value = *dict.items[i + 1];
-    const std::string name = tensor_name(*dict.items[i]);
-    if (!names.insert(name).second) throw FormatError("the name " + printable(name) + " comes twice");
-    if (value.kind == Kind::kOther && value.text != "float") {
-      throw FormatError(printable(name) + " is an object of " + printable(value.text) + " where a tensor should be");
-    }
-    if (value.kind != Kind::kTensor) continue;
-    if (state.tensors.size() == kMaxTensors) throw FormatError("it has too many tensors");
-    try {
-      state.tensors.emplace_back(name, reader.read(value));
-    } catch (const FormatError& error) {
-      throw FormatError(printable(name) + ": " + error.what());
-    }
-  }
-  if (state.tensors.empty()) {
-    throw FormatError("it holds no tensors at its top, under \"model\" or under \"state_dict\"");
-  }
-  strip_module(state);
+  size_t room = kMaxTensors;
+  for (const Candidate& candidate : candidates) groups.push_back(read_group(candidate, reader, room));
+  if (groups.size() == 1 && !groups[0].flaw.empty()) throw FormatError(groups[0].flaw);
+  State state;
+  static_cast<Group&>(state) = std::move(groups[0]);
+  state.others.assign(std::make_move_iterator(groups.begin() + 1), std::make_move_iterator(groups.end()));
   return state;
 }
 

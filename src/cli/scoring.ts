@@ -4,10 +4,12 @@ import type { DamagedFile, Dataset } from "../datasets/dataset.js";
 import type { ProcessGroup } from "../distributed/process-group.js";
 import type { NamedPath } from "../files/outputs.js";
 import type { Precision } from "../model/compute.js";
+import { withConfigOption } from "./checkpoints.js";
 import { precisions, wholeFrom } from "./options.js";
 
 export interface ScoringFlags {
   data: string;
+  config?: string;
   limit?: number;
   batchSize?: number;
   precision: Precision;
@@ -20,8 +22,8 @@ export interface ScoringFlags {
 
 /** Adds the options that every command has which scores a checkpoint on a dataset. */
 export function withScoringOptions(command: Command): Command {
-  return command
-    .requiredOption("--data <dataset>", "name:field=value,… or a manifest with truth")
+  command.requiredOption("--data <dataset>", "name:field=value,… or a manifest with truth");
+  return withConfigOption(command)
     .option("--limit <n>", "only the first n samples", wholeFrom(1))
     .option("--batch-size <n>", "pairs at a time; default 16", wholeFrom(1))
     .addOption(new Option("--precision <type>", "of the encoders").choices(precisions).default("float32"))

@@ -18,6 +18,7 @@ import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import { ownTensor } from "../core/tensors.js";
 import { makeFolderOf } from "../files/atomic-writes.js";
 import {
+  type BindingReport,
   type ModelHandle,
   type NamedTensor,
   type NativeEncoding,
@@ -25,6 +26,7 @@ import {
   type TrainerHandle,
 } from "../native.js";
 import { aPrecision, type Compute, computeFor, type Precision } from "./compute.js";
+import { CONFIG_KEY, configOf, type FoundConfig } from "./configuration.js";
 import { type EmbedOptions, embedBatch } from "./embed.js";
 import { type EmbedInput, type LocalizeInput, prepareInput } from "./inputs.js";
 import { aModel } from "./loaded.js";
@@ -37,8 +39,12 @@ export type Encoding = NativeEncoding;
 
 /** How a checkpoint is loaded. */
 export interface LoadOptions {
-  /** For files that do not carry their configuration (`.pth`); default the paper's. */
-  readonly config?: ModelOptions;
+  /**
+   * For files that do not carry their configuration, such as `.pth`: options, or the path of a JSON file with them or
+   * with the training arguments of the method's authors (`configs.json`). It goes before what the file carries. Default
+   * the file's own, else `configs.json` or `config.json` beside it, else the paper's.
+   */
+  readonly config?: ModelOptions | string;
   /** Of the encoders, where `localize` names no other. Default "auto". */
   readonly precision?: Precision;
   readonly signal?: AbortSignal | undefined;
@@ -54,15 +60,21 @@ export interface CreateOptions {
 
 /** What was taken from a file of weights and what was not. */
 export interface WeightsReport {
+  /** Parameters that were filled. */
   readonly loaded: readonly string[];
   /** In the file, but not taken. */
   readonly ignored: readonly string[];
   /** Parameters that were to be filled and keep their values. */
   readonly missing: readonly string[];
+  /** Where in the file the weights lie, such as "model_state_dict"; absent where they lie at its top. */
+  readonly key?: string;
+  /** Keys of other weights in the file, which were skipped; absent where there are none. */
+  readonly otherKeys?: readonly string[];
+  /** The JSON file that the configuration was read from; absent where none was read. */
+  readonly config?: string;
+  /** Fields of that file that are not known, and were ignored. */
+  readonly ignoredConfig?: readonly string[];
 }
-
-/** Key of the configuration in a checkpoint's metadata. */
-export const CONFIG_KEY = "soundspot.config";
 
 /** A model and its weights. Free it with `dispose()`, or by `using`. */
 export class Model implements Disposable {
@@ -73,17 +85,21 @@ export class Model implements Disposable {
   #disposed = false;
   /** Metadata of the file that the model was loaded from. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** What was taken from that file and what was not; undefined where the model was made. */
+  readonly loaded: WeightsReport | undefined;
 
   private constructor(
     handle: ModelHandle,
     config: ModelConfig,
     compute: Compute,
     metadata: Record<string, string> = {},
+    loaded?: WeightsReport,
   ) {
     this.#handle = handle;
     this.config = config;
     this.compute = compute;
     this.metadata = metadata;
+    this.loaded = loaded;
   }
 
   /**
@@ -98,9 +114,15 @@ export class Model implements Disposable {
   }
 
   /**
-   * Loads a checkpoint: safetensors with its configuration, or a `.pth` with the published names.
+   * Loads a checkpoint: safetensors with its configuration, or a `.pth` with the published names. Prefixes that other
+   * programs put before names (`module.`, `_orig_mod.`, `model.`) do not count, and tensors of no part of the model are
+   * skipped: `loaded` lists them.
    * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_CHECKPOINT_CORRUPT (also when weights are not
-   *   finite), ERR_CHECKPOINT_MISMATCH.
+   *   finite), ERR_CHECKPOINT_MISMATCH when a parameter is missing or of another shape, or one of the model's parts holds
+   *   tensors that the configuration has no place for; ERR_CONFIG when the configuration is not valid.
+   * @example
+   * const model = await Model.load("published.pth", { config: "configs.json" });
+   * console.log(model.loaded?.ignored);
    */
   static async load(path: string, options: LoadOptions = {}): Promise<Model> {
     check(path, aPath, "The checkpoint");
@@ -109,9 +131,10 @@ export class Model implements Disposable {
     const file = resolve(path);
     const { handle: checkpoint, metadata } = await native().readCheckpoint(file);
     throwIfAborted(options.signal);
-    const config = options.config ? parseModelConfig(options.config) : storedConfig(metadata, file);
-    const handle = await native().loadModel(config, checkpoint, file);
-    return new Model(handle, config, computeFor(options.precision ?? "auto"), metadata);
+    const found = await configOf(file, metadata, options.config, options.signal);
+    const { handle, report } = await native().loadModel(found.config, checkpoint, file);
+    const loaded = weightsReport(report, found);
+    return new Model(handle, found.config, computeFor(options.precision ?? "auto"), metadata, loaded);
   }
 
   /** @internal The addon's object. @throws {SoundspotError} ERR_DISPOSED. */
@@ -220,7 +243,7 @@ export class Model implements Disposable {
     check(path, aPath, "The weights");
     const file = resolve(path);
     const { handle } = await native().readCheckpoint(file);
-    return native().loadImageWeights(this.handle, handle, file);
+    return weightsReport(await native().loadImageWeights(this.handle, handle, file));
   }
 
   /**
@@ -244,8 +267,12 @@ export class Model implements Disposable {
     await this.setParameters(loaded);
     const taken = new Set(loaded.map(({ name }) => name));
     return {
+      ...source.loaded,
       loaded: [...taken],
-      ignored: given.filter((tensor) => !fits(tensor)).map(({ name }) => name),
+      ignored: [
+        ...given.filter((tensor) => !fits(tensor)).map(({ name }) => name),
+        ...(source.loaded?.ignored ?? []),
+      ],
       missing: [...shapes.keys()].filter((name) => !taken.has(name)),
     };
   }
@@ -291,19 +318,20 @@ export class Model implements Disposable {
   }
 }
 
-/** The configuration in a checkpoint's metadata, or the paper's where there is none. */
-export function storedConfig(metadata: Readonly<Record<string, string>>, file: string): ModelConfig {
-  const text = metadata[CONFIG_KEY];
-  if (text === undefined) return parseModelConfig();
-  try {
-    return parseModelConfig(JSON.parse(text) as ModelOptions);
-  } catch (error) {
-    throw new SoundspotError(
-      "ERR_CHECKPOINT_CORRUPT",
-      `${file} carries a configuration that cannot be read. Save it again. (${(error as Error).message})`,
-      { cause: error },
-    );
-  }
+/** What users learn of a binding and of where its configuration comes from. */
+export function weightsReport(
+  { loaded, ignored, missing, key, otherKeys }: BindingReport,
+  { file, ignored: ignoredConfig = [] }: Partial<FoundConfig> = {},
+): WeightsReport {
+  return {
+    loaded,
+    ignored,
+    missing,
+    ...(key === "" ? {} : { key }),
+    ...(otherKeys.length > 0 ? { otherKeys } : {}),
+    ...(file === undefined ? {} : { config: file }),
+    ...(ignoredConfig.length > 0 ? { ignoredConfig } : {}),
+  };
 }
 
 /** @internal */

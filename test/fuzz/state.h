@@ -8,9 +8,9 @@
 namespace soundspot::fuzz {
 
 /// Reads one byte of the first and of the last element of every tensor, so that a view beyond its memory shows.
-inline void touch(const checkpoint::State& state) {
+inline void touch(const checkpoint::Group& group) {
   static volatile char sink;
-  for (const auto& [name, tensor] : state.tensors) {
+  for (const auto& [name, tensor] : group.tensors) {
     require(!tensor.requires_grad() && tensor.device().is_cpu());
     if (tensor.numel() == 0) continue;
     const auto* first = static_cast<const char*>(tensor.const_data_ptr());
@@ -25,7 +25,9 @@ inline void touch(const checkpoint::State& state) {
 template <class Read>
 void read_file(std::string_view bytes, const Read& read) {
   try {
-    touch(read(file_of(bytes)));
+    const checkpoint::State state = read(file_of(bytes));
+    touch(state);
+    for (const checkpoint::Group& other : state.others) touch(other);
   } catch (const Error& error) {
     require(error.code() == (bytes.empty() ? "ERR_FILE_EMPTY" : "ERR_CHECKPOINT_CORRUPT"));
   }

@@ -8,7 +8,6 @@ import type { ProcessGroup } from "../../distributed/process-group.js";
 import { type Evaluation, evaluate, type MapName, mapNames } from "../../evaluation/evaluate.js";
 import { writeFiles } from "../../files/atomic-writes.js";
 import { checkOutputs, oneOfNames } from "../../files/outputs.js";
-import { Model } from "../../model/model.js";
 import { Objectness } from "../../model/objectness.js";
 import { classesCsv, samplesCsv } from "../../report/csv.js";
 import {
@@ -23,6 +22,7 @@ import { type Figure, figureNames, figuresOf, percentText } from "../../report/f
 import { renderHtmlReport } from "../../report/html.js";
 import { leftOut, skippedText } from "../../report/left-out.js";
 import { benchmarks, type PublishedTable } from "../../report/published.js";
+import { checkpointInputs, loadCheckpoint } from "../checkpoints.js";
 import { numberFrom, wholeFrom } from "../options.js";
 import { inProcesses } from "../processes.js";
 import { Progress } from "../progress.js";
@@ -142,7 +142,7 @@ async function run(paths: readonly string[], flags: Flags, group: ProcessGroup |
     const written = checkpoints.flatMap((_, i) => Object.values(fileNames(names, i)));
     await checkOutputs({
       inputs: [
-        ...checkpoints.map((path) => ({ name: "a checkpoint", path })),
+        ...checkpoints.flatMap((path) => checkpointInputs("a checkpoint", path, flags.config)),
         { name: "--objectness", path: flags.objectness },
         ...filesOf(data),
       ],
@@ -151,7 +151,8 @@ async function run(paths: readonly string[], flags: Flags, group: ProcessGroup |
     using objectness = flags.objectness === undefined ? undefined : await Objectness.load(flags.objectness);
     for (const [i, checkpoint] of checkpoints.entries()) {
       const name = names[i] as string;
-      using model = await Model.load(checkpoint);
+      progress.clear();
+      using model = await loadCheckpoint(checkpoint, { config: flags.config, silent: !main });
       progress.start(name);
       const scores = await evaluate({
         model,

@@ -1,14 +1,15 @@
 /** `soundspot index`: the pictures and sounds of a folder, to be searched. */
 import type { Command } from "commander";
 import { checkOutputs } from "../../files/outputs.js";
-import { Model } from "../../model/model.js";
 import { type IndexUpdate, isIndexFile, SearchIndex } from "../../search/search-index.js";
+import { checkpointInputs, loadCheckpoint, withConfigOption } from "../checkpoints.js";
 import { wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
 import { stoppable } from "../signals.js";
 
 interface Flags {
   model: string;
+  config?: string;
   output: string;
   labels?: string;
   approximateFrom?: number;
@@ -19,11 +20,12 @@ interface Flags {
 const SHOWN = 10;
 
 export function register(program: Command): void {
-  program
+  const command = program
     .command("index")
     .description("index the pictures, sounds and videos of a folder, for soundspot search")
     .argument("<folder>", "searched to any depth")
-    .requiredOption("--model <file>", "checkpoint (.safetensors or .pth)")
+    .requiredOption("--model <file>", "checkpoint (.safetensors or .pth)");
+  withConfigOption(command)
     .requiredOption("--output <folder>", "the index; one that is there is brought up to date")
     .option("--labels <csv>", "columns file and label; default the name of each file's folder")
     .option(
@@ -38,10 +40,7 @@ export function register(program: Command): void {
 async function run(folder: string, flags: Flags): Promise<void> {
   const { labels, approximateFrom, output, json } = flags;
   await checkOutputs({
-    inputs: [
-      { name: "--model", path: flags.model },
-      { name: "--labels", path: labels },
-    ],
+    inputs: [...checkpointInputs("--model", flags.model, flags.config), { name: "--labels", path: labels }],
     folders: [{ name: "--output", path: output, writes: isIndexFile }],
   });
   const progress = new Progress({ enabled: !json });
@@ -50,7 +49,8 @@ async function run(folder: string, flags: Flags): Promise<void> {
   try {
     const result = await stoppable(
       async (signal) => {
-        using model = await Model.load(flags.model);
+        progress.clear();
+        using model = await loadCheckpoint(flags.model, { config: flags.config });
         using index = (await SearchIndex.exists(output))
           ? await SearchIndex.open(output)
           : await SearchIndex.create(output, { model });

@@ -1,11 +1,14 @@
 /** `soundspot info`: what a checkpoint or a media file holds, or the paper's model without a file. */
 import { open } from "node:fs/promises";
+import { resolve } from "node:path";
 import type { Command } from "commander";
-import { isSoundspotError } from "../../core/errors.js";
+import { isSoundspotError, SoundspotError } from "../../core/errors.js";
 import { type Media, type MediaStream, openMedia } from "../../media/media.js";
-import { Model, storedConfig } from "../../model/model.js";
-import { native } from "../../native.js";
+import { configOf } from "../../model/configuration.js";
+import { Model, type WeightsReport, weightsReport } from "../../model/model.js";
+import { type BindingReport, native } from "../../native.js";
 import { storedTraining } from "../../training/progress.js";
+import { someOf, withConfigOption } from "../checkpoints.js";
 
 interface Listed {
   readonly name: string;
@@ -36,10 +39,11 @@ function countParts(tensors: readonly Listed[]) {
 }
 
 export function register(program: Command): void {
-  program
+  const command = program
     .command("info")
     .description("list parameters, parts and configuration of a checkpoint, or the streams of a media file")
-    .argument("[file]", "checkpoint (.safetensors or .pth), video or sound; default the paper's model")
+    .argument("[file]", "checkpoint (.safetensors or .pth), video or sound; default the paper's model");
+  withConfigOption(command)
     .option("--tensors", "list every tensor")
     .option("--json", "print as JSON")
     .action(run);
@@ -96,29 +100,92 @@ function printMedia(file: string, { duration, streams }: Media, json: boolean): 
   process.stdout.write(`${text}\n`);
 }
 
-async function run(file: string | undefined, flags: { tensors?: true; json?: true }): Promise<void> {
+interface Flags {
+  config?: string;
+  tensors?: true;
+  json?: true;
+}
+
+/** What is printed of a model. */
+interface Inspected {
+  readonly tensors: readonly Listed[];
+  /** The same with the names that the model has for them. */
+  readonly parameters: readonly Listed[];
+  readonly config: unknown;
+  readonly metadata: Readonly<Record<string, string>>;
+  /** What a model of this configuration takes from the file. */
+  readonly weights?: WeightsReport;
+  /** Why it takes nothing. */
+  readonly mismatch?: string;
+}
+
+async function inspectPaper(config: string | undefined): Promise<Inspected> {
+  if (config !== undefined) {
+    throw new SoundspotError("ERR_CONFIG", "--config is for a checkpoint. Give one, or leave it out.");
+  }
+  using model = await Model.create();
+  const tensors = (await model.parameters()).map(({ name, shape }) => ({ name, shape }));
+  return { tensors, parameters: tensors, config: model.config, metadata: {} };
+}
+
+async function inspect(file: string, given: string | undefined): Promise<Inspected> {
+  const { handle, metadata, tensors } = await native().readCheckpoint(file);
+  const found = await configOf(resolve(file), metadata, given);
+  let report: BindingReport | undefined;
+  let mismatch: string | undefined;
+  try {
+    report = await native().bindCheckpoint(found.config, handle, file);
+  } catch (error) {
+    if (!isSoundspotError(error) || error.code !== "ERR_CHECKPOINT_MISMATCH") throw error;
+    mismatch = error.message;
+  }
+  const key = report?.key ?? tensors[0]?.key;
+  const names = new Map(report?.sources.map((source, i) => [source, report.loaded[i] as string]));
+  return {
+    // Those of other keys by both.
+    tensors: tensors.map(({ key: own, name, ...rest }) => ({
+      name: own === key || own === "" ? name : `${own}/${name}`,
+      ...rest,
+    })),
+    parameters: tensors
+      .filter((each) => each.key === key)
+      .map(({ name, shape }) => ({ name: names.get(name) ?? name, shape })),
+    config: found.config,
+    metadata,
+    ...(report ? { weights: weightsReport(report, found) } : {}),
+    ...(mismatch === undefined ? {} : { mismatch }),
+  };
+}
+
+/** Lines about what a model of the configuration takes from the file. */
+function weightsLines({ weights, mismatch }: Inspected): string[] {
+  if (mismatch !== undefined) return [`weights               do not fit: ${mismatch}`];
+  if (!weights) return [];
+  const { loaded, ignored, missing, key, otherKeys = [], config, ignoredConfig = [] } = weights;
+  const others = otherKeys.map((each) => each || "the top of the file").join(", ");
+  return [
+    `weights               ${loaded.length} loaded, ${ignored.length} ignored, ${missing.length} missing`,
+    ...(key === undefined ? [] : [`  from                ${key}`]),
+    ...(others === "" ? [] : [`  not from            ${others}`]),
+    ...(ignored.length === 0 ? [] : [`  ignored             ${someOf(ignored)}`]),
+    ...(missing.length === 0 ? [] : [`  missing             ${someOf(missing)}`]),
+    ...(config === undefined ? [] : [`configuration from    ${config}`]),
+    ...(ignoredConfig.length === 0 ? [] : [`  not known           ${someOf(ignoredConfig)}`]),
+  ];
+}
+
+async function run(file: string | undefined, flags: Flags): Promise<void> {
   const media = file === undefined ? undefined : await mediaAt(file);
   if (file !== undefined && media) return printMedia(file, media, flags.json === true);
-  let tensors: readonly Listed[];
-  let config: unknown;
-  let metadata: Record<string, string> = {};
-  if (file === undefined) {
-    using model = await Model.create();
-    tensors = (await model.parameters()).map(({ name, shape }) => ({ name, shape }));
-    config = model.config;
-  } else {
-    const checkpoint = await native().readCheckpoint(file);
-    tensors = checkpoint.tensors;
-    metadata = checkpoint.metadata;
-    config = storedConfig(metadata, file);
-  }
-  const parts = countParts(tensors);
+  const inspected = file === undefined ? await inspectPaper(flags.config) : await inspect(file, flags.config);
+  const { tensors, parameters, config, metadata, weights, mismatch } = inspected;
+  const parts = countParts(parameters);
   if (flags.json) {
     const training = file === undefined ? undefined : storedTraining(metadata, file);
     const state = training === undefined ? {} : { training };
     const list = flags.tensors ? { tensors } : {};
     process.stdout.write(
-      `${JSON.stringify({ file, parameters: parts, config, ...state, ...list }, null, 2)}\n`,
+      `${JSON.stringify({ file, parameters: parts, config, weights, mismatch, ...state, ...list }, null, 2)}\n`,
     );
     return;
   }
@@ -132,6 +199,7 @@ async function run(file: string | undefined, flags: { tensors?: true; json?: tru
     `  image decoder       ${millions(parts.imageDecoder)}`,
     `  audio decoder       ${millions(parts.audioDecoder)}`,
     `tensors               ${tensors.length}`,
+    ...weightsLines(inspected),
     `training state        ${"soundspot.training" in metadata ? "yes" : "none"}`,
     `configuration         ${JSON.stringify(config)}`,
   ];

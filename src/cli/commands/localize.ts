@@ -6,16 +6,17 @@ import { writeOutput } from "../../files/atomic-writes.js";
 import { checkOutputs } from "../../files/outputs.js";
 import type { Precision } from "../../model/compute.js";
 import type { LocalizeInput } from "../../model/inputs.js";
-import { Model } from "../../model/model.js";
 import { Objectness } from "../../model/objectness.js";
 import type { Refinement } from "../../native.js";
 import { renderVideo } from "../../video/render-video.js";
+import { checkpointInputs, loadCheckpoint, withConfigOption } from "../checkpoints.js";
 import { isVideoPath, numberFrom, overlayPath, picturePath, precisions, wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
 import { stoppable } from "../signals.js";
 
 interface Flags {
   model: string;
+  config?: string;
   output?: string;
   panels?: string;
   spectrogram?: string;
@@ -37,12 +38,13 @@ interface Flags {
 }
 
 export function register(program: Command): void {
-  program
+  const command = program
     .command("localize")
     .description("find what sounds in a picture")
     .argument("<picture-or-video>", "a picture, with a sound as second argument, or a video")
     .argument("[sound]", "the sound that belongs to the picture")
-    .requiredOption("--model <file>", "checkpoint (.safetensors or .pth)")
+    .requiredOption("--model <file>", "checkpoint (.safetensors or .pth)");
+  withConfigOption(command)
     .option(
       "--output <file>",
       "overlay: .png or .jpg, or .mp4, .mov, .mkv, .webm for all of a video",
@@ -131,7 +133,7 @@ function checkFiles(picture: string, sound: string | undefined, flags: Flags): P
     inputs: [
       { name: sound === undefined ? "the video" : "the image", path: picture },
       { name: "the sound", path: sound },
-      { name: "--model", path: flags.model },
+      ...checkpointInputs("--model", flags.model, flags.config),
       { name: "--objectness", path: flags.objectness },
     ],
     outputs: (["output", "panels", "spectrogram", "track"] as const).map((name) => ({
@@ -156,7 +158,7 @@ function flagName(name: string): string {
 }
 
 async function runOverVideo(video: string, flags: Flags): Promise<void> {
-  using model = await Model.load(flags.model, { precision: flags.precision });
+  using model = await loadCheckpoint(flags.model, flags);
   const progress = new Progress({ enabled: !flags.json });
   const { output, track, from, to, every, smoothing, minConfidence, threshold, sharpening } = flags;
   progress.start(video);
@@ -199,7 +201,7 @@ async function run(picture: string, sound: string | undefined, flags: Flags): Pr
           ...(flags.audioTrack === undefined ? {} : { audioTrack: flags.audioTrack }),
         }
       : { image: picture, audio: sound };
-  using model = await Model.load(flags.model, { precision: flags.precision });
+  using model = await loadCheckpoint(flags.model, flags);
   using objectness = flags.objectness === undefined ? undefined : await Objectness.load(flags.objectness);
   const spot = await model.localize(input, {
     refine: flags.refine,

@@ -5,10 +5,10 @@ import type { ProcessGroup } from "../../distributed/process-group.js";
 import { recallRanks, retrieve } from "../../evaluation/retrieve.js";
 import { writeFiles } from "../../files/atomic-writes.js";
 import { checkOutputs, oneOfNames } from "../../files/outputs.js";
-import { Model } from "../../model/model.js";
 import { percentText } from "../../report/figures.js";
 import { leftOut, skippedText } from "../../report/left-out.js";
 import { benchmarks } from "../../report/published.js";
+import { checkpointInputs, loadCheckpoint } from "../checkpoints.js";
 import { inProcesses } from "../processes.js";
 import { Progress } from "../progress.js";
 import { damagedFiles, filesOf, type ScoringFlags, scoringOptions, withScoringOptions } from "../scoring.js";
@@ -36,10 +36,11 @@ async function run(checkpoint: string, flags: ScoringFlags, group: ProcessGroup 
   progress.start(data.name);
   try {
     await checkOutputs({
-      inputs: [{ name: "the checkpoint", path: checkpoint }, ...filesOf(data)],
+      inputs: [...checkpointInputs("the checkpoint", checkpoint, flags.config), ...filesOf(data)],
       folders: [{ name: "--output", path: flags.output, writes: oneOfNames([SCORES]) }],
     });
-    using model = await Model.load(checkpoint);
+    progress.clear();
+    using model = await loadCheckpoint(checkpoint, { config: flags.config, silent: !main });
     const scores = await retrieve({
       model,
       data,

@@ -1,14 +1,15 @@
 /** `soundspot search`: pictures for a sound, or sounds for a picture, out of an index. */
 import type { Command } from "commander";
 import { SoundspotError } from "../../core/errors.js";
-import { Model } from "../../model/model.js";
 import { SearchIndex, type SearchResult } from "../../search/search-index.js";
+import { loadCheckpoint, withConfigOption } from "../checkpoints.js";
 import { wholeFrom } from "../options.js";
 import { textTable } from "../table.js";
 
 interface Flags {
   index: string;
   model: string;
+  config?: string;
   image?: string;
   audio?: string;
   k: number;
@@ -19,11 +20,12 @@ interface Flags {
 }
 
 export function register(program: Command): void {
-  program
+  const command = program
     .command("search")
     .description("find pictures for a sound, or sounds for a picture, in an index")
     .requiredOption("--index <folder>", "made by soundspot index")
-    .requiredOption("--model <file>", "the checkpoint that the index was made with")
+    .requiredOption("--model <file>", "the checkpoint that the index was made with");
+  withConfigOption(command)
     .option("--image <file>", "picture to find sounds for")
     .option("--audio <file>", "sound to find pictures for")
     .option("-k <n>", "results", wholeFrom(1), 10)
@@ -38,7 +40,7 @@ async function run({ image, audio, ...flags }: Flags): Promise<void> {
   if ((image === undefined) === (audio === undefined)) {
     throw new SoundspotError("ERR_CONFIG", "Give either --image or --audio.");
   }
-  using model = await Model.load(flags.model);
+  using model = await loadCheckpoint(flags.model, { config: flags.config });
   using index = await SearchIndex.open(flags.index);
   const query = image === undefined ? { audio: audio as string } : { image };
   const results = await index.search({

@@ -3,14 +3,16 @@ import { type Command, Option } from "commander";
 import sharp from "sharp";
 import { isError, SoundspotError } from "../../core/errors.js";
 import type { Precision } from "../../model/compute.js";
-import { Model } from "../../model/model.js";
+import type { Model } from "../../model/model.js";
 import { SearchIndex } from "../../search/search-index.js";
 import { DEFAULTS, type ServedRequest } from "../../server/options.js";
 import { serve } from "../../server/server.js";
+import { loadCheckpoint, withConfigOption } from "../checkpoints.js";
 import { numberFrom, precisions, wholeFrom } from "../options.js";
 
 interface Flags {
   model?: string;
+  config?: string;
   index?: string;
   host: string;
   port: number;
@@ -27,11 +29,12 @@ interface Flags {
 }
 
 export function register(program: Command): void {
-  program
+  const command = program
     .command("serve")
     .description("answer requests over HTTP, with a page to try it on")
     .argument("[checkpoint]", "checkpoint (.safetensors or .pth)")
-    .option("--model <file>", "the checkpoint, instead of the argument")
+    .option("--model <file>", "the checkpoint, instead of the argument");
+  withConfigOption(command)
     .option("--index <folder>", "of `soundspot index`, to search in")
     .option("--host <address>", "0.0.0.0 for every network of this computer", "127.0.0.1")
     .option("--port <number>", "0 takes a free one", portNumber, 8080)
@@ -62,7 +65,7 @@ async function run(checkpoint: string | undefined, flags: Flags): Promise<void> 
   }
   giveWayToOthers();
   const ending = firstSignal();
-  using model = await Model.load(path, { precision: flags.precision });
+  using model = await loadCheckpoint(path, flags);
   using index = flags.index === undefined ? undefined : await SearchIndex.open(flags.index);
   await index?.checkModel(model);
   await warmUp(model, flags.precision);

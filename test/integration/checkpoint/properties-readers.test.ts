@@ -19,7 +19,7 @@ import {
 } from "../../../src/index.js";
 import { readTar, tarEnd, tarEntry } from "../../../src/media/tar.js";
 import { encodeWav, parseWav } from "../../../src/media/wav.js";
-import { storedConfig } from "../../../src/model/model.js";
+import { storedConfig } from "../../../src/model/configuration.js";
 import { PreparedFolder } from "../../../src/preparation/prepared-folder.js";
 import { storedTraining } from "../../../src/training/progress.js";
 import { pickle, zip } from "../../support/archives.mjs";

@@ -1,0 +1,77 @@
+/** Checkpoints on the command line: the option for their configuration, and what is said about files of other programs. */
+import type { Command } from "commander";
+import type { NamedPath } from "../files/outputs.js";
+import type { Precision } from "../model/compute.js";
+import { pathsBeside } from "../model/configuration.js";
+import { Model, type WeightsReport } from "../model/model.js";
+
+const SHOWN = 10; // names before "and n more"
+
+/** Adds the option that gives a checkpoint its configuration. */
+export function withConfigOption(command: Command): Command {
+  return command.option(
+    "--config <file>",
+    "JSON with the configuration of a checkpoint that carries none; default configs.json or config.json beside it",
+  );
+}
+
+/** The first names of a list, and how many more there are. */
+export function someOf(names: readonly string[]): string {
+  return names.slice(0, SHOWN).join(", ") + (names.length > SHOWN ? ` and ${names.length - SHOWN} more` : "");
+}
+
+/** Lines about what is not as in a checkpoint of this package; none where all is. */
+export function remarksOn(file: string, report: WeightsReport, given: string | undefined): string[] {
+  const { config, ignoredConfig = [], ignored, otherKeys = [], key } = report;
+  const unused = ignoredConfig.length > 0 ? `; fields that are not known: ${someOf(ignoredConfig)}` : "";
+  const tensors = ignored.length === 1 ? "tensor" : "tensors";
+  const others =
+    otherKeys.length > 0
+      ? `; weights from ${key ?? "the top of the file"}, not from ${otherKeys.map((each) => each || "the top of the file").join(", ")}`
+      : "";
+  return [
+    ...(config !== undefined && (given === undefined || unused !== "")
+      ? [`${file}: configuration from ${config}${unused}`]
+      : []),
+    ...(ignored.length > 0
+      ? [`warning: ${file}: ${ignored.length} ${tensors} skipped: ${someOf(ignored)}${others}`]
+      : []),
+  ];
+}
+
+/**
+ * Loads a checkpoint and writes the remarks on it to stderr.
+ * @throws {SoundspotError} as `Model.load`.
+ */
+export async function loadCheckpoint(
+  path: string,
+  {
+    config,
+    precision,
+    silent = false,
+  }: {
+    readonly config?: string | undefined;
+    readonly precision?: Precision;
+    /** Of several processes one speaks. */
+    readonly silent?: boolean;
+  } = {},
+): Promise<Model> {
+  const model = await Model.load(path, {
+    ...(config === undefined ? {} : { config }),
+    ...(precision === undefined ? {} : { precision }),
+  });
+  const remarks = model.loaded && !silent ? remarksOn(path, model.loaded, config) : [];
+  for (const text of remarks) process.stderr.write(`${text}\n`);
+  return model;
+}
+
+/** The files that loading a checkpoint may read, as they are called on the command line. */
+export function checkpointInputs(name: string, path: string, config: string | undefined): NamedPath[] {
+  const found = { name: "the configuration", path: undefined };
+  return [
+    { name, path },
+    ...(config === undefined
+      ? pathsBeside(path).map((beside) => ({ ...found, path: beside }))
+      : [{ name: "--config", path: config }]),
+  ];
+}
