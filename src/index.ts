@@ -25,6 +25,7 @@ export type {
   SequenceRequest,
 } from "./datasets/dataset.js";
 export * as datasets from "./datasets/index.js";
+export { type IterableDataset, type SamplesOptions, samplesOf } from "./datasets/samples.js";
 export type { SkippedInRun } from "./datasets/skipped-list.js";
 export { ProcessGroup, type ProcessGroupOptions } from "./distributed/process-group.js";
 export {

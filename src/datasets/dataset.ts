@@ -112,6 +112,10 @@ export interface Dataset {
   readonly sequence?: Sequence;
   /** Frees workers and handles, if there are any. */
   close?(): Promise<void>;
+  /** Present on every dataset that this package makes; `samplesOf` goes through any. */
+  [Symbol.asyncIterator]?(): AsyncIterator<Sample>;
+  /** `close`, present on every dataset that this package makes. */
+  [Symbol.asyncDispose]?(): PromiseLike<void>;
 }
 
 /** Of a dataset; the order of an epoch lists them all. */

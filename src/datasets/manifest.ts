@@ -14,7 +14,8 @@ import { decodeImage } from "../media/image.js";
 import { type Media, openMedia } from "../media/media.js";
 import { windowAround } from "../media/video.js";
 import { boxSchema, checkBoxes, maskOf } from "./benchmarks/annotation.js";
-import type { Dataset, LoadOptions, Sample } from "./dataset.js";
+import type { LoadOptions, Sample } from "./dataset.js";
+import { type IterableDataset, iterable } from "./samples.js";
 import { checkSource, naming, rowAt } from "./source.js";
 
 /** Which list is read. */
@@ -76,18 +77,18 @@ interface Row extends Fields {
  * @example
  * const data = await manifest({ path: "pairs.jsonl" });
  */
-export async function manifest(options: ManifestOptions): Promise<Dataset> {
+export async function manifest(options: ManifestOptions): Promise<IterableDataset> {
   checkSource("manifest", options, { path: aPath }, { allowEmpty: aFlag });
   const rows = await readRows(options.path, options.signal);
   const classes = [...new Set(rows.flatMap((row) => row.label ?? []))].sort();
-  return {
+  return iterable({
     name: options.name ?? basename(options.path, extname(options.path)),
     length: rows.length,
     files: [options.path],
     ...(classes.length > 0 ? { classes } : {}),
     idOf: (index) => rows[index]?.id,
     load: async (index, loadOptions = {}) => loadRow(rowAt(rows, index, options.path), options, loadOptions),
-  };
+  });
 }
 
 async function loadRow(

@@ -8,10 +8,10 @@ import { flickrSoundNet } from "./benchmarks/flickr-soundnet.js";
 import { is3 } from "./benchmarks/is3.js";
 import { vggClasses, vggSound } from "./benchmarks/vggsound.js";
 import { vggss } from "./benchmarks/vggss.js";
-import type { Dataset } from "./dataset.js";
 import { scenes } from "./drawn/scenes.js";
 import { stamps } from "./drawn/stamps.js";
 import { manifest } from "./manifest.js";
+import type { IterableDataset } from "./samples.js";
 import { shards } from "./shards/dataset.js";
 
 const number = z.coerce.number();
@@ -34,13 +34,16 @@ const onDisk = { root: text, name: text.optional(), ffmpeg: text.optional() };
 
 interface Kind {
   /** Fields of the text after the name, and what becomes of them. */
-  readonly open: (fields: Record<string, string>, signal: AbortSignal | undefined) => Promise<Dataset>;
+  readonly open: (
+    fields: Record<string, string>,
+    signal: AbortSignal | undefined,
+  ) => Promise<IterableDataset>;
 }
 
 /** A dataset whose fields the schema names; all others are refused. */
 function kind<T extends z.ZodObject>(
   schema: T,
-  open: (fields: z.output<T>, signal: AbortSignal | undefined) => Dataset | Promise<Dataset>,
+  open: (fields: z.output<T>, signal: AbortSignal | undefined) => IterableDataset | Promise<IterableDataset>,
 ): Kind {
   return { open: async (fields, signal) => open(parse(schema, fields), signal) };
 }
@@ -163,7 +166,7 @@ function fieldsOf(spec: string, rest: string): Record<string, string> {
  * await openDataset("vggss:root=data/vggss,annotations=vggss.json,list=vggss_heard_test.csv");
  * @throws {SoundspotError} ERR_CONFIG naming the field, and those of the dataset.
  */
-export async function openDataset(spec: string, signal?: AbortSignal): Promise<Dataset> {
+export async function openDataset(spec: string, signal?: AbortSignal): Promise<IterableDataset> {
   check(spec, aText, "A dataset", "ERR_CONFIG");
   if (signal !== undefined) check(signal, aSignal, "signal");
   const colon = spec.indexOf(":");

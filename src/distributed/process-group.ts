@@ -57,10 +57,11 @@ const VARIABLES = [
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** A process's membership. Every method that waits for the others must be called by all of them, in the same order. */
-export class ProcessGroup {
+export class ProcessGroup implements AsyncDisposable {
   readonly rank: number;
   readonly size: number;
   readonly #handle: GroupHandle;
+  #left: Promise<void> | undefined;
 
   private constructor(handle: GroupHandle, { rank, size }: ProcessGroupOptions) {
     this.#handle = handle;
@@ -120,7 +121,8 @@ export class ProcessGroup {
 
   /** @internal */
   get handle(): GroupHandle {
-    return this.#handle;
+    if (this.#left === undefined) return this.#handle;
+    throw new SoundspotError("ERR_DISPOSED", "The process has left the group. Join it again.");
   }
 
   /** Whether this is the process that writes files and says how it goes. */
@@ -133,7 +135,7 @@ export class ProcessGroup {
    * @throws {SoundspotError} ERR_DISTRIBUTED when another process is lost.
    */
   async gather<T>(value: T): Promise<T[]> {
-    const all = await native().gatherBytes(this.#handle, serialize(value));
+    const all = await native().gatherBytes(this.handle, serialize(value));
     return all.map((bytes) => deserialize(bytes) as T);
   }
 
@@ -166,15 +168,21 @@ export class ProcessGroup {
 
   /** What this process exchanged since it joined. */
   traffic(): Traffic {
-    return native().groupTraffic(this.#handle);
+    return native().groupTraffic(this.handle);
   }
 
   /**
    * Gives up the membership. Connections close when the trainers that were made with it are gone too, at the latest with
-   * the process; what others then wait for fails.
+   * the process; what others then wait for fails. Further use throws ERR_DISPOSED.
    */
   leave(): Promise<void> {
-    return native().leaveGroup(this.#handle);
+    this.#left ??= native().leaveGroup(this.#handle);
+    return this.#left;
+  }
+
+  /** `leave`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.leave();
   }
 }
 

@@ -169,7 +169,7 @@ interface OpenOptions extends OpenMediaOptions {
 }
 
 /** An open file. Reading it concurrently is allowed. */
-export class Media {
+export class Media implements AsyncDisposable {
   /** In seconds: from the start of the earliest to the end of the latest of the video and all audio streams. */
   readonly duration: number;
   readonly streams: readonly MediaStream[];

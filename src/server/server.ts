@@ -40,9 +40,10 @@ export class Server implements AsyncDisposable {
   /**
    * Starts to listen.
    * @returns the address, such as "http://127.0.0.1:8080"
-   * @throws {SoundspotError} ERR_BUSY when the port is taken, ERR_INPUT when host or port cannot be had.
+   * @throws {SoundspotError} ERR_BUSY when the port is taken, ERR_INPUT when host or port cannot be had, ERR_DISPOSED.
    */
   async listen({ host = "127.0.0.1", port = 8080 }: ListenOptions = {}): Promise<string> {
+    if (this.#closed) throw new SoundspotError("ERR_DISPOSED", "The server was closed. Create it again.");
     await this.app.listen({ host, port }).catch((cause: NodeJS.ErrnoException) => {
       throw listenError(cause, host, port);
     });

@@ -47,12 +47,14 @@ export interface TrainerStepOptions {
 
 /**
  * One model, its optimizer and its random numbers. In a process group each process has a trainer of its own, of the same
- * model and configuration: they start equal and take equal steps.
+ * model and configuration: they start equal and take equal steps. Free it with `dispose()`, or by `using`; the model
+ * stays.
  */
-export class Trainer {
+export class Trainer implements Disposable {
   readonly model: Model;
   readonly config: TrainConfig;
-  readonly #handle: TrainerHandle;
+  /** Undefined once disposed. */
+  #handle: TrainerHandle | undefined;
   readonly #group: ProcessGroup | undefined;
 
   /** @throws {SoundspotError} ERR_CONFIG with the path of the field, ERR_DISPOSED. */
@@ -65,14 +67,20 @@ export class Trainer {
     this.#handle = native().createTrainer(model.handle, this.config.seed, group?.handle);
   }
 
+  get #live(): TrainerHandle {
+    if (this.#handle) return this.#handle;
+    throw new SoundspotError("ERR_DISPOSED", "The trainer was disposed. Make another one.");
+  }
+
   /**
    * One step of AdamW on a batch (section 1.8). In a process group each process gives an equal part of the batch; the
    * losses, which compare all samples of it, and the gradients are those of the whole.
    * @returns each loss unweighted and `total`; with `gradients` those of every parameter, by name
    * @throws {SoundspotError} ERR_INTERNAL when loss, gradient or running statistics are not finite, ERR_OUT_OF_MEMORY:
-   * model and random state are then unchanged; ERR_DISTRIBUTED when another process is lost
+   * model and random state are then unchanged; ERR_DISTRIBUTED when another process is lost; ERR_DISPOSED
    */
   async step(batch: readonly LocalizeInput[], options: TrainerStepOptions = {}): Promise<StepResult> {
+    void this.#live; // a disposed trainer is refused before anything is decoded
     check(batch, aList, "The batch");
     checkFields(options, { at: aPlace });
     if (batch.length === 0)
@@ -95,7 +103,7 @@ export class Trainer {
     const losses = Object.entries(config.losses)
       .map(([name, loss]) => ({ name, weight: lossWeightAt(loss, epoch), temperature: loss.temperature }))
       .filter(({ weight }) => weight > 0);
-    return native().step(this.#handle, samples, {
+    return native().step(this.#live, samples, {
       learningRate: learningRateAt(config, step, total),
       beta1: config.beta1,
       beta2: config.beta2,
@@ -120,8 +128,8 @@ export class Trainer {
    * Writes parameters, optimizer and random state to one file; atomic.
    * @throws {SoundspotError} ERR_FILE_WRITE; ERR_INTERNAL when some are not finite, and the file is as it was.
    */
-  save(path: string, metadata: Readonly<Record<string, string>> = {}): Promise<void> {
-    return this.model.saveWith(this.#handle, path, metadata);
+  async save(path: string, metadata: Readonly<Record<string, string>> = {}): Promise<void> {
+    await this.model.saveWith(this.#live, path, metadata);
   }
 
   /**
@@ -130,14 +138,25 @@ export class Trainer {
    *   when no optimizer can have come to its state, and those of `Model.load`; nothing is changed then.
    */
   async restore(path: string): Promise<void> {
+    void this.#live;
     check(path, aPath, "The checkpoint");
     const file = resolve(path);
     const { handle } = await native().readCheckpoint(file);
-    await native().restoreTrainer(this.#handle, handle, file);
+    await native().restoreTrainer(this.#live, handle, file);
   }
 
   /** @internal Rank 0's statistics of batch norm, or its whole state with the model's, to every process. */
   async broadcast(what: "statistics" | "everything"): Promise<void> {
-    if (this.#group) await native().broadcastTrainer(this.#handle, what === "statistics");
+    if (this.#group) await native().broadcastTrainer(this.#live, what === "statistics");
+  }
+
+  /** Lets go of the optimizer's state; further use throws ERR_DISPOSED. A step that is being taken ends first. */
+  dispose(): void {
+    this.#handle = undefined;
+  }
+
+  /** The same as `dispose()`, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }

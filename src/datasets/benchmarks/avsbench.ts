@@ -1,4 +1,5 @@
 /** AVSBench: five frames a clip, each with a mask of what sounds; one source (S4) or several (MS3). */
+
 import { aPath } from "../../core/arguments.js";
 import { SoundspotError } from "../../core/errors.js";
 import { paced } from "../../core/pacer.js";
@@ -7,7 +8,7 @@ import { csvRows, required, wrong } from "../../files/csv.js";
 import { readText } from "../../files/text.js";
 import { decodeAudio } from "../../media/audio.js";
 import { decodeImage } from "../../media/image.js";
-import type { Dataset } from "../dataset.js";
+import type { IterableDataset } from "../samples.js";
 import { checkSource, oneOf } from "../source.js";
 import { type BenchmarkOptions, datasetOf } from "./benchmark.js";
 import type { Entry } from "./entry.js";
@@ -62,7 +63,7 @@ const SOUNDS_KEPT = 8;
  * @example
  * const data = await avsbench({ root: "avsbench/s4", metadata: "s4_meta_data.csv", subset: "s4" });
  */
-export async function avsbench(options: AvsbenchOptions): Promise<Dataset> {
+export async function avsbench(options: AvsbenchOptions): Promise<IterableDataset> {
   checkSource("avsbench", options, { root: aPath, metadata: aPath });
   const { root, metadata, signal, ffmpeg } = options;
   const subset = oneOf("subset", options.subset, ["s4", "ms3"]);

@@ -7,7 +7,8 @@ import { inParallel } from "../../core/parallel.js";
 import type { RawAudio, TruthMap } from "../../core/types.js";
 import { decodeAudio } from "../../media/audio.js";
 import { decodeImage } from "../../media/image.js";
-import type { Dataset, LoadOptions, MissingSample } from "../dataset.js";
+import type { LoadOptions, MissingSample } from "../dataset.js";
+import { type IterableDataset, iterable } from "../samples.js";
 import { naming, rowAt } from "../source.js";
 import type { Entry, Place } from "./entry.js";
 import type { IdList } from "./lists.js";
@@ -47,7 +48,7 @@ const LOOKS_AT_ONCE = 32;
  * @throws {SoundspotError} ERR_DATASET when no sample is whole, ERR_ABORTED. `load()` throws
  * ERR_DATASET that names sample and file; `cause` has the reason's own code.
  */
-export async function datasetOf<E extends Entry>(source: EntryFiles<E>): Promise<Dataset> {
+export async function datasetOf<E extends Entry>(source: EntryFiles<E>): Promise<IterableDataset> {
   const { name, root, entries, ffmpeg } = source;
   const found: Found<E>[] = [];
   const missing: MissingSample[] = [];
@@ -60,7 +61,7 @@ export async function datasetOf<E extends Entry>(source: EntryFiles<E>): Promise
   if (found.length === 0) throw nothingThere(root, missing);
   const classes = [...new Set(entries.flatMap(({ label }) => label ?? []))].sort();
   const sound = source.sound ?? ((path, signal) => decodeAudio(path, { signal, ffmpeg }));
-  return {
+  return iterable({
     name,
     length: found.length,
     missing,
@@ -90,7 +91,7 @@ export async function datasetOf<E extends Entry>(source: EntryFiles<E>): Promise
       };
       return naming(`${name}, sample ${id}`, read, root);
     },
-  };
+  });
 }
 
 interface Found<E extends Entry> {

@@ -5,7 +5,7 @@ import { aPath, check } from "../../core/arguments.js";
 import { SoundspotError } from "../../core/errors.js";
 import { wrong } from "../../files/csv.js";
 import { readText } from "../../files/text.js";
-import type { Dataset } from "../dataset.js";
+import type { IterableDataset } from "../samples.js";
 import { anIdList, checkSource } from "../source.js";
 import { type BenchmarkOptions, datasetOf } from "./benchmark.js";
 import type { Entry } from "./entry.js";
@@ -44,7 +44,7 @@ const CORNERS = ["xmin", "ymin", "xmax", "ymax"];
  * const test = await flickrSoundNet({ root: "flickr", list: "flickr_test.csv" });
  * const training = await flickrSoundNet({ root: "flickr", list: "flickr_10k.csv", annotations: false });
  */
-export async function flickrSoundNet(options: FlickrSoundNetOptions): Promise<Dataset> {
+export async function flickrSoundNet(options: FlickrSoundNetOptions): Promise<IterableDataset> {
   checkSource("flickrSoundNet", options, { root: aPath, list: anIdList }, { silent: aPath });
   if (options.annotations !== false && options.annotations !== undefined) {
     check(options.annotations, aPath, "flickrSoundNet: annotations", "ERR_CONFIG");

@@ -7,7 +7,7 @@ import { SoundspotError } from "../../core/errors.js";
 import { paced } from "../../core/pacer.js";
 import { checked, readJson } from "../../files/text.js";
 import { decodeImage } from "../../media/image.js";
-import type { Dataset } from "../dataset.js";
+import type { IterableDataset } from "../samples.js";
 import { checkSource, oneOf } from "../source.js";
 import { type BenchmarkOptions, datasetOf } from "./benchmark.js";
 import type { Entry } from "./entry.js";
@@ -82,7 +82,7 @@ const sourceSchema = z.object({
  * @example
  * const data = await is3({ root: "IS3", truthFrom: "box" });
  */
-export async function is3(options: Is3Options): Promise<Dataset> {
+export async function is3(options: Is3Options): Promise<IterableDataset> {
   checkSource("is3", options, { root: aPath }, { annotations: aPath });
   const { root, annotations = join(root, "IS3_annotation.json"), signal, ffmpeg } = options;
   const truthFrom = oneOf("truthFrom", options.truthFrom ?? "mask", ["mask", "box"]);

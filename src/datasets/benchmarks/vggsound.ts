@@ -1,10 +1,11 @@
 /** VGG-Sound for training: the clips of a list, with classes where the dataset's own CSV is given. */
+
 import { anObject, aPath } from "../../core/arguments.js";
 import { SoundspotError } from "../../core/errors.js";
 import { paced } from "../../core/pacer.js";
 import { csvRecords, wrong } from "../../files/csv.js";
 import { readText } from "../../files/text.js";
-import type { Dataset } from "../dataset.js";
+import type { IterableDataset } from "../samples.js";
 import { anIdList, checkSource } from "../source.js";
 import { type BenchmarkOptions, datasetOf } from "./benchmark.js";
 import type { Entry } from "./entry.js";
@@ -40,7 +41,7 @@ export type VggClassesOptions = { readonly list: IdList; readonly signal?: Abort
  * const heard = await vggClasses({ list: "vggss_heard_test.csv", labels: "vggsound.csv" });
  * const data = await vggSound({ root: "vggsound", list: "train.csv", labels: "vggsound.csv", classes: heard });
  */
-export async function vggSound(options: VggSoundOptions): Promise<Dataset> {
+export async function vggSound(options: VggSoundOptions): Promise<IterableDataset> {
   checkSource("vggSound", options, { root: aPath, list: anIdList }, { labels: aPath, classes: anObject });
   const { root, list, labels, classes, signal, ffmpeg } = options;
   if (classes !== undefined && labels === undefined) {

@@ -7,7 +7,7 @@ import { SoundspotError } from "../../core/errors.js";
 import { paced } from "../../core/pacer.js";
 import { wrong } from "../../files/csv.js";
 import { checked, readJson } from "../../files/text.js";
-import type { Dataset } from "../dataset.js";
+import type { IterableDataset } from "../samples.js";
 import { anIdList, checkSource } from "../source.js";
 import { type BenchmarkOptions, datasetOf } from "./benchmark.js";
 import type { Entry } from "./entry.js";
@@ -65,7 +65,7 @@ const clipSchema = z
  * @example
  * const unheard = await vggss({ root: "vggss", annotations: "vggss.json", list: "vggss_unheard_test.csv" });
  */
-export async function vggss(options: VggssOptions): Promise<Dataset> {
+export async function vggss(options: VggssOptions): Promise<IterableDataset> {
   checkSource("vggss", options, { root: aPath, annotations: aPath }, { list: anIdList, silent: aPath });
   const { root, annotations, list, silent, signal, ffmpeg } = options;
   const annotated = await readVggss(annotations, signal);

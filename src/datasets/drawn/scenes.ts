@@ -1,7 +1,9 @@
 /** Endless procedural scenes: things in a cluttered room, one of which is heard. */
+
 import { oneOf } from "../../core/arguments.js";
 import { throwIfAborted } from "../../core/errors.js";
-import type { Dataset, LoadOptions, Sample } from "../dataset.js";
+import type { LoadOptions, Sample } from "../dataset.js";
+import { type IterableDataset, iterable } from "../samples.js";
 import { checkSource } from "../source.js";
 import { inRange, RenderPool } from "./render-pool.js";
 import { sceneClasses } from "./scene/classes/index.js";
@@ -46,7 +48,7 @@ export interface ScenesOptions extends Partial<SceneSettings> {
  * await data.close?.();
  * @throws {SoundspotError} ERR_CONFIG when an option is out of its range.
  */
-export function scenes(options: ScenesOptions = {}): Dataset {
+export function scenes(options: ScenesOptions = {}): IterableDataset {
   checkSource("scenes", options, {}, { split: oneOf("train", "test") });
   const settings: SceneSettings = {
     size: inRange("scenes", "size", options.size ?? 112, 32, 1024, true),
@@ -64,7 +66,7 @@ export function scenes(options: ScenesOptions = {}): Dataset {
     inRange("scenes", "workers", options.workers ?? 1, 1, 64, true),
   );
 
-  return {
+  return iterable({
     name: "scenes",
     length,
     classes: sceneClasses,
@@ -78,5 +80,5 @@ export function scenes(options: ScenesOptions = {}): Dataset {
       return { id, image, audio, label, boxes: [box], mask, silentMasks };
     },
     close: () => pool.close(),
-  };
+  });
 }

@@ -7,7 +7,8 @@ import { isSoundspotError, SoundspotError, throwIfAborted } from "../../core/err
 import { readMediaFile } from "../../files/media-file.js";
 import { decodeAudio } from "../../media/audio.js";
 import { resample } from "../../media/resample.js";
-import type { Dataset, LoadOptions, MissingSample, Sample } from "../dataset.js";
+import type { LoadOptions, MissingSample, Sample } from "../dataset.js";
+import { type IterableDataset, iterable } from "../samples.js";
 import { checkSource } from "../source.js";
 import type { SceneKey } from "./drawing.js";
 import { inRange, RenderPool } from "./render-pool.js";
@@ -68,7 +69,7 @@ const SHORT_SIDE = 480; // pixels that a background is reduced to
  * @throws {SoundspotError} ERR_DATASET when nothing is installed at `root`; single files that are not there are in
  * `missing`. ERR_CONFIG when an option is out of its range; ERR_FFMPEG_MISSING.
  */
-export async function stamps(options: StampsOptions = {}): Promise<Dataset> {
+export async function stamps(options: StampsOptions = {}): Promise<IterableDataset> {
   checkSource(
     "stamps",
     options,
@@ -102,7 +103,7 @@ export async function stamps(options: StampsOptions = {}): Promise<Dataset> {
   }
   const pool = new RenderPool<StampSettings>("stamps", workers, library);
   const kept = new Map<number, Sample>();
-  return {
+  return iterable({
     name: `stamps-${kind}-${split}`,
     length,
     classes: library.classes.map(({ name }) => name),
@@ -128,7 +129,7 @@ export async function stamps(options: StampsOptions = {}): Promise<Dataset> {
       kept.clear();
       return pool.close();
     },
-  };
+  });
 }
 
 async function readLibrary(

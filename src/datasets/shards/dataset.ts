@@ -7,7 +7,8 @@ import { aFlag, anObject, aPath } from "../../core/arguments.js";
 import { isSoundspotError, SoundspotError, throwIfAborted } from "../../core/errors.js";
 import { inParallel } from "../../core/parallel.js";
 import { isDamage, replacements } from "../damage.js";
-import type { DamagedFile, Dataset, LoadableSample, Sample, SequenceRequest } from "../dataset.js";
+import type { DamagedFile, LoadableSample, Sample, SequenceRequest } from "../dataset.js";
+import { type IterableDataset, iterable } from "../samples.js";
 import { anIdList, checkSource, noSample } from "../source.js";
 import { countShards, SHARDS_AT_ONCE, type ShardCount } from "./count.js";
 import { decodeMembers } from "./decode.js";
@@ -64,7 +65,7 @@ const readingSchema = z.strictObject({
  * @example
  * const data = await shards({ urls: "https://example.org/clips/train-{000..123}.tar" });
  */
-export async function shards(options: ShardsOptions): Promise<Dataset> {
+export async function shards(options: ShardsOptions): Promise<IterableDataset> {
   checkSource("shards", options, {}, { urls: anIdList, index: aPath, headers: anObject, allowEmpty: aFlag });
   const { readers, buffer } = parse(
     readingSchema,
@@ -134,7 +135,7 @@ export async function shards(options: ShardsOptions): Promise<Dataset> {
     },
   });
 
-  return {
+  return iterable({
     name: options.name ?? nameOf(index ?? archives[0]?.shard.place ?? ""),
     length,
     files: [...(index === undefined ? [] : [index]), ...archives.map(({ shard }) => shard.place)].filter(
@@ -169,7 +170,7 @@ export async function shards(options: ShardsOptions): Promise<Dataset> {
         }
       },
     },
-  };
+  });
 }
 
 async function fromIndex(

@@ -12,6 +12,7 @@ import {
   type Evaluation,
   evaluate,
   falseNegatives,
+  type IterableDataset,
   type LocalizeInput,
   type LocalizeOptions,
   type LossSchedule,
@@ -191,8 +192,10 @@ describe("datasets and measures", () => {
     const own = { name: "own", length: 1, load: async () => ({}) as Sample };
     expectTypeOf(own).toExtend<Dataset>();
     expectTypeOf<Sample["mask"]>().toEqualTypeOf<Mask | undefined>();
-    expectTypeOf(datasets.manifest).returns.resolves.toEqualTypeOf<Dataset>();
-    expectTypeOf(datasets.scenes).returns.toEqualTypeOf<Dataset>();
+    expectTypeOf(datasets.manifest).returns.resolves.toEqualTypeOf<IterableDataset>();
+    expectTypeOf(datasets.scenes).returns.toEqualTypeOf<IterableDataset>();
+    expectTypeOf<IterableDataset>().toExtend<Dataset>();
+    expectTypeOf<IterableDataset>().toExtend<AsyncIterable<Sample>>();
     expectTypeOf(datasets.scenes).toBeCallableWith({ split: "test", sources: 2 });
   });
 
