@@ -28,6 +28,7 @@ import { encodeWav } from "../../../src/media/wav.js";
 import { writeSafetensors } from "../safetensors.js";
 import { writeShards } from "../shards.js";
 import { tiny } from "../tiny.js";
+import { dict, stateDict, torchFile } from "../torch-file.js";
 import { settings } from "./exceptions.js";
 import { root } from "./samples.js";
 
@@ -203,6 +204,14 @@ async function putCheckpoints(files: string, put: Put): Promise<void> {
       data: Float32Array.from(data),
     })),
   );
+  // As a training program of other code leaves it.
+  const published = (await model.parameters()).map(({ name, shape, data }) => ({
+    name: `module.${name}`,
+    shape,
+    data: Float32Array.from(data),
+  }));
+  put("published/best.pth", torchFile(dict({ epoch: 100, model: stateDict(published) })));
+  put("published/configs.json", JSON.stringify(tiny));
   for (const name of ["tiny.yaml", "a.yaml", "stamps.yaml", "fine.yaml"]) put(name, stringify(settings));
 }
 
