@@ -20,7 +20,8 @@ import { fileURLToPath } from "node:url";
 /** Modules from left to right; those of one entry do not include from each other. */
 export const ORDER = [
   ["core", "memory"],
-  ["kernels", "signal", "distributed"],
+  ["signal", "distributed"],
+  ["kernels"],
   ["encoders", "checkpoint"],
   ["slot_attention", "losses"],
   ["methods"],
@@ -30,7 +31,7 @@ export const ORDER = [
 ];
 
 /** Includes against the order that are still there: file → include. */
-export const KNOWN_INCLUDES = [["kernels/normalization.h", "distributed/peers.h"]];
+export const KNOWN_INCLUDES = [];
 
 export const MOST_LINES = 500;
 

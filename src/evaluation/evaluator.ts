@@ -50,7 +50,7 @@ export interface Evaluation {
   readonly dataset: string;
   /** Samples scored, those without a source in the picture included. */
   readonly samples: number;
-  /** The map that models are compared by: of joint slot attention "iqr", of methods without a refinement "audio". */
+  /** The map that models are compared by: "iqr" where the method refines by the image's own map, else "audio". */
   readonly defaultMap: MapName;
   readonly audio: MapScores;
   /** Of methods whose image has a map of its own. */

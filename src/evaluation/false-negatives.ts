@@ -10,19 +10,19 @@ import type { Embedding } from "./embeddings.js";
 
 /**
  * Pairs that are among each other's k nearest neighbours, self counted, in both modalities.
- * @param slots target slots [B, D] of images and sounds, any length; they are normalised here
+ * @param vectors of images and audio, [B, D] each, of any length; they are normalized here
  * @returns ordered pairs [i, j], i ≠ j, sorted
  */
 export async function falseNegatives(
-  slots: { readonly image: TensorData; readonly audio: TensorData },
+  vectors: { readonly image: TensorData; readonly audio: TensorData },
   k: number,
 ): Promise<[number, number][]> {
-  checkFields(slots, { image: anObject, audio: anObject }, "The slots");
-  for (const name of ["image", "audio"] as const) check(slots[name], anObject, `slots.${name}`);
-  const [image, audio] = [ownTensor(slots.image), ownTensor(slots.audio)];
+  checkFields(vectors, { image: anObject, audio: anObject }, "The vectors");
+  for (const name of ["image", "audio"] as const) check(vectors[name], anObject, `vectors.${name}`);
+  const [image, audio] = [ownTensor(vectors.image), ownTensor(vectors.audio)];
   const [[rows] = [], [others] = []] = [image.shape, audio.shape];
   if (image.shape.length !== 2 || audio.shape.length !== 2 || rows !== others) {
-    throw new SoundspotError("ERR_SHAPE", "The slots of images and sounds must be [B, D] with one B.");
+    throw new SoundspotError("ERR_SHAPE", "The vectors of images and audio must be [B, D] with one B.");
   }
   check(
     k,
@@ -87,12 +87,12 @@ export async function exclusionsAmong(
       Math.round((b * order.length) / batches),
       Math.round(((b + 1) * order.length) / batches),
     );
-    const slotsOf = (modality: "image" | "audio") =>
+    const vectorsOf = (modality: "image" | "audio") =>
       matrixOf(
-        batch.map(({ [modality]: slots }) => slots),
+        batch.map(({ [modality]: vectors }) => vectors),
         batch[0]?.[modality].length ?? 0,
       );
-    const found = await falseNegatives({ image: slotsOf("image"), audio: slotsOf("audio") }, k);
+    const found = await falseNegatives({ image: vectorsOf("image"), audio: vectorsOf("audio") }, k);
     const once = found.filter(([i, j]) => i < j);
     pairs += once.length;
     same += once.filter(([i, j]) => batch[i]?.label === batch[j]?.label).length;

@@ -120,7 +120,7 @@ export async function retrievalOf(
 }
 
 /**
- * R@1, 5 and 10 both ways by cosine of the target slots: a hit when one of the top K has the query's class. The
+ * R@1, 5 and 10 both ways by cosine of the embeddings: a hit when one of the top K has the query's class. The
  * query's own pair is in the gallery.
  * @example
  * const { audioToImage, imageToAudio } = await retrieve({ model, data: await datasets.vggss({ root, annotations }) });

@@ -35,7 +35,7 @@ export interface SampleScore extends Partial<Readonly<Record<MapName, MapScore>>
   readonly clip?: string;
   /** false: nothing in the picture makes the sound, and there is no map to score. */
   readonly sounding: boolean;
-  /** Cosine of the target slots, in [−1, 1]. */
+  /** Cosine of the embeddings of image and audio, in [−1, 1]. */
   readonly confidence: number;
   /** Share of the grid that the truth covers, in [0, 1]. */
   readonly area?: number;

@@ -1,0 +1,94 @@
+/** A method is one file: that of the tests trains, localizes, saves, loads, evaluates, and appears in no other code. */
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it, vi } from "vitest";
+import { z } from "zod";
+import { registerMethod } from "../../../src/config/methods.js";
+import { evaluate, Model, type ModelOptions, train } from "../../../src/index.js";
+import { native } from "../../../src/native.js";
+import { bar, bars } from "../../support/scored.js";
+import { tiny } from "../../support/tiny.js";
+
+const addon = vi.hoisted(() => {
+  process.env.SOUNDSPOT_PREBUILD = `${process.cwd()}/build/test`;
+  return `${process.env.SOUNDSPOT_PREBUILD}/build/Release/soundspot_test.node`;
+});
+const built = existsSync(addon);
+if (!built)
+  console.warn(`test/integration/methods is skipped: there is no ${addon}. Run npm run build:addon.`);
+
+registerMethod({
+  title: "Scaled cosine",
+  schema: z.strictObject({ name: z.literal("scaled-cosine") }),
+  losses: ["scaledContrast"],
+  defaultLosses: { scaledContrast: { weight: 1, temperature: 0.1 } },
+  maps: ["audio"],
+  defaultMap: "audio",
+});
+const options = { ...tiny, method: { name: "scaled-cosine" } } as unknown as ModelOptions;
+const folder = mkdtempSync(join(tmpdir(), "soundspot-method-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe.skipIf(!built)("a method of one file", () => {
+  it("is registered beside those of the package", () => {
+    expect(native().methods()).toEqual(["joint-slot-attention", "scaled-cosine", "similarity"]);
+  });
+
+  it("trains, keeps the best by its own map, logs its own terms, and resumes to the same weights", async () => {
+    const run = {
+      ...{ data: bars(8), evaluation: bars(4), model: options, epochs: 4, batchSize: 4 },
+      ...{ learningRate: 1e-2, augment: false as const, seed: 2 },
+    } as const;
+    const whole = await train({ ...run, output: join(folder, "whole") });
+    const lines = readFileSync(join(folder, "whole/metrics.jsonl"), "utf8").trim().split("\n");
+    const steps = lines.map((line) => JSON.parse(line)).filter(({ losses }) => losses);
+    expect(steps.map(({ losses }) => Object.keys(losses))).toEqual(
+      steps.map(() => ["scaledContrast", "total"]),
+    );
+    for (const { diagnostics } of steps) expect(diagnostics).toEqual({ imageLength: expect.closeTo(1, 5) });
+    expect(steps.at(-1).losses.total).toBeLessThan(0.7 * steps[0].losses.total);
+    expect(whole.best).toBe(join(folder, "whole/best.safetensors"));
+    expect(whole.evaluation?.defaultMap).toBe("audio");
+
+    const stop = new AbortController();
+    const output = join(folder, "parts");
+    const first = train({ ...run, output, signal: stop.signal, onEpoch: () => stop.abort() });
+    await expect(first).rejects.toMatchObject({ code: "ERR_ABORTED" });
+    const rest = await train({ ...run, output, resume: true });
+    const values = async (model: Model) =>
+      (await model.parameters()).map(({ name, data }) => [name, [...data]]);
+    expect(await values(rest.model)).toEqual(await values(whole.model));
+    expect((await rest.model.parameters()).map(({ name }) => name)).toContain("scaled_cosine.scale");
+    await rest.model.save(join(folder, "trained.safetensors"));
+    for (const { model } of [whole, rest]) model.dispose();
+  });
+
+  it("localizes, embeds and evaluates from its file, in both engines alike", async () => {
+    using model = await Model.load(join(folder, "trained.safetensors"), { precision: "float32" });
+    const spot = await model.localize(bar(1));
+    expect(spot.heatmap).toHaveLength(40 * 40);
+    expect([Math.min(...spot.heatmap), Math.max(...spot.heatmap)]).toEqual([0, 1]);
+    expect([spot.attention, spot.slots, spot.imageMap]).toEqual([undefined, undefined, undefined]);
+    const image = await model.embed({ image: bar(1).image });
+    const audio = await model.embed({ audio: bar(1).audio });
+    const cosine = image.reduce((sum, value, i) => sum + value * (audio[i] as number), 0);
+    expect(cosine).toBeCloseTo(spot.confidence, 5);
+    const scores = await evaluate({ model, data: bars(8) });
+    expect([scores.defaultMap, scores.iqr, scores.image]).toEqual(["audio", undefined, undefined]);
+    expect(scores.audio.curve[0]).toBe(1);
+    expect(scores.retrieval?.audioToImage[2]).toBeGreaterThan(0);
+  });
+
+  it("rejects the losses of other methods, and is rejected where it is not", async () => {
+    const losses = { matching: { weight: 1 } };
+    await expect(train({ data: bars(8), model: options, batchSize: 4, losses })).rejects.toMatchObject({
+      code: "ERR_CONFIG",
+      message: expect.stringContaining("scaledContrast"),
+    });
+    await expect(Model.create({ ...tiny, method: { name: "none" } } as never)).rejects.toMatchObject({
+      code: "ERR_CONFIG",
+      message: expect.stringContaining("scaled-cosine"),
+    });
+  });
+});
