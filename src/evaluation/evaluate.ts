@@ -126,5 +126,5 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   } else {
     await scoreShare();
   }
-  return evaluator.resultWith({ missing: data.missing ?? [], skipped });
+  return await evaluator.resultWith({ missing: data.missing ?? [], skipped });
 }

@@ -1,16 +1,7 @@
 /** Scores sample by sample, of a model or of maps that were made elsewhere. */
 
 import { methodNamed, sharpeningOf } from "../config/methods.js";
-import {
-  aCount,
-  aFunction,
-  anObject,
-  aSignal,
-  check,
-  checkFields,
-  having,
-  isFloats,
-} from "../core/arguments.js";
+import { aCount, aFunction, anObject, aSignal, check, checkFields, isFloats } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import type { Mask, TruthMap } from "../core/types.js";
 import type { SkippedSample } from "../datasets/damage.js";
@@ -206,7 +197,7 @@ export class Evaluator implements AsyncDisposable {
    */
   async add(sample: Sample, options: AddOptions = {}): Promise<void> {
     this.#check();
-    check(sample, having("a sample { id, image, audio }", "id", "image"), "The sample");
+    check(sample, anObject, "The sample");
     checkFields(options, { map: [isFloats, "a Float32Array"] });
     const { map, confidence = 0, index = this.#count } = options;
     const annotation = sample.sounding === false ? undefined : truthOf(sample);
