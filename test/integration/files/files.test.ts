@@ -462,7 +462,7 @@ describe("two runs in one folder", () => {
     for (let round = 0; round < 3; round++) {
       writeFileSync(join(output, "a.lock"), JSON.stringify({ id: "x", pid: gone, host: hostname() }));
       const take = `
-        import { lockFolder } from ${JSON.stringify(join(src, "preparation/folder-lock.js"))};
+        import { lockFolder } from ${JSON.stringify(join(src, "files/folder-lock.js"))};
         process.stdin.once("data", async () => {
           try { await lockFolder(${JSON.stringify(output)}, "a.lock"); console.log("mine"); }
           catch (error) { console.log(error.code); }
