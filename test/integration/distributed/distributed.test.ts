@@ -182,7 +182,11 @@ interface StepsOptions {
   readonly train: TrainOptions;
 }
 
-async function compareSteps(size: number, options: StepsOptions, check: (own: Step, alone: Step, step: number) => void) {
+async function compareSteps(
+  size: number,
+  options: StepsOptions,
+  check: (own: Step, alone: Step, step: number) => void,
+) {
   const path = script("steps", steps);
   const files = [
     join(folder, `alone-${size}.safetensors`),
