@@ -7,6 +7,7 @@ import {
   type MethodConfig,
   type MethodOptions,
   methodNamed,
+  methodNames,
   methodSchema,
 } from "./methods.js";
 import { count, parse } from "./parse.js";
@@ -43,8 +44,7 @@ const fields = {
   audio: audioSchema.prefault({}),
 };
 
-/** For the methods that are registered now. */
-const modelSchema = () =>
+const schemaOf = () =>
   z
     .strictObject({
       ...fields,
@@ -59,6 +59,15 @@ const modelSchema = () =>
       const { complete } = methodNamed(method.name);
       return { ...model, method: (complete?.(method, model.dim) ?? method) as MethodConfig };
     });
+
+let built: { readonly methods: number; readonly schema: ReturnType<typeof schemaOf> } | undefined;
+
+/** For the methods that are registered now; built anew after another was. */
+function modelSchema(): ReturnType<typeof schemaOf> {
+  const methods = methodNames().length;
+  if (built?.methods !== methods) built = { methods, schema: schemaOf() };
+  return built.schema;
+}
 
 const shape = z.strictObject(fields);
 

@@ -272,8 +272,10 @@ export class Evaluator implements AsyncDisposable {
   async #take(item: Item): Promise<void> {
     this.#waiting.push(item);
     if (this.#waiting.length < this.#batchSize) return;
-    await this.#passes.catch(() => undefined);
+    const before = this.#passes;
+    // At once: samples may be added while others wait.
     this.#begin();
+    await before.catch(() => undefined);
     this.#check();
   }
 

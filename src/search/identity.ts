@@ -5,25 +5,37 @@ import { earlierForm } from "../config/earlier.js";
 import { Pacer } from "../core/pacer.js";
 import type { Model } from "../model/model.js";
 
-const known = new WeakMap<Model, Promise<string>>();
+type Identities = WeakMap<Model, Promise<string>>;
+const known: Identities = new WeakMap();
+const knownEarlier: Identities = new WeakMap();
 
 /** SHA-256 of configuration and weights, in hexadecimal. Computed once a model; `again` after it may have changed. */
 export function identityOf(model: Model, again = false): Promise<string> {
-  let identity = again ? undefined : known.get(model);
+  return remembered(known, model, again, () => computed(model, model.config));
+}
+
+/** The same as versions before methods had a part of the configuration made it, for indexes that they wrote. */
+export function earlierIdentityOf(model: Model, again = false): Promise<string> {
+  const config = earlierForm(model.config as unknown as Record<string, unknown>);
+  return remembered(knownEarlier, model, again, () => computed(model, config));
+}
+
+function remembered(
+  identities: Identities,
+  model: Model,
+  again: boolean,
+  compute: () => Promise<string>,
+): Promise<string> {
+  let identity = again ? undefined : identities.get(model);
   if (!identity) {
-    identity = computed(model);
-    known.set(model, identity);
-    identity.catch(() => known.delete(model));
+    identity = compute();
+    identities.set(model, identity);
+    identity.catch(() => identities.delete(model));
   }
   return identity;
 }
 
-/** The same as versions before methods had a part of the configuration made it, for indexes that they wrote. */
-export function earlierIdentityOf(model: Model): Promise<string> {
-  return computed(model, earlierForm(model.config as unknown as Record<string, unknown>));
-}
-
-async function computed(model: Model, config: unknown = model.config): Promise<string> {
+async function computed(model: Model, config: unknown): Promise<string> {
   const hash = createHash("sha256").update(JSON.stringify(inOrder(config)));
   const parameters = await model.parameters();
   const pacer = new Pacer(undefined);

@@ -344,7 +344,7 @@ export class SearchIndex implements Disposable {
   /** @internal @throws {SoundspotError} ERR_INDEX_MISMATCH when another model made the index. */
   async checkModel(model: Model, again = false): Promise<void> {
     const [own, given] = [this.#description.model, await identityOf(model, again)];
-    if (own === given || own === (await earlierIdentityOf(model))) return;
+    if (own === given || own === (await earlierIdentityOf(model, again))) return;
     throw new SoundspotError(
       "ERR_INDEX_MISMATCH",
       `The index ${this.folder} was made with another model (${own.slice(0, 12)}, not ${given.slice(0, 12)}): their vectors cannot be compared. Give the checkpoint that it was made with, or make an index of this model in another folder.`,

@@ -31,6 +31,14 @@ describe("Evaluator", () => {
     expect(Object.keys(scores).sort()).toEqual(Object.keys(others).sort());
   });
 
+  it("takes samples that are added at the same time", async () => {
+    await using evaluator = new Evaluator({ model, batchSize: 2, bootstrap: false });
+    await Promise.all((await samples()).map((sample) => evaluator.add(sample)));
+    const { perSample } = await evaluator.result();
+    const ids = Array.from({ length: data.length }, (_, i) => String(i));
+    expect(perSample.map(({ id }) => id).sort()).toEqual(ids.sort());
+  });
+
   it("gives results at any time, and goes on", async () => {
     await using evaluator = new Evaluator({ model, batchSize: 4, bootstrap: false });
     const seen: number[] = [];
