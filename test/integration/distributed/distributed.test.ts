@@ -76,7 +76,7 @@ const own = 32 / size;
 const rate = options.sgd;
 for (let step = 0; step < options.steps; step++) {
   const batch = Array.from({ length: own }, (_, i) => part(step * 32 + rank * own + i));
-  const result = await trainer.step(batch, { update: !rate, gradients: !!rate });
+  const result = await trainer.step(batch, { update: !rate, gradients: !!rate, masking: !options.unmasked });
   if (rate) {
     const gradients = new Map(result.gradients.map(({ name, data }) => [name, data]));
     const moved = (await model.parameters()).filter(({ name }) => gradients.has(name));
@@ -179,14 +179,15 @@ interface StepsOptions {
   /** Rate of plain gradient descent, in place of AdamW at the paper's rate. */
   readonly sgd?: number;
   readonly everyLoss?: boolean;
+  /**
+   * Without masks. AdamW divides gradients near zero by their own size, so that rounding grows from step to step, and
+   * with masks a hundred times faster: 3e-8 becomes 6e-5 in 20 steps. Masks are compared under plain gradient descent.
+   */
+  readonly unmasked?: boolean;
   readonly train: TrainOptions;
 }
 
-async function compareSteps(
-  size: number,
-  options: StepsOptions,
-  check: (own: Step, alone: Step, step: number) => void,
-) {
+async function compareSteps(size: number, options: StepsOptions, check: (own: Step, alone: Step) => void) {
   const path = script("steps", steps);
   const files = [
     join(folder, `alone-${size}.safetensors`),
@@ -198,7 +199,7 @@ async function compareSteps(
   const expected = parsed(alone);
   expect(expected).toHaveLength(options.steps);
   for (const each of group) {
-    for (const [i, own] of parsed(each).entries()) check(own, expected[i] as Step, i);
+    for (const [i, own] of parsed(each).entries()) check(own, expected[i] as Step);
   }
   return Promise.all(files.map(weights)) as Promise<[Weights, Weights]>;
 }
@@ -215,17 +216,10 @@ function expectSame(alone: Weights, group: Weights): void {
   }
 }
 
-/**
- * AdamW divides gradients near zero by their own size: what is rounded differently grows from step to step, and the
- * draws of the masks decide how fast. The first steps are held to the tolerance, later ones to five times it.
- */
-const checkAdamStep = (own: Step, alone: Step, step: number) =>
-  checkStep(own, alone, step, step < 10 ? LOSS_TOLERANCE : 5 * LOSS_TOLERANCE);
-
-function checkStep(own: Step, alone: Step, _step = 0, tolerance = LOSS_TOLERANCE): void {
+function checkStep(own: Step, alone: Step): void {
   expect(own.diagnostics.falseNegatives).toBe(alone.diagnostics.falseNegatives);
   for (const [name, value] of Object.entries(alone.losses)) {
-    expect(Math.abs((own.losses[name] as number) / value - 1), name).toBeLessThan(tolerance);
+    expect(Math.abs((own.losses[name] as number) / value - 1), name).toBeLessThan(LOSS_TOLERANCE);
   }
   expect(own.diagnostics.imageAttentionSpread).toBeCloseTo(
     alone.diagnostics.imageAttentionSpread as number,
@@ -272,8 +266,8 @@ describe("training in several processes", () => {
   it.each([2, 4])("takes the steps that one process takes: AdamW, %i processes", async (size) => {
     const [alone, group] = await compareSteps(
       size,
-      { steps: 20, train: { batchNorm: "synchronised" } },
-      checkAdamStep,
+      { steps: 20, unmasked: true, train: { batchNorm: "synchronised" } },
+      checkStep,
     );
     using fresh = await Model.create(
       {
@@ -295,7 +289,7 @@ describe("training in several processes", () => {
         { data: Float32Array },
         { data: Float32Array },
       ];
-      expect(distance(one.data, several.data), name).toBeLessThan(0.02 * distance(one.data, data) + 1e-9);
+      expect(distance(one.data, several.data), name).toBeLessThan(0.01 * distance(one.data, data) + 1e-9);
     }
   });
 
