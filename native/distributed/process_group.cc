@@ -95,6 +95,10 @@ void ProcessGroup::rethrow(const std::exception& error) const {
 
 namespace {
 
+/// The tensor as a collective gets it. Gloo may hold what it exchanged a little longer than the caller. Were that part of
+/// a graph, Gloo's thread could be the last to hold the graph and the group in it, and would wait for itself forever.
+Tensor outside_graph(const Tensor& tensor) { return tensor.detach(); }
+
 /// Waits for a collective that this process gives `own` to, and counts it.
 template <class Start>
 void wait_for(ProcessGroup& group, const Tensor& own, const Start& start) {
@@ -108,15 +112,16 @@ void wait_for(ProcessGroup& group, const Tensor& own, const Start& start) {
 }  // namespace
 
 void ProcessGroup::sum(const Tensor& values) {
-  std::vector<Tensor> tensors{values};
+  std::vector<Tensor> tensors{outside_graph(values)};
   wait_for(*this, values, [&](auto& backend) { return backend.allreduce(tensors); });
 }
 
 Tensor ProcessGroup::gather(const Tensor& rows) {
   std::vector<int64_t> sizes = rows.sizes().vec();
   sizes[0] *= size();
-  Tensor all = at::empty(sizes, rows.options()), own = rows.contiguous();
-  wait_for(*this, own, [&](auto& backend) { return backend._allgather_base(all, own); });
+  const Tensor all = at::empty(sizes, rows.options());
+  Tensor filled = outside_graph(all), own = outside_graph(rows).contiguous();
+  wait_for(*this, own, [&](auto& backend) { return backend._allgather_base(filled, own); });
   return all;
 }
 
@@ -124,9 +129,9 @@ void ProcessGroup::broadcast(const std::vector<Tensor>& tensors) {
   const at::NoGradGuard no_grad;
   for (const Tensor& tensor : tensors) {
     // Whatever the order in memory, all processes have the same.
-    std::vector<Tensor> sent{tensor.contiguous()};
+    std::vector<Tensor> sent{outside_graph(tensor).contiguous()};
     wait_for(*this, tensor, [&](auto& backend) { return backend.broadcast(sent); });
-    if (!sent[0].is_same(tensor)) Tensor(tensor).copy_(sent[0]);
+    if (!sent[0].is_alias_of(tensor)) Tensor(tensor).copy_(sent[0]);
   }
 }
 
