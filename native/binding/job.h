@@ -10,6 +10,7 @@
 #include "binding/compute_thread.h"
 #include "core/error.h"
 #include "core/torch.h"
+#include "memory/caching_allocator.h"
 
 namespace soundspot::binding {
 
@@ -47,6 +48,7 @@ bool guarded(const Work& work, std::string& code, std::string& message) {
   }
   if (code == "ERR_INTERNAL" && is_out_of_memory(message)) code = "ERR_OUT_OF_MEMORY";
   if (code == "ERR_OUT_OF_MEMORY") {
+    memory::give_back_free_blocks();
     message =
         "The memory does not suffice. Use a smaller batch, in training microBatchSize, a smaller picture or a "
         "smaller model.";

@@ -32,7 +32,7 @@ class CachingAllocator final : public c10::Allocator {
     if (bytes == 0) return {nullptr, nullptr, &release, c10::Device(c10::kCPU)};
     const size_t size = (bytes + kHeader + kPage - 1) / kPage * kPage;
     Header header{.size = size};
-    char* base = bytes < kSmallest ? static_cast<char*>(c10::alloc_cpu(bytes + kHeader)) : take(size, header);
+    char* base = bytes < kSmallest ? small(bytes + kHeader) : take(size, header);
     std::memcpy(base, &header, sizeof(header));
     char* block = base + kHeader;
     return {block, block, &release, c10::Device(c10::kCPU)};
@@ -41,6 +41,11 @@ class CachingAllocator final : public c10::Allocator {
   c10::DeleterFnPtr raw_deleter() const override { return &release; }
 
   void copy_data(void* to, const void* from, size_t bytes) const override { std::memcpy(to, from, bytes); }
+
+  void give_back() {
+    const std::lock_guard lock(mutex_);
+    drop_free_segments();
+  }
 
   static CachingAllocator& instance() {
     // Never destroyed: tensors may outlive everything else at exit.
@@ -76,6 +81,37 @@ class CachingAllocator final : public c10::Allocator {
   }
 
   /// @throws c10::Error when there is no memory.
+  char* small(size_t bytes) {
+    try {
+      return static_cast<char*>(c10::alloc_cpu(bytes));
+    } catch (const c10::Error&) {
+      const std::lock_guard lock(mutex_);
+      return of_system(bytes);
+    }
+  }
+
+  /// Asks the system, a second time without the free segments. Until the next success no free segment is kept: what
+  /// failed gives all its memory back, and whatever else is in this process finds some.
+  /// @throws c10::Error when there is no memory.
+  char* of_system(size_t bytes) {
+    try {
+      char* base = static_cast<char*>(c10::alloc_cpu(bytes));
+      scarce_ = false;
+      return base;
+    } catch (const c10::Error&) {
+      drop_free_segments();
+      return static_cast<char*>(c10::alloc_cpu(bytes));
+    }
+  }
+
+  void drop_free_segments() {
+    scarce_ = true;
+    for (size_t i = segments_.size(); i-- > 0;) {
+      if (segments_[i]->used == 0) drop(segments_[i].get());
+    }
+  }
+
+  /// @throws c10::Error when there is no memory.
   char* take(size_t size, Header& header) {
     const std::lock_guard lock(mutex_);
     auto found = std::find_if(free_.begin(), free_.end(), [&](const auto& free) { return free.second.size >= size; });
@@ -92,7 +128,7 @@ class CachingAllocator final : public c10::Allocator {
 
   std::map<char*, Free>::iterator grow(size_t size) {
     const size_t bytes = std::max(size, kSegment);
-    auto segment = std::make_unique<Segment>(Segment{static_cast<char*>(c10::alloc_cpu(bytes)), bytes});
+    auto segment = std::make_unique<Segment>(Segment{of_system(bytes), bytes});
     const auto added = free_.emplace(segment->base, Free{bytes, segment.get()}).first;
     segments_.push_back(std::move(segment));
     kept_ += bytes;
@@ -118,7 +154,7 @@ class CachingAllocator final : public c10::Allocator {
         free_.erase(added);
       }
     }
-    if (segment->used == 0 && kept_ > kMostKept) drop(segment);
+    if (segment->used == 0 && (scarce_ || kept_ > kMostKept)) drop(segment);
   }
 
   void drop(Segment* segment) {
@@ -131,7 +167,8 @@ class CachingAllocator final : public c10::Allocator {
   std::mutex mutex_;
   std::map<char*, Free> free_;  // by address
   std::vector<std::unique_ptr<Segment>> segments_;
-  size_t kept_ = 0;  // bytes of free blocks
+  size_t kept_ = 0;      // bytes of free blocks
+  bool scarce_ = false;  // the system had no memory the last time
 };
 
 }  // namespace
@@ -140,5 +177,7 @@ void keep_large_blocks() {
   static std::once_flag once;
   std::call_once(once, [] { c10::SetCPUAllocator(&CachingAllocator::instance(), /*priority=*/1); });
 }
+
+void give_back_free_blocks() { CachingAllocator::instance().give_back(); }
 
 }  // namespace soundspot::memory

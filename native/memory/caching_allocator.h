@@ -8,4 +8,8 @@ namespace soundspot::memory {
 /// calls do nothing.
 void keep_large_blocks();
 
+/// Returns what is free to the system, after memory ran out: the next allocation may be one of V8, which ends the
+/// process when it fails.
+void give_back_free_blocks();
+
 }  // namespace soundspot::memory
