@@ -95,8 +95,9 @@ void ProcessGroup::rethrow(const std::exception& error) const {
 
 namespace {
 
-/// The tensor as a collective gets it. Gloo may hold what it exchanged a little longer than the caller. Were that part of
-/// a graph, Gloo's thread could be the last to hold the graph and the group in it, and would wait for itself forever.
+/// The tensor as a collective gets it. Gloo may hold what it exchanged a little longer than the caller. Were that part
+/// of a graph, Gloo's thread could be the last to hold the graph and the group in it, and would wait for itself
+/// forever.
 Tensor outside_graph(const Tensor& tensor) { return tensor.detach(); }
 
 /// Waits for a collective that this process gives `own` to, and counts it.
