@@ -153,7 +153,14 @@ export interface ProcessorInfo {
 export type ProductLibrary = "libtorch" | "onednn" | "panels" | "stream";
 
 export interface Native {
-  info(): { libtorch: string; cpuCapability: string; threads: number; cpu: ProcessorInfo };
+  info(): {
+    libtorch: string;
+    cpuCapability: string;
+    threads: number;
+    /** Names of what models can be on. */
+    devices: string[];
+    cpu: ProcessorInfo;
+  };
   setThreads(count: number): void;
   /** The product of two matrices by one of the libraries, for tests; one of them may lie transposed. */
   multiply(
@@ -189,7 +196,9 @@ export interface Native {
     add: Uint16Array,
     out: Uint8Array,
   ): Promise<unknown>;
-  createModel(config: ModelConfig, seed: number): Promise<ModelHandle>;
+  createModel(config: ModelConfig, seed: number, device: string): Promise<ModelHandle>;
+  /** The name of the device that the model is on. */
+  deviceOf(model: ModelHandle): string;
   release(model: ModelHandle): void;
   parameters(model: ModelHandle): Promise<(NamedTensor & { trainable: boolean })[]>;
   setParameters(model: ModelHandle, tensors: readonly NamedTensor[]): Promise<void>;
@@ -285,6 +294,7 @@ export interface Native {
     config: ModelConfig,
     checkpoint: CheckpointHandle,
     file: string,
+    device: string,
   ): Promise<{ handle: ModelHandle; report: BindingReport }>;
   /** What `loadModel` would take from a file, with its errors about names and shapes. */
   bindCheckpoint(config: ModelConfig, checkpoint: CheckpointHandle, file: string): Promise<BindingReport>;

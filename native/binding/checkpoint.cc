@@ -7,6 +7,7 @@
 #include "checkpoint/bind.h"
 #include "checkpoint/load.h"
 #include "checkpoint/safetensors.h"
+#include "core/device.h"
 
 namespace soundspot::binding {
 
@@ -150,18 +151,18 @@ struct LoadedModel {
   Report report;
 };
 
-// loadModel(config, checkpoint, file) → Promise<{ handle, report }>
+// loadModel(config, checkpoint, file, device) → Promise<{ handle, report }>
 Napi::Value load_model(const Napi::CallbackInfo& call) {
   const model::ModelConfig config = model_config(call[0].As<Napi::Object>());
   const auto state = unwrap<State>(call[1]);
-  const std::string file = call[2].As<Napi::String>().Utf8Value();
+  const std::string file = call[2].As<Napi::String>().Utf8Value(), device = call[3].As<Napi::String>().Utf8Value();
   return Job<LoadedModel>::run(
       call.Env(), {},
       [=] {
         const Binding binding = bind_model(config, *state, file);
         const model::NamedTensors tensors = tensors_of(binding);
         check_finite(tensors, file);
-        auto localizer = std::make_shared<model::Localizer>(config, std::nullopt);
+        auto localizer = std::make_shared<model::Localizer>(config, std::nullopt, core::find_device(device));
         for (const auto& [name, tensor] : tensors) localizer->parameters().assign(name, tensor);
         return LoadedModel{std::make_shared<ModelHandle>(std::move(localizer)), Report(binding)};
       },
@@ -225,10 +226,12 @@ Napi::Value save_checkpoint(const Napi::CallbackInfo& call) {
       [=]() mutable {
         const std::shared_lock lock(handle->mutex);
         for (const model::Parameter& parameter : handle->localizer->parameters().all()) {
-          state.tensors.emplace_back(parameter.name, parameter.value.detach());
+          state.tensors.emplace_back(parameter.name, parameter.value.detach().to(at::kCPU));
         }
         if (trainer) {
-          for (auto& tensor : trainer->state.state()) state.tensors.push_back(std::move(tensor));
+          for (const auto& [name, tensor] : trainer->state.state()) {
+            state.tensors.emplace_back(name, tensor.to(at::kCPU));
+          }
         }
         // What cannot be used must not take the place of a file that can.
         if (const std::string* name = model::first_not_finite(state.tensors)) {

@@ -50,7 +50,7 @@ Napi::Value bytes_to_javascript(Napi::Env env, const Tensor& bytes) {
 
 Napi::Value tensor_to_javascript(Napi::Env env, const Tensor& tensor) {
   const at::NoGradGuard no_grad;
-  const Tensor values = tensor.detach().to(at::kFloat).contiguous();
+  const Tensor values = tensor.detach().to(at::kCPU, at::kFloat).contiguous();
   const auto count = static_cast<size_t>(values.numel());
   Napi::Object result = Napi::Object::New(env);
   result.Set("data", count == 0 ? Napi::Float32Array::New(env, 0)

@@ -1,6 +1,7 @@
 // Models: creation, parameters, encoding, localization.
 #include "binding/convert.h"
 #include "binding/functions.h"
+#include "core/device.h"
 #include "localization/localize.h"
 #include "losses/false_negatives.h"
 #include "retrieval/nearest.h"
@@ -9,13 +10,23 @@ namespace soundspot::binding {
 
 namespace {
 
-// createModel(config, seed) → Promise<handle>
+// createModel(config, seed, device) → Promise<handle>
 Napi::Value create_model(const Napi::CallbackInfo& call) {
   const model::ModelConfig config = model_config(call[0].As<Napi::Object>());
   const auto seed = static_cast<uint64_t>(call[1].As<Napi::Number>().Int64Value());
+  const std::string device = call[2].As<Napi::String>().Utf8Value();
   return Job<std::shared_ptr<ModelHandle>>::run(
-      call.Env(), {}, [=] { return std::make_shared<ModelHandle>(std::make_shared<model::Localizer>(config, seed)); },
+      call.Env(), {},
+      [=] {
+        return std::make_shared<ModelHandle>(
+            std::make_shared<model::Localizer>(config, seed, core::find_device(device)));
+      },
       [](Napi::Env env, std::shared_ptr<ModelHandle>& handle) { return wrap(env, handle); });
+}
+
+// deviceOf(handle) → "cpu", "cuda:0"
+Napi::Value device_of(const Napi::CallbackInfo& call) {
+  return Napi::String::New(call.Env(), unwrap<ModelHandle>(call[0])->localizer->device().str());
 }
 
 // release(handle): what no running job holds is freed at once
@@ -34,7 +45,7 @@ Napi::Value parameters(const Napi::CallbackInfo& call) {
         const at::NoGradGuard no_grad;
         std::vector<model::Parameter> copies;
         for (const model::Parameter& parameter : handle->localizer->parameters().all()) {
-          const Tensor copy = parameter.value.detach().to(at::kFloat).clone(at::MemoryFormat::Contiguous);
+          const Tensor copy = parameter.value.detach().to(at::kCPU, at::kFloat).clone(at::MemoryFormat::Contiguous);
           copies.push_back({parameter.name, copy, parameter.trainable});
         }
         return copies;
@@ -305,6 +316,7 @@ Napi::Value nearest(const Napi::CallbackInfo& call) {
 
 void register_model(Napi::Env env, Napi::Object exports) {
   exports.Set("createModel", Napi::Function::New(env, create_model, "createModel"));
+  exports.Set("deviceOf", Napi::Function::New(env, device_of, "deviceOf"));
   exports.Set("release", Napi::Function::New(env, release, "release"));
   exports.Set("parameters", Napi::Function::New(env, parameters, "parameters"));
   exports.Set("setParameters", Napi::Function::New(env, set_parameters, "setParameters"));

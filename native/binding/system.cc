@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "binding/functions.h"
+#include "core/device.h"
 #include "core/processor.h"
 #include "memory/caching_allocator.h"
 
@@ -32,6 +33,7 @@ Napi::Value info(const Napi::CallbackInfo& call) {
     return list;
   };
   Napi::Object cpu = Napi::Object::New(call.Env());
+  result.Set("devices", texts(core::device_names()));
   cpu.Set("vendor", core::name_of(processor.vendor()));
   cpu.Set("model", processor.name());
   cpu.Set("hardware", texts(processor.hardware()));

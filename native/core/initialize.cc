@@ -5,13 +5,13 @@
 namespace soundspot::model {
 
 Tensor Initializer::draw_uniform(at::IntArrayRef shape, double low, double high) const {
-  const Tensor values = at::empty(shape, options_);
-  return generator_ ? values.uniform_(low, high, generator_) : values;
+  if (!generator_) return at::empty(shape, options_);
+  return at::empty(shape, at::kFloat).uniform_(low, high, generator_).to(options_.device());
 }
 
 Tensor Initializer::draw_normal(at::IntArrayRef shape, double deviation) const {
-  const Tensor values = at::empty(shape, options_);
-  return generator_ ? values.normal_(0, deviation, generator_) : values;
+  if (!generator_) return at::empty(shape, options_);
+  return at::empty(shape, at::kFloat).normal_(0, deviation, generator_).to(options_.device());
 }
 
 void Initializer::convolution(const std::string& name, int64_t out, int64_t in, int64_t size, bool bias) {

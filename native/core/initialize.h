@@ -7,8 +7,9 @@
 
 namespace soundspot::model {
 
-/// Adds parameters with fresh values to a store; every draw comes from `generator`, in the order of the calls. Without
-/// one what would be drawn is left as memory has it, to be loaded; on the meta device only names and shapes are made.
+/// Adds parameters with fresh values to a store; every draw comes from `generator`, in the order of the calls, on the
+/// CPU: a seed gives the same weights on every device. Without one what would be drawn is left as memory has it, to be
+/// loaded; on the meta device only names and shapes are made.
 class Initializer {
  public:
   Initializer(Parameters& parameters, std::optional<at::Generator> generator, at::Device device)

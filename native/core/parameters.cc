@@ -55,12 +55,24 @@ int64_t Parameters::count(const std::string& prefix) const {
 
 const std::string* first_not_finite(const NamedTensors& tensors) {
   const at::NoGradGuard no_grad;
+  std::vector<Tensor> flags;  // of tensors elsewhere than on the CPU, read at once
+  std::vector<const std::string*> names;
   for (const auto& [name, tensor] : tensors) {
     if (!tensor.is_floating_point()) continue;
     const Tensor values = tensor.to(at::kFloat);
+    if (!values.is_cpu()) {
+      flags.push_back(at::isfinite(values).all());
+      names.push_back(&name);
+      continue;
+    }
     // In whatever order they lie.
     const Tensor dense = values.is_non_overlapping_and_dense() ? values : values.contiguous();
     if (!core::all_finite(dense.const_data_ptr<float>(), dense.numel())) return &name;
+  }
+  if (flags.empty()) return nullptr;
+  const Tensor finite = at::stack(flags).to(at::kCPU);
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (!finite.const_data_ptr<bool>()[i]) return names[i];
   }
   return nullptr;
 }

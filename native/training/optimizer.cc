@@ -9,6 +9,22 @@ namespace soundspot::training {
 
 namespace {
 
+bool has_fused(at::Device device) { return device.is_cpu() || device.is_cuda(); }
+
+/// One parameter's step by plain operators (Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019,
+/// algorithm 2).
+void update(Tensor& value, const Tensor& gradient, Tensor& mean, Tensor& square, const Tensor& step,
+            const AdamWOptions& options) {
+  mean.mul_(options.beta1).add_(gradient, 1 - options.beta1);
+  square.mul_(options.beta2).addcmul_(gradient, gradient, 1 - options.beta2);
+  const Tensor steps = step.to(at::kDouble);  // 0-dimensional
+  const Tensor mean_bias = (1 - at::pow(options.beta1, steps)).to(at::kFloat),
+               square_bias = (1 - at::pow(options.beta2, steps)).to(at::kFloat);
+  value.mul_(1 - options.learning_rate * options.weight_decay);
+  const Tensor deviation = (square / square_bias).sqrt_().add_(options.epsilon);
+  value.sub_((mean / mean_bias).div_(deviation).mul_(options.learning_rate));
+}
+
 constexpr char kMean[] = "optimizer.exp_avg.", kSquare[] = "optimizer.exp_avg_sq.", kStep[] = "optimizer.step.";
 
 }  // namespace
@@ -39,6 +55,12 @@ void AdamW::step(const model::Parameters& parameters, const AdamWOptions& option
   if (values.empty()) return;
   // Nothing was changed before all memory was there.
   for (Tensor& step : steps) step.add_(1);
+  if (!has_fused(values.front().device())) {
+    for (size_t i = 0; i < values.size(); ++i) {
+      update(values[i], gradients[i], means[i], squares[i], steps[i], options);
+    }
+    return;
+  }
   at::_fused_adamw_(values, gradients, means, squares, /*max_exp_avg_sqs=*/{}, steps, options.learning_rate,
                     options.beta1, options.beta2, options.weight_decay, options.epsilon, /*amsgrad=*/false,
                     /*maximize=*/false);
@@ -57,8 +79,10 @@ model::NamedTensors AdamW::state() const {
 void AdamW::restore(const model::Parameters& parameters, const model::NamedTensors& tensors) {
   State state;
   // Convolutions keep their channels-last order, as their parameters do.
-  const auto own = [](const Tensor& tensor) {
-    return tensor.dim() == 4 ? tensor.clone(at::MemoryFormat::ChannelsLast) : tensor.clone();
+  const at::Device device = parameters.all().front().value.device();
+  const auto own = [&](const Tensor& tensor) {
+    return tensor.to(device, tensor.scalar_type(), /*non_blocking=*/false, /*copy=*/true,
+                     tensor.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
   };
   for (const auto& [name, tensor] : tensors) {
     const auto put = [&](const char* prefix, Tensor Moments::*moment) {
@@ -82,7 +106,7 @@ Tensor AdamW::blank(const model::Parameters& parameters, const std::string& name
   for (const char* prefix : {kMean, kSquare}) {
     if (name.rfind(prefix, 0) == 0) return at::zeros_like(parameters[name.substr(std::strlen(prefix))].detach());
   }
-  return at::zeros({}, at::kFloat);
+  return at::zeros({}, parameters.all().front().value.options().requires_grad(false));
 }
 
 void AdamW::check(const model::Parameters& parameters, const State& state) {

@@ -12,6 +12,7 @@ export type ErrorCode =
   | "ERR_CHECKPOINT_MISMATCH"
   | "ERR_CONFIG"
   | "ERR_DATASET"
+  | "ERR_DEVICE"
   | "ERR_DISPOSED"
   | "ERR_DISTRIBUTED"
   | "ERR_FFMPEG_MISSING"

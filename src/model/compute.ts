@@ -1,13 +1,20 @@
 /** What a model is computed on and in: the processor, and the precision that it allows. */
-import { type Check, check, oneOf } from "../core/arguments.js";
-import { native, type ProcessorInfo } from "../native.js";
+import { aText, type Check, check, oneOf } from "../core/arguments.js";
+import { type ModelHandle, native, type ProcessorInfo } from "../native.js";
 
 /** What the encoders compute in. "auto" is bfloat16 where the processor multiplies it itself, else float32. */
 export type Precision = "auto" | "float32" | "bfloat16";
 
+/**
+ * Where a model is and computes. "auto" is the first NVIDIA GPU where the build has CUDA and one answers, else the CPU;
+ * "cuda:1" is the second GPU.
+ */
+export type Device = "auto" | "cpu" | "cuda" | `cuda:${number}`;
+
 /** What a model is computed on and in. */
 export interface Compute {
-  readonly device: "cpu";
+  /** Such as "cpu" or "cuda:0". */
+  readonly device: string;
   /** What was asked for when the model was loaded or created. */
   readonly requested: Precision;
   /** What the encoders compute in where a call names no other: float32 wherever the processor lacks bfloat16. */
@@ -17,6 +24,9 @@ export interface Compute {
 
 /** @internal */
 export const aPrecision: Check = oneOf("auto", "float32", "bfloat16");
+
+/** @internal Which devices there are the addon knows; another is ERR_DEVICE. */
+export const aDevice: Check = aText;
 
 /** @internal Code of the warning that bfloat16 is computed in float32. */
 export const PRECISION_WARNING = "SOUNDSPOT_PRECISION";
@@ -45,7 +55,7 @@ export function computedPrecision(wanted: Precision): "float32" | "bfloat16" {
 }
 
 /** @internal */
-export function computeFor(requested: Precision): Compute {
+export function computeOf(model: ModelHandle, requested: Precision): Compute {
   const precision = computedPrecision(requested);
-  return { device: "cpu", requested, precision, processor: native().info().cpu };
+  return { device: native().deviceOf(model), requested, precision, processor: native().info().cpu };
 }

@@ -25,7 +25,7 @@ import {
   native,
   type TrainerHandle,
 } from "../native.js";
-import { aPrecision, type Compute, computeFor, type Precision } from "./compute.js";
+import { aDevice, aPrecision, type Compute, computeOf, type Device, type Precision } from "./compute.js";
 import { CONFIG_KEY, configOf, type FoundConfig } from "./configuration.js";
 import { type EmbedOptions, embedBatch } from "./embed.js";
 import { type EmbedInput, type LocalizeInput, prepareInput } from "./inputs.js";
@@ -45,6 +45,8 @@ export interface LoadOptions {
    * the file's own, else `configs.json` or `config.json` beside it, else the paper's.
    */
   readonly config?: ModelOptions | string;
+  /** Where the model is and computes. Default "auto". */
+  readonly device?: Device;
   /** Of the encoders, where `localize` names no other. Default "auto". */
   readonly precision?: Precision;
   readonly signal?: AbortSignal | undefined;
@@ -54,6 +56,8 @@ export interface LoadOptions {
 export interface CreateOptions {
   /** Of the random weights. Default 0. */
   readonly seed?: number;
+  /** Where the model is and computes. Default "auto". */
+  readonly device?: Device;
   /** Of the encoders, where `localize` names no other. Default "auto". */
   readonly precision?: Precision;
 }
@@ -104,13 +108,14 @@ export class Model implements Disposable {
 
   /**
    * A model with fresh weights; without options the paper's.
-   * @throws {SoundspotError} ERR_CONFIG with the path of the field.
+   * @throws {SoundspotError} ERR_CONFIG with the path of the field; ERR_DEVICE when there is no such device.
    */
   static async create(options: ModelOptions = {}, start: CreateOptions = {}): Promise<Model> {
     const config = parseModelConfig(options);
-    checkFields(start, { seed: anInteger, precision: aPrecision });
-    const { seed = 0, precision = "auto" } = start;
-    return new Model(await native().createModel(config, seed), config, computeFor(precision));
+    checkFields(start, { seed: anInteger, device: aDevice, precision: aPrecision });
+    const { seed = 0, device = "auto", precision = "auto" } = start;
+    const handle = await native().createModel(config, seed, device);
+    return new Model(handle, config, computeOf(handle, precision));
   }
 
   /**
@@ -119,22 +124,28 @@ export class Model implements Disposable {
    * skipped: `loaded` lists them.
    * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_CHECKPOINT_CORRUPT (also when weights are not
    *   finite), ERR_CHECKPOINT_MISMATCH when a parameter is missing or of another shape, or one of the model's parts holds
-   *   tensors that the configuration has no place for; ERR_CONFIG when the configuration is not valid.
+   *   tensors that the configuration has no place for; ERR_CONFIG when the configuration is not valid; ERR_DEVICE when
+   *   there is no such device.
    * @example
    * const model = await Model.load("published.pth", { config: "configs.json" });
    * console.log(model.loaded?.ignored);
    */
   static async load(path: string, options: LoadOptions = {}): Promise<Model> {
     check(path, aPath, "The checkpoint");
-    checkFields(options, { signal: aSignal, precision: aPrecision });
+    checkFields(options, { signal: aSignal, device: aDevice, precision: aPrecision });
     throwIfAborted(options.signal);
     const file = resolve(path);
     const { handle: checkpoint, metadata } = await native().readCheckpoint(file);
     throwIfAborted(options.signal);
     const found = await configOf(file, metadata, options.config, options.signal);
-    const { handle, report } = await native().loadModel(found.config, checkpoint, file);
+    const { handle, report } = await native().loadModel(
+      found.config,
+      checkpoint,
+      file,
+      options.device ?? "auto",
+    );
     const loaded = weightsReport(report, found);
-    return new Model(handle, found.config, computeFor(options.precision ?? "auto"), metadata, loaded);
+    return new Model(handle, found.config, computeOf(handle, options.precision ?? "auto"), metadata, loaded);
   }
 
   /** @internal The addon's object. @throws {SoundspotError} ERR_DISPOSED. */

@@ -40,7 +40,7 @@ export class Objectness implements Disposable {
     const { handle: checkpoint } = await native().readCheckpoint(file);
     // The smallest audio side that a model can have: it is never used.
     const config = parseModelConfig({ audioStages: 1, audioWidth: 4, dim: 8, audio: { seconds: 0.1 } });
-    const handle = await native().createModel(config, 0);
+    const handle = await native().createModel(config, 0, "cpu");
     try {
       await native().loadImageWeights(handle, checkpoint, file);
     } catch (error) {

@@ -7,6 +7,7 @@ import type { Dataset } from "../datasets/dataset.js";
 import type { SkippedInRun } from "../datasets/skipped-list.js";
 import type { ProcessGroup } from "../distributed/process-group.js";
 import type { Evaluation } from "../evaluation/evaluate.js";
+import type { Device } from "../model/compute.js";
 import type { Model, WeightsReport } from "../model/model.js";
 import type { StepResult } from "../native.js";
 import type { CollapseWarning } from "./monitor.js";
@@ -61,6 +62,8 @@ export interface TrainRunOptions extends TrainOptions {
   readonly preset?: PresetName;
   /** Configuration of a new model, over the preset's, or a model to go on with. */
   readonly model?: ModelOptions | Model;
+  /** Where a model that this run makes or resumes is and computes. A `Model` stays where it is. Default "auto". */
+  readonly device?: Device;
   /** A checkpoint of another model: what fits by name and shape is where this one starts, see `Model.loadWeights`. */
   readonly weights?: string;
   /** torchvision's ResNet-18 file for the image encoder. */

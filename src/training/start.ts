@@ -21,6 +21,8 @@ export interface Start {
   readonly imageWeights?: WeightsReport;
 }
 
+const placeOf = ({ device }: TrainRunOptions) => (device === undefined ? {} : { device });
+
 export async function startFresh(
   options: TrainRunOptions,
   recipe: Preset,
@@ -29,7 +31,7 @@ export async function startFresh(
   const { data, model: wanted, signal } = options;
   const model = isModel(wanted)
     ? wanted
-    : await Model.create(mergeModel(recipe.model, wanted), { seed: config.seed });
+    : await Model.create(mergeModel(recipe.model, wanted), { seed: config.seed, ...placeOf(options) });
   const weights =
     options.weights === undefined ? undefined : await model.loadWeights(options.weights, { signal });
   const imageWeights =
@@ -60,7 +62,7 @@ export async function startFrom(
   config: TrainConfig,
 ): Promise<Start> {
   const { data, model: wanted, signal } = options;
-  const model = await Model.load(last, { signal });
+  const model = await Model.load(last, { signal, ...placeOf(options) });
   const progress = readProgress(model.metadata, last, model.config.method.name);
   // A run goes on in the precision that it began in, whatever this processor would choose.
   const same = config.precision === "auto" ? { ...config, precision: progress.config.precision } : config;
@@ -129,7 +131,7 @@ export async function startTogether(
   if (!start) {
     const { progress, model: modelConfig, resumed } = told as NonNullable<typeof told>;
     const wanted = options.model;
-    const model = isModel(wanted) && !resumed ? wanted : await Model.create(modelConfig);
+    const model = isModel(wanted) && !resumed ? wanted : await Model.create(modelConfig, placeOf(options));
     start = { model, trainer: new Trainer(model, progress.config, group), progress, resumed };
   }
   await start.trainer.broadcast("everything");

@@ -7,6 +7,7 @@ import { aFlag, aFunction, aPath, aShare, aSignal, check, checkFields } from "..
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import { aDataset } from "../datasets/dataset.js";
 import { aGroup } from "../distributed/process-group.js";
+import { aDevice } from "../model/compute.js";
 import { isModel } from "../model/model.js";
 import { Run } from "./run.js";
 import { exists, openRunFolder } from "./run-folder.js";
@@ -58,6 +59,7 @@ function checkOptions(options: TrainRunOptions): void {
     output: aPath,
     weights: aPath,
     imageWeights: aPath,
+    device: aDevice,
     group: aGroup,
     onResume: aFunction,
     onStep: aFunction,
@@ -95,6 +97,7 @@ function trainOptionsOf(options: TrainRunOptions, recipe: Preset): TrainOptions 
     evaluation,
     preset,
     model,
+    device,
     weights,
     imageWeights,
     output,

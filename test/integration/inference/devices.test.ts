@@ -1,0 +1,202 @@
+/** Nothing assumes the CPU: a device whose memory nobody may touch computes what the CPU computes. */
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it, vi } from "vitest";
+import { evaluate, Model, type ModelOptions, Trainer, type TrainOptions, train } from "../../../src/index.js";
+import { native } from "../../../src/native.js";
+import { bar, bars } from "../../support/scored.js";
+import { slots, tiny } from "../../support/tiny.js";
+
+const addon = vi.hoisted(() => {
+  process.env.SOUNDSPOT_PREBUILD = `${process.cwd()}/build/test`;
+  return `${process.env.SOUNDSPOT_PREBUILD}/build/Release/soundspot_test.node`;
+});
+const built = existsSync(addon) && process.platform !== "win32";
+if (!built) console.warn(`test/integration/inference/devices.test.ts is skipped: there is no ${addon}.`);
+
+const folder = mkdtempSync(join(tmpdir(), "soundspot-device-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** The softmax over slots cancels the bias of queries: its gradient is rounding alone, and moves nothing here. */
+const recipe = { precision: "float32", learningRate: 1e-2, epsilon: 1e-3 } as const;
+const places = ["cpu", "testdevice:0"] as const;
+const everyLoss = {
+  contrastive: { weight: 1, temperature: 0.5 },
+  matching: { weight: 100 },
+  divergence: { weight: 0.1 },
+  reconstruction: { weight: 0.1 },
+  crossAttention: { weight: 1, temperature: 1 },
+  pooled: { weight: 1, temperature: 1 },
+  maxSimilarity: { weight: 1, temperature: 1 },
+};
+const methods: Record<string, { model: ModelOptions; train: TrainOptions }> = {
+  "joint slot attention": {
+    model: { ...tiny, ...slots({ targetSlots: 2, maskProbability: 0.3 }) },
+    train: { losses: everyLoss, falseNegatives: { k: 2 } },
+  },
+  "shared slots": { model: { ...tiny, ...slots({ sharedSlots: true }) }, train: {} },
+  similarity: { model: { ...tiny, method: { name: "similarity" } }, train: {} },
+};
+const created = (device: string, model: ModelOptions = tiny) =>
+  Model.create(model, { seed: 3, device: device as "cpu", precision: "float32" });
+const batch = (step: number) => [0, 1, 2, 3].map((i) => bar(4 * step + i));
+
+/** The greatest difference of two lists, as a share of the greatest value of the first. */
+function difference(ours: ArrayLike<number>, others: ArrayLike<number>): number {
+  expect(others).toHaveLength(ours.length);
+  let [most, scale] = [0, 1e-12];
+  for (let i = 0; i < ours.length; i++) {
+    most = Math.max(most, Math.abs((ours[i] as number) - (others[i] as number)));
+    scale = Math.max(scale, Math.abs(ours[i] as number));
+  }
+  return most / scale;
+}
+
+/** Differences count as a share of the tensor's greatest value, or of a thousandth of the greatest of all tensors. */
+function expectNear(
+  ours: readonly { name: string; data: Float32Array }[],
+  others: typeof ours,
+  most: number,
+) {
+  expect(others.map(({ name }) => name)).toEqual(ours.map(({ name }) => name));
+  const greatest = (values: Float32Array) => values.reduce((so, value) => Math.max(so, Math.abs(value)), 0);
+  const least = 1e-3 * Math.max(...ours.map(({ data }) => greatest(data)));
+  for (const [i, { name, data }] of ours.entries()) {
+    const far = difference(data, others[i]?.data as Float32Array) * greatest(data);
+    expect(far / Math.max(greatest(data), least), name).toBeLessThan(most);
+  }
+}
+
+describe.skipIf(!built)("a device other than the CPU", () => {
+  it("is named by the model, and is one of those that there are", async () => {
+    expect(native().info().devices).toEqual(places);
+    using model = await created("testdevice");
+    expect(model.compute.device).toBe("testdevice:0");
+    using other = await created("auto");
+    expect(other.compute.device).toBe("cpu");
+  });
+
+  it("begins with the weights that the seed gives on the CPU", async () => {
+    const [ours, others] = await Promise.all(
+      places.map(async (place) => (await created(place)).parameters()),
+    );
+    expect(others).toEqual(ours);
+  });
+
+  for (const [name, { model, train: options }] of Object.entries(methods)) {
+    for (const microBatchSize of [0, 2]) {
+      it(`${name}: losses, gradients, statistics and steps are the CPU's, in parts of ${microBatchSize || 4}`, async () => {
+        const models = await Promise.all(places.map((place) => created(place, model)));
+        const trainers = models.map(
+          (each) => new Trainer(each, { ...options, ...recipe, microBatchSize, clip: 1, seed: 5 }),
+        );
+        for (let step = 0; step < 3; step++) {
+          const settings = { gradients: true, plain: true };
+          const [ours, others] = await Promise.all(trainers.map((each) => each.step(batch(step), settings)));
+          for (const [loss, value] of Object.entries(ours?.losses ?? {})) {
+            expect(others?.losses[loss], loss).toBeCloseTo(value as number, 4);
+          }
+          expect(others?.diagnostics).toEqual(
+            Object.fromEntries(
+              Object.entries(ours?.diagnostics ?? {}).map(([key, value]) => [key, expect.closeTo(value, 4)]),
+            ),
+          );
+          expect((others?.gradientNorm ?? 0) / (ours?.gradientNorm ?? 1)).toBeCloseTo(1, 3);
+          expectNear(ours?.gradients ?? [], others?.gradients ?? [], 5e-3);
+        }
+        const [ours, others] = await Promise.all(models.map((each) => each.parameters()));
+        expectNear(ours ?? [], others ?? [], 1e-2);
+        for (const each of [...trainers, ...models]) each.dispose();
+      });
+    }
+
+    it(`${name}: maps, embeddings and scores are the CPU's`, async () => {
+      const models = await Promise.all(places.map((place) => created(place, model)));
+      const [ours, others] = await Promise.all(
+        models.map(async (each) => ({
+          spots: await each.localize([bar(0), bar(1)], { precision: "float32" }),
+          image: await each.embed({ image: bar(2).image }),
+          audio: await each.embed({ audio: bar(2).audio }),
+          features: (await each.encode([bar(3)])).imageFeatures.data,
+          scores: await evaluate({ model: each, data: bars(6) }),
+        })),
+      );
+      if (!ours || !others) throw new Error("a device is missing");
+      for (const [i, spot] of ours.spots.entries()) {
+        expect(difference(spot.heatmap, others.spots[i]?.heatmap ?? [])).toBeLessThan(1e-3);
+      }
+      for (const part of ["image", "audio", "features"] as const) {
+        expect(difference(ours[part], others[part]), part).toBeLessThan(1e-3);
+      }
+      expect(others.scores.audio.ciou).toBeCloseTo(ours.scores.audio.ciou, 6);
+      for (const each of models) each.dispose();
+    });
+  }
+
+  it("keeps weights and statistics where a step fails", async () => {
+    using model = await created("testdevice");
+    using trainer = new Trainer(model, recipe);
+    await trainer.step(batch(0));
+    const before = await model.parameters();
+    const broken = batch(1).map((pair) => ({
+      ...pair,
+      image: { tensor: new Float32Array(3 * 32 * 32).fill(1e38), shape: [3, 32, 32] },
+    }));
+    await expect(trainer.step(broken)).rejects.toMatchObject({ code: "ERR_INTERNAL" });
+    expect(await model.parameters()).toEqual(before);
+    await trainer.step(batch(1));
+    expect(await model.parameters()).not.toEqual(before);
+  });
+
+  it("saves, loads and resumes there and on the CPU", async () => {
+    const saved = join(folder, "trainer.safetensors");
+    using model = await created("testdevice");
+    using trainer = new Trainer(model, recipe);
+    for (let step = 0; step < 3; step++) await trainer.step(batch(step));
+    await trainer.save(saved);
+    await trainer.step(batch(3));
+    const after = await model.parameters();
+    for (const [i, place] of places.entries()) {
+      using again = await Model.load(saved, { device: place as "cpu" });
+      using resumed = new Trainer(again, recipe);
+      await resumed.restore(saved);
+      await resumed.step(batch(3), { plain: true });
+      const parameters = await again.parameters();
+      if (i === 1) expect(parameters).toEqual(after);
+      else expectNear(after, parameters, 1e-2);
+    }
+  });
+
+  it("runs a whole training", async () => {
+    const run = async (device: string) => {
+      const { model, evaluation } = await train({
+        model: tiny,
+        device: device as "cpu",
+        data: bars(8),
+        evaluation: bars(4),
+        output: join(folder, device.replace(":", "-")),
+        epochs: 2,
+        batchSize: 4,
+        precision: "float32",
+        augment: false,
+        seed: 2,
+      });
+      const { device: place } = model.compute;
+      model.dispose();
+      return { place, iqr: evaluation?.iqr?.ciou };
+    };
+    const [ours, others] = [await run("cpu"), await run("testdevice:0")];
+    expect([ours.place, others.place]).toEqual(places);
+    expect(others.iqr).toBeCloseTo(ours.iqr as number, 6);
+  });
+});
+
+describe("a device that there is none of", () => {
+  for (const device of ["cuda", "cuda:3", "gpu", "cpu:1", ""]) {
+    it(`is rejected by its name: "${device}"`, async () => {
+      const error = { code: "ERR_DEVICE", message: expect.stringContaining(`no device "${device}"`) };
+      await expect(Model.create(tiny, { device: device as "cpu" })).rejects.toMatchObject(error);
+    });
+  }
+});

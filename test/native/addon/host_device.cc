@@ -1,0 +1,222 @@
+// A device for tests alone, "testdevice:0": its tensors lie in the host's memory, at addresses that nobody may read
+// or write. Code that takes a tensor's memory without asking for its device ends the process; an operator that gets
+// tensors of two devices throws. Every operator runs on the CPU and gives the CPU's values.
+#include <ATen/EmptyTensor.h>
+#include <ATen/detail/PrivateUse1HooksInterface.h>
+#include <ATen/native/CPUFallback.h>
+#include <ATen/ops/_reshape_alias_native.h>
+#include <ATen/ops/as_strided_native.h>
+#include <ATen/ops/unfold_native.h>
+#include <ATen/ops/view_native.h>
+#include <c10/core/DeviceType.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <sys/mman.h>
+#include <torch/library.h>
+#include <unistd.h>
+
+#include "core/torch.h"
+
+namespace soundspot::testing {
+namespace {
+
+using c10::OperatorHandle;
+using torch::jit::Stack;
+
+constexpr auto kKind = at::kPrivateUse1;
+const at::Device kDevice(kKind, 0);
+
+/// Two mappings of one length: addresses that tensors have, which are protected, and the memory itself.
+struct Block {
+  char* address;
+  size_t length;
+
+  char* memory() const { return address + length; }
+};
+
+class Memory final : public c10::Allocator {
+ public:
+  c10::DataPtr allocate(size_t bytes) override {
+    const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    const size_t length = std::max(page, (bytes + page - 1) / page * page);
+    void* address = mmap(nullptr, 2 * length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    TORCH_CHECK(address != MAP_FAILED && mprotect(address, length, PROT_NONE) == 0, "no memory for ", bytes, " bytes");
+    return {address, new Block{static_cast<char*>(address), length}, &release, kDevice};
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return nullptr; }
+  void copy_data(void*, const void*, size_t) const override { TORCH_CHECK(false, "The test device copies no bytes."); }
+
+ private:
+  static void release(void* context) {
+    const std::unique_ptr<Block> block(static_cast<Block*>(context));
+    munmap(block->address, 2 * block->length);
+  }
+};
+
+Memory memory;
+REGISTER_ALLOCATOR(kKind, &memory);
+
+struct Guard final : c10::impl::NoOpDeviceGuardImpl<kKind> {
+  at::Device exchangeDevice(at::Device) const override { return kDevice; }
+  at::Device getDevice() const override { return kDevice; }
+  c10::Stream getStream(at::Device) const noexcept override { return c10::Stream(c10::Stream::DEFAULT, kDevice); }
+  c10::Stream exchangeStream(c10::Stream) const noexcept override { return c10::Stream(c10::Stream::DEFAULT, kDevice); }
+};
+
+C10_REGISTER_GUARD_IMPL(PrivateUse1, Guard);
+
+struct Hooks final : at::PrivateUse1HooksInterface {
+  bool isBuilt() const override { return true; }
+  bool isAvailable() const override { return true; }
+  bool hasPrimaryContext(at::DeviceIndex) const override { return true; }
+};
+
+const bool hooked = [] {
+  c10::register_privateuse1_backend("testdevice");
+  at::RegisterPrivateUse1HooksInterface(new Hooks);
+  return true;
+}();
+
+bool is_ours(const Tensor& tensor) { return tensor.defined() && tensor.device().type() == kKind; }
+
+/// The same elements, as a tensor of the CPU over the same memory.
+Tensor on_host(const Tensor& tensor) {
+  if (!is_ours(tensor)) return tensor;
+  const auto* block = static_cast<const Block*>(tensor.storage().data_ptr().get_context());
+  char* start = block->memory() + static_cast<size_t>(tensor.storage_offset()) * tensor.element_size();
+  return at::from_blob(start, tensor.sizes(), tensor.strides(), tensor.options().device(at::kCPU).requires_grad(false));
+}
+
+Tensor empty(at::IntArrayRef size, std::optional<at::ScalarType> type, std::optional<at::Layout>,
+             std::optional<at::Device>, std::optional<bool>, std::optional<at::MemoryFormat> format) {
+  return at::detail::empty_generic(size, &memory, c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
+                                   type.value_or(at::kFloat), format);
+}
+
+Tensor empty_strided(at::IntArrayRef size, at::IntArrayRef stride, std::optional<at::ScalarType> type,
+                     std::optional<at::Layout>, std::optional<at::Device>, std::optional<bool>) {
+  return at::detail::empty_strided_generic(size, stride, &memory, c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
+                                           type.value_or(at::kFloat));
+}
+
+Tensor copy_from(const Tensor& from, const Tensor& to, bool) {
+  on_host(to).copy_(on_host(from));
+  return to;
+}
+
+const Tensor& resize_(const Tensor& tensor, at::IntArrayRef size, std::optional<at::MemoryFormat> format) {
+  TORCH_CHECK(!format, "The test device resizes to contiguous tensors alone.");
+  auto* implementation = tensor.unsafeGetTensorImpl();
+  implementation->set_sizes_contiguous(size);
+  const size_t bytes = static_cast<size_t>(tensor.numel()) * tensor.element_size();
+  auto* storage = implementation->unsafe_storage().unsafeGetStorageImpl();
+  if (storage->nbytes() < bytes) {
+    storage->set_data_ptr_noswap(memory.allocate(bytes));
+    storage->set_nbytes(bytes);
+  }
+  return tensor;
+}
+
+Tensor copy_from_and_resize(const Tensor& from, const Tensor& to) {
+  if (to.sizes() != from.sizes()) resize_(to, from.sizes(), std::nullopt);
+  return copy_from(from, to, false);
+}
+
+/// Tensors of the CPU that take part in an operator on the device are an error, but for 0-dimensional ones.
+void check(const OperatorHandle& op, const Tensor& tensor) {
+  if (!tensor.defined() || is_ours(tensor) || tensor.dim() == 0) return;
+  TORCH_CHECK(false, "A tensor of the CPU, ", tensor.sizes(), ", is an operand of ", op.schema().name(),
+              " on the test device.");
+}
+
+void fallback(const OperatorHandle& op, Stack* stack) {
+  const size_t count = op.schema().arguments().size();
+  for (auto& value : torch::jit::last(*stack, count)) {
+    if (value.isTensor()) check(op, value.toTensor());
+    if (value.isTensorList()) {
+      for (const Tensor& tensor : value.toTensorVector()) check(op, tensor);
+    }
+    if (value.isOptionalTensorList()) {
+      for (const std::optional<Tensor>& tensor : value.toOptionalTensorVector()) {
+        if (tensor) check(op, *tensor);
+      }
+    }
+  }
+  // The operator's result goes where its first tensor is.
+  for (size_t i = stack->size() - count; i < stack->size(); ++i) {
+    torch::jit::IValue& value = (*stack)[i];
+    if (value.isTensor() && value.toTensor().defined() && !is_ours(value.toTensor())) {
+      value = value.toTensor().to(kDevice);
+    }
+  }
+  at::native::cpu_fallback(op, stack);
+}
+
+Tensor convolution(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
+                   c10::SymIntArrayRef stride, c10::SymIntArrayRef padding, c10::SymIntArrayRef dilation,
+                   bool transposed, c10::SymIntArrayRef output_padding, c10::SymInt groups) {
+  TORCH_CHECK(is_ours(input) && is_ours(weight), "A convolution of two devices.");
+  const std::optional<Tensor> own = bias && bias->defined() ? std::optional(on_host(*bias)) : std::nullopt;
+  return at::convolution_symint(on_host(input), on_host(weight), own, stride, padding, dilation, transposed,
+                                output_padding, groups)
+      .to(kDevice);
+}
+
+std::tuple<Tensor, Tensor, Tensor> convolution_backward(const Tensor& gradient, const Tensor& input,
+                                                        const Tensor& weight, c10::SymIntArrayRef stride,
+                                                        c10::SymIntArrayRef padding, c10::SymIntArrayRef dilation,
+                                                        bool transposed, c10::SymIntArrayRef output_padding,
+                                                        c10::SymInt groups, std::array<bool, 3> wanted) {
+  TORCH_CHECK(is_ours(gradient) && is_ours(input) && is_ours(weight), "A convolution of two devices.");
+  const auto outputs = static_cast<int64_t>(weight.size(0));
+  const auto [of_input, of_weight, of_bias] = at::convolution_backward_symint(
+      on_host(gradient), on_host(input), on_host(weight), c10::SymIntArrayRef({c10::SymInt(outputs)}), stride, padding,
+      dilation, transposed, output_padding, groups, wanted);
+  const auto move = [](const Tensor& tensor) { return tensor.defined() ? tensor.to(kDevice) : tensor; };
+  return {move(of_input), move(of_weight), move(of_bias)};
+}
+
+/// By hand: its running statistics change in place, and the schema does not say so.
+std::tuple<Tensor, Tensor, Tensor> batch_norm(const Tensor& input, const std::optional<Tensor>& weight,
+                                              const std::optional<Tensor>& bias, const std::optional<Tensor>& mean,
+                                              const std::optional<Tensor>& variance, bool training, double momentum,
+                                              double epsilon) {
+  const auto host = [](const std::optional<Tensor>& tensor) {
+    TORCH_CHECK(!tensor || !tensor->defined() || is_ours(*tensor), "A batch norm of two devices.");
+    return tensor ? std::optional(on_host(*tensor)) : std::nullopt;
+  };
+  const auto [result, saved_mean, saved_deviation] = at::native_batch_norm(
+      on_host(input), host(weight), host(bias), host(mean), host(variance), training, momentum, epsilon);
+  return {result.to(kDevice), saved_mean.to(kDevice), saved_deviation.to(kDevice)};
+}
+
+/// By hand: LibTorch's own for devices without a kernel warns of a result that it resizes, every time.
+Tensor mse_loss(const Tensor& a, const Tensor& b, int64_t reduction) {
+  TORCH_CHECK(is_ours(a) && is_ours(b), "A loss of two devices.");
+  return at::mse_loss(on_host(a), on_host(b), reduction).to(kDevice);
+}
+
+at::Scalar item(const Tensor& tensor) { return on_host(tensor).item(); }
+
+TORCH_LIBRARY_IMPL(_, PrivateUse1, library) {
+  library.fallback(torch::CppFunction::makeFromBoxedFunction<&fallback>());
+}
+
+TORCH_LIBRARY_IMPL(aten, PrivateUse1, library) {
+  library.impl("empty.memory_format", &empty);
+  library.impl("empty_strided", &empty_strided);
+  library.impl("_copy_from", &copy_from);
+  library.impl("_copy_from_and_resize", &copy_from_and_resize);
+  library.impl("_local_scalar_dense", &item);
+  library.impl("resize_", &resize_);
+  library.impl("view", &at::native::view);
+  library.impl("_reshape_alias", &at::native::_reshape_alias);
+  library.impl("as_strided", &at::native::as_strided_tensorimpl);
+  library.impl("unfold", &at::native::unfold);
+  library.impl("convolution_overrideable", &convolution);
+  library.impl("convolution_backward_overrideable", &convolution_backward);
+  library.impl("native_batch_norm", &batch_norm);
+  library.impl("mse_loss", &mse_loss);
+}
+
+}  // namespace
+}  // namespace soundspot::testing
