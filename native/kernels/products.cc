@@ -184,7 +184,7 @@ Tensor transposed_product(const Tensor& a, const Tensor& b, bool bfloat16) {
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  const bool plain = !x.is_cpu() || at::autocast::is_autocast_enabled(at::kCPU) || !listed(x, weight) || x.numel() == 0;
+  const bool plain = at::autocast::is_autocast_enabled(at::kCPU) || !listed(x, weight) || x.numel() == 0;
   if (plain) return at::linear(x, weight, bias);
   return LinearFunction::apply(x, weight, bias.defined() ? std::optional(bias) : std::nullopt);
 }
