@@ -81,25 +81,25 @@ void naming(const std::string& file, const Work& work) {
 }
 
 /// @throws Error ERR_CHECKPOINT_CORRUPT when a tensor of the file is of no use.
-void check_finite(const model::NamedTensors& tensors, const std::string& file) {
-  if (const std::string* name = model::first_not_finite(tensors)) {
+void check_finite(const core::NamedTensors& tensors, const std::string& file) {
+  if (const std::string* name = core::first_not_finite(tensors)) {
     throw Error("ERR_CHECKPOINT_CORRUPT",
                 file + ": " + *name + " has values that are not finite. Take an earlier checkpoint of its training.");
   }
 }
 
-model::NamedTensors tensors_of(const Binding& binding) {
-  model::NamedTensors tensors;
+core::NamedTensors tensors_of(const Binding& binding) {
+  core::NamedTensors tensors;
   for (const auto& [parameter, name, tensor] : binding.bound) tensors.emplace_back(parameter, tensor);
   return tensors;
 }
 
 /// A file's tensors for a model of this configuration, compared by names and shapes alone: a file may claim a
 /// configuration that no memory could hold.
-Binding bind_model(const model::ModelConfig& config, const State& state, const std::string& file) {
-  const model::Localizer expected(config, std::nullopt, at::kMeta);
+Binding bind_model(const encoders::ModelConfig& config, const State& state, const std::string& file) {
+  const methods::Localizer expected(config, std::nullopt, at::kMeta);
   std::vector<Declared> declared;
-  for (const model::Parameter& parameter : expected.parameters().all()) {
+  for (const core::Parameter& parameter : expected.parameters().all()) {
     declared.push_back({parameter.name, parameter.value.sizes().vec(), parameter.name});
   }
   Binding binding;
@@ -138,7 +138,7 @@ struct Report {
 
 // bindCheckpoint(config, checkpoint, file) → Promise<report>: what loadModel would take
 Napi::Value bind_checkpoint(const Napi::CallbackInfo& call) {
-  const model::ModelConfig config = model_config(call[0].As<Napi::Object>());
+  const encoders::ModelConfig config = model_config(call[0].As<Napi::Object>());
   const auto state = unwrap<State>(call[1]);
   const std::string file = call[2].As<Napi::String>().Utf8Value();
   return Job<Report>::run(
@@ -153,16 +153,16 @@ struct LoadedModel {
 
 // loadModel(config, checkpoint, file, device) → Promise<{ handle, report }>
 Napi::Value load_model(const Napi::CallbackInfo& call) {
-  const model::ModelConfig config = model_config(call[0].As<Napi::Object>());
+  const encoders::ModelConfig config = model_config(call[0].As<Napi::Object>());
   const auto state = unwrap<State>(call[1]);
   const std::string file = call[2].As<Napi::String>().Utf8Value(), device = call[3].As<Napi::String>().Utf8Value();
   return Job<LoadedModel>::run(
       call.Env(), {},
       [=] {
         const Binding binding = bind_model(config, *state, file);
-        const model::NamedTensors tensors = tensors_of(binding);
+        const core::NamedTensors tensors = tensors_of(binding);
         check_finite(tensors, file);
-        auto localizer = std::make_shared<model::Localizer>(config, std::nullopt, core::find_device(device));
+        auto localizer = std::make_shared<methods::Localizer>(config, std::nullopt, core::find_device(device));
         for (const auto& [name, tensor] : tensors) localizer->parameters().assign(name, tensor);
         return LoadedModel{std::make_shared<ModelHandle>(std::move(localizer)), Report(binding)};
       },
@@ -183,9 +183,9 @@ Napi::Value load_image_weights(const Napi::CallbackInfo& call) {
       call.Env(), {},
       [=] {
         const std::unique_lock lock(handle->mutex);
-        model::Parameters& target = handle->localizer->parameters();
+        core::Parameters& target = handle->localizer->parameters();
         std::vector<Declared> declared;
-        for (const model::Parameter& parameter : target.all()) {
+        for (const core::Parameter& parameter : target.all()) {
           constexpr std::string_view kPart = "imgnet.";
           if (!parameter.name.starts_with(kPart)) continue;
           declared.push_back({parameter.name.substr(kPart.size()), parameter.value.sizes().vec(), parameter.name});
@@ -195,7 +195,7 @@ Napi::Value load_image_weights(const Napi::CallbackInfo& call) {
           binding = checkpoint::bind(*state, declared);
           binding.check_shapes();
         });
-        const model::NamedTensors tensors = tensors_of(binding);
+        const core::NamedTensors tensors = tensors_of(binding);
         check_finite(tensors, file);
         if (tensors.empty()) {
           throw Error("ERR_CHECKPOINT_MISMATCH",
@@ -225,7 +225,7 @@ Napi::Value save_checkpoint(const Napi::CallbackInfo& call) {
       call.Env(), {},
       [=]() mutable {
         const std::shared_lock lock(handle->mutex);
-        for (const model::Parameter& parameter : handle->localizer->parameters().all()) {
+        for (const core::Parameter& parameter : handle->localizer->parameters().all()) {
           state.tensors.emplace_back(parameter.name, parameter.value.detach().to(at::kCPU));
         }
         if (trainer) {
@@ -234,7 +234,7 @@ Napi::Value save_checkpoint(const Napi::CallbackInfo& call) {
           }
         }
         // What cannot be used must not take the place of a file that can.
-        if (const std::string* name = model::first_not_finite(state.tensors)) {
+        if (const std::string* name = core::first_not_finite(state.tensors)) {
           throw Error("ERR_INTERNAL", *name + " has values that are not finite, and " + path +
                                           " was not written. Go on from an earlier checkpoint with a lower learning "
                                           "rate or with clip.");

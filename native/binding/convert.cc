@@ -130,8 +130,8 @@ std::string text(const Napi::Object& object, const char* name) {
   return object.Get(name).As<Napi::String>().Utf8Value();
 }
 
-model::ModelConfig model_config(const Napi::Object& object) {
-  model::ModelConfig config;
+encoders::ModelConfig model_config(const Napi::Object& object) {
+  encoders::ModelConfig config;
   config.image_size = integer(object, "imageSize");
   config.image_stages = integer(object, "imageStages");
   config.image_stride = integer(object, "imageStride");

@@ -14,8 +14,8 @@ namespace soundspot::binding {
 
 /// A model and the lock that keeps a training step apart from inference.
 struct ModelHandle {
-  explicit ModelHandle(std::shared_ptr<model::Localizer> value) : localizer(std::move(value)) {}
-  std::shared_ptr<model::Localizer> localizer;
+  explicit ModelHandle(std::shared_ptr<methods::Localizer> value) : localizer(std::move(value)) {}
+  std::shared_ptr<methods::Localizer> localizer;
   std::shared_mutex mutex;
 
   /// The model frozen for inference, made when it is first asked for. The caller holds the lock, shared or not.
@@ -82,7 +82,7 @@ core::Precision precision(const Napi::Object& object);
 /// lacks.
 bool in_bfloat16(const Napi::Object& object);
 
-model::ModelConfig model_config(const Napi::Object& object);
+encoders::ModelConfig model_config(const Napi::Object& object);
 
 /// Images and spectrograms of an array of Sample handles, stacked.
 std::vector<std::shared_ptr<Sample>> samples(const Napi::Value& array);

@@ -28,7 +28,7 @@ Napi::Value promised(Napi::Env env, std::function<Tensor()> measure) {
                               [](Napi::Env own, Tensor& measured) { return tensor_to_javascript(own, measured); });
 }
 
-std::vector<Tensor> outputs(const model::JointAttention& attention) {
+std::vector<Tensor> outputs(const slot_attention::JointAttention& attention) {
   return {attention.image_slots,    attention.audio_slots,    attention.image_on_image,
           attention.audio_on_image, attention.audio_on_audio, attention.image_on_audio};
 }
@@ -43,18 +43,18 @@ Napi::Value time_slot_attention(const Napi::CallbackInfo& call) {
              bfloat16 = in_bfloat16(options);
   return promised(call.Env(), [=] {
     const std::unique_lock lock(handle->mutex);
-    const model::Localizer& localizer = *handle->localizer;
-    const model::ModelConfig& config = localizer.config();
-    const auto slots = model::SlotAttentionConfig::of(config);
-    const model::JointSlotAttention plain(slots);
-    const inference::FrozenSlotAttention frozen(localizer.parameters(), slots, bfloat16);
+    const methods::Localizer& localizer = *handle->localizer;
+    const encoders::ModelConfig& config = localizer.config();
+    const auto slots = slot_attention::SlotAttentionConfig::of(config);
+    const slot_attention::JointSlotAttention plain(slots);
+    const slot_attention::FrozenSlotAttention frozen(localizer.parameters(), slots, bfloat16);
     const int64_t side = config.image_tokens_per_side();
     const Tensor image = at::randn({batch, side * side, config.dim}).set_requires_grad(backward),
                  audio = at::randn({batch, config.audio_tokens(), config.dim}).set_requires_grad(backward);
     const core::Compute compute{.precision =
                                     bfloat16 && !fused ? core::Precision::kBFloat16 : core::Precision::kFloat32};
     const auto without_gradients = [&] {
-      for (const model::Parameter& parameter : localizer.parameters().all()) {
+      for (const core::Parameter& parameter : localizer.parameters().all()) {
         parameter.value.mutable_grad() = Tensor();
       }
     };
@@ -62,7 +62,7 @@ Napi::Value time_slot_attention(const Napi::CallbackInfo& call) {
       without_gradients();
       if (!backward) {
         const at::NoGradGuard no_grad;
-        const model::Autocast autocast(compute);
+        const core::Autocast autocast(compute);
         if (fused) {
           frozen.forward(image, audio, 1.0);
         } else {
@@ -72,7 +72,7 @@ Napi::Value time_slot_attention(const Napi::CallbackInfo& call) {
       }
       Tensor total = at::zeros({});
       {
-        const model::Autocast autocast(compute);
+        const core::Autocast autocast(compute);
         for (const Tensor& output : outputs(fused ? plain.fused(localizer.parameters(), image, audio, false, bfloat16)
                                                   : plain.forward(localizer.parameters(), image, audio, 1.0))) {
           total = total + output.to(at::kFloat).sum();
@@ -96,8 +96,8 @@ Napi::Value time_encoders(const Napi::CallbackInfo& call) {
   return promised(call.Env(), [=] {
     const std::shared_lock lock(handle->mutex);
     const at::NoGradGuard no_grad;
-    const model::Localizer& localizer = *handle->localizer;
-    const model::ModelConfig& config = localizer.config();
+    const methods::Localizer& localizer = *handle->localizer;
+    const encoders::ModelConfig& config = localizer.config();
     const std::vector<int64_t> picture{1, 3, config.image_size, config.image_size},
         sound{1, 1, config.frequency_bins(), config.frames()};
     const inference::FrozenEncoder image(localizer.parameters(), localizer.image_encoder().layout(), picture, type,

@@ -12,14 +12,14 @@ namespace {
 
 // createModel(config, seed, device) → Promise<handle>
 Napi::Value create_model(const Napi::CallbackInfo& call) {
-  const model::ModelConfig config = model_config(call[0].As<Napi::Object>());
+  const encoders::ModelConfig config = model_config(call[0].As<Napi::Object>());
   const auto seed = static_cast<uint64_t>(call[1].As<Napi::Number>().Int64Value());
   const std::string device = call[2].As<Napi::String>().Utf8Value();
   return Job<std::shared_ptr<ModelHandle>>::run(
       call.Env(), {},
       [=] {
         return std::make_shared<ModelHandle>(
-            std::make_shared<model::Localizer>(config, seed, core::find_device(device)));
+            std::make_shared<methods::Localizer>(config, seed, core::find_device(device)));
       },
       [](Napi::Env env, std::shared_ptr<ModelHandle>& handle) { return wrap(env, handle); });
 }
@@ -38,19 +38,19 @@ Napi::Value release(const Napi::CallbackInfo& call) {
 // parameters(handle) → Promise<{ name, shape, data, trainable }[]>, copies
 Napi::Value parameters(const Napi::CallbackInfo& call) {
   const auto handle = unwrap<ModelHandle>(call[0]);
-  return Job<std::vector<model::Parameter>>::run(
+  return Job<std::vector<core::Parameter>>::run(
       call.Env(), {},
       [handle] {
         const std::shared_lock lock(handle->mutex);
         const at::NoGradGuard no_grad;
-        std::vector<model::Parameter> copies;
-        for (const model::Parameter& parameter : handle->localizer->parameters().all()) {
+        std::vector<core::Parameter> copies;
+        for (const core::Parameter& parameter : handle->localizer->parameters().all()) {
           const Tensor copy = parameter.value.detach().to(at::kCPU, at::kFloat).clone(at::MemoryFormat::Contiguous);
           copies.push_back({parameter.name, copy, parameter.trainable});
         }
         return copies;
       },
-      [](Napi::Env env, std::vector<model::Parameter>& copies) {
+      [](Napi::Env env, std::vector<core::Parameter>& copies) {
         Napi::Array list = Napi::Array::New(env, copies.size());
         for (size_t i = 0; i < copies.size(); ++i) {
           auto item = tensor_to_javascript(env, copies[i].value).As<Napi::Object>();
@@ -66,7 +66,7 @@ Napi::Value parameters(const Napi::CallbackInfo& call) {
 Napi::Value set_parameters(const Napi::CallbackInfo& call) {
   const auto handle = unwrap<ModelHandle>(call[0]);
   const auto list = call[1].As<Napi::Array>();
-  model::NamedTensors tensors;
+  core::NamedTensors tensors;
   for (uint32_t i = 0; i < list.Length(); ++i) {
     const auto item = list.Get(i).As<Napi::Object>();
     tensors.emplace_back(item.Get("name").As<Napi::String>().Utf8Value(), tensor_from_javascript(item));
@@ -75,9 +75,9 @@ Napi::Value set_parameters(const Napi::CallbackInfo& call) {
       call.Env(), {call[1]},
       [handle, tensors] {
         const std::unique_lock lock(handle->mutex);
-        model::Parameters& target = handle->localizer->parameters();
+        core::Parameters& target = handle->localizer->parameters();
         target.check(tensors);
-        if (const std::string* name = model::first_not_finite(tensors)) {
+        if (const std::string* name = core::first_not_finite(tensors)) {
           throw Error("ERR_INPUT", *name + " has values that are not finite. Look where they come from.");
         }
         for (const auto& [name, tensor] : tensors) target.assign(name, tensor);
@@ -87,7 +87,7 @@ Napi::Value set_parameters(const Napi::CallbackInfo& call) {
       [](Napi::Env env, bool&) { return env.Undefined(); });
 }
 
-void set_attention(Napi::Env env, Napi::Object& result, const model::JointAttention& attention) {
+void set_attention(Napi::Env env, Napi::Object& result, const slot_attention::JointAttention& attention) {
   result.Set("imageSlots", tensor_to_javascript(env, attention.image_slots));
   result.Set("audioSlots", tensor_to_javascript(env, attention.audio_slots));
   result.Set("imageQueries", tensor_to_javascript(env, attention.image_queries));
@@ -133,14 +133,14 @@ Napi::Value embed(const Napi::CallbackInfo& call) {
   const auto handle = unwrap<ModelHandle>(call[0]);
   const auto batch = samples(call[1]);
   const auto options = call[2].As<Napi::Object>();
-  const auto modality = text(options, "modality") == "image" ? model::Modality::kImage : model::Modality::kAudio;
+  const auto modality = text(options, "modality") == "image" ? encoders::Modality::kImage : encoders::Modality::kAudio;
   const core::Precision wanted = precision(options);
   return Job<Tensor>::compute(
       call.Env(), {},
       [=] {
         std::vector<Tensor> inputs;
         for (const auto& sample : batch) {
-          inputs.push_back(modality == model::Modality::kImage ? sample->image : sample->spectrogram);
+          inputs.push_back(modality == encoders::Modality::kImage ? sample->image : sample->spectrogram);
         }
         const std::shared_lock lock(handle->mutex);
         const Tensor vectors = handle->engine(wanted)->embed(modality, at::stack(inputs)).to(at::kCPU);
@@ -150,10 +150,10 @@ Napi::Value embed(const Napi::CallbackInfo& call) {
       [](Napi::Env env, Tensor& vectors) { return tensor_to_javascript(env, vectors); });
 }
 
-Napi::Array boxes_to_javascript(Napi::Env env, const std::vector<model::Region>& regions) {
+Napi::Array boxes_to_javascript(Napi::Env env, const std::vector<localization::Region>& regions) {
   Napi::Array boxes = Napi::Array::New(env, regions.size());
   for (size_t i = 0; i < regions.size(); ++i) {
-    const model::Region& region = regions[i];
+    const localization::Region& region = regions[i];
     Napi::Object box = Napi::Object::New(env);
     box.Set("x", static_cast<double>(region.x));
     box.Set("y", static_cast<double>(region.y));
@@ -187,7 +187,7 @@ Napi::Value spot_to_javascript(Napi::Env env, const localization::Spot& spot) {
   set("audioEmbedding", spot.audio_embedding);
   if (!spot.joint) return result;
   set_attention(env, result, *spot.joint);
-  if (const model::AttentionLogits& own = spot.joint->logits; own.image_on_image.defined()) {
+  if (const slot_attention::AttentionLogits& own = spot.joint->logits; own.image_on_image.defined()) {
     Napi::Object logits = Napi::Object::New(env);
     logits.Set("imageOnImage", tensor_to_javascript(env, own.image_on_image));
     logits.Set("audioOnImage", tensor_to_javascript(env, own.audio_on_image));
@@ -224,7 +224,7 @@ Napi::Value localize(const Napi::CallbackInfo& call) {
       [=] {
         const auto [images, spectrograms] = stack(batch);
         const std::shared_lock lock(handle->mutex);
-        const model::Localizer& localizer = *handle->localizer;
+        const methods::Localizer& localizer = *handle->localizer;
         return localization::localize(*handle->engine(wanted), localizer.config().image_tokens_per_side(),
                                       localizer.method().targets(), images, spectrograms, options);
       },

@@ -70,7 +70,7 @@ signal::ImageAugmentation image_augmentation(const Napi::Object& object, int64_t
 // two sides it is undefined in the sample, for embed alone
 Napi::Value prepare(const Napi::CallbackInfo& call) {
   const auto input = call[0].As<Napi::Object>();
-  const model::ModelConfig config = model_config(call[1].As<Napi::Object>());
+  const encoders::ModelConfig config = model_config(call[1].As<Napi::Object>());
 
   const bool raw_image = input.Has("image"), raw_audio = input.Has("audio");
   const bool has_image = raw_image || input.Has("tensor"), has_audio = raw_audio || input.Has("spectrogram");

@@ -3,7 +3,7 @@
 
 #include "core/compute.h"
 
-namespace soundspot::model {
+namespace soundspot::core {
 
 class Autocast {
  public:
@@ -25,4 +25,4 @@ class Autocast {
   const bool before_;
 };
 
-}  // namespace soundspot::model
+}  // namespace soundspot::core

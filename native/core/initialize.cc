@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-namespace soundspot::model {
+namespace soundspot::core {
 
 Tensor Initializer::draw_uniform(at::IntArrayRef shape, double low, double high) const {
   if (!generator_) return at::empty(shape, options_);
@@ -57,4 +57,4 @@ void Initializer::uniform(const std::string& name, at::IntArrayRef shape) {
   parameters_.add(name, draw_uniform(shape, 0, 1));
 }
 
-}  // namespace soundspot::model
+}  // namespace soundspot::core

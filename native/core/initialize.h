@@ -5,7 +5,7 @@
 
 #include "core/parameters.h"
 
-namespace soundspot::model {
+namespace soundspot::core {
 
 /// Adds parameters with fresh values to a store; every draw comes from `generator`, in the order of the calls, on the
 /// CPU: a seed gives the same weights on every device. Without one what would be drawn is left as memory has it, to be
@@ -36,4 +36,4 @@ class Initializer {
   at::TensorOptions options_;
 };
 
-}  // namespace soundspot::model
+}  // namespace soundspot::core

@@ -5,7 +5,7 @@
 #include "core/error.h"
 #include "core/finite.h"
 
-namespace soundspot::model {
+namespace soundspot::core {
 
 void Parameters::add(const std::string& name, Tensor value, bool trainable) {
   // Convolution weights live in channels-last order, as the convolutions read them.
@@ -77,4 +77,4 @@ const std::string* first_not_finite(const NamedTensors& tensors) {
   return nullptr;
 }
 
-}  // namespace soundspot::model
+}  // namespace soundspot::core

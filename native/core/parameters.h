@@ -5,7 +5,7 @@
 
 #include "core/torch.h"
 
-namespace soundspot::model {
+namespace soundspot::core {
 
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 
@@ -44,4 +44,4 @@ class Parameters {
 /// The name of the first tensor that holds a value which is not finite as a float32; null when none does. Integers are.
 const std::string* first_not_finite(const NamedTensors& tensors);
 
-}  // namespace soundspot::model
+}  // namespace soundspot::core

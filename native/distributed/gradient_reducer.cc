@@ -30,10 +30,10 @@ class Average final : public c10d::CppCommHookInterface<c10::intrusive_ptr<Proce
 
 }  // namespace
 
-GradientReducer::GradientReducer(const c10::intrusive_ptr<ProcessGroup>& group, const model::Parameters& parameters) {
+GradientReducer::GradientReducer(const c10::intrusive_ptr<ProcessGroup>& group, const core::Parameters& parameters) {
   std::vector<Tensor> trained;
   std::unordered_map<size_t, std::string> names;
-  for (const model::Parameter& parameter : parameters.all()) {
+  for (const core::Parameter& parameter : parameters.all()) {
     if (!parameter.trainable) continue;
     names[trained.size()] = parameter.name;
     trained.push_back(parameter.value);

@@ -28,7 +28,7 @@ class NoWarnings {
 class GradientReducer {
  public:
   /// Of every parameter that takes gradients, in buckets.
-  GradientReducer(const c10::intrusive_ptr<ProcessGroup>& group, const model::Parameters& parameters);
+  GradientReducer(const c10::intrusive_ptr<ProcessGroup>& group, const core::Parameters& parameters);
   ~GradientReducer();
 
   /// To be called before the backward pass from `roots`, at whose end gradients are the mean over processes. Gradients

@@ -4,7 +4,7 @@
 
 #include "core/error.h"
 
-namespace soundspot::model {
+namespace soundspot::encoders {
 
 namespace {
 
@@ -37,4 +37,4 @@ int64_t ModelConfig::frames() const {
 // The stem halves twice, every stage after the first once.
 int64_t ModelConfig::audio_tokens() const { return halve(frames(), audio_stages + 1); }
 
-}  // namespace soundspot::model
+}  // namespace soundspot::encoders

@@ -6,7 +6,9 @@
 #include "core/torch.h"
 #include "signal/spectrogram.h"
 
-namespace soundspot::model {
+namespace soundspot::encoders {
+
+enum class Modality { kImage, kAudio };
 
 /// Which method, and its own numbers by name; flags are 0 or 1. A method reads what it declares in
 /// src/config/methods.ts.
@@ -37,4 +39,4 @@ struct ModelConfig {
   int64_t audio_tokens() const;  // frames after the audio encoder's strides
 };
 
-}  // namespace soundspot::model
+}  // namespace soundspot::encoders

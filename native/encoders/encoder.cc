@@ -3,7 +3,7 @@
 #include "kernels/normalization.h"
 #include "kernels/products.h"
 
-namespace soundspot::model {
+namespace soundspot::encoders {
 
 namespace {
 
@@ -17,7 +17,7 @@ Tensor pointwise(const Tensor& input, const Tensor& weight, const Tensor& bias, 
   return kernels::linear(pixels.permute({0, 2, 3, 1}), weight.flatten(1), bias).permute({0, 3, 1, 2});
 }
 
-Tensor convolve(const Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
+Tensor convolve(const core::Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
                 int64_t padding) {
   const Tensor& weight = parameters[name + ".weight"];
   const Tensor bias = parameters.has(name + ".bias") ? parameters[name + ".bias"] : Tensor();
@@ -28,7 +28,7 @@ Tensor convolve(const Parameters& parameters, const std::string& name, const Ten
 }
 
 /// Batch norm, plus `residual` where it is defined, then ReLU where it is wanted.
-Tensor batch_norm(const Parameters& parameters, const std::string& name, const Tensor& input, Pass pass,
+Tensor batch_norm(const core::Parameters& parameters, const std::string& name, const Tensor& input, Pass pass,
                   const distributed::PeersPointer& peers, bool relu, const Tensor& residual = {}) {
   const bool training = pass != Pass::kEvaluation;
   if (training) parameters[name + ".num_batches_tracked"].add_(1);
@@ -70,7 +70,7 @@ Encoder Encoder::audio(const ModelConfig& config) {
   return Encoder(std::move(layout));
 }
 
-void Encoder::initialize(Initializer& initializer) const {
+void Encoder::initialize(core::Initializer& initializer) const {
   initializer.convolution(layout_.name + "." + layout_.stem, layout_.width, layout_.channels, 7, /*bias=*/false);
   initializer.batch_norm(layout_.name + ".bn1", layout_.width);
   int64_t in = layout_.width;
@@ -92,7 +92,7 @@ void Encoder::initialize(Initializer& initializer) const {
   initializer.convolution(layout_.name + "." + layout_.projection, layout_.dim, in, 1, /*bias=*/true);
 }
 
-Tensor Encoder::block(const Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
+Tensor Encoder::block(const core::Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
                       Pass pass, const distributed::PeersPointer& peers) const {
   Tensor x = convolve(parameters, name + ".conv1", input, stride, 1);
   x = batch_norm(parameters, name + ".bn1", x, pass, peers, /*relu=*/true);
@@ -105,7 +105,7 @@ Tensor Encoder::block(const Parameters& parameters, const std::string& name, con
   return batch_norm(parameters, name + ".bn2", x, pass, peers, /*relu=*/true, shortcut);
 }
 
-Tensor Encoder::trunk(const Parameters& parameters, const Tensor& input, Pass pass,
+Tensor Encoder::trunk(const core::Parameters& parameters, const Tensor& input, Pass pass,
                       const distributed::PeersPointer& peers) const {
   Tensor x = input.contiguous(at::MemoryFormat::ChannelsLast);
   x = convolve(parameters, layout_.name + "." + layout_.stem, x, 2, 3);
@@ -119,7 +119,7 @@ Tensor Encoder::trunk(const Parameters& parameters, const Tensor& input, Pass pa
   return x;
 }
 
-Tensor Encoder::forward(const Parameters& parameters, const Tensor& input, Pass pass,
+Tensor Encoder::forward(const core::Parameters& parameters, const Tensor& input, Pass pass,
                         const distributed::PeersPointer& peers) const {
   Tensor x = trunk(parameters, input, pass, peers);
   const std::string projection = layout_.name + "." + layout_.projection;
@@ -129,4 +129,4 @@ Tensor Encoder::forward(const Parameters& parameters, const Tensor& input, Pass 
   return x.flatten(2).transpose(1, 2);                                // [B, h·w, D]
 }
 
-}  // namespace soundspot::model
+}  // namespace soundspot::encoders

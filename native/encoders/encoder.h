@@ -5,7 +5,7 @@
 #include "distributed/peers.h"
 #include "encoders/config.h"
 
-namespace soundspot::model {
+namespace soundspot::encoders {
 
 constexpr double kBatchNormEpsilon = 1e-5;
 constexpr int64_t kBlocks = 2;  // basic blocks a stage, as in ResNet-18
@@ -44,25 +44,25 @@ class Encoder {
 
   const EncoderLayout& layout() const { return layout_; }
 
-  void initialize(Initializer& initializer) const;
+  void initialize(core::Initializer& initializer) const;
 
   /// `input` is [B, 3, size, size] or [B, 1, F, T], float32. With `peers`, statistics in training are of the samples of
   /// all of them.
   /// @return tokens [B, N, D].
-  Tensor forward(const Parameters& parameters, const Tensor& input, Pass pass,
+  Tensor forward(const core::Parameters& parameters, const Tensor& input, Pass pass,
                  const distributed::PeersPointer& peers = {}) const;
 
   /// Features of the last stage, before the projection: [B, C, h, w].
-  Tensor trunk(const Parameters& parameters, const Tensor& input, Pass pass,
+  Tensor trunk(const core::Parameters& parameters, const Tensor& input, Pass pass,
                const distributed::PeersPointer& peers = {}) const;
 
  private:
   explicit Encoder(EncoderLayout layout) : layout_(std::move(layout)) {}
 
-  Tensor block(const Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride, Pass pass,
-               const distributed::PeersPointer& peers) const;
+  Tensor block(const core::Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
+               Pass pass, const distributed::PeersPointer& peers) const;
 
   EncoderLayout layout_;
 };
 
-}  // namespace soundspot::model
+}  // namespace soundspot::encoders

@@ -4,7 +4,7 @@ namespace soundspot::inference {
 
 Inference Engine::infer(const Tensor& images, const Tensor& spectrograms,
                         const methods::RespondOptions& options) const {
-  model::check_shapes(localizer_->config(), images, spectrograms);
+  methods::check_shapes(localizer_->config(), images, spectrograms);
   const at::NoGradGuard no_grad;
   Inference result;
   result.tokens = encode(images.to(compute_.device), spectrograms.to(compute_.device));
@@ -12,15 +12,15 @@ Inference Engine::infer(const Tensor& images, const Tensor& spectrograms,
   return result;
 }
 
-Tensor Engine::embed(model::Modality modality, const Tensor& input) const {
+Tensor Engine::embed(encoders::Modality modality, const Tensor& input) const {
   const at::NoGradGuard no_grad;
-  const bool image = modality == model::Modality::kImage;
+  const bool image = modality == encoders::Modality::kImage;
   const Tensor own = input.to(compute_.device);
-  const model::EncoderOutputs tokens = encode(image ? own : Tensor(), image ? Tensor() : own);
+  const encoders::EncoderOutputs tokens = encode(image ? own : Tensor(), image ? Tensor() : own);
   return responder_->embed(modality, image ? tokens.image : tokens.audio);
 }
 
-std::unique_ptr<const Engine> make_engine(std::shared_ptr<const model::Localizer> localizer,
+std::unique_ptr<const Engine> make_engine(std::shared_ptr<const methods::Localizer> localizer,
                                           const core::Compute& compute) {
   return compute.on_cpu() ? cpu_engine(std::move(localizer), compute) : reference_engine(std::move(localizer), compute);
 }

@@ -7,7 +7,7 @@ namespace soundspot::inference {
 
 /// What an evaluation pass gives for B pairs.
 struct Inference {
-  model::EncoderOutputs tokens;
+  encoders::EncoderOutputs tokens;
   methods::Response response;
 };
 
@@ -21,19 +21,19 @@ class Engine {
   Inference infer(const Tensor& images, const Tensor& spectrograms, const methods::RespondOptions& options) const;
 
   /// Unit vectors of one modality alone, as in methods::Response: [B, T·D]. `input` as above.
-  Tensor embed(model::Modality modality, const Tensor& input) const;
+  Tensor embed(encoders::Modality modality, const Tensor& input) const;
 
  protected:
-  Engine(std::shared_ptr<const model::Localizer> localizer, const core::Compute& compute)
+  Engine(std::shared_ptr<const methods::Localizer> localizer, const core::Compute& compute)
       : localizer_(std::move(localizer)), compute_(compute) {}
 
   /// To be called once, when the encoders are ready.
   void respond_by(std::unique_ptr<const methods::Responder> responder) { responder_ = std::move(responder); }
 
   /// Tokens [B, N, D]; either input may be undefined.
-  virtual model::EncoderOutputs encode(const Tensor& images, const Tensor& spectrograms) const = 0;
+  virtual encoders::EncoderOutputs encode(const Tensor& images, const Tensor& spectrograms) const = 0;
 
-  const std::shared_ptr<const model::Localizer> localizer_;
+  const std::shared_ptr<const methods::Localizer> localizer_;
   const core::Compute compute_;
 
  private:
@@ -42,15 +42,15 @@ class Engine {
 
 /// The fastest engine there is for the device. It looks at the model's weights or holds copies of them: it is to be
 /// made anew when they change.
-std::unique_ptr<const Engine> make_engine(std::shared_ptr<const model::Localizer> localizer,
+std::unique_ptr<const Engine> make_engine(std::shared_ptr<const methods::Localizer> localizer,
                                           const core::Compute& compute);
 
 /// The composition of LibTorch's own operators, on any device, which the others are compared with.
-std::unique_ptr<const Engine> reference_engine(std::shared_ptr<const model::Localizer> localizer,
+std::unique_ptr<const Engine> reference_engine(std::shared_ptr<const methods::Localizer> localizer,
                                                const core::Compute& compute);
 
 /// For the CPU: folded batch norm, convolutions by Winograd, packed weights.
-std::unique_ptr<const Engine> cpu_engine(std::shared_ptr<const model::Localizer> localizer,
+std::unique_ptr<const Engine> cpu_engine(std::shared_ptr<const methods::Localizer> localizer,
                                          const core::Compute& compute);
 
 }  // namespace soundspot::inference

@@ -7,20 +7,20 @@ namespace {
 
 class Reference final : public Engine {
  public:
-  Reference(const std::shared_ptr<const model::Localizer>& localizer, const core::Compute& compute)
+  Reference(const std::shared_ptr<const methods::Localizer>& localizer, const core::Compute& compute)
       : Engine(localizer, compute) {
     respond_by(localizer->method().unfrozen(localizer->parameters()));
   }
 
  protected:
-  model::EncoderOutputs encode(const Tensor& images, const Tensor& spectrograms) const override {
+  encoders::EncoderOutputs encode(const Tensor& images, const Tensor& spectrograms) const override {
     return localizer_->encode(images, spectrograms, compute_);
   }
 };
 
 }  // namespace
 
-std::unique_ptr<const Engine> reference_engine(std::shared_ptr<const model::Localizer> localizer,
+std::unique_ptr<const Engine> reference_engine(std::shared_ptr<const methods::Localizer> localizer,
                                                const core::Compute& compute) {
   return std::make_unique<const Reference>(localizer, compute);
 }

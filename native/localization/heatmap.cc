@@ -4,7 +4,7 @@
 #include <array>
 #include <cmath>
 
-namespace soundspot::model {
+namespace soundspot::localization {
 
 namespace {
 
@@ -90,4 +90,4 @@ std::vector<Region> regions(const Tensor& map, double threshold) {
   return found;
 }
 
-}  // namespace soundspot::model
+}  // namespace soundspot::localization

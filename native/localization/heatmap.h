@@ -3,7 +3,7 @@
 
 #include "core/torch.h"
 
-namespace soundspot::model {
+namespace soundspot::localization {
 
 /// Target rows [B, T, N] over side × side tokens → bicubic (a = −0.75), min–max, maximum over target slots:
 /// [B, height, width] in [0, 1]. A map that is constant but for rounding stays as it is.
@@ -21,4 +21,4 @@ struct Region {
 /// Regions of 8-connected pixels at or above `threshold`, greatest area first. map [height, width], contiguous float32.
 std::vector<Region> regions(const Tensor& map, double threshold);
 
-}  // namespace soundspot::model
+}  // namespace soundspot::localization

@@ -6,7 +6,7 @@ namespace soundspot::localization {
 
 namespace {
 
-using model::JointAttention;
+using slot_attention::JointAttention;
 
 /// Of sample `index` of the batch.
 JointAttention select(const JointAttention& batch, int64_t index) {
@@ -49,7 +49,7 @@ methods::Response on_cpu(methods::Response response) {
 
 void check_finite(const std::vector<Tensor>& results) {
   for (const Tensor& values : results) {
-    if (!model::first_not_finite({{"", values}})) continue;
+    if (!core::first_not_finite({{"", values}})) continue;
     throw Error("ERR_INTERNAL",
                 "The model gives values that are not finite: its weights are too large to compute with. Take an "
                 "earlier checkpoint of its training.");
@@ -85,18 +85,18 @@ std::vector<Spot> localize(const inference::Engine& engine, int64_t side, int64_
     const bool has_image = response.image_maps.has_value();
     const Tensor rows = has_image ? at::stack({response.audio_maps[i], (*response.image_maps)[i]})
                                   : response.audio_maps[i].unsqueeze(0);  // [1 or 2, T, N]
-    const Tensor maps = model::heatmap(rows, side, height, width);
+    const Tensor maps = localization::heatmap(rows, side, height, width);
     const Tensor audio = maps.narrow(0, 0, 1), image = has_image ? maps.narrow(0, 1, 1) : Tensor();
     spot.audio_map = audio[0];
     if (has_image) spot.image_map = image[0];
     const auto wanted = [&](const char* name) { return options.all_maps || options.refine == name; };
-    if (has_image && wanted("iqr")) spot.iqr_map = model::refine(audio, image, options.alpha)[0];
+    if (has_image && wanted("iqr")) spot.iqr_map = localization::refine(audio, image, options.alpha)[0];
     if (options.objectness.defined()) {
       const Tensor grid = options.objectness[i];
-      const Tensor objects = model::heatmap(grid.reshape({1, 1, -1}), grid.size(0), height, width);
-      if (wanted("ogl")) spot.ogl_map = model::refine(audio, objects, options.alpha)[0];
+      const Tensor objects = localization::heatmap(grid.reshape({1, 1, -1}), grid.size(0), height, width);
+      if (wanted("ogl")) spot.ogl_map = localization::refine(audio, objects, options.alpha)[0];
       if (has_image && wanted("combined")) {
-        spot.combined_map = model::refine(audio, (image + objects) / 2, options.alpha)[0];
+        spot.combined_map = localization::refine(audio, (image + objects) / 2, options.alpha)[0];
       }
     }
     spot.heatmap = options.refine == "iqr"        ? spot.iqr_map
@@ -105,7 +105,7 @@ std::vector<Spot> localize(const inference::Engine& engine, int64_t side, int64_
                                                   : spot.audio_map;
     spot.heatmap = spot.heatmap.contiguous();
     spot.mask = (spot.heatmap >= options.threshold).to(at::kByte).contiguous();
-    spot.regions = model::regions(spot.heatmap, options.threshold);
+    spot.regions = localization::regions(spot.heatmap, options.threshold);
     spot.confidence = confidence[i].item<double>();
     spot.audio_targets = response.audio_maps[i];
     if (has_image) spot.image_targets = (*response.image_maps)[i];
@@ -123,12 +123,12 @@ SlotMaps slot_maps(const Tensor& audio, const Tensor& image, std::optional<doubl
   const at::NoGradGuard no_grad;
   const int64_t targets = audio.size(0), side = audio.size(1);
   const auto of = [&](const Tensor& rows) {
-    return model::heatmap(rows.reshape({targets, 1, side * side}), side, height, width);
+    return localization::heatmap(rows.reshape({targets, 1, side * side}), side, height, width);
   };
   SlotMaps result;
-  result.maps = alpha && image.defined() ? model::refine(of(audio), of(image), *alpha) : of(audio);
+  result.maps = alpha && image.defined() ? localization::refine(of(audio), of(image), *alpha) : of(audio);
   if (threshold) {
-    for (const Tensor& map : result.maps.unbind()) result.regions.push_back(model::regions(map, *threshold));
+    for (const Tensor& map : result.maps.unbind()) result.regions.push_back(localization::regions(map, *threshold));
   }
   return result;
 }

@@ -21,11 +21,11 @@ struct Spot {
   Tensor image_map, iqr_map;  // undefined where the method has no map of the image's own, or where not asked for
   Tensor ogl_map, combined_map;
   Tensor mask;  // uint8
-  std::vector<model::Region> regions;
-  double confidence = 0;                       // mean cosine of the two embeddings' targets
-  Tensor audio_targets, image_targets;         // [T, h·w], raw; the image's undefined where the method has none
-  Tensor image_embedding, audio_embedding;     // [T·D]
-  std::optional<model::JointAttention> joint;  // of this sample, [S, …]
+  std::vector<localization::Region> regions;
+  double confidence = 0;                    // mean cosine of the two embeddings' targets
+  Tensor audio_targets, image_targets;      // [T, h·w], raw; the image's undefined where the method has none
+  Tensor image_embedding, audio_embedding;  // [T·D]
+  std::optional<slot_attention::JointAttention> joint;  // of this sample, [S, …]
 };
 
 /// @throws Error ERR_INTERNAL when a result is not finite; ERR_INPUT when the refinement needs a map that the method
@@ -40,7 +40,7 @@ void check_finite(const std::vector<Tensor>& results);
 
 struct SlotMaps {
   Tensor maps;  // [T, height, width]
-  std::vector<std::vector<model::Region>> regions;
+  std::vector<std::vector<localization::Region>> regions;
 };
 
 /// A map for each target [T, side, side] of `audio`, blended with that of `image` by `alpha` where both are given, and

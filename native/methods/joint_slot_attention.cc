@@ -13,8 +13,8 @@
 namespace soundspot::methods {
 namespace {
 
-using model::JointAttention;
-using model::SlotAttentionConfig;
+using slot_attention::JointAttention;
+using slot_attention::SlotAttentionConfig;
 
 constexpr char kName[] = "joint-slot-attention";
 
@@ -66,7 +66,7 @@ class Frozen final : public Responder {
 
  private:
   const int64_t targets_;
-  const inference::FrozenSlotAttention slot_attention_;
+  const slot_attention::FrozenSlotAttention slot_attention_;
 };
 
 class JointSlotAttentionMethod final : public Method {
@@ -74,12 +74,12 @@ class JointSlotAttentionMethod final : public Method {
   explicit JointSlotAttentionMethod(const SlotAttentionConfig& config)
       : config_(config),
         slot_attention_(config),
-        image_decoder_(model::Decoder::image(config)),
-        audio_decoder_(model::Decoder::audio(config)) {}
+        image_decoder_(slot_attention::Decoder::image(config)),
+        audio_decoder_(slot_attention::Decoder::audio(config)) {}
 
   int64_t targets() const override { return config_.target_slots; }
 
-  void initialize(model::Initializer& initializer) const override {
+  void initialize(core::Initializer& initializer) const override {
     slot_attention_.initialize(initializer);
     image_decoder_.initialize(initializer);
     audio_decoder_.initialize(initializer);
@@ -121,7 +121,7 @@ class JointSlotAttentionMethod final : public Method {
     result.add("audio_on_audio", joint.audio_on_audio);
     result.add("image_on_audio", joint.image_on_audio);
     if (reconstruction) {
-      const model::Autocast autocast(context.compute);
+      const core::Autocast autocast(context.compute);
       result.add("image_reconstruction", image_decoder_.forward(parameters, joint.image_slots));
       result.add("audio_reconstruction", audio_decoder_.forward(parameters, joint.audio_slots));
     }
@@ -173,11 +173,11 @@ class JointSlotAttentionMethod final : public Method {
   }
 
   const SlotAttentionConfig config_;
-  const model::JointSlotAttention slot_attention_;
-  const model::Decoder image_decoder_, audio_decoder_;
+  const slot_attention::JointSlotAttention slot_attention_;
+  const slot_attention::Decoder image_decoder_, audio_decoder_;
 };
 
-const Register registered_method{kName, [](const model::ModelConfig& config) -> std::unique_ptr<Method> {
+const Register registered_method{kName, [](const encoders::ModelConfig& config) -> std::unique_ptr<Method> {
                                    return std::make_unique<JointSlotAttentionMethod>(SlotAttentionConfig::of(config));
                                  }};
 

@@ -5,24 +5,24 @@
 #include "core/autocast.h"
 #include "core/error.h"
 
-namespace soundspot::model {
+namespace soundspot::methods {
 
-Localizer::Localizer(const ModelConfig& config, std::optional<uint64_t> seed, at::Device device)
+Localizer::Localizer(const encoders::ModelConfig& config, std::optional<uint64_t> seed, at::Device device)
     : config_(config),
       device_(device),
-      image_encoder_(Encoder::image(config)),
-      audio_encoder_(Encoder::audio(config)),
+      image_encoder_(encoders::Encoder::image(config)),
+      audio_encoder_(encoders::Encoder::audio(config)),
       method_(methods::make(config)) {
   const at::NoGradGuard no_grad;
   std::optional<at::Generator> generator;
   if (seed) generator = at::make_generator<at::CPUGeneratorImpl>(*seed);
-  Initializer initializer(parameters_, std::move(generator), device);
+  core::Initializer initializer(parameters_, std::move(generator), device);
   image_encoder_.initialize(initializer);
   audio_encoder_.initialize(initializer);
   method_->initialize(initializer);
 }
 
-void check_shapes(const ModelConfig& config, const Tensor& images, const Tensor& spectrograms) {
+void check_shapes(const encoders::ModelConfig& config, const Tensor& images, const Tensor& spectrograms) {
   const int64_t size = config.image_size;
   const bool image_ok = images.dim() == 4 && images.size(1) == 3 && images.size(2) == size && images.size(3) == size;
   const bool audio_ok = spectrograms.dim() == 4 && spectrograms.size(1) == 1 &&
@@ -35,18 +35,20 @@ void check_shapes(const ModelConfig& config, const Tensor& images, const Tensor&
   throw Error("ERR_SHAPE", message.str());
 }
 
-EncoderOutputs Localizer::encode(const Tensor& images, const Tensor& spectrograms, const core::Compute& compute) const {
+encoders::EncoderOutputs Localizer::encode(const Tensor& images, const Tensor& spectrograms,
+                                           const core::Compute& compute) const {
   const at::NoGradGuard no_grad;
-  const Autocast autocast(compute);
-  EncoderOutputs tokens;
-  if (images.defined()) tokens.image = image_encoder_.forward(parameters_, images, Pass::kEvaluation);
-  if (spectrograms.defined()) tokens.audio = audio_encoder_.forward(parameters_, spectrograms, Pass::kEvaluation);
+  const core::Autocast autocast(compute);
+  encoders::EncoderOutputs tokens;
+  if (images.defined()) tokens.image = image_encoder_.forward(parameters_, images, encoders::Pass::kEvaluation);
+  if (spectrograms.defined())
+    tokens.audio = audio_encoder_.forward(parameters_, spectrograms, encoders::Pass::kEvaluation);
   return tokens;
 }
 
 Tensor Localizer::objectness(const Tensor& images) const {
   const at::NoGradGuard no_grad;
-  return image_encoder_.trunk(parameters_, images, Pass::kEvaluation).abs().mean(1).contiguous();
+  return image_encoder_.trunk(parameters_, images, encoders::Pass::kEvaluation).abs().mean(1).contiguous();
 }
 
-}  // namespace soundspot::model
+}  // namespace soundspot::methods

@@ -3,39 +3,39 @@
 
 #include "methods/method.h"
 
-namespace soundspot::model {
+namespace soundspot::methods {
 
 /// @throws Error ERR_SHAPE when images and spectrograms are not a batch for this configuration.
-void check_shapes(const ModelConfig& config, const Tensor& images, const Tensor& spectrograms);
+void check_shapes(const encoders::ModelConfig& config, const Tensor& images, const Tensor& spectrograms);
 
 class Localizer {
  public:
   /// Fresh weights from a seed; without one they are to be loaded, and on the meta device only have names and shapes.
-  explicit Localizer(const ModelConfig& config, std::optional<uint64_t> seed, at::Device device = at::kCPU);
+  explicit Localizer(const encoders::ModelConfig& config, std::optional<uint64_t> seed, at::Device device = at::kCPU);
 
-  const ModelConfig& config() const { return config_; }
-  Parameters& parameters() { return parameters_; }
-  const Parameters& parameters() const { return parameters_; }
-  const Encoder& image_encoder() const { return image_encoder_; }
-  const Encoder& audio_encoder() const { return audio_encoder_; }
+  const encoders::ModelConfig& config() const { return config_; }
+  core::Parameters& parameters() { return parameters_; }
+  const core::Parameters& parameters() const { return parameters_; }
+  const encoders::Encoder& image_encoder() const { return image_encoder_; }
+  const encoders::Encoder& audio_encoder() const { return audio_encoder_; }
   const methods::Method& method() const { return *method_; }
   /// Where the parameters are.
   at::Device device() const { return device_; }
 
   /// Evaluation: no gradients, running statistics. Images [B, 3, size, size], spectrograms [B, 1, F, T]; either may be
   /// undefined, and its tokens are then.
-  EncoderOutputs encode(const Tensor& images, const Tensor& spectrograms, const core::Compute& compute) const;
+  encoders::EncoderOutputs encode(const Tensor& images, const Tensor& spectrograms, const core::Compute& compute) const;
 
   /// Mean absolute value of the image encoder's last stage, before the projection (section 1.7): [B, h, w]. With
   /// ImageNet weights it is high where there is any object.
   Tensor objectness(const Tensor& images) const;
 
  private:
-  const ModelConfig config_;
+  const encoders::ModelConfig config_;
   const at::Device device_;
-  const Encoder image_encoder_, audio_encoder_;
+  const encoders::Encoder image_encoder_, audio_encoder_;
   const std::unique_ptr<const methods::Method> method_;
-  Parameters parameters_;
+  core::Parameters parameters_;
 };
 
-}  // namespace soundspot::model
+}  // namespace soundspot::methods

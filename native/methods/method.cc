@@ -53,7 +53,7 @@ std::map<std::string, Factory>& registry() {
   return methods;
 }
 
-std::unique_ptr<Method> make(const model::ModelConfig& config) {
+std::unique_ptr<Method> make(const encoders::ModelConfig& config) {
   const auto found = registry().find(config.method.name);
   if (found != registry().end()) return found->second(config);
   std::string known;

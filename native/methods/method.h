@@ -12,10 +12,10 @@
 
 namespace soundspot::methods {
 
+using core::Parameters;
+using encoders::EncoderOutputs;
+using encoders::Modality;
 using losses::Features;
-using model::EncoderOutputs;
-using model::Modality;
-using model::Parameters;
 
 /// What a training step brings: images [B, 3, size, size] and log spectrograms [B, 1, F, T].
 struct Views {
@@ -60,7 +60,7 @@ struct Response {
   Tensor audio_maps;                        // [B, T, h·w] where the audio is in the image, raw
   std::optional<Tensor> image_maps;         // [B, T, h·w] the image's own maps, of methods that refine by them (IQR)
   Tensor image_embedding, audio_embedding;  // [B, T·D] T unit vectors in a row: confidence, retrieval, neighbours
-  std::optional<model::JointAttention> joint;  // of joint slot attention
+  std::optional<slot_attention::JointAttention> joint;  // of joint slot attention
 };
 
 struct RespondOptions {
@@ -90,7 +90,7 @@ class Method {
   virtual ~Method() = default;
 
   /// Adds the parameters that the method has beside the encoders'.
-  virtual void initialize(model::Initializer&) const {}
+  virtual void initialize(core::Initializer&) const {}
 
   /// Once a step, before any of its parts: draws and averages for the whole batch.
   virtual void begin_step(StepContext&) const {}
@@ -126,13 +126,13 @@ class Method {
   Terms registered(const Features& features, const StepContext& context, const Tensor& excluded) const;
 };
 
-using Factory = std::function<std::unique_ptr<Method>(const model::ModelConfig&)>;
+using Factory = std::function<std::unique_ptr<Method>(const encoders::ModelConfig&)>;
 
 /// All methods by name.
 std::map<std::string, Factory>& registry();
 
 /// @throws Error ERR_CONFIG naming the known methods when there is none of that name.
-std::unique_ptr<Method> make(const model::ModelConfig& config);
+std::unique_ptr<Method> make(const encoders::ModelConfig& config);
 
 /// Registers a method when the addon is loaded: `const Register registered{"name", make};`
 struct Register {

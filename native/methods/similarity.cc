@@ -39,7 +39,7 @@ class Similarity final : public Method {
 };
 
 const Register registered_method{
-    kName, [](const model::ModelConfig&) -> std::unique_ptr<Method> { return std::make_unique<Similarity>(); }};
+    kName, [](const encoders::ModelConfig&) -> std::unique_ptr<Method> { return std::make_unique<Similarity>(); }};
 
 }  // namespace
 }  // namespace soundspot::methods

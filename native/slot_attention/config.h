@@ -3,7 +3,7 @@
 
 #include "encoders/config.h"
 
-namespace soundspot::model {
+namespace soundspot::slot_attention {
 
 struct SlotAttentionConfig {
   int64_t dim = 512;         // D, features of a token and of a slot
@@ -20,8 +20,8 @@ struct SlotAttentionConfig {
 
   int64_t slots() const { return target_slots + off_target_slots; }
 
-  static SlotAttentionConfig of(const ModelConfig& config) {
-    const MethodConfig& own = config.method;
+  static SlotAttentionConfig of(const encoders::ModelConfig& config) {
+    const encoders::MethodConfig& own = config.method;
     return {.dim = config.dim,
             .target_slots = own.integer("targetSlots"),
             .off_target_slots = own.integer("offTargetSlots"),
@@ -36,4 +36,4 @@ struct SlotAttentionConfig {
   }
 };
 
-}  // namespace soundspot::model
+}  // namespace soundspot::slot_attention

@@ -2,7 +2,7 @@
 
 #include "kernels/products.h"
 
-namespace soundspot::model {
+namespace soundspot::slot_attention {
 
 Decoder::Decoder(std::string name, int64_t rows, int64_t columns, const SlotAttentionConfig& config)
     : name_(std::move(name)),
@@ -21,7 +21,7 @@ Decoder Decoder::audio(const SlotAttentionConfig& config) {
   return Decoder("aud_decoder", 1, config.audio_tokens, config);
 }
 
-void Decoder::initialize(Initializer& initializer) const {
+void Decoder::initialize(core::Initializer& initializer) const {
   initializer.uniform(name_ + ".pos_emb.row_embed.weight", {rows_, dim_ / 2});
   initializer.uniform(name_ + ".pos_emb.col_embed.weight", {columns_, dim_ / 2});
   for (int64_t layer = 0; layer <= layers_; ++layer) {
@@ -31,7 +31,7 @@ void Decoder::initialize(Initializer& initializer) const {
   }
 }
 
-Tensor Decoder::forward(const Parameters& parameters, const Tensor& slots) const {
+Tensor Decoder::forward(const core::Parameters& parameters, const Tensor& slots) const {
   const Tensor& rows = parameters[name_ + ".pos_emb.row_embed.weight"];     // [h, D/2]
   const Tensor& columns = parameters[name_ + ".pos_emb.col_embed.weight"];  // [w, D/2]
   const Tensor position = at::cat({columns.unsqueeze(0).expand({rows_, columns_, dim_ / 2}),
@@ -50,4 +50,4 @@ Tensor Decoder::forward(const Parameters& parameters, const Tensor& slots) const
   return (features * alpha).sum(1);                           // [B, N, D]
 }
 
-}  // namespace soundspot::model
+}  // namespace soundspot::slot_attention

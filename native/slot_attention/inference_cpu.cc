@@ -6,7 +6,7 @@
 
 #include "core/bounds.h"
 
-namespace soundspot::inference {
+namespace soundspot::slot_attention {
 
 namespace {
 
@@ -45,11 +45,11 @@ PackedLinear::PackedLinear(const Tensor& weight, const Tensor& bias, bool bfloat
   }
 }
 
-FrozenSlotAttention::FrozenSlotAttention(const model::Parameters& parameters, const model::SlotAttentionConfig& config,
-                                         bool bfloat16)
+FrozenSlotAttention::FrozenSlotAttention(const core::Parameters& parameters,
+                                         const slot_attention::SlotAttentionConfig& config, bool bfloat16)
     : config_(config), bfloat16_(bfloat16) {
   const at::NoGradGuard no_grad;
-  for (const model::Parameter& parameter : parameters.all()) {
+  for (const core::Parameter& parameter : parameters.all()) {
     if (parameter.name.rfind("slot_attn.", 0) != 0) continue;
     const Tensor& value = parameter.value;
     core::check_weights(value.dim() == 2 ? value : value.reshape({-1, 1}), {}, core::kMostOfLinear, parameter.name);
@@ -58,7 +58,7 @@ FrozenSlotAttention::FrozenSlotAttention(const model::Parameters& parameters, co
   audio_ = freeze(parameters, "aud", "img");
 }
 
-FrozenSlotAttention::Branch FrozenSlotAttention::freeze(const model::Parameters& parameters, const std::string& own,
+FrozenSlotAttention::Branch FrozenSlotAttention::freeze(const core::Parameters& parameters, const std::string& own,
                                                         const std::string& other) const {
   // Products of weights are made in float64: what is rounded here is rounded in every pass.
   const auto of = [&](const std::string& modality, const char* name) {
@@ -109,7 +109,7 @@ FrozenSlotAttention::Branch FrozenSlotAttention::freeze(const model::Parameters&
 
 /// The buffers of one call for one modality. R = batch · slots rows.
 struct FrozenSlotAttention::Pass {
-  Pass(const Branch& frozen, const model::SlotAttentionConfig& config, const Tensor& raw)
+  Pass(const Branch& frozen, const slot_attention::SlotAttentionConfig& config, const Tensor& raw)
       : branch(frozen),
         slot_count(config.slots()),
         dim(config.dim),
@@ -224,7 +224,8 @@ void FrozenSlotAttention::iterate(const std::array<Pass, 2>& passes) const {
         const int64_t row = sample * slot_count;
         float* logits = Pass::at(pass.logits, row);
         pass.score(sample, Pass::at(queries, first ? 0 : row), queries.size(-1), logits);
-        run.attention(logits, slot_count, pass.tokens, 1, Pass::at(pass.attention, row), nullptr, nullptr);  // Eq. 3
+        run.attention(logits, slot_count, pass.tokens, 1, Pass::at(pass.attention, row), nullptr,
+                      nullptr);  // Eq. 3
         run.gather(Pass::at(pass.attention, row), Pass::at(pass.x, sample * pass.tokens), slot_count, pass.tokens, dim,
                    Pass::at(pass.gathered, row), dim);  // Eq. 4, before W_v
       }
@@ -260,18 +261,18 @@ void FrozenSlotAttention::iterate(const std::array<Pass, 2>& passes) const {
   }
 }
 
-Tensor FrozenSlotAttention::slots(model::Modality modality, const Tensor& tokens) const {
+Tensor FrozenSlotAttention::slots(encoders::Modality modality, const Tensor& tokens) const {
   const at::NoGradGuard no_grad;
   const Tensor none = tokens.narrow(0, 0, 0);
-  const bool image = modality == model::Modality::kImage;
+  const bool image = modality == encoders::Modality::kImage;
   const std::array<Pass, 2> passes{Pass(image_, config_, image ? tokens : none),
                                    Pass(audio_, config_, image ? none : tokens)};
   iterate(passes);
   return passes[image ? 0 : 1].slots;
 }
 
-model::JointAttention FrozenSlotAttention::forward(const Tensor& image_tokens, const Tensor& audio_tokens,
-                                                   double sharpening) const {
+slot_attention::JointAttention FrozenSlotAttention::forward(const Tensor& image_tokens, const Tensor& audio_tokens,
+                                                            double sharpening) const {
   const at::NoGradGuard no_grad;
   const kernels::Kernels& run = kernels::kernels();
   const std::array<Pass, 2> passes{Pass(image_, config_, image_tokens), Pass(audio_, config_, audio_tokens)};
@@ -295,7 +296,7 @@ model::JointAttention FrozenSlotAttention::forward(const Tensor& image_tokens, c
     return logits;
   };
   const auto& [image, audio] = passes;
-  model::JointAttention result;
+  slot_attention::JointAttention result;
   result.image_slots = image.slots;
   result.audio_slots = audio.slots;
   result.image_queries = image.queries();
@@ -308,4 +309,4 @@ model::JointAttention FrozenSlotAttention::forward(const Tensor& image_tokens, c
   return result;
 }
 
-}  // namespace soundspot::inference
+}  // namespace soundspot::slot_attention

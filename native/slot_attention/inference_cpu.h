@@ -7,7 +7,7 @@
 #include "kernels/cpu/kernels.h"
 #include "slot_attention/reference.h"
 
-namespace soundspot::inference {
+namespace soundspot::slot_attention {
 
 /// A linear layer packed for the kernels.
 class PackedLinear {
@@ -28,13 +28,15 @@ class PackedLinear {
 class FrozenSlotAttention {
  public:
   /// `bfloat16` halves the weights; the arithmetic is float32 in any case.
-  FrozenSlotAttention(const model::Parameters& parameters, const model::SlotAttentionConfig& config, bool bfloat16);
+  FrozenSlotAttention(const core::Parameters& parameters, const slot_attention::SlotAttentionConfig& config,
+                      bool bfloat16);
 
-  /// As model::JointSlotAttention::forward, without the keys.
-  model::JointAttention forward(const Tensor& image_tokens, const Tensor& audio_tokens, double sharpening) const;
+  /// As JointSlotAttention::forward, without the keys.
+  slot_attention::JointAttention forward(const Tensor& image_tokens, const Tensor& audio_tokens,
+                                         double sharpening) const;
 
   /// Slots [B, S, D] of one modality alone, from its tokens [B, N, D].
-  Tensor slots(model::Modality modality, const Tensor& tokens) const;
+  Tensor slots(encoders::Modality modality, const Tensor& tokens) const;
 
  private:
   /// The weights of one modality. x are its layer-normed tokens, n the slots normalised without weight and bias.
@@ -54,13 +56,13 @@ class FrozenSlotAttention {
   };
   struct Pass;
 
-  Branch freeze(const model::Parameters& parameters, const std::string& own, const std::string& other) const;
+  Branch freeze(const core::Parameters& parameters, const std::string& own, const std::string& other) const;
   /// All iterations over both passes, of which one may be of no samples.
   void iterate(const std::array<Pass, 2>& passes) const;
 
-  const model::SlotAttentionConfig config_;
+  const slot_attention::SlotAttentionConfig config_;
   const bool bfloat16_;
   Branch image_, audio_;
 };
 
-}  // namespace soundspot::inference
+}  // namespace soundspot::slot_attention

@@ -6,24 +6,25 @@
 #include "slot_attention/cross_training_cpu.h"
 #include "slot_attention/training_cpu.h"
 
-namespace soundspot::model {
+namespace soundspot::slot_attention {
 
 namespace {
 
 constexpr double kAttentionEpsilon = 1e-8;
 constexpr double kLayerNormEpsilon = 1e-5;
 
-Tensor linear(const Parameters& parameters, const std::string& name, const Tensor& input) {
+Tensor linear(const core::Parameters& parameters, const std::string& name, const Tensor& input) {
   return kernels::linear(input, parameters[name + ".weight"], parameters[name + ".bias"]);
 }
 
-Tensor layer_norm(const Parameters& parameters, const std::string& name, const Tensor& input) {
+Tensor layer_norm(const core::Parameters& parameters, const std::string& name, const Tensor& input) {
   const Tensor& weight = parameters[name + ".weight"];
   return at::layer_norm(input, weight.sizes(), weight, parameters[name + ".bias"], kLayerNormEpsilon);
 }
 
 // Eq. 5 on rows [B·S, D]: the cell of a GRU with the gates in PyTorch's order, reset, update, new.
-Tensor gru_cell(const Parameters& parameters, const std::string& name, const Tensor& input, const Tensor& hidden) {
+Tensor gru_cell(const core::Parameters& parameters, const std::string& name, const Tensor& input,
+                const Tensor& hidden) {
   const auto gates = [&](const Tensor& x, const char* end) {
     return kernels::linear(x, parameters[name + ".weight_" + end], parameters[name + ".bias_" + end])
         .to(at::kFloat)
@@ -49,7 +50,7 @@ Tensor attend(const Tensor& queries, const Tensor& keys, double sharpening) {
 
 }  // namespace
 
-void JointSlotAttention::initialize(Initializer& initializer) const {
+void JointSlotAttention::initialize(core::Initializer& initializer) const {
   const int64_t dim = config_.dim;
   if (config_.shared_slots) {
     initializer.normal("slot_attn.slots", {1, config_.slots(), dim});
@@ -68,20 +69,21 @@ void JointSlotAttention::initialize(Initializer& initializer) const {
   }
 }
 
-Tensor JointSlotAttention::mask(const Parameters& parameters, Modality modality, const Tensor& tokens,
+Tensor JointSlotAttention::mask(const core::Parameters& parameters, encoders::Modality modality, const Tensor& tokens,
                                 double probability, const core::Draws& draws, const core::Share& share) const {
-  const bool image = modality == Modality::kImage;
+  const bool image = modality == encoders::Modality::kImage;
   const Tensor drawn = draws.uniform(image ? core::Place::kImageMask : core::Place::kAudioMask, share, tokens.size(0),
                                      tokens.size(1), tokens.device());
   return at::where((drawn < probability).unsqueeze(2),
                    parameters[image ? "slot_attn.mask_token_img" : "slot_attn.mask_token_aud"], tokens);
 }
 
-Tensor JointSlotAttention::slots(const Parameters& parameters, Modality modality, const Tensor& tokens) const {
-  return iterate(parameters, modality == Modality::kImage ? "img" : "aud", tokens).slots;
+Tensor JointSlotAttention::slots(const core::Parameters& parameters, encoders::Modality modality,
+                                 const Tensor& tokens) const {
+  return iterate(parameters, modality == encoders::Modality::kImage ? "img" : "aud", tokens).slots;
 }
 
-JointSlotAttention::Branch JointSlotAttention::iterate(const Parameters& parameters, const std::string& modality,
+JointSlotAttention::Branch JointSlotAttention::iterate(const core::Parameters& parameters, const std::string& modality,
                                                        const Tensor& tokens) const {
   const std::string prefix = "slot_attn." + modality + "_";
   const int64_t batch = tokens.size(0), slot_count = config_.slots(), dim = config_.dim;
@@ -107,7 +109,7 @@ JointSlotAttention::Branch JointSlotAttention::iterate(const Parameters& paramet
   return {slots, queries, keys};
 }
 
-JointAttention JointSlotAttention::forward(const Parameters& parameters, const Tensor& image_tokens,
+JointAttention JointSlotAttention::forward(const core::Parameters& parameters, const Tensor& image_tokens,
                                            const Tensor& audio_tokens, double sharpening) const {
   const Branch image = iterate(parameters, "img", image_tokens);
   const Branch audio = iterate(parameters, "aud", audio_tokens);
@@ -125,7 +127,7 @@ JointAttention JointSlotAttention::forward(const Parameters& parameters, const T
   return result;
 }
 
-JointAttention JointSlotAttention::fused(const Parameters& parameters, const Tensor& image_tokens,
+JointAttention JointSlotAttention::fused(const core::Parameters& parameters, const Tensor& image_tokens,
                                          const Tensor& audio_tokens, bool keys, bool bfloat16) const {
   const auto pass = [&](const std::string& modality, const Tensor& tokens) {
     const std::string prefix = "slot_attn." + modality + "_";
@@ -173,4 +175,4 @@ JointAttention JointSlotAttention::fused(const Parameters& parameters, const Ten
   return result;
 }
 
-}  // namespace soundspot::model
+}  // namespace soundspot::slot_attention

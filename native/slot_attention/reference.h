@@ -5,9 +5,7 @@
 #include "core/initialize.h"
 #include "slot_attention/config.h"
 
-namespace soundspot::model {
-
-enum class Modality { kImage, kAudio };
+namespace soundspot::slot_attention {
 
 /// Logits of the output attention before sharpening: q · k / √D. [B, S, N] each, named as the attention they give.
 struct AttentionLogits {
@@ -30,32 +28,32 @@ class JointSlotAttention {
  public:
   explicit JointSlotAttention(const SlotAttentionConfig& config) : config_(config) {}
 
-  void initialize(Initializer& initializer) const;
+  void initialize(core::Initializer& initializer) const;
 
   /// Replaces each token by its modality's mask token with the configured probability (section 1.2).
   /// Tokens [B, N, D] are those of `share` of a batch.
-  Tensor mask(const Parameters& parameters, Modality modality, const Tensor& tokens, double probability,
+  Tensor mask(const core::Parameters& parameters, encoders::Modality modality, const Tensor& tokens, double probability,
               const core::Draws& draws, const core::Share& share) const;
 
   /// Slots [B, S, D] of one modality alone, from its tokens [B, N, D].
-  Tensor slots(const Parameters& parameters, Modality modality, const Tensor& tokens) const;
+  Tensor slots(const core::Parameters& parameters, encoders::Modality modality, const Tensor& tokens) const;
 
   /// Tokens [B, Ni, D] and [B, Na, D]. `sharpening` multiplies the logits of the output attention only,
   /// never those of the iterations.
-  JointAttention forward(const Parameters& parameters, const Tensor& image_tokens, const Tensor& audio_tokens,
+  JointAttention forward(const core::Parameters& parameters, const Tensor& image_tokens, const Tensor& audio_tokens,
                          double sharpening) const;
 
   /// The same for training, at sharpening 1, by the fused kernels. Without `keys` these stay undefined.
-  JointAttention fused(const Parameters& parameters, const Tensor& image_tokens, const Tensor& audio_tokens, bool keys,
-                       bool bfloat16 = false) const;
+  JointAttention fused(const core::Parameters& parameters, const Tensor& image_tokens, const Tensor& audio_tokens,
+                       bool keys, bool bfloat16 = false) const;
 
  private:
   struct Branch {
     Tensor slots, queries, keys;
   };
-  Branch iterate(const Parameters& parameters, const std::string& modality, const Tensor& tokens) const;
+  Branch iterate(const core::Parameters& parameters, const std::string& modality, const Tensor& tokens) const;
 
   const SlotAttentionConfig config_;
 };
 
-}  // namespace soundspot::model
+}  // namespace soundspot::slot_attention

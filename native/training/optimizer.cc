@@ -29,10 +29,10 @@ constexpr char kMean[] = "optimizer.exp_avg.", kSquare[] = "optimizer.exp_avg_sq
 
 }  // namespace
 
-void AdamW::step(const model::Parameters& parameters, const AdamWOptions& options) {
+void AdamW::step(const core::Parameters& parameters, const AdamWOptions& options) {
   const at::NoGradGuard no_grad;
   std::vector<Tensor> values, gradients, means, squares, steps;
-  for (const model::Parameter& parameter : parameters.all()) {
+  for (const core::Parameter& parameter : parameters.all()) {
     if (!parameter.trainable || !parameter.value.grad().defined()) continue;
     auto found = moments_.find(parameter.name);
     if (found == moments_.end()) {
@@ -66,8 +66,8 @@ void AdamW::step(const model::Parameters& parameters, const AdamWOptions& option
                     /*maximize=*/false);
 }
 
-model::NamedTensors AdamW::state() const {
-  model::NamedTensors tensors;
+core::NamedTensors AdamW::state() const {
+  core::NamedTensors tensors;
   for (const auto& [name, moments] : moments_) {
     tensors.emplace_back(kMean + name, moments.mean);
     tensors.emplace_back(kSquare + name, moments.square);
@@ -76,7 +76,7 @@ model::NamedTensors AdamW::state() const {
   return tensors;
 }
 
-void AdamW::restore(const model::Parameters& parameters, const model::NamedTensors& tensors) {
+void AdamW::restore(const core::Parameters& parameters, const core::NamedTensors& tensors) {
   State state;
   // Convolutions keep their channels-last order, as their parameters do.
   const at::Device device = parameters.all().front().value.device();
@@ -102,14 +102,14 @@ uint64_t AdamW::steps() const {
   return static_cast<uint64_t>(most);
 }
 
-Tensor AdamW::blank(const model::Parameters& parameters, const std::string& name) {
+Tensor AdamW::blank(const core::Parameters& parameters, const std::string& name) {
   for (const char* prefix : {kMean, kSquare}) {
     if (name.rfind(prefix, 0) == 0) return at::zeros_like(parameters[name.substr(std::strlen(prefix))].detach());
   }
   return at::zeros({}, parameters.all().front().value.options().requires_grad(false));
 }
 
-void AdamW::check(const model::Parameters& parameters, const State& state) {
+void AdamW::check(const core::Parameters& parameters, const State& state) {
   for (const auto& [name, moments] : state) {
     // The fused kernel trusts these sizes: it walks all four tensors by the parameter's.
     const auto fits = [](const Tensor& tensor, at::IntArrayRef sizes) {
@@ -123,7 +123,7 @@ void AdamW::check(const model::Parameters& parameters, const State& state) {
                                                  "file was made with, or train without resume.");
     }
     const bool possible =
-        !model::first_not_finite({{kMean, moments.mean}, {kSquare, moments.square}, {kStep, moments.step}}) &&
+        !core::first_not_finite({{kMean, moments.mean}, {kSquare, moments.square}, {kStep, moments.step}}) &&
         !moments.square.lt(0).any().item<bool>() && moments.step.item<float>() >= 0;
     if (possible) continue;
     throw Error("ERR_CHECKPOINT_CORRUPT", "The optimizer's state of " + name +

@@ -15,21 +15,21 @@ struct AdamWOptions {
 class AdamW {
  public:
   /// One step on every trainable parameter that has a gradient.
-  void step(const model::Parameters& parameters, const AdamWOptions& options);
+  void step(const core::Parameters& parameters, const AdamWOptions& options);
 
   /// Moments and step counts as `optimizer.{exp_avg,exp_avg_sq,step}.NAME`.
-  model::NamedTensors state() const;
+  core::NamedTensors state() const;
 
   /// Puts back what state() gave; other names are ignored. All or nothing.
   /// @throws Error ERR_CHECKPOINT_MISMATCH when it is not the state of an optimizer of these parameters,
   /// ERR_CHECKPOINT_CORRUPT when no optimizer can have come to it: not finite, or negative squares.
-  void restore(const model::Parameters& parameters, const model::NamedTensors& tensors);
+  void restore(const core::Parameters& parameters, const core::NamedTensors& tensors);
 
   /// Steps that the parameter with the most of them has taken.
   uint64_t steps() const;
 
   /// Zeros of the shape that the state has under a name that state() gave.
-  static Tensor blank(const model::Parameters& parameters, const std::string& name);
+  static Tensor blank(const core::Parameters& parameters, const std::string& name);
 
  private:
   struct Moments {
@@ -37,7 +37,7 @@ class AdamW {
   };
   using State = std::map<std::string, Moments>;
 
-  static void check(const model::Parameters& parameters, const State& state);
+  static void check(const core::Parameters& parameters, const State& state);
 
   State moments_;
 };

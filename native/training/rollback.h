@@ -8,8 +8,8 @@ namespace soundspot::training {
 /// Holds copies of all parameters that no optimizer moves, and restores them when it goes out of scope.
 class Rollback {
  public:
-  explicit Rollback(const model::Parameters& parameters) {
-    for (const model::Parameter& parameter : parameters.all()) {
+  explicit Rollback(const core::Parameters& parameters) {
+    for (const core::Parameter& parameter : parameters.all()) {
       if (!parameter.trainable) kept_.emplace_back(parameter.value, parameter.value.clone());
     }
   }

@@ -24,10 +24,10 @@ void over_parts(int64_t batch, int64_t part, const Work& work) {
   for (int64_t first = 0; first < batch; first += part) work(first, std::min(part, batch - first));
 }
 
-model::Pass encoder_pass(const StepOptions& options) {
-  if (options.frozen_statistics) return model::Pass::kEvaluation;
+encoders::Pass encoder_pass(const StepOptions& options) {
+  if (options.frozen_statistics) return encoders::Pass::kEvaluation;
   // The fused kernels are the CPU's.
-  return options.plain || !options.compute.on_cpu() ? model::Pass::kPlainTraining : model::Pass::kTraining;
+  return options.plain || !options.compute.on_cpu() ? encoders::Pass::kPlainTraining : encoders::Pass::kTraining;
 }
 
 /// The parts' gradients through their own forward pass, from those of the joined features.
@@ -43,8 +43,8 @@ void differentiate_part(const Features& whole, const Features& part, int64_t fir
   if (!roots.empty()) backward(roots, gradients);
 }
 
-void clear_gradients(const model::Parameters& parameters) {
-  for (const model::Parameter& parameter : parameters.all()) parameter.value.mutable_grad() = Tensor();
+void clear_gradients(const core::Parameters& parameters) {
+  for (const core::Parameter& parameter : parameters.all()) parameter.value.mutable_grad() = Tensor();
 }
 
 /// Everything that is read from the device in a step, in one transfer; means over the processes of a group.
@@ -71,7 +71,7 @@ class Reading {
 
 }  // namespace
 
-TrainingState::TrainingState(std::shared_ptr<model::Localizer> localizer, uint64_t seed,
+TrainingState::TrainingState(std::shared_ptr<methods::Localizer> localizer, uint64_t seed,
                              c10::intrusive_ptr<distributed::ProcessGroup> group)
     : localizer_(std::move(localizer)), seed_(seed), group_(std::move(group)) {
   if (group_) reducer_ = std::make_unique<distributed::GradientReducer>(group_, localizer_->parameters());
@@ -84,21 +84,21 @@ StepResult TrainingState::step(const Views& views, const StepOptions& options) {
 }
 
 StepResult TrainingState::take_step(const Views& views, const StepOptions& options) {
-  const model::Parameters& parameters = localizer_->parameters();
+  const core::Parameters& parameters = localizer_->parameters();
   const methods::Method& method = localizer_->method();
   const int64_t batch = views.batch();
   const bool in_parts = options.micro_batch > 0 && options.micro_batch < batch;
 
-  const model::Pass pass = encoder_pass(options);
+  const encoders::Pass pass = encoder_pass(options);
   const distributed::PeersPointer statistics = options.shared_statistics ? group_ : nullptr;
   methods::StepContext context{
       .compute = options.compute,
       .parameters = parameters,
       .encode =
           [&](const Tensor& images, const Tensor& spectrograms) {
-            model::check_shapes(localizer_->config(), images, spectrograms);
-            const model::Autocast autocast(options.compute);
-            return model::EncoderOutputs{
+            methods::check_shapes(localizer_->config(), images, spectrograms);
+            const core::Autocast autocast(options.compute);
+            return encoders::EncoderOutputs{
                 localizer_->image_encoder().forward(parameters, images, pass, statistics),
                 localizer_->audio_encoder().forward(parameters, spectrograms, pass, statistics)};
           },
@@ -168,7 +168,7 @@ StepResult TrainingState::take_step(const Views& views, const StepOptions& optio
   }
 
   Tensor squared = at::zeros({}, at::device(options.compute.device).dtype(at::kDouble));
-  for (const model::Parameter& parameter : parameters.all()) {
+  for (const core::Parameter& parameter : parameters.all()) {
     if (!parameter.value.grad().defined()) continue;
     const Tensor gradient = parameter.value.grad();
     squared += gradient.pow(2).sum(at::kDouble);
@@ -179,18 +179,18 @@ StepResult TrainingState::take_step(const Views& views, const StepOptions& optio
   if (!std::isfinite(result.gradient_norm)) {
     throw Error("ERR_INTERNAL", "A gradient is not finite, and the step was not taken. Lower the learning rate.");
   }
-  model::NamedTensors running;
-  for (const model::Parameter& parameter : parameters.all()) {
+  core::NamedTensors running;
+  for (const core::Parameter& parameter : parameters.all()) {
     if (!parameter.trainable) running.emplace_back(parameter.name, parameter.value);
   }
-  if (const std::string* name = model::first_not_finite(running)) {
+  if (const std::string* name = core::first_not_finite(running)) {
     throw Error("ERR_INTERNAL", *name +
                                     " is no longer finite, and the step was not taken. Lower the learning rate, set "
                                     "clip, or go on from an earlier checkpoint.");
   }
   if (options.clip > 0 && result.gradient_norm > options.clip) {
     const at::NoGradGuard no_grad;
-    for (const model::Parameter& parameter : parameters.all()) {
+    for (const core::Parameter& parameter : parameters.all()) {
       if (parameter.value.grad().defined()) parameter.value.mutable_grad().mul_(options.clip / result.gradient_norm);
     }
   }
@@ -203,14 +203,14 @@ StepResult TrainingState::take_step(const Views& views, const StepOptions& optio
   return result;
 }
 
-model::NamedTensors TrainingState::state() const {
+core::NamedTensors TrainingState::state() const {
   auto tensors = optimizer_.state();
   tensors.emplace_back(kDraws,
                        at::tensor({static_cast<int64_t>(seed_), static_cast<int64_t>(steps_)}, at::dtype(at::kLong)));
   return tensors;
 }
 
-void TrainingState::restore(const model::NamedTensors& tensors) {
+void TrainingState::restore(const core::NamedTensors& tensors) {
   const auto found = [&](const char* name) -> const Tensor* {
     const auto place =
         std::find_if(tensors.begin(), tensors.end(), [&](const auto& each) { return each.first == name; });
@@ -238,17 +238,17 @@ void TrainingState::broadcast(bool statistics_alone) {
   if (!group_) return;
   group_->guarded([&] {
     std::vector<Tensor> values;
-    for (const model::Parameter& parameter : localizer_->parameters().all()) {
+    for (const core::Parameter& parameter : localizer_->parameters().all()) {
       if (!statistics_alone || !parameter.trainable) values.push_back(parameter.value.detach());
     }
     group_->broadcast(values);
     if (statistics_alone) return;
 
-    model::NamedTensors own = state();
+    core::NamedTensors own = state();
     std::string names;
     for (const auto& [name, tensor] : own) names += name + '\n';
     std::istringstream lines(group_->gather_bytes(names).front());
-    model::NamedTensors received;
+    core::NamedTensors received;
     for (std::string name; std::getline(lines, name);) {
       received.emplace_back(name,
                             name == kDraws ? at::zeros({2}, at::kLong) : AdamW::blank(localizer_->parameters(), name));

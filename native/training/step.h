@@ -31,7 +31,7 @@ struct StepResult {
   NamedNumbers diagnostics;  // what else the method has for a log
   double gradient_norm = 0;  // before clipping
   bool stop = false;         // a process asked for the end
-  model::NamedTensors gradients;
+  core::NamedTensors gradients;
 };
 
 /// The state of a training run inside the addon: optimizer and place in the sequence of draws, for one model.
@@ -39,7 +39,7 @@ class TrainingState {
  public:
   /// With a group, each of its processes has a state of its own, of the same model and seed, and an equal part of every
   /// batch: the losses are those of the whole batch, and all take the same step.
-  TrainingState(std::shared_ptr<model::Localizer> localizer, uint64_t seed,
+  TrainingState(std::shared_ptr<methods::Localizer> localizer, uint64_t seed,
                 c10::intrusive_ptr<distributed::ProcessGroup> group = {});
 
   /// @throws Error ERR_INTERNAL when the loss is not finite; the parameters are then unchanged. ERR_CONFIG when the
@@ -47,19 +47,19 @@ class TrainingState {
   StepResult step(const methods::Views& views, const StepOptions& options);
 
   /// Optimizer moments, seed and steps, to be saved beside the parameters.
-  model::NamedTensors state() const;
+  core::NamedTensors state() const;
   /// @throws Error ERR_CHECKPOINT_MISMATCH when they are not the state of a run of this model; nothing is changed then.
-  void restore(const model::NamedTensors& tensors);
+  void restore(const core::NamedTensors& tensors);
 
   /// Of rank 0 to every process of the group: the running statistics, or with them parameters, moments and draws.
   void broadcast(bool statistics_alone);
 
-  const std::shared_ptr<model::Localizer>& localizer() const { return localizer_; }
+  const std::shared_ptr<methods::Localizer>& localizer() const { return localizer_; }
 
  private:
   StepResult take_step(const methods::Views& views, const StepOptions& options);
 
-  std::shared_ptr<model::Localizer> localizer_;
+  std::shared_ptr<methods::Localizer> localizer_;
   AdamW optimizer_;
   uint64_t seed_, steps_ = 0;
   c10::intrusive_ptr<distributed::ProcessGroup> group_;

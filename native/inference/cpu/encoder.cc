@@ -11,17 +11,17 @@ namespace soundspot::inference {
 namespace {
 
 /// Weight and bias of a convolution with the batch norm behind it.
-std::pair<Tensor, Tensor> folded(const model::Parameters& parameters, const std::string& convolution,
+std::pair<Tensor, Tensor> folded(const core::Parameters& parameters, const std::string& convolution,
                                  const std::string& norm) {
   const auto of = [&](const char* name) { return parameters[norm + name].detach().to(at::kDouble); };
-  const Tensor scale = of(".weight") / at::sqrt(of(".running_var") + model::kBatchNormEpsilon);
+  const Tensor scale = of(".weight") / at::sqrt(of(".running_var") + encoders::kBatchNormEpsilon);
   const Tensor weight = parameters[convolution + ".weight"].detach() * scale.to(at::kFloat).view({-1, 1, 1, 1});
   return {weight, (of(".bias") - of(".running_mean") * scale).to(at::kFloat)};
 }
 
 }  // namespace
 
-FrozenEncoder::FrozenEncoder(const model::Parameters& parameters, const model::EncoderLayout& layout,
+FrozenEncoder::FrozenEncoder(const core::Parameters& parameters, const encoders::EncoderLayout& layout,
                              at::IntArrayRef input, at::ScalarType type, Filtering filtering)
     : name_(layout.name), type_(type), pool_frequency_(layout.pool_frequency) {
   const at::NoGradGuard no_grad;
@@ -35,7 +35,7 @@ FrozenEncoder::FrozenEncoder(const model::Parameters& parameters, const model::E
   std::vector<int64_t> sizes = stem_->output(input);
   sizes = {sizes[0], sizes[1], (sizes[2] + 1) / 2, (sizes[3] + 1) / 2};  // the pooling
   for (size_t stage = 0; stage < layout.strides.size(); ++stage) {
-    for (int64_t index = 0; index < model::kBlocks; ++index) {
+    for (int64_t index = 0; index < encoders::kBlocks; ++index) {
       const std::string name = layout.name + ".layer" + std::to_string(stage + 1) + "." + std::to_string(index);
       const int64_t stride = index == 0 ? layout.strides[stage] : 1;
       Convolution first = convolution(name + ".conv1", name + ".bn1", stride, 1, sizes, type);

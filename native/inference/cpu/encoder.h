@@ -10,10 +10,10 @@ class FrozenEncoder {
  public:
   /// `input` are the sizes [1, C, h, w] that it is made for.
   /// @throws Error ERR_INTERNAL with the name of weights that are not finite or too large.
-  FrozenEncoder(const model::Parameters& parameters, const model::EncoderLayout& layout, at::IntArrayRef input,
+  FrozenEncoder(const core::Parameters& parameters, const encoders::EncoderLayout& layout, at::IntArrayRef input,
                 at::ScalarType type, Filtering filtering = Filtering::kFastest);
 
-  /// As model::Encoder::forward: [B, 3, size, size] or [B, 1, F, T] to tokens [B, N, D], float32.
+  /// As encoders::Encoder::forward: [B, 3, size, size] or [B, 1, F, T] to tokens [B, N, D], float32.
   /// @throws Error ERR_INPUT, or ERR_INTERNAL for weights, where numbers are larger than inference/bounds.h allows.
   Tensor forward(const Tensor& input) const;
 

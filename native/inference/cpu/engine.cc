@@ -9,7 +9,7 @@ namespace {
 
 class CpuEngine final : public Engine {
  public:
-  CpuEngine(const std::shared_ptr<const model::Localizer>& localizer, const core::Compute& compute)
+  CpuEngine(const std::shared_ptr<const methods::Localizer>& localizer, const core::Compute& compute)
       : Engine(localizer, compute),
         image_encoder_(localizer->parameters(), localizer->image_encoder().layout(),
                        {1, 3, localizer->config().image_size, localizer->config().image_size}, type(compute)),
@@ -19,8 +19,8 @@ class CpuEngine final : public Engine {
   }
 
  protected:
-  model::EncoderOutputs encode(const Tensor& images, const Tensor& spectrograms) const override {
-    model::EncoderOutputs tokens;
+  encoders::EncoderOutputs encode(const Tensor& images, const Tensor& spectrograms) const override {
+    encoders::EncoderOutputs tokens;
     if (images.defined()) tokens.image = image_encoder_.forward(images);
     if (spectrograms.defined()) tokens.audio = audio_encoder_.forward(spectrograms);
     return tokens;
@@ -34,7 +34,7 @@ class CpuEngine final : public Engine {
 
 }  // namespace
 
-std::unique_ptr<const Engine> cpu_engine(std::shared_ptr<const model::Localizer> localizer,
+std::unique_ptr<const Engine> cpu_engine(std::shared_ptr<const methods::Localizer> localizer,
                                          const core::Compute& compute) {
   return std::make_unique<const CpuEngine>(localizer, compute);
 }

@@ -17,9 +17,9 @@ const losses::Register registered_loss{"scaledContrast", {"image_vectors", "audi
 
 class ScaledCosine final : public Method {
  public:
-  explicit ScaledCosine(const model::ModelConfig& config) : dim_(config.dim) {}
+  explicit ScaledCosine(const encoders::ModelConfig& config) : dim_(config.dim) {}
 
-  void initialize(model::Initializer& initializer) const override { initializer.normal(kScale, {dim_}); }
+  void initialize(core::Initializer& initializer) const override { initializer.normal(kScale, {dim_}); }
 
   Features features(const Views& views, const StepContext& context) const override {
     needed(context.losses, kName, {"image_vectors", "audio_vectors"});
@@ -53,7 +53,7 @@ class ScaledCosine final : public Method {
   const int64_t dim_;
 };
 
-const Register registered_method{kName, [](const model::ModelConfig& config) -> std::unique_ptr<Method> {
+const Register registered_method{kName, [](const encoders::ModelConfig& config) -> std::unique_ptr<Method> {
                                    return std::make_unique<ScaledCosine>(config);
                                  }};
 
