@@ -168,6 +168,15 @@ export interface Native {
     b: TensorData,
     options: { readonly library: ProductLibrary; readonly transposed: "none" | "left" | "right" },
   ): Promise<TensorData>;
+  /** Random numbers of a training step, for tests: [count, each] in [0, 1), of samples `first` and on. */
+  draws(options: {
+    readonly seed: number;
+    readonly step: number;
+    readonly place: number;
+    readonly first: number;
+    readonly count: number;
+    readonly each: number;
+  }): Promise<TensorData>;
   /** Which library the table takes for a product. */
   libraryFor(shape: {
     readonly rows: number;
@@ -280,6 +289,7 @@ export interface Native {
   groupTraffic(group: GroupHandle): Traffic;
   leaveGroup(group: GroupHandle): Promise<void>;
   createTrainer(model: ModelHandle, seed: number, group?: GroupHandle): TrainerHandle;
+  releaseTrainer(trainer: TrainerHandle): void;
   /** Rank 0's to every process: the statistics of batch norm, or with them parameters, moments and random state. */
   broadcastTrainer(trainer: TrainerHandle, statisticsAlone: boolean): Promise<void>;
   step(trainer: TrainerHandle, samples: readonly SampleHandle[], options: StepOptions): Promise<StepResult>;

@@ -56,6 +56,13 @@ std::shared_ptr<T> unwrap(const Napi::Value& value) {
   return held;
 }
 
+/// Frees the object of a handle, once no running job holds it; the handle is of no use any more.
+template <class T>
+Napi::Value release(const Napi::CallbackInfo& call) {
+  call[0].As<Napi::External<std::shared_ptr<T>>>().Data()->reset();
+  return call.Env().Undefined();
+}
+
 /// A Uint8Array over the memory of a contiguous tensor of bytes that is not empty.
 Napi::Value bytes_to_javascript(Napi::Env env, const Tensor& bytes);
 

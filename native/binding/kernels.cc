@@ -1,9 +1,10 @@
-// The kernels by themselves, for bench/: milliseconds of work on tensors drawn at random.
+// Kernels and draws by themselves, for bench/ and tests.
 #include <chrono>
 
 #include "binding/convert.h"
 #include "binding/functions.h"
 #include "core/autocast.h"
+#include "core/draws.h"
 #include "inference/cpu/encoder.h"
 #include "kernels/factor.h"
 #include "slot_attention/inference_cpu.h"
@@ -169,12 +170,24 @@ Napi::Value multiply(const Napi::CallbackInfo& call) {
   });
 }
 
+// draws({ seed, step, place, first, count, each }) → Promise<[count, each]>, uniform in [0, 1)
+Napi::Value draws(const Napi::CallbackInfo& call) {
+  const auto options = call[0].As<Napi::Object>();
+  const core::Draws own(static_cast<uint64_t>(integer(options, "seed")),
+                        static_cast<uint64_t>(integer(options, "step")));
+  const auto place = static_cast<core::Place>(integer(options, "place"));
+  const core::Share share{.first = integer(options, "first")};
+  const int64_t count = integer(options, "count"), each = integer(options, "each");
+  return promised(call.Env(), [=] { return own.uniform(place, share, count, each, at::kCPU); });
+}
+
 }  // namespace
 
 void register_kernels(Napi::Env env, Napi::Object exports) {
   exports.Set("timeSlotAttention", Napi::Function::New(env, time_slot_attention, "timeSlotAttention"));
   exports.Set("timeEncoders", Napi::Function::New(env, time_encoders, "timeEncoders"));
   exports.Set("timeProducts", Napi::Function::New(env, time_products, "timeProducts"));
+  exports.Set("draws", Napi::Function::New(env, draws, "draws"));
   exports.Set("libraryFor", Napi::Function::New(env, library_for, "libraryFor"));
   exports.Set("multiply", Napi::Function::New(env, multiply, "multiply"));
 }

@@ -30,10 +30,7 @@ Napi::Value device_of(const Napi::CallbackInfo& call) {
 }
 
 // release(handle): what no running job holds is freed at once
-Napi::Value release(const Napi::CallbackInfo& call) {
-  call[0].As<Napi::External<std::shared_ptr<ModelHandle>>>().Data()->reset();
-  return call.Env().Undefined();
-}
+Napi::Value release_model(const Napi::CallbackInfo& call) { return release<ModelHandle>(call); }
 
 // parameters(handle) → Promise<{ name, shape, data, trainable }[]>, copies
 Napi::Value parameters(const Napi::CallbackInfo& call) {
@@ -317,7 +314,7 @@ Napi::Value nearest(const Napi::CallbackInfo& call) {
 void register_model(Napi::Env env, Napi::Object exports) {
   exports.Set("createModel", Napi::Function::New(env, create_model, "createModel"));
   exports.Set("deviceOf", Napi::Function::New(env, device_of, "deviceOf"));
-  exports.Set("release", Napi::Function::New(env, release, "release"));
+  exports.Set("release", Napi::Function::New(env, release_model, "release"));
   exports.Set("parameters", Napi::Function::New(env, parameters, "parameters"));
   exports.Set("setParameters", Napi::Function::New(env, set_parameters, "setParameters"));
   exports.Set("encode", Napi::Function::New(env, encode, "encode"));

@@ -21,6 +21,9 @@ Napi::Value create_trainer(const Napi::CallbackInfo& call) {
   return wrap(call.Env(), trainer);
 }
 
+// releaseTrainer(trainer): its optimizer's state, at once; a step that is being taken ends first
+Napi::Value release_trainer(const Napi::CallbackInfo& call) { return release<TrainerHandle>(call); }
+
 // broadcastTrainer(trainer, statisticsAlone) → Promise<void>: rank 0's to every process of its group
 Napi::Value broadcast_trainer(const Napi::CallbackInfo& call) {
   const auto trainer = unwrap<TrainerHandle>(call[0]);
@@ -105,6 +108,7 @@ Napi::Value step(const Napi::CallbackInfo& call) {
 
 void register_training(Napi::Env env, Napi::Object exports) {
   exports.Set("createTrainer", Napi::Function::New(env, create_trainer, "createTrainer"));
+  exports.Set("releaseTrainer", Napi::Function::New(env, release_trainer, "releaseTrainer"));
   exports.Set("step", Napi::Function::New(env, step, "step"));
   exports.Set("broadcastTrainer", Napi::Function::New(env, broadcast_trainer, "broadcastTrainer"));
 }

@@ -23,10 +23,6 @@ const std::vector<std::string> kOffered{
     "audio_queries",  "image_keys",     "audio_keys",           "image_on_image",      "audio_on_image",
     "audio_on_audio", "image_on_audio", "image_reconstruction", "audio_reconstruction"};
 
-bool ends_with(const std::string& name, const std::string& end) {
-  return name.size() >= end.size() && name.compare(name.size() - end.size(), end.size(), end) == 0;
-}
-
 /// How selective the target rows [B, T, N] are: their entropy over tokens, divided by log N (1 is uniform), and their
 /// standard deviation over tokens times N (0 is uniform).
 std::array<Tensor, 2> selectivity(const Tensor& attention, int64_t targets) {
@@ -88,10 +84,11 @@ class JointSlotAttentionMethod final : public Method {
   Features features(const Views& views, const StepContext& context) const override {
     const std::vector<std::string> names = needed(context.losses, kName, kOffered);
     const auto any = [&](const char* end) {
-      return std::any_of(names.begin(), names.end(), [&](const std::string& name) { return ends_with(name, end); });
+      return std::any_of(names.begin(), names.end(), [&](const std::string& name) { return name.ends_with(end); });
     };
-    const bool keys = any("_keys"), reconstruction = any("_reconstruction"),
-               attention = keys || reconstruction || any("_slots") || any("_queries") || any("_image") || any("_audio");
+    const bool keys = any("_keys"), reconstruction = any("_reconstruction");
+    const bool attention =
+        !std::all_of(names.begin(), names.end(), [](const std::string& name) { return name.ends_with("_tokens"); });
 
     const EncoderOutputs tokens = context.encode(views.images, views.spectrograms);
     Features result;

@@ -150,8 +150,9 @@ export class Trainer implements Disposable {
     if (this.#group) await native().broadcastTrainer(this.#live, what === "statistics");
   }
 
-  /** Lets go of the optimizer's state; further use throws ERR_DISPOSED. A step that is being taken ends first. */
+  /** Frees the optimizer's state; further use throws ERR_DISPOSED. A step that is being taken ends first. */
   dispose(): void {
+    if (this.#handle) native().releaseTrainer(this.#handle);
     this.#handle = undefined;
   }
 
