@@ -11,6 +11,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   soundspot::binding::register_distributed(env, exports);
   soundspot::binding::register_checkpoint(env, exports);
   soundspot::binding::register_kernels(env, exports);
+  soundspot::binding::register_losses(env, exports);
   return exports;
 }
 

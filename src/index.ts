@@ -124,6 +124,7 @@ export {
   type ServerOptions,
   serve,
 } from "./server/server.js";
+export { type LossChoice, type LossFeature, type LossTerms, lossTerms } from "./training/loss-terms.js";
 export { type Collapse, CollapseMonitor, type CollapseWarning } from "./training/monitor.js";
 export type {
   EpochEvent,

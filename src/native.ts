@@ -177,6 +177,21 @@ export interface Native {
     readonly count: number;
     readonly each: number;
   }): Promise<TensorData>;
+  /** All losses, with the features that each needs. */
+  losses(): Record<string, string[]>;
+  /** A loss of features [B, N, D], float32 or float64, and its gradients by feature where they are asked for. */
+  lossTerm(
+    loss: {
+      readonly name: string;
+      readonly temperature: number;
+      readonly targets: number;
+      readonly gradients: boolean;
+    },
+    features: Record<
+      string,
+      { readonly data: Float32Array | Float64Array; readonly shape: readonly number[] }
+    >,
+  ): Promise<{ value: number; gradients: Record<string, Float64Array> }>;
   /** Which library the table takes for a product. */
   libraryFor(shape: {
     readonly rows: number;

@@ -12,5 +12,6 @@ void register_training(Napi::Env env, Napi::Object exports);
 void register_distributed(Napi::Env env, Napi::Object exports);
 void register_checkpoint(Napi::Env env, Napi::Object exports);
 void register_kernels(Napi::Env env, Napi::Object exports);
+void register_losses(Napi::Env env, Napi::Object exports);
 
 }  // namespace soundspot::binding

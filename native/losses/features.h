@@ -13,7 +13,7 @@ namespace soundspot::losses {
 class Features {
  public:
   /// Appends `value` [B, …], floating point; the name must be new.
-  void add(const char* name, Tensor value) { items_.emplace_back(name, std::move(value)); }
+  void add(const std::string& name, Tensor value) { items_.emplace_back(name, std::move(value)); }
 
   bool has(const std::string& name) const { return find(name) != nullptr; }
 
