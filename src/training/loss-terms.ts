@@ -8,7 +8,7 @@ import { native } from "../native.js";
 export interface LossFeature {
   /** float64 is computed in float64. All features of a call have one type. */
   readonly data: Float32Array | Float64Array;
-  /** [B, N, D]: N tokens, or slots, or rows of attention; [B, D] is one token; [B, D, H, W] is H·W tokens. */
+  /** N tokens, slots or rows of attention [B, N, D]; [B, D] is one token, [B, D, H, W] are H·W tokens. */
   readonly shape: readonly number[];
 }
 
