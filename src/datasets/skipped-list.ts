@@ -1,4 +1,4 @@
-/** The damaged samples that a run has met: counted, listed in skipped.jsonl, and held against `maxDamaged`. */
+/** The damaged samples of a run: counted, listed in skipped.jsonl, and compared with `maxDamaged`. */
 
 import { SoundspotError } from "../core/errors.js";
 import { inParallel } from "../core/parallel.js";

@@ -30,7 +30,7 @@ export type VggClassesOptions = { readonly list: IdList; readonly signal?: Abort
 );
 
 /**
- * VGG-Sound (Chen et al., ICASSP 2020), for training: no truth. In `root`: `frames/ID.jpg` and
+ * VGG-Sound (Chen et al., ICASSP 2020), for training: no ground truth. In `root`: `frames/ID.jpg` and
  * `audio/ID.wav`.
  *
  * @throws {SoundspotError} ERR_CONFIG for classes without labels; ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY;

@@ -18,7 +18,7 @@ export interface HttpBytesOptions {
 /** Less is read and dropped: a new request takes longer. */
 const WORTH_A_REQUEST = 2 ** 18;
 
-/** What another request may mend. */
+/** What another request may fix. */
 class Broken extends Error {}
 
 export class HttpBytes implements ArchiveBytes {
@@ -41,7 +41,7 @@ export class HttpBytes implements ArchiveBytes {
   }
 
   /**
-   * @throws {SoundspotError} ERR_FILE_NOT_FOUND for 404 and 410, ERR_NETWORK for what the server refuses otherwise and
+   * @throws {SoundspotError} ERR_FILE_NOT_FOUND for 404 and 410, ERR_NETWORK for what the server rejects otherwise and
    * when it stays out of reach, ERR_MEDIA_DECODE when the file has changed meanwhile, ERR_ABORTED.
    */
   async read(count: number): Promise<Uint8Array> {
@@ -61,7 +61,7 @@ export class HttpBytes implements ArchiveBytes {
         if (attempt >= attempts) {
           throw new SoundspotError(
             "ERR_NETWORK",
-            `${this.name} cannot be read on from byte ${this.position}: ${error.message}. It was tried ${attempt} times; check the network and go on later.`,
+            `${this.name} cannot be read on from byte ${this.position}: ${error.message}. It was tried ${attempt} times; check the network and resume later.`,
             { cause: error },
           );
         }
@@ -148,7 +148,7 @@ export class HttpBytes implements ArchiveBytes {
     if ((status !== 200 && status !== 206) || !body) {
       throw new SoundspotError(
         "ERR_NETWORK",
-        `${this.name} is refused by the server: ${status} ${response.statusText}. Check the address and the access to it.`,
+        `${this.name} is rejected by the server: ${status} ${response.statusText}. Check the address and the access to it.`,
       );
     }
     this.#compare(response);

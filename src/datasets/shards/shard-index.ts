@@ -76,7 +76,7 @@ async function download(url: string, http: HttpBytesOptions): Promise<string> {
 }
 
 /**
- * Compares archives on the disk with their index by size, so that an old index is not believed.
+ * Compares archives on the disk with their index by size. An outdated index is rejected.
  * @throws {SoundspotError} ERR_DATASET
  */
 export async function checkIndexedSize({ place, bytes }: IndexedShard): Promise<void> {

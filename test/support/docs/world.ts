@@ -19,7 +19,7 @@ import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import sharp from "sharp";
 import { stringify } from "yaml";
-import { heardClasses, silentThings, unheardClasses } from "../../../src/datasets/drawn/stamp-catalogue.js";
+import { heardClasses, silentObjects, unheardClasses } from "../../../src/datasets/drawn/stamp-catalogue.js";
 import { writeShardIndex } from "../../../src/datasets/shards/shard-index.js";
 import { Model } from "../../../src/index.js";
 import { findFfmpeg } from "../../../src/media/ffmpeg.js";
@@ -295,7 +295,7 @@ async function putStamps(put: Put, { jpeg, wav }: Media): Promise<void> {
     const margin = { top: 10, bottom: 10, left: 10, right: 10, background };
     put(`stamps/stamps/${name}.png`, await cutout.extend(margin).png().toBuffer());
     put(`stamps/stamps/${name}.ogg`, wav);
-    put(`stamps/stamps/${silentThings[i]}.png`, await cutout.extend(margin).png().toBuffer());
+    put(`stamps/stamps/${silentObjects[i]}.png`, await cutout.extend(margin).png().toBuffer());
   }
   for (const name of ["rocks", "cliff"]) put(`stamps/templates/${name}.jpg`, jpeg);
 }
