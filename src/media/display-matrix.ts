@@ -1,4 +1,4 @@
-/** The display matrix of MP4 and MOV files, read from the file: ffmpeg's log does not tell a mirrored one. */
+/** The display matrix of MP4 and MOV files, read from the file: ffmpeg's log does not show mirroring. */
 import { open } from "node:fs/promises";
 
 /** How a coded frame becomes the one that is shown: [a, b, c, d] of x′ = a·x + c·y, y′ = b·x + d·y; entries −1, 0, 1. */

@@ -1,4 +1,4 @@
-/** What ffmpeg's log says of an input: its format and its streams. */
+/** What ffmpeg's log reports of an input: its format and its streams. */
 
 /** How the pixels of a video stream are to be read. Absent fields are not stated. */
 export interface PixelTags {
@@ -29,7 +29,7 @@ export interface VideoHeader extends PixelTags {
   readonly interlaced: boolean;
   /** Frames a second as declared, where a rate is. */
   readonly declaredRate?: number;
-  /** Clockwise, in degrees; what is said of a mirrored stream is not to be relied on. */
+  /** Clockwise, in degrees; not reliable for a mirrored stream. */
   readonly rotation: number;
 }
 

@@ -53,7 +53,7 @@ export interface MediaIndex {
   readonly zero: number;
   /** In seconds. */
   readonly duration: number;
-  /** What the file says of itself, in seconds; Matroska counts from 0 of its clock. */
+  /** As the file states it, in seconds; Matroska counts from 0 of its clock. */
   readonly statedDuration: number;
   /**
    * Where time stamps begin anew, as in files that were put one after the other: what is added to those of each part,

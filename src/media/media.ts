@@ -302,7 +302,7 @@ export class Media implements AsyncDisposable {
     const { zero } = this.#index;
     const raw = { from: zero + from, to: zero + to };
     const track = this.#track();
-    // How many channels there will be must be known to who reads them.
+    // How many channels there will be must be known to the reader.
     const format = track.channels > 0 ? {} : { channels: 1 };
     const blocks = decodeBlocks(this.#index, track, raw, format, this.#decoding("each", true));
     for await (const block of blocks) yield { ...block, time: block.time - zero };

@@ -102,7 +102,7 @@ async function openFile(path: string): Promise<ArchiveBytes> {
   return new GzipBytes(path, createReadStream(path, { highWaterMark: 2 ** 18 }));
 }
 
-/** Says of which archive a failure of the disk or of zlib is. */
+/** Names the archive in a failure of the disk or of zlib. */
 async function reading<T>(name: string, work: Promise<T>): Promise<T> {
   return work.catch((cause: unknown) => {
     if (isSoundspotError(cause)) throw cause;
@@ -200,7 +200,7 @@ export async function skipByReading(bytes: ArchiveBytes, count: number): Promise
   }
 }
 
-/** What is said of the next entry ahead of its header. */
+/** Attributes of the next entry ahead of its header. */
 type Attributes = Readonly<Record<string, string>>;
 
 async function* entriesOf(bytes: ArchiveBytes): AsyncGenerator<TarEntry, void, void> {
@@ -222,7 +222,7 @@ async function* entriesOf(bytes: ArchiveBytes): AsyncGenerator<TarEntry, void, v
       throw damaged(path, `there is a block of zeros at byte ${start}, before the end`);
     }
     if (!hasItsChecksum(header)) {
-      if (start > 0) throw damaged(path, `what is at byte ${start} is no header`);
+      if (start > 0) throw damaged(path, `there is no header at byte ${start}`);
       throw new SoundspotError(
         "ERR_MEDIA_DECODE",
         `${path} is not a tar archive, plain or gzipped. Give a .tar, .tar.gz or .tgz file.`,
@@ -316,7 +316,7 @@ function paxRecords(content: Uint8Array, path: string, start: number): Attribute
       throw damaged(path, `the attributes at byte ${start} do not fit their lengths`);
     }
     const key = head[2] as string;
-    // What else is said is not kept: an archive may say it without end.
+    // Other attributes are not kept: an archive may have any number of them.
     if (["path", "size", "GNU.sparse.name"].includes(key)) {
       records[key] = bytes.toString("utf8", at + head[0].length, end - 1);
     } else if (key.startsWith("GNU.sparse.")) {

@@ -1,5 +1,5 @@
 /**
- * Whether the end of an encoded image is missing, by what its format says of its own length. Decoders often do not tell:
+ * Whether the end of an encoded image is missing, by the length that its format states. Decoders often do not report it:
  * libvips has one message buffer for all threads, and for some formats no message at all.
  */
 

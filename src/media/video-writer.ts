@@ -6,9 +6,9 @@ import type { Writable } from "node:stream";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import type { RawImage } from "../core/types.js";
 import { checkReplaceable, makeFolderOf, temporaryIn } from "../files/atomic-writes.js";
+import { type ColorTags, shownColors } from "./display-filters.js";
 import { type FfmpegProcess, ffmpegReason, startFfmpeg } from "./ffmpeg.js";
 import type { Media } from "./media.js";
-import { type ColorTags, shownColors } from "./picture-filters.js";
 
 export interface VideoWriterOptions {
   readonly width: number;
@@ -119,7 +119,7 @@ export class VideoWriter {
       throw error;
     });
     const writer = new VideoWriter(file, partial, started, options, removeFolder);
-    // What goes wrong is said by the program's end.
+    // Errors are reported at the program's end.
     writer.#input.on("error", () => undefined);
     started.stdout.resume();
     writer.#audio = writer.#writeAudio();
@@ -156,7 +156,7 @@ export class VideoWriter {
     throwIfAborted(signal);
   }
 
-  /** @throws {SoundspotError} ERR_FILE_WRITE with what the encoder said; then there is no file. */
+  /** @throws {SoundspotError} ERR_FILE_WRITE with the encoder's message; then there is no file. */
   async close(): Promise<void> {
     this.#input.end();
     // Not all of it is taken where the frames end before.
@@ -169,7 +169,7 @@ export class VideoWriter {
     });
   }
 
-  /** Gives up: nothing is left of it. Harmless after `close`. */
+  /** Gives up: no file is left. Harmless after `close`. */
   async discard(): Promise<void> {
     this.#ffmpeg.stop();
     await this.#ffmpeg.finished.catch(() => undefined);
@@ -199,7 +199,7 @@ export class VideoWriter {
         waited.abort();
       }
     } catch (error) {
-      // Without its audio the file must not look whole.
+      // Without its audio the file must not look complete.
       this.#ffmpeg.stop();
       throw error;
     } finally {

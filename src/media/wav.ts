@@ -34,9 +34,9 @@ export interface ByteSource {
 
 /** What RF64 and streaming writers put for a size that stands elsewhere, or that they do not know. */
 const UNKNOWN_SIZE = 0xffffffff;
-/** Ahead of the samples; more is no sound, but would take long to look through. */
+/** Ahead of the samples; more is no audio file, but would take long to scan. */
 const MAX_CHUNKS = 10_000;
-/** Chunks whose long sizes a `ds64` chunk may list; more is no sound. */
+/** Chunks whose long sizes a `ds64` chunk may list; more is no audio file. */
 const MAX_LONG_SIZES = 1000;
 /** The three names that the form has. */
 const FORMS = ["RIFF", "RF64", "BW64"];
@@ -218,7 +218,7 @@ export function bytesInMemory(bytes: Uint8Array): ByteSource {
 }
 
 /**
- * Encodes sound as 16-bit PCM WAV. Samples outside [−1, 1] are clipped. Synchronous: about 5 ms a
+ * Encodes audio as 16-bit PCM WAV. Samples outside [−1, 1] are clipped. Synchronous: about 5 ms a
  * million samples.
  *
  * @throws {SoundspotError} ERR_INPUT when the samples do not divide into the channels.
@@ -294,7 +294,7 @@ export function checkTimes(range: {
   }
 }
 
-/** The message for a start at or after the end of a sound of `seconds`. */
+/** The message for a start at or after the end of audio of `seconds`. */
 export function startPastEnd(name: string, start: number, seconds: number): string {
   return `${name} lasts ${seconds.toFixed(3)} s, but start is ${start} s. Give a start in [0, ${seconds.toFixed(3)}).`;
 }
