@@ -1,4 +1,4 @@
-/** The one typed door to the addon: nothing else loads it or knows the shapes of its functions. */
+/** The typed entry point of the addon: no other module loads it or knows the shapes of its functions. */
 
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -137,7 +137,7 @@ export interface PrepareInput {
 /** What of the processor is used. Caps of the environment (ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA) are taken off. */
 export interface ProcessorInfo {
   readonly vendor: "intel" | "amd" | "arm" | "other";
-  /** The name that it gives itself; empty where it has none. */
+  /** The name that it reports; empty where it has none. */
   readonly model: string;
   /** The widest instructions that the kernels use. */
   readonly instructionSet: "default" | "avx2" | "avx512" | "avx512_bf16";
@@ -197,9 +197,9 @@ export interface Native {
     audio: { samples: Float32Array; channels: number; sampleRate: number },
     rate: number,
   ): Promise<TensorData>;
-  /** Picture · keep + add, in 1/256, at the heat of each pixel, to `out` of the picture's length; `keep` [256], `add` [256, 3]. */
+  /** Image · keep + add, in 1/256, at the heat of each pixel, to `out` of the image's length; `keep` [256], `add` [256, 3]. */
   blendHeat(
-    picture: Uint8Array,
+    image: Uint8Array,
     heat: Float32Array,
     keep: Uint16Array,
     add: Uint16Array,

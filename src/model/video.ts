@@ -51,7 +51,7 @@ export interface VideoBox extends SpotBox {
 
 /** Options of {@link VideoSpot.overlay}. */
 export interface VideoOverlayOptions {
-  /** 0 shows the picture alone, 1 the map alone where it is hot. Default 0.55. */
+  /** 0 shows the image alone, 1 the map alone where it is hot. Default 0.55. */
   readonly opacity?: number | undefined;
   /** Draw the boxes. Default true. */
   readonly boxes?: boolean | undefined;
