@@ -1,4 +1,4 @@
-/** Files of JSON lines: a log that grows by whole lines, and reading what is whole of one. */
+/** Files of JSON lines: a log that grows by whole lines, and the reader of its complete lines. */
 import { appendFile, readFile, rm, stat, truncate } from "node:fs/promises";
 import { SoundspotError } from "../core/errors.js";
 import { Queue, replaceFile, writing } from "./atomic-writes.js";

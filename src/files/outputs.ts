@@ -58,7 +58,8 @@ const given = <T extends NamedPath>(paths: readonly T[]) =>
 
 /**
  * Compares by real path, and by device and inode: symbolic links, hard links and names that differ in case count as
- * the file that they lead to. What is not there is read by nobody, and its own error says so. Call it before any work.
+ * the file that they lead to. Missing inputs are skipped: reading them gives an error of its own. Call it before any
+ * work.
  * @throws {SoundspotError} ERR_OUTPUT_IS_INPUT when an output is a file that is read; ERR_CONFIG when two outputs are
  * one file, or one is the folder of another.
  */
@@ -111,7 +112,7 @@ function isWithin(inner: Place, outer: Place): boolean {
   );
 }
 
-/** Undefined when nothing is there. */
+/** Undefined when there is no such file. */
 async function placeOfExisting(path: string): Promise<Place | undefined> {
   try {
     const info = await stat(path, { bigint: true });

@@ -42,7 +42,7 @@ export interface DatasetCheck {
   readonly before: number;
   /** Samples that cannot be read, in the order in which they were read. */
   readonly damaged: readonly SkippedSample[];
-  /** Samples that the dataset's list names and the disk does not hold. */
+  /** Samples that the dataset's list names and whose files are missing. */
   readonly missing: readonly MissingSample[];
   /** Files, such as archives, that were found to be damaged. */
   readonly files: readonly DamagedFile[];

@@ -53,7 +53,7 @@ export interface ResumeEvent {
   readonly samplesBefore: number;
 }
 
-/** What is trained on, what comes of it and who is told; the fields of TrainOptions beside these. */
+/** Data, outputs and callbacks of a run, beside the fields of TrainOptions. */
 export interface TrainRunOptions extends TrainOptions {
   readonly data: Dataset;
   /** Evaluated every `evaluateEvery` epochs, by default each, and after the last. */
@@ -110,7 +110,7 @@ export interface TrainRunOptions extends TrainOptions {
   readonly onEvaluationProgress?: (done: number, total: number) => void;
 }
 
-/** What a run has come to: its model, its scores, its files. */
+/** The result of a run: its model, its scores, its files. */
 export interface TrainRun {
   readonly model: Model;
   /** Steps taken in all, earlier parts of a resumed run counted. */

@@ -114,7 +114,8 @@ export async function readAvsbench(
     if (split !== "train" && split !== "val" && split !== "test") {
       throw wrong(path, line, "split", `must be train, val or test, got "${split}".`);
     }
-    if (clips.has(name)) throw wrong(path, line, undefined, `${name} is listed already. List each clip once.`);
+    if (clips.has(name))
+      throw wrong(path, line, undefined, `${name} is listed already. List each clip once.`);
     clips.set(name, { name, split, ...(category === undefined ? {} : { category }) });
   });
   return [...clips.values()];

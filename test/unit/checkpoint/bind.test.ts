@@ -277,7 +277,7 @@ describe("a .pth with more than a state dict", () => {
     expect(report).not.toHaveProperty("key");
   });
 
-  it("is read past dictionaries of other things", async () => {
+  it("is read past dictionaries of other objects", async () => {
     const report = await expectLoads(
       save(
         dict({

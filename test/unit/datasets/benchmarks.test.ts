@@ -256,7 +256,10 @@ describe("vggss", () => {
     ["{}", /must be a list/],
     ['[{"file":"a","class":"b","bbox":[[1,2,3]]}]', /clip 1, field "bbox\.0/],
     ['[{"file":"a","bbox":[]}]', /clip 1, field "class"/],
-    ['[{"file":"a","class":"b","bbox":[]},{"file":"a","class":"b","bbox":[]}]', /clip 2: a is listed already/],
+    [
+      '[{"file":"a","class":"b","bbox":[]},{"file":"a","class":"b","bbox":[]}]',
+      /clip 2: a is listed already/,
+    ],
   ])("rejects the annotations %j", async (text, message) => {
     await expect(vggss({ root: folder, annotations: put("vggss.json", text) })).rejects.toMatchObject({
       code: "ERR_DATASET",
