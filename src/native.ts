@@ -52,7 +52,7 @@ export interface NativeSpot extends Partial<NativeAttention> {
   /** T unit vectors in a row, [T·D]. */
   readonly imageEmbedding: TensorData;
   readonly audioEmbedding: TensorData;
-  /** Where asked for. */
+  /** Where requested. */
   readonly iqrMap?: TensorData;
   readonly oglMap?: TensorData;
   readonly combinedMap?: TensorData;
@@ -109,7 +109,7 @@ export interface StepResult {
    */
   readonly diagnostics: Readonly<Record<string, number>>;
   readonly gradientNorm: number;
-  /** A process of the group asked for the end of the run. */
+  /** A process of the group requested the end of the run. */
   readonly stop: boolean;
   readonly gradients: readonly NamedTensor[];
 }
@@ -296,7 +296,7 @@ export interface Native {
   readCheckpoint(path: string): Promise<{
     handle: CheckpointHandle;
     metadata: Record<string, string>;
-    /** `key` says where in the file a tensor lies; "" at its top. */
+    /** `key` is the place of a tensor in the file; "" at its top. */
     tensors: { key: string; name: string; shape: number[]; type: string }[];
   }>;
   /** Compares the file's tensors with the configuration before it takes any memory. */
@@ -364,7 +364,7 @@ function translated(addon: Native): Native {
 
 const require = createRequire(import.meta.url);
 
-/** What node-gyp-build is: it loads the addon that it finds, or says where it is. */
+/** The type of node-gyp-build: it loads the addon that it finds, or returns its path. */
 interface NodeGypBuild {
   (folder: string): Native;
   path(folder: string): string;
@@ -379,7 +379,7 @@ function load(): Native {
   try {
     const root = packageRoot();
     if (process.platform === "win32") {
-      // Windows has no run path: LibTorch's folder must come first where libraries are looked for.
+      // Windows has no run path: LibTorch's folder must come first where libraries are searched for.
       process.env.PATH = `${join(root, "vendor", "libtorch", "lib")};${process.env.PATH ?? ""}`;
     }
     const nodeGypBuild = require("node-gyp-build") as NodeGypBuild;

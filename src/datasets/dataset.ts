@@ -41,13 +41,13 @@ export interface DamagedFile {
   readonly reason: string;
 }
 
-/** Which batches of an epoch are wanted, and by whom. */
+/** Which batches of an epoch a process reads. */
 export interface SequenceRequest {
   readonly epoch: number;
   readonly seed: number;
   /** Of all processes. */
   readonly batchSize: number;
-  /** The first batch that is wanted: those before were taken in an earlier part of the run. */
+  /** The first batch to read: earlier ones were used in an earlier part of the run. */
   readonly fromBatch: number;
   /** Of the process that asks, 0 ≤ rank < size; it gets its part of each batch. */
   readonly rank: number;
@@ -80,14 +80,14 @@ export interface Sequence {
   batches(request: SequenceRequest): AsyncIterable<readonly LoadableSample[]>;
 }
 
-/** Which reading of a sample is asked for. */
+/** How a sample is loaded. */
 export interface LoadOptions {
   /** Endless datasets give other samples in another epoch; finite ones ignore it. Default 0. */
   readonly epoch?: number;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What is trained on and scored: pairs by their index, decoded when they are asked for. */
+/** Data to train on and to score: pairs by their index, decoded when they are loaded. */
 export interface Dataset {
   readonly name: string;
   /** Samples an epoch. */
@@ -104,7 +104,7 @@ export interface Dataset {
   load(index: number, options?: LoadOptions): Promise<Sample>;
   /** The id of a sample without reading it, where that is known: lists of damaged samples name it. */
   idOf?(index: number): string | undefined;
-  /** Files that were found to be damaged, also those that were met while samples were loaded. */
+  /** Damaged files, including those found while samples were loaded. */
   readonly damaged?: readonly DamagedFile[];
   /** Lists, annotations and archives that it was opened from: no output is written over them. */
   readonly files?: readonly string[];

@@ -13,7 +13,7 @@ export const anIdList: Check = [
 ];
 
 /**
- * Checks the options that say what a dataset is read from.
+ * Checks the options that name a dataset's sources.
  * @throws {SoundspotError} ERR_CONFIG with the name of a field that is of a wrong type, or missing.
  */
 export function checkSource(
@@ -61,7 +61,7 @@ export async function naming<T>(place: string, work: () => Promise<T>, base?: st
   try {
     return await work();
   } catch (cause) {
-    // These two say nothing about the data.
+    // These two do not concern the data.
     if (isSoundspotError(cause) && (cause.code === "ERR_ABORTED" || cause.code === "ERR_FFMPEG_MISSING")) {
       throw cause;
     }

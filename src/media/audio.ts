@@ -235,7 +235,7 @@ function openEncoded(
   };
 }
 
-/** Bytes of the beginning that are read at once: headers are asked for in small pieces. */
+/** Bytes of the beginning that are read at once: headers are read in small pieces. */
 const HEAD_BYTES = 4096;
 
 async function withFile<T>(path: string, work: (bytes: ByteSource) => Promise<T>): Promise<T> {
@@ -260,7 +260,7 @@ async function withFile<T>(path: string, work: (bytes: ByteSource) => Promise<T>
   }
 }
 
-/** Fewer bytes than asked for come where the file has become shorter. */
+/** Fewer bytes than requested where the file has become shorter. */
 async function readBytes(file: FileHandle, offset: number, length: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(length);
   let filled = 0;
@@ -273,7 +273,7 @@ async function readBytes(file: FileHandle, offset: number, length: number): Prom
 }
 
 /**
- * Raw samples whose length fits their channels; the values are not looked at.
+ * Raw samples whose length fits their channels; the values are not checked.
  * @throws {SoundspotError} ERR_INPUT
  */
 export function checkRawAudio(audio: RawAudio): Required<RawAudio> {

@@ -150,7 +150,7 @@ function seeksFor(
 interface Pass {
   /** Raw time to seek. */
   readonly seek: number | undefined;
-  /** Raw times of the frames that are wanted. */
+  /** Raw times of the frames to give. */
   readonly from: number;
   readonly to?: number | undefined;
   readonly only?: number | undefined;
@@ -172,7 +172,7 @@ async function* pass(
       `start=${(from - SAME).toFixed(6)}`,
       ...(to === undefined ? [] : [`end=${to.toFixed(6)}`]),
     ];
-    // Time stamps that begin anew cannot be compared before they are moved.
+    // Time stamps that start again cannot be compared before they are moved.
     const cut = parts ? [] : [`trim=${range.join(":")}`];
     const filters = [...display.before, ...cut, SHOW_FRAMES, ...display.after];
     const ffmpeg = await startFfmpeg(

@@ -56,7 +56,7 @@ export interface FfmpegResult {
 
 export interface FfmpegProcess {
   readonly stdout: Readable;
-  /** Where it was asked for. */
+  /** Where it was requested. */
   readonly stdin?: Writable;
   readonly secondInput?: Writable;
   /** Settles when the program has ended. Rejects with ERR_FFMPEG_MISSING when it did not start. */
@@ -261,7 +261,7 @@ export async function startFfmpeg(
 }
 
 /**
- * What ffmpeg writes, in pieces. It is ended when it lets its reader wait for too long, whose own work does not count.
+ * Output of ffmpeg, in pieces. ffmpeg is ended when its reader waits for too long; the reader's own work does not count.
  * @param counted "each" wait by itself, where much is read that comes slowly, or "all" of them together.
  * @throws {SoundspotError} ERR_MEDIA_DECODE that names the input and the limit.
  */
@@ -355,7 +355,7 @@ export function eachFrameOnce({ libavutil }: Pick<Ffmpeg, "libavutil">): string[
   return libavutil >= 58 ? ["-fps_mode", "passthrough"] : ["-vsync", "0"];
 }
 
-/** The line of ffmpeg's log that says what went wrong. */
+/** The line of ffmpeg's log with the reason of a failure. */
 export function ffmpegReason(stderr: string): string {
   const format = /^\[([^\s,]+)\S* @ [^\]]*\] Format not on whitelist/m.exec(stderr)?.[1];
   if (format) return `it looks like the format ${format}, which is not supported`;

@@ -17,11 +17,11 @@ export type ImageSource = string | Uint8Array | RawImage;
 /** How an image is decoded. */
 export interface DecodeImageOptions {
   readonly signal?: AbortSignal | undefined;
-  /** An encoded image of more pixels is rejected. Default 2²⁷, or what `SOUNDSPOT_MAX_PIXELS` says. */
+  /** An encoded image of more pixels is rejected. Default 2²⁷, or the value of `SOUNDSPOT_MAX_PIXELS`. */
   readonly maxPixels?: number | undefined;
 }
 
-/** Bytes that tell the format of an image; of SVG libvips itself looks no further. */
+/** Bytes that identify the format of an image; libvips itself reads no more of SVG. */
 const HEAD_BYTES = 1000;
 
 /** First bytes of JPEG, PNG, TIFF and BigTIFF, the last two in both orders of bytes. */

@@ -153,7 +153,7 @@ function videoOf(common: Common, parts: readonly string[], flags: string, sectio
   return {
     type: "video",
     ...common,
-    // Versions before 4.2 do not say so, but give a still image the clock's rate.
+    // Versions before 4.2 do not report it, but give a still image the clock's rate.
     attachedPicture:
       flags.includes("(attached pic)") ||
       (/^(mjpeg|png|bmp|gif|tiff|webp)$/.test(common.codec) && parts.includes("90k tbr")),

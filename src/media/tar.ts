@@ -15,13 +15,13 @@ export interface TarEntry {
   readonly start: number;
   /** Bytes of the content. */
   readonly size: number;
-  /** The content in pieces. To be read before the next entry is asked for, and once. */
+  /** The content in pieces. Read it once, before the next entry. */
   readonly content: AsyncIterable<Uint8Array>;
 }
 
 const BLOCK = 512;
 const PIECE = 2 ** 20; // bytes read at once
-/** Bytes read for a header: those that come after it are mostly wanted next. */
+/** Bytes read for a header: those after it are mostly read next. */
 const AHEAD = 2 ** 14;
 /** More than this is no name or attribute, but a damaged size. */
 const MAX_ATTRIBUTES = 2 ** 20;
@@ -44,14 +44,14 @@ export interface ArchiveBytes {
   readonly length: number | undefined;
   /** The next bytes, at most `count`; none at the end. */
   read(count: number): Promise<Uint8Array>;
-  /** Passes over bytes; the end is met by the next read. */
+  /** Skips bytes; the next read reports the end. */
   skip(count: number): Promise<void>;
   close(): Promise<void>;
 }
 
 /**
  * Reads an archive in the formats ustar, pax, GNU and v7, plain or gzipped. Of a plain one, contents
- * that nobody asks for are passed over without being read. As `tar` does, it stops at the two blocks
+ * that nobody reads are skipped. As `tar` does, it stops at the two blocks
  * of zeros that mark the end.
  *
  * @param source a path, or bytes, which are closed at the end.
@@ -153,7 +153,7 @@ class FileBytes implements ArchiveBytes {
   }
 }
 
-/** Gzipped bytes: nothing can be passed over without unpacking it. */
+/** Gzipped bytes: skipping needs unpacking. */
 export class GzipBytes implements ArchiveBytes {
   readonly name: string;
   position = 0;
@@ -275,7 +275,7 @@ async function* contentOf(
   }
 }
 
-/** As many bytes as asked for, or those that are left. */
+/** As many bytes as requested, or those that are left. */
 async function readWhole(bytes: ArchiveBytes, count: number): Promise<Uint8Array> {
   const first = await bytes.read(count);
   if (first.length === count || first.length === 0) return first;
@@ -327,7 +327,7 @@ function paxRecords(content: Uint8Array, path: string, start: number): Attribute
   return records;
 }
 
-/** The old GNU form of a sparse file: its map goes on in blocks of its own, each saying whether it is the last. */
+/** The old GNU form of a sparse file: its map goes on in blocks of its own, each marked whether it is the last. */
 async function skipSparseMap(header: Uint8Array, bytes: ArchiveBytes): Promise<void> {
   let goesOn = header[482] === 1;
   while (goesOn) goesOn = (await readWhole(bytes, BLOCK))[504] === 1;

@@ -22,7 +22,7 @@ const FLOAT = 3;
  * Decodes a TIFF of samples that need more than libvips does. Floating-point samples are in [0, 1], sRGB as 8-bit
  * samples / 255 are; where all are whole numbers up to 255 they are taken as these. CIELAB has the white point D50.
  * @returns undefined for every other image
- * @throws {Error} that says which samples cannot be read, and in what form they can.
+ * @throws {Error} that names the samples that cannot be read, and a form in which they can.
  */
 export async function decodeDeepTiff(
   encoded: Uint8Array,
@@ -212,6 +212,6 @@ function readTiffFields(bytes: Uint8Array): TiffFields | undefined {
     }
     return { photometric, photometricAt, bits, format, littleEndian };
   } catch {
-    return undefined; // it points outside itself: libvips says how it is damaged
+    return undefined; // it points outside itself: libvips reports how it is damaged
   }
 }

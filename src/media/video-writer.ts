@@ -55,7 +55,7 @@ const codecs: Readonly<Record<string, readonly string[]>> = {
 /** Endings of files that can be written, such as ".mp4". */
 export const videoEndings: readonly string[] = Object.keys(codecs);
 
-/** What the log says when the end of a file could not be written: ffmpeg before 5 ends as if all were well. */
+/** Messages in the log when the end of a file could not be written: ffmpeg before 5 ends as if all were well. */
 const TORN = /Error writing trailer|Error closing file|Unable to re-open|No space left on device/;
 
 /** Takes frames in order. The file appears, whole, when it is closed; until then there is another beside it. */
@@ -123,7 +123,7 @@ export class VideoWriter {
     writer.#input.on("error", () => undefined);
     started.stdout.resume();
     writer.#audio = writer.#writeAudio();
-    // Reported where it is waited for.
+    // Reported where it is awaited.
     writer.#audio.catch(() => undefined);
     return writer;
   }

@@ -80,7 +80,7 @@ export async function findWavHeader(source: ByteSource, name: string): Promise<W
   return step.value;
 }
 
-/** Asks for pieces of a file, of which fewer bytes come at its end, until the samples are found. */
+/** Requests pieces of a file, which are shorter at its end, until the samples are found. */
 function* searchHeader(
   size: number,
   name: string,
@@ -153,7 +153,7 @@ export async function parseWav(bytes: Uint8Array, options: ParseWavOptions = {})
 /**
  * Decodes the samples that a header found, and reads no others.
  *
- * @throws {SoundspotError} ERR_MEDIA_DECODE for compressed formats, for bytes that are not there and
+ * @throws {SoundspotError} ERR_MEDIA_DECODE for compressed formats, for missing bytes and
  * for more samples than fit into memory; ERR_INPUT when `start` is past the end; ERR_ABORTED.
  */
 export async function readWavSamples(

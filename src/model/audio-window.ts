@@ -13,7 +13,7 @@ import { isRaw, ownAudio } from "./raw.js";
 /** What a video gave, as it goes to the model: published on the channel `soundspot:video-sample` of node:diagnostics_channel. */
 export interface VideoSample {
   readonly video: string;
-  /** Moment that was asked for or chosen, in seconds. */
+  /** Requested or chosen moment, in seconds. */
   readonly at: number;
   /** Presentation time of the frame, in seconds. */
   readonly time: number;
@@ -85,7 +85,7 @@ function momentWithAudio({ duration, audioSpans }: Media, seconds: number): numb
 }
 
 /**
- * The frame and the audio that a video is taken for; without a moment, of its middle. Without audio the frame alone.
+ * The frame and the audio of a video at a moment, by default in its middle. Without audio the frame alone.
  * @throws {SoundspotError} naming the file that cannot be read and why.
  */
 export async function sampleOfVideo(
@@ -106,7 +106,7 @@ export async function sampleOfVideo(
 }
 
 /**
- * The frame and the audio that a video is taken for where no moment is asked for; without audio the middle frame.
+ * The frame and the audio of a video without a requested moment; without audio the middle frame.
  * @throws {SoundspotError} naming the file that cannot be read and why.
  */
 export async function middleOfVideo(

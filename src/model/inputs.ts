@@ -30,8 +30,8 @@ export interface SpectrogramTensor {
 }
 
 /**
- * An image and audio, of which the middle window is used; or a video: the frame at `at` seconds and the audio around it.
- * Without `at` it is the middle, or where there is no audio then, the nearest moment that has it.
+ * An image and audio, of which the middle window is used; or a video: the frame at `at` seconds and the audio around
+ * it. Without `at` it is the middle, or where there is no audio then, the nearest moment that has it.
  */
 export type LocalizeInput =
   | { readonly image: ImageSource | ImageTensor; readonly audio: AudioSource | SpectrogramTensor }
@@ -123,9 +123,9 @@ export async function prepareInput(
     throw new SoundspotError("ERR_INPUT", "Give both image and audio, or a video.");
   }
 
-  // Raw audio is copied before anything is waited for: its memory is the caller's.
+  // Raw audio is copied before anything is awaited: its memory is the caller's.
   const copying = isRaw(input.audio) ? audioPart(input.audio, config, signal) : undefined;
-  copying?.catch(() => undefined); // reported where it is waited for
+  copying?.catch(() => undefined); // reported where it is awaited
   const image = await imagePart(input.image, config, options);
   const audio = await (copying ?? audioPart(input.audio, config, signal));
   throwIfAborted(signal);

@@ -258,8 +258,8 @@ export class Model implements Disposable {
   }
 
   /**
-   * Takes from another model's checkpoint every tensor that fits by name and shape: to go on at a finer stride, say,
-   * or with other heads.
+   * Copies from another model's checkpoint every tensor that fits by name and shape, for example to go on at a finer
+   * stride or with other heads.
    * @throws {SoundspotError} ERR_CHECKPOINT_MISMATCH when nothing fits, and those of `load`.
    */
   async loadWeights(path: string, options: LoadOptions = {}): Promise<WeightsReport> {

@@ -65,7 +65,7 @@ export class Spot {
   readonly audioMap: Float32Array;
   /** Of methods whose image has a map of its own. */
   readonly imageMap?: Float32Array;
-  /** Refined maps that were asked for, by name; `heatmap` is one of them, or the audio map. */
+  /** Refined maps that were requested, by name; `heatmap` is one of them, or the audio map. */
   readonly refined: Readonly<Partial<Record<Exclude<Refinement, "none">, Float32Array>>>;
   /** 1 where the heatmap reaches the threshold. */
   readonly mask: Uint8Array;

@@ -13,7 +13,7 @@ const LOOKS_AT_ONCE = 32;
 export class FileStore implements SampleStore {
   readonly #folder: string;
   readonly #partial: string;
-  /** Names in `frames`: spares looking for files that are not there. */
+  /** Names in `frames`: avoids looking for missing files. */
   readonly #frames: ReadonlySet<string>;
 
   private constructor(folder: string, partial: string, frames: readonly string[]) {
@@ -78,7 +78,7 @@ async function isWholeJpeg(path: string): Promise<boolean> {
   return ends !== undefined && ends.first.toString("hex") === "ffd8" && ends.last.toString("hex") === "ffd9";
 }
 
-/** Whether a file is as long as its WAV header says. */
+/** Whether a file is as long as its WAV header states. */
 async function isWholeWav(path: string): Promise<boolean> {
   const ends = await endsOf(path, 12);
   return ends !== undefined && isWav(ends.first) && ends.first.readUInt32LE(4) + 8 <= ends.size;

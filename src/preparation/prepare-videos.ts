@@ -112,7 +112,7 @@ type Task = FoundVideo & { readonly id: string; readonly label?: string };
  *
  * @throws {SoundspotError} ERR_CONFIG for an option out of range, or when the folder holds samples of
  * other settings; ERR_OUTPUT_IS_INPUT when an input or the CSV is a file that the folder's own would replace;
- * ERR_FILE_NOT_FOUND when an input or the CSV is not there; ERR_INPUT when there are no
+ * ERR_FILE_NOT_FOUND when an input or the CSV is missing; ERR_INPUT when there are no
  * videos; ERR_DATASET when the CSV is wrong or labels none of them; ERR_FILE_WRITE when the folder cannot
  * be written or another run is at work there; ERR_FFMPEG_MISSING, ERR_ADDON_MISSING; ERR_ABORTED, after
  * the manifest of what is done was written.
@@ -219,7 +219,7 @@ class Run {
   readonly #options: PrepareVideosOptions;
   readonly #folder: PreparedFolder;
   readonly #settings: SampleSettings;
-  /** Fires when the caller's signal does, and when a worker meets what ends the run. */
+  /** Fires when the caller's signal does, and when a worker has an error that ends the run. */
   readonly #stop: AbortController;
   readonly #failed: FailedVideo[] = [];
   #prepared = 0;

@@ -50,9 +50,9 @@ export interface FindOptions {
 /**
  * Finds the videos below folders, in archives, and those named by themselves or in a list (`.txt`, a
  * path a line, relative to the list). Folders and archives are searched for the usual endings; hidden
- * files and folders are passed over. The order depends on names alone.
+ * files and folders are skipped. The order depends on names alone.
  *
- * @throws {SoundspotError} ERR_FILE_NOT_FOUND when an input is not there, ERR_FILE_EMPTY for an empty
+ * @throws {SoundspotError} ERR_FILE_NOT_FOUND when an input is missing, ERR_FILE_EMPTY for an empty
  * list, ERR_ABORTED. What is wrong with one video or archive is its `problem`.
  */
 export async function findVideos(input: readonly string[], options: FindOptions): Promise<FoundVideo[]> {
@@ -61,7 +61,7 @@ export async function findVideos(input: readonly string[], options: FindOptions)
   return search.found;
 }
 
-/** @throws {SoundspotError} ERR_FILE_NOT_FOUND when an input is not there. */
+/** @throws {SoundspotError} ERR_FILE_NOT_FOUND when an input is missing. */
 export async function checkInputs(input: readonly string[]): Promise<void> {
   for (const path of input) await infoOf(path);
 }
@@ -69,7 +69,7 @@ export async function checkInputs(input: readonly string[]): Promise<void> {
 class Search {
   readonly found: FoundVideo[] = [];
   readonly #options: FindOptions;
-  /** Files and folders met, by their real paths: overlapping inputs and links in a circle count once. */
+  /** Files and folders visited, by their real paths: overlapping inputs and links in a circle count once. */
   readonly #met = new Set<string>();
 
   constructor(options: FindOptions) {
@@ -216,7 +216,7 @@ function entryOf(archive: FoundVideo, { name, type, size }: TarEntry, entry: num
 
 /**
  * Gives the videos one after the other as files. Those of an archive are unpacked into `partial`, each
- * when it is asked for, and deleted when closed.
+ * when it is requested, and deleted when closed.
  *
  * @throws {SoundspotError} ERR_FILE_WRITE when there is no space to unpack, ERR_ABORTED.
  */

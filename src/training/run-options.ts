@@ -104,7 +104,7 @@ export interface TrainRunOptions extends TrainOptions {
   readonly onStep?: (event: StepEvent) => void;
   /** Called after every epoch, once it is evaluated where that is due. */
   readonly onEpoch?: (event: EpochEvent) => void;
-  /** Called for every damaged sample that is met for the first time. */
+  /** Called for every damaged sample that is found for the first time. */
   readonly onSkip?: (sample: SkippedInRun) => void;
   /** Called for the samples of an evaluation within the run. */
   readonly onEvaluationProgress?: (done: number, total: number) => void;
@@ -119,7 +119,7 @@ export interface TrainRun {
   /** Set when a signal of the system ended the run early; last.safetensors holds it. */
   readonly stoppedBy?: NodeJS.Signals;
   readonly warnings: readonly CollapseWarning[];
-  /** Damaged samples in the order in which they were met, those of earlier parts of a resumed run counted. */
+  /** Damaged samples in the order in which they were found, those of earlier parts of a resumed run counted. */
   readonly skipped: readonly SkippedInRun[];
   /** Absent when the run ended before there was anything to save. */
   readonly last?: string;

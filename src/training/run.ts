@@ -24,7 +24,7 @@ type Place = { -readonly [Key in "epoch" | "batch" | "step" | "bestScore" | "los
 /** Position of a step in the schedules. */
 type Position = { readonly step: number; readonly total: number; readonly epoch: number };
 
-/** When a damaged sample was met. */
+/** When a damaged sample was found. */
 type Met = { readonly epoch: number; readonly step: number; readonly evaluation?: true };
 
 /** Seconds of an epoch's steps, and those of them in which a step waited for its data. */
@@ -222,7 +222,7 @@ export class Run {
     this.#options.onStep?.(event);
   }
 
-  /** Reports to all processes what this one has met: damaged samples, or that it is to stop. */
+  /** Reports to all processes what this one has found: damaged samples, or that it is to stop. */
   async #agree(group: ProcessGroup, skipped: readonly SkippedSample[]): Promise<void> {
     const { epoch, step } = this.#place;
     const { halt, by } = this.#stopping;

@@ -64,7 +64,7 @@ export async function startFrom(
   const { data, model: wanted, signal } = options;
   const model = await Model.load(last, { signal, ...placeOf(options) });
   const progress = readProgress(model.metadata, last, model.config.method.name);
-  // A run goes on in the precision that it began in, whatever this processor would choose.
+  // A run goes on in the precision that it began in, regardless of this processor's default.
   const same = config.precision === "auto" ? { ...config, precision: progress.config.precision } : config;
   checkSameRun(
     { model: model.config, train: progress.config, samples: progress.samples, order: progress.order },

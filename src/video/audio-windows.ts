@@ -7,7 +7,7 @@ import { windowAround } from "../media/video.js";
 import { isSilent } from "../model/silence.js";
 
 export interface AudioWindow {
-  /** As long as asked for, or as the video; zeros where it has no audio. */
+  /** As long as requested, or as the video; zeros where it has no audio. */
   readonly audio: RawAudio;
   readonly silent: boolean;
   /** In seconds. */

@@ -29,8 +29,8 @@ interface Look {
 }
 
 /**
- * Finds what sounds over a video: every nth frame with the audio around it goes through the model, attention is smoothed
- * over time and interpolated for the frames between. Gives every frame in order; of a video with uneven frames
+ * Finds what sounds over a video. Every nth frame with the audio around it goes through the model; attention is
+ * smoothed over time and interpolated for the frames between. Gives every frame in order; of a video with uneven frames
  * those shown at even moments, which do not depend on `from`. Memory holds the frames of half a second to a second,
  * however long the video is; leaving the loop ends all that runs.
  *
@@ -102,7 +102,7 @@ export async function* localizeMedia(
   const reach = reachOf(smoothing, step);
   const windows = new AudioWindows(media, model.config.audio.seconds);
   const frames = media.frames(moments);
-  /** Of localized frames in order; those that no waiting frame needs any more are let go. */
+  /** Of localized frames in order; those that no waiting frame needs any more are freed. */
   const looks: (Promise<Look> | undefined)[] = [];
   const waiting: { readonly index: number; readonly frame: MediaFrameAt }[] = [];
 
@@ -159,7 +159,7 @@ export async function* localizeMedia(
         const window = lastWindow.then(() => windows.around(frame.at));
         lastWindow = window.catch(() => undefined);
         const own = look(frame, window);
-        own.catch(() => undefined); // reported where it is waited for
+        own.catch(() => undefined); // reported where it is awaited
         looks.push(own);
       }
       waiting.push({ index, frame });

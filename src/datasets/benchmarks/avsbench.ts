@@ -58,8 +58,8 @@ const CLIPS_KEPT = 8;
  * says whether the others are included, without ground truth.
  *
  * @throws {SoundspotError} ERR_CONFIG for an unknown subset or split; ERR_FILE_NOT_FOUND,
- * ERR_FILE_EMPTY; ERR_DATASET for damaged metadata or when no sample has its files, of which `missing`
- * lists those that are not there; ERR_ABORTED. `load()` throws ERR_DATASET that names sample and file.
+ * ERR_FILE_EMPTY; ERR_DATASET for damaged metadata or when no sample has its files; ERR_ABORTED.
+ * `missing` lists samples without files. `load()` throws ERR_DATASET that names sample and file.
  * @example
  * const data = await avsbench({ root: "avsbench/s4", metadata: "s4_meta_data.csv", subset: "s4" });
  */

@@ -28,7 +28,7 @@ export interface BenchmarkOptions {
 export interface EntryFiles<E extends Entry> extends Pick<BenchmarkOptions, "root" | "ffmpeg" | "signal"> {
   readonly name: string;
   readonly entries: readonly E[];
-  /** What the entries were read from; lists that are no files, and those that were not given, are passed over. */
+  /** Files that the entries were read from; lists in memory and absent ones are ignored. */
   readonly files: readonly (IdList | undefined)[];
   /** Ground truth of an entry; `annotation` is the path of its file, where there is one. */
   readonly groundTruth?: (
@@ -40,7 +40,7 @@ export interface EntryFiles<E extends Entry> extends Pick<BenchmarkOptions, "roo
   readonly decode?: (path: string, signal: AbortSignal | undefined) => Promise<RawAudio>;
 }
 
-/** Files looked for at once: more than the threads that look, so that none waits. */
+/** Files checked at once: more than the threads that check them, so that none is idle. */
 const LOOKS_AT_ONCE = 32;
 
 /**
@@ -137,7 +137,7 @@ async function isFile(path: string): Promise<boolean> {
     if (code === "ENOENT" || code === "ENOTDIR") return false;
     throw new SoundspotError(
       "ERR_DATASET",
-      `${path} cannot be looked for: ${message}. Check the permissions of its folder.`,
+      `${path} cannot be accessed: ${message}. Check the permissions of its folder.`,
       { cause },
     );
   }

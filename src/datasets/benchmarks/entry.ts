@@ -1,7 +1,7 @@
-/** A sample of a benchmark as its lists have it, before its files are looked for. */
+/** A sample of a benchmark as its lists have it, before its files are located. */
 import type { Sample } from "../dataset.js";
 
-/** A path below the root, or several, of which the first that exists is taken. */
+/** A path below the root, or several, of which the first that exists is used. */
 export type Place = string | readonly string[];
 
 /** A sample before it is read: what is known of it, and where its files should be. */

@@ -38,8 +38,8 @@ const CORNERS = ["xmin", "ymin", "xmax", "ymax"];
  * Silent pairs have the id `VIDEO+AUDIO`, `sounding: false` and no ground truth.
  *
  * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY; ERR_DATASET for a damaged list or when no
- * sample has its files, of which `missing` lists those that are not there; ERR_ABORTED. `load()` throws
- * ERR_DATASET that names sample and file.
+ * sample has its files; ERR_ABORTED. `missing` lists samples without files. `load()` throws ERR_DATASET that
+ * names sample and file.
  * @example
  * const test = await flickrSoundNet({ root: "flickr", list: "flickr_test.csv" });
  * const training = await flickrSoundNet({ root: "flickr", list: "flickr_10k.csv", annotations: false });

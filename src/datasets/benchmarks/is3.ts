@@ -77,8 +77,8 @@ const sourceSchema = z.object({
  * the box: corners truncated, right and bottom outside.
  *
  * @throws {SoundspotError} ERR_CONFIG for an unknown `groundTruthFrom`; ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY;
- * ERR_DATASET for damaged annotations or when no sample has its files, of which `missing` lists those that
- * are not there; ERR_ABORTED. `load()` throws ERR_DATASET that names sample and file.
+ * ERR_DATASET for damaged annotations or when no sample has its files; ERR_ABORTED. `missing` lists samples
+ * without files. `load()` throws ERR_DATASET that names sample and file.
  * @example
  * const data = await is3({ root: "IS3", groundTruthFrom: "box" });
  */

@@ -60,8 +60,8 @@ const clipSchema = z
  * folders.
  *
  * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY; ERR_DATASET for damaged annotations, an
- * id that they do not have, or when no sample has its files, of which `missing` lists those that are not
- * there; ERR_ABORTED. `load()` throws ERR_DATASET that names sample and file.
+ * id that they do not have, or when no sample has its files; ERR_ABORTED. `missing` lists samples without
+ * files. `load()` throws ERR_DATASET that names sample and file.
  * @example
  * const unheard = await vggss({ root: "vggss", annotations: "vggss.json", list: "vggss_unheard_test.csv" });
  */

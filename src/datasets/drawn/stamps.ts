@@ -66,7 +66,7 @@ const SHORT_SIDE = 480; // pixels that a background is reduced to
  * @example
  * const data = await stamps({ length: 4000 });
  * const test = await stamps({ split: "test", length: 400 });
- * @throws {SoundspotError} ERR_DATASET when nothing is installed at `root`; single files that are not there are in
+ * @throws {SoundspotError} ERR_DATASET when nothing is installed at `root`; single missing files are in
  * `missing`. ERR_CONFIG when an option is out of its range; ERR_FFMPEG_MISSING.
  */
 export async function stamps(options: StampsOptions = {}): Promise<IterableDataset> {
@@ -97,7 +97,7 @@ export async function stamps(options: StampsOptions = {}): Promise<IterableDatas
   if (library.classes.length <= settings.sources || !library.backgrounds.length || !library.silent.length) {
     throw new SoundspotError(
       "ERR_DATASET",
-      `stamps: ${missing[0]?.files[0] ?? "the stamps"} and ${missing.length - 1} more are not there. ` +
+      `stamps: ${missing[0]?.files[0] ?? "the stamps"} and ${missing.length - 1} more are missing. ` +
         "On Debian: apt-get install tuxpaint-stamps-default tuxpaint-data mate-backgrounds; elsewhere give root and backgrounds.",
     );
   }
@@ -141,7 +141,7 @@ async function readLibrary(
   const { root = "/usr/share/tuxpaint", signal } = options;
   const nature = options.backgrounds ?? "/usr/share/backgrounds/mate";
   const missing: MissingSample[] = [];
-  /** What can be read; what is not there is noted. */
+  /** The files that can be read; missing ones are noted. */
   const present = async <T>(id: string, file: string, read: (file: string) => Promise<T>): Promise<T[]> => {
     try {
       return [await read(file)];

@@ -25,7 +25,7 @@ export interface ShardsOptions {
    * at once to count their samples; of archives on a server only the headers are requested.
    */
   readonly urls?: string | readonly string[] | undefined;
-  /** In place of `urls`: path or address of a `shardindex.json`, which says how many samples each archive has. */
+  /** In place of `urls`: path or address of a `shardindex.json`, which has the number of samples of each archive. */
   readonly index?: string | undefined;
   /**
    * Archives that training reads from at a time, by all processes: a multiple of their number. Another number is another

@@ -9,7 +9,7 @@ import type { Sample } from "../dataset.js";
 import { naming } from "../source.js";
 import { audioEndings, imageEndings, type Members } from "./shard.js";
 
-/** What a sample's JSON may say; other fields are ignored. */
+/** Fields of a sample's JSON; others are ignored. */
 const schema = z.object({
   label: z.string().optional(),
   boxes: z.array(boxSchema).optional(),

@@ -26,7 +26,7 @@ export class HttpBytes implements ArchiveBytes {
   position = 0;
   length: number | undefined;
   readonly #options: HttpBytesOptions;
-  /** Of the file as it was first met: another one is no continuation. */
+  /** Of the file at the first request: another version is no continuation. */
   #version: string | undefined;
   #ranges = true;
   #body: ReadableStreamDefaultReader<Uint8Array> | undefined;
@@ -142,7 +142,7 @@ export class HttpBytes implements ArchiveBytes {
     if (status === 404 || status === 410) {
       throw new SoundspotError(
         "ERR_FILE_NOT_FOUND",
-        `${this.name} is not there (${status}). Check the address.`,
+        `${this.name} does not exist (${status}). Check the address.`,
       );
     }
     if ((status !== 200 && status !== 206) || !body) {
@@ -167,7 +167,7 @@ export class HttpBytes implements ArchiveBytes {
     if (status === 206 && Number(range?.[1]) !== this.position) {
       throw new SoundspotError(
         "ERR_NETWORK",
-        `${this.name}: the server was asked for bytes from ${this.position} on and sent others. Read it from another server, or copy it.`,
+        `${this.name}: the server sent other bytes than those requested, from ${this.position} on. Read it from another server, or copy it.`,
       );
     }
     const stated = status === 206 ? range?.[2] : headers.get("content-length");

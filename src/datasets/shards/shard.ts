@@ -17,7 +17,7 @@ export interface ShardSample {
   readonly number: number;
   /** The name that its files share, folders included. */
   readonly key: string;
-  /** undefined where they were not wanted. */
+  /** undefined where they were not requested. */
   readonly members: Members | undefined;
 }
 
@@ -47,7 +47,7 @@ interface Part {
   readonly part: string;
 }
 
-/** A sample whose files are being met. */
+/** A sample whose files are being read. */
 interface Open {
   readonly key: string;
   readonly endings: Set<string>;
@@ -70,7 +70,7 @@ export class Shard {
   }
 
   /**
-   * Whole samples in the order of the archive; names without an image or audio are passed over and not counted.
+   * Whole samples in the order of the archive; names without an image or audio are skipped and not counted.
    * @throws {SoundspotError} after the samples before it: ERR_MEDIA_DECODE where the archive is damaged; ERR_NETWORK,
    * ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_ABORTED
    */
@@ -95,7 +95,7 @@ export class Shard {
   }
 
   /**
-   * Looks at all headers, once; contents are passed over.
+   * Looks at all headers, once; contents are skipped.
    * @throws {SoundspotError} ERR_NETWORK, ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_ABORTED; ERR_MEDIA_DECODE when it is
    * no archive.
    */
