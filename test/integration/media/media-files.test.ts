@@ -209,7 +209,7 @@ describe("openMedia", () => {
     await expect(openMedia(new Uint8Array(1000))).rejects.toMatchObject({ code: "ERR_MEDIA_DECODE" });
   });
 
-  it("gives audio in the rate and channels that are asked for", async () => {
+  it("gives audio in the requested rate and channels", async () => {
     await using media = await openMedia(fixture("two_tracks.mp4"), { audioTrack: 0 });
     const audio = await media.audio({ from: 1, to: 2.5, sampleRate: 8000, channels: 2 });
     expect(audio).toMatchObject({ sampleRate: 8000, channels: 2 });
