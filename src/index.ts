@@ -12,7 +12,7 @@ export { type Preset, type PresetName, presets } from "./config/presets.js";
 export type { AugmentConfig, LossSchedule, TrainConfig, TrainOptions } from "./config/train.js";
 export { parseTrainConfig } from "./config/train.js";
 export { type ErrorCode, SoundspotError } from "./core/errors.js";
-export type { Box, Mask, RawAudio, RawImage, TensorData, TruthMap } from "./core/types.js";
+export type { Box, GroundTruthMap, Mask, RawAudio, RawImage, TensorData } from "./core/types.js";
 export type { SkippedSample } from "./datasets/damage.js";
 export type {
   DamagedFile,

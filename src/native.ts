@@ -1,4 +1,4 @@
-/** The one typed door to the addon: nothing else loads it or knows the shapes of its functions. */
+/** The typed entry point of the addon: no other module loads it or knows the shapes of its functions. */
 
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -52,7 +52,7 @@ export interface NativeSpot extends Partial<NativeAttention> {
   /** T unit vectors in a row, [T·D]. */
   readonly imageEmbedding: TensorData;
   readonly audioEmbedding: TensorData;
-  /** Where asked for. */
+  /** Where requested. */
   readonly iqrMap?: TensorData;
   readonly oglMap?: TensorData;
   readonly combinedMap?: TensorData;
@@ -109,7 +109,7 @@ export interface StepResult {
    */
   readonly diagnostics: Readonly<Record<string, number>>;
   readonly gradientNorm: number;
-  /** A process of the group asked for the end of the run. */
+  /** A process of the group requested the end of the run. */
   readonly stop: boolean;
   readonly gradients: readonly NamedTensor[];
 }
@@ -137,7 +137,7 @@ export interface PrepareInput {
 /** What of the processor is used. Caps of the environment (ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA) are taken off. */
 export interface ProcessorInfo {
   readonly vendor: "intel" | "amd" | "arm" | "other";
-  /** The name that it gives itself; empty where it has none. */
+  /** The name that it reports; empty where it has none. */
   readonly model: string;
   /** The widest instructions that the kernels use. */
   readonly instructionSet: "default" | "avx2" | "avx512" | "avx512_bf16";
@@ -212,9 +212,9 @@ export interface Native {
     audio: { samples: Float32Array; channels: number; sampleRate: number },
     rate: number,
   ): Promise<TensorData>;
-  /** Picture · keep + add, in 1/256, at the heat of each pixel, to `out` of the picture's length; `keep` [256], `add` [256, 3]. */
+  /** Image · keep + add, in 1/256, at the heat of each pixel, to `out` of the image's length; `keep` [256], `add` [256, 3]. */
   blendHeat(
-    picture: Uint8Array,
+    image: Uint8Array,
     heat: Float32Array,
     keep: Uint16Array,
     add: Uint16Array,
@@ -311,7 +311,7 @@ export interface Native {
   readCheckpoint(path: string): Promise<{
     handle: CheckpointHandle;
     metadata: Record<string, string>;
-    /** `key` says where in the file a tensor lies; "" at its top. */
+    /** `key` is the place of a tensor in the file; "" at its top. */
     tensors: { key: string; name: string; shape: number[]; type: string }[];
   }>;
   /** Compares the file's tensors with the configuration before it takes any memory. */
@@ -379,7 +379,7 @@ function translated(addon: Native): Native {
 
 const require = createRequire(import.meta.url);
 
-/** What node-gyp-build is: it loads the addon that it finds, or says where it is. */
+/** The type of node-gyp-build: it loads the addon that it finds, or returns its path. */
 interface NodeGypBuild {
   (folder: string): Native;
   path(folder: string): string;
@@ -394,7 +394,7 @@ function load(): Native {
   try {
     const root = packageRoot();
     if (process.platform === "win32") {
-      // Windows has no run path: LibTorch's folder must come first where libraries are looked for.
+      // Windows has no run path: LibTorch's folder must come first where libraries are searched for.
       process.env.PATH = `${join(root, "vendor", "libtorch", "lib")};${process.env.PATH ?? ""}`;
     }
     const nodeGypBuild = require("node-gyp-build") as NodeGypBuild;

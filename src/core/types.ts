@@ -33,7 +33,7 @@ export interface Mask {
 }
 
 /** How far annotators agree that a pixel belongs to what sounds, row-major, in [0, 1]. */
-export interface TruthMap {
+export interface GroundTruthMap {
   readonly data: Float32Array;
   readonly width: number;
   readonly height: number;

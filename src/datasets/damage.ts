@@ -32,10 +32,10 @@ const ofSamples = new Set<ErrorCode>([
   "ERR_SHAPE",
 ]);
 
-/** What the system says when the process itself lacks something: any other file would fail as well. */
+/** Error codes of the system when the process lacks a resource: any other file would fail as well. */
 const ofProcess = new Set(["EMFILE", "ENFILE", "ENOMEM"]);
 
-/** Whether an error says that one sample is damaged or missing, and nothing about the rest. */
+/** Whether an error concerns one sample alone, as damaged or missing. */
 export function isDamage(error: unknown): error is SoundspotError {
   if (!isSoundspotError(error)) return false;
   for (let each: unknown = error; isError(each); each = each.cause) {

@@ -1,8 +1,8 @@
-/** The one interface behind which every dataset stands. */
+/** The interface that every dataset implements. */
 import { type Check, isObject } from "../core/arguments.js";
-import type { Box, Mask, RawAudio, RawImage, TruthMap } from "../core/types.js";
+import type { Box, GroundTruthMap, Mask, RawAudio, RawImage } from "../core/types.js";
 
-/** One image–sound pair, decoded, with whatever truth is known about it. */
+/** One image–audio pair, decoded, with whatever annotation is known about it. */
 export interface Sample {
   /** Unique within the dataset, stable between runs. */
   readonly id: string;
@@ -14,24 +14,24 @@ export interface Sample {
   readonly boxes?: readonly Box[];
   /** What sounds, at the size of `image`. */
   readonly mask?: Mask;
-  /** What sounds, on the grid that the benchmark scores on; it goes before `mask` and `boxes`. */
-  readonly truth?: TruthMap;
+  /** What sounds, on the grid that the benchmark scores on; it takes precedence over `mask` and `boxes`. */
+  readonly groundTruth?: GroundTruthMap;
   /** Objects that could sound but do not in this sample, at the size of `image`. */
   readonly silentMasks?: readonly Mask[];
-  /** false: nothing in the picture makes this sound. Default true. */
+  /** false: nothing in the image makes this sound. Default true. */
   readonly sounding?: boolean;
   /** Shared by the frames of one clip: they are not independent, and resampled together. */
   readonly clip?: string;
-  /** Shared by the samples of one picture that has several sources, each a sample of its own. */
-  readonly picture?: string;
-  /** How many sources that picture has, those counted whose files are not there. */
+  /** Shared by the samples of one image that has several sources, each a sample of its own. */
+  readonly imageId?: string;
+  /** How many sources that image has, including those whose files are missing. */
   readonly sources?: number;
 }
 
-/** A sample that a list names and the disk does not hold. */
+/** A sample that a list names and whose files are missing. */
 export interface MissingSample {
   readonly id: string;
-  /** The files that are not there. */
+  /** The missing files. */
   readonly files: readonly string[];
 }
 
@@ -41,19 +41,19 @@ export interface DamagedFile {
   readonly reason: string;
 }
 
-/** Which batches of an epoch are wanted, and by whom. */
+/** Which batches of an epoch a process reads. */
 export interface SequenceRequest {
   readonly epoch: number;
   readonly seed: number;
   /** Of all processes. */
   readonly batchSize: number;
-  /** The first batch that is wanted: those before were taken in an earlier part of the run. */
+  /** The first batch to read: earlier ones were used in an earlier part of the run. */
   readonly fromBatch: number;
   /** Of the process that asks, 0 ≤ rank < size; it gets its part of each batch. */
   readonly rank: number;
   readonly size: number;
   /**
-   * "throw": a sample that cannot be read throws when it is loaded, so that who asks can count it and take another.
+   * "throw": a sample that cannot be read throws when it is loaded. The caller can then count it and take another.
    * Default "skip": the dataset may put another one in its place.
    */
   readonly unreadable?: "throw" | "skip";
@@ -80,21 +80,21 @@ export interface Sequence {
   batches(request: SequenceRequest): AsyncIterable<readonly LoadableSample[]>;
 }
 
-/** Which reading of a sample is asked for. */
+/** How a sample is loaded. */
 export interface LoadOptions {
   /** Endless datasets give other samples in another epoch; finite ones ignore it. Default 0. */
   readonly epoch?: number;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What is trained on and scored: pairs by their index, decoded when they are asked for. */
+/** Data to train on and to score: pairs by their index, decoded when they are loaded. */
 export interface Dataset {
   readonly name: string;
   /** Samples an epoch. */
   readonly length: number;
   /** Known classes, if any. */
   readonly classes?: readonly string[];
-  /** Samples of the list that are left out because files of theirs are not there. */
+  /** Samples of the list that are left out because their files are missing. */
   readonly missing?: readonly MissingSample[];
   /**
    * Loads sample `index`, 0 ≤ index < length. The same index and epoch give the same sample.
@@ -104,7 +104,7 @@ export interface Dataset {
   load(index: number, options?: LoadOptions): Promise<Sample>;
   /** The id of a sample without reading it, where that is known: lists of damaged samples name it. */
   idOf?(index: number): string | undefined;
-  /** Files that were found to be damaged, also those that were met while samples were loaded. */
+  /** Damaged files, including those found while samples were loaded. */
   readonly damaged?: readonly DamagedFile[];
   /** Lists, annotations and archives that it was opened from: no output is written over them. */
   readonly files?: readonly string[];

@@ -32,12 +32,12 @@ export interface ManifestOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Seconds of sound taken where a row gives a moment: what the model hears. */
+/** Seconds of audio taken where a row gives a moment: the model's audio window. */
 const WINDOW = 5;
 
 const filePath = z.string().min(1, "must not be empty");
 
-/** A row; fields of other names are ignored, so that a list made for something else will do. */
+/** A row. Fields of other names are ignored: a list made for another purpose works. */
 const rowSchema = z.object({
   id: z.string().min(1).optional(),
   image: filePath.optional(),
@@ -60,13 +60,13 @@ interface Row extends Fields {
  * A dataset from a list of `{ image, audio, start?, label?, boxes?, mask?, id? }` or
  * `{ video, start?, … }`, a row a sample. Paths are relative to the list.
  *
- * - `image` and `audio` are files. With `start` the sound is the 5 s that begin there.
- * - `video` gives the frame at `start` seconds (default its middle) and the 5 s of sound around it.
- *   Beside `image` it gives the sound alone, beside `audio` the frame alone.
- * - `boxes` is `[[x, y, width, height], …]` in pixels of the picture; in CSV the same as JSON text.
- * - `mask` is a picture of the same size, read as `readMask` does. One that marks nothing is an error, unless
+ * - `image` and `audio` are files. With `start` the audio is the 5 s that begin there.
+ * - `video` gives the frame at `start` seconds (default its middle) and the 5 s of audio around it.
+ *   Beside `image` it gives the audio alone, beside `audio` the frame alone.
+ * - `boxes` is `[[x, y, width, height], …]` in pixels of the image; in CSV the same as JSON text.
+ * - `mask` is an image of the same size, read as `readMask` does. One that marks nothing is an error, unless
  *   `allowEmpty` is set; one that marks every pixel gives a warning.
- * - `id` must be unique; without it the path of the picture or video serves.
+ * - `id` must be unique; without it the path of the image or video serves.
  *
  * JSONL has one JSON object a line; a field that is null is absent. CSV follows RFC 4180, also with semicolons or
  * tabs, its first line names the fields, and an empty cell is an absent field. Both are in UTF-8 or UTF-16.

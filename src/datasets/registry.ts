@@ -33,14 +33,14 @@ const drawn = {
 const onDisk = { root: text, name: text.optional(), ffmpeg: text.optional() };
 
 interface Kind {
-  /** Fields of the text after the name, and what becomes of them. */
+  /** Fields of the text after the name, and how they are parsed. */
   readonly open: (
     fields: Record<string, string>,
     signal: AbortSignal | undefined,
   ) => Promise<IterableDataset>;
 }
 
-/** A dataset whose fields the schema names; all others are refused. */
+/** A dataset whose fields the schema names; all others are rejected. */
 function kind<T extends z.ZodObject>(
   schema: T,
   open: (fields: z.output<T>, signal: AbortSignal | undefined) => IterableDataset | Promise<IterableDataset>,
@@ -136,7 +136,7 @@ const kinds: Readonly<Record<string, Kind>> = {
     z.strictObject({
       ...onDisk,
       annotations: text.optional(),
-      truthFrom: z.enum(["mask", "box"]).optional(),
+      groundTruthFrom: z.enum(["mask", "box"]).optional(),
     }),
     (fields, signal) => is3({ ...fields, signal }),
   ),

@@ -1,4 +1,4 @@
-/** The damaged samples that a run has met: counted, listed in skipped.jsonl, and held against `maxDamaged`. */
+/** The damaged samples of a run: counted, listed in skipped.jsonl, and compared with `maxDamaged`. */
 
 import { SoundspotError } from "../core/errors.js";
 import { inParallel } from "../core/parallel.js";
@@ -7,9 +7,9 @@ import { JsonlLog } from "../files/jsonl-log.js";
 import { isDamage, type SkippedSample } from "./damage.js";
 import type { Dataset } from "./dataset.js";
 
-/** A damaged sample that a run has met. */
+/** A damaged sample of a run. */
 export interface SkippedInRun extends SkippedSample {
-  /** In which it was met first, from 0. */
+  /** In which it was found first, from 0. */
   readonly epoch: number;
   /** Whose batch it was to be in; of evaluation data the step after which that was read. */
   readonly step: number;
@@ -35,7 +35,7 @@ const SHOWN = 3;
 interface Count {
   readonly data: Dataset;
   readonly met: Map<number, SkippedSample>;
-  /** Of those the ones that an earlier part of the run met: their files may have been repaired since. */
+  /** Those that an earlier part of the run found: their files may have been repaired since. */
   readonly unsure: Set<number>;
 }
 
@@ -57,7 +57,7 @@ export class SkippedList {
     this.#counts = { training: count(data), evaluation: evaluation && count(evaluation) };
   }
 
-  /** All that are listed, in the order in which they were met. */
+  /** All that are listed, in the order in which they were found. */
   get entries(): readonly SkippedInRun[] {
     return this.#entries;
   }
@@ -72,7 +72,7 @@ export class SkippedList {
     this.takeUp((await this.#log?.cutTo(isBefore)) ?? []);
   }
 
-  /** Takes up a list as another process has read it; what is listed already is passed over. */
+  /** Adds a list that another process has read; samples that are listed already are skipped. */
   takeUp(entries: readonly SkippedInRun[]): void {
     for (const entry of entries) {
       if (this.#listed.has(keyOf(entry))) continue;
@@ -143,7 +143,7 @@ export class SkippedList {
   }
 }
 
-/** The same sample in a list that has changed, where the id tells. */
+/** The same sample in a list that has changed, where the id identifies it. */
 function keyOf({ id, index, samples, evaluation }: SkippedInRun): string {
   return JSON.stringify([evaluation ?? false, ...(id === undefined ? [samples, index] : [id])]);
 }

@@ -1,4 +1,4 @@
-/** What datasets say of their sources: checks of options, and errors that name sample and place. */
+/** Sources of datasets: checks of options, and errors that name sample and place. */
 
 import { resolve } from "node:path";
 import { aPath, aSignal, aText, type Check, check, checkFields, shown } from "../core/arguments.js";
@@ -13,7 +13,7 @@ export const anIdList: Check = [
 ];
 
 /**
- * Checks the options that say what a dataset is read from.
+ * Checks the options that name a dataset's sources.
  * @throws {SoundspotError} ERR_CONFIG with the name of a field that is of a wrong type, or missing.
  */
 export function checkSource(
@@ -55,13 +55,13 @@ export function noSample(length: number, index: number, source: string): Soundsp
 
 /**
  * Puts a place before the message of what went wrong there, as ERR_DATASET.
- * @param base the folder that relative paths start at, which the message of a file that is not there names
+ * @param base the folder that relative paths start at, which the message of a missing file names
  */
 export async function naming<T>(place: string, work: () => Promise<T>, base?: string): Promise<T> {
   try {
     return await work();
   } catch (cause) {
-    // These two say nothing about the data.
+    // These two do not concern the data.
     if (isSoundspotError(cause) && (cause.code === "ERR_ABORTED" || cause.code === "ERR_FFMPEG_MISSING")) {
       throw cause;
     }
@@ -70,7 +70,7 @@ export async function naming<T>(place: string, work: () => Promise<T>, base?: st
   }
 }
 
-/** Whether a file is not there. */
+/** Whether a file is missing. */
 function isAbsent(error: unknown): boolean {
   if (!isSoundspotError(error) || error.code !== "ERR_FILE_NOT_FOUND") return false;
   const { code } = Object(error.cause) as NodeJS.ErrnoException;

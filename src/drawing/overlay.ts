@@ -1,4 +1,4 @@
-/** Draws a heatmap, boxes and a mask's contour over a picture. */
+/** Draws a heatmap, boxes and a mask's contour over an image. */
 import { shown } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import { inSlices } from "../core/pacer.js";
@@ -19,14 +19,14 @@ export interface OverlayOptions {
   readonly opacity?: number | undefined;
   /** Of the heat, in place of the colour map. */
   readonly color?: Color | undefined;
-  /** Drawn as green frames, in pixels of the picture. */
+  /** Drawn as green frames, in pixels of the image. */
   readonly boxes?: readonly Box[] | undefined;
-  /** Its contour is drawn in white; of the picture's size. */
+  /** Its contour is drawn in white; of the image's size. */
   readonly mask?: Mask | undefined;
-  /** Contours of more masks of that size, each in its colour, open where they reach the edge of the picture. */
+  /** Contours of more masks of that size, each in its colour, open where they reach the edge of the image. */
   readonly contours?: readonly { readonly mask: Mask; readonly color: Color }[] | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Memory of the picture's length that is drawn to, in place of new memory. */
+  /** Memory of the image's length that is drawn to, in place of new memory. */
   readonly into?: Uint8Array | undefined;
 }
 
@@ -39,11 +39,11 @@ const EDGE_COLOR: Color = [0, 0, 0];
 const SLICE_PIXELS = 32768;
 
 /**
- * Lays a heatmap over a picture; where it is cold the picture shows through. The picture given is
+ * Lays a heatmap over an image; where it is cold the image shows through. The image given is
  * not changed. The event loop stays free.
  *
- * @param heatmap `[height, width]` of the picture, in [0, 1]; values outside are clamped.
- * @throws {SoundspotError} ERR_SHAPE when the heatmap or the mask is not of the picture's size;
+ * @param heatmap `[height, width]` of the image, in [0, 1]; values outside are clamped.
+ * @throws {SoundspotError} ERR_SHAPE when the heatmap or the mask is not of the image's size;
  * ERR_INPUT when the opacity is not in [0, 1]; ERR_ABORTED.
  */
 export async function renderOverlay(
@@ -80,7 +80,7 @@ export async function renderOverlay(
 }
 
 interface BlendTables {
-  /** What stays of the picture at each of 256 heats, in 1/256. */
+  /** What stays of the image at each of 256 heats, in 1/256. */
   readonly keep: Uint16Array;
   /** Colour times opacity at each heat, in 1/256, `[256, 3]`. */
   readonly add: Uint16Array;
@@ -104,7 +104,7 @@ function blendTables(opacity: number, color: Color | undefined): BlendTables {
 interface Outline {
   readonly mask: Mask;
   readonly color: Color;
-  /** Whether a mask that reaches the picture's edge is closed along it. */
+  /** Whether a mask that reaches the image's edge is closed along it. */
   readonly closed: boolean;
 }
 
@@ -132,7 +132,7 @@ function drawBox(canvas: RawImage, box: Box, line: number): void {
   const y = Math.round(box.y);
   const right = Math.round(box.x + box.width);
   const bottom = Math.round(box.y + box.height);
-  // A dark rim keeps the frame visible on a bright picture.
+  // A dark rim keeps the frame visible on a bright image.
   drawFrame(canvas, x - 1, y - 1, right + 1, bottom + 1, line + 2, EDGE_COLOR);
   drawFrame(canvas, x, y, right, bottom, line, BOX_COLOR);
 }
@@ -181,7 +181,7 @@ function checkSize(name: string, map: Heatmap | Mask, image: RawImage): void {
   if (width !== image.width || height !== image.height || data.length !== width * height) {
     throw new SoundspotError(
       "ERR_SHAPE",
-      `${name} is ${width} × ${height} with ${data.length} values; the picture is ${image.width} × ${image.height}. ` +
+      `${name} is ${width} × ${height} with ${data.length} values; the image is ${image.width} × ${image.height}. ` +
         "Both must be of one size.",
     );
   }

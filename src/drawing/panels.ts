@@ -1,4 +1,4 @@
-/** Figures about attention: a panel a slot over the picture, and the spectrogram with what the model heard. */
+/** Figures about attention: a panel a slot over the image, and the spectrogram of the audio window. */
 import sharp from "sharp";
 import { SoundspotError } from "../core/errors.js";
 import { inSlices } from "../core/pacer.js";
@@ -8,7 +8,7 @@ import { colorIndex, inferno, infernoColor } from "./colormap.js";
 import { type Color, fillRect, renderOverlay } from "./overlay.js";
 import { drawGlyphs } from "./text.js";
 
-/** Attention over the tokens of a picture, `[slots, h, w]`, slot 0 the target, and what to call it. */
+/** Attention over the tokens of an image, `[slots, h, w]`, slot 0 the target, and what to call it. */
 export interface AttentionMap extends TensorData {
   readonly title: string;
 }
@@ -24,7 +24,7 @@ export interface PanelsOptions {
 }
 
 export interface SpectrogramOptions {
-  /** Length of the sound, for the time axis. Without it there are no times. */
+  /** Length of the audio, for the time axis. Without it there are no times. */
   readonly seconds?: number | undefined;
   /** Frequency of the top row, for the axis. Without it there are none. */
   readonly maxHertz?: number | undefined;
@@ -48,7 +48,7 @@ const SLOT_COLORS: readonly Color[] = [
 ];
 
 /**
- * One row a map: the picture, then a panel a slot, its attention upsampled smoothly over the picture.
+ * One row a map: the image, then a panel a slot, its attention upsampled smoothly over the image.
  * All slots of a map share one colour scale, from its smallest to its greatest value, so they compare.
  * With `contours` a last panel has the slots' contours: green the first, then orange, blue, pink, yellow.
  *
@@ -69,7 +69,7 @@ export async function renderPanels(
     throw new SoundspotError("ERR_INPUT", `panelSize must be an integer in 32 … 2048, got ${panelSize}.`);
   }
   const slotCounts = maps.map((map) => checkMap(map)[0]);
-  const panel = await fitPicture(image, panelSize);
+  const panel = await fitImage(image, panelSize);
   const columns = 1 + Math.max(...slotCounts) + (contours ? 1 : 0);
   const canvas = blankCanvas(
     MARGIN + columns * (panel.width + MARGIN),
@@ -81,9 +81,9 @@ export async function renderPanels(
     const heats = await slotHeats(map, panel, signal);
     for (const [slot, heat] of heats.entries()) {
       const left = MARGIN + (slot + 1) * (panel.width + MARGIN);
-      const picture = await renderOverlay(panel, { ...panel, data: heat }, { opacity: 0.75, signal });
+      const overlay = await renderOverlay(panel, { ...panel, data: heat }, { opacity: 0.75, signal });
       const role = slot < targets ? "target" : "off-target";
-      await drawPanel(canvas, picture, left, top, `slot ${slot} (${role})`, signal);
+      await drawPanel(canvas, overlay, left, top, `slot ${slot} (${role})`, signal);
     }
     if (!contours) continue;
     const outlined = heats.map((heat, slot) => ({
@@ -91,9 +91,9 @@ export async function renderPanels(
       color: SLOT_COLORS[slot % SLOT_COLORS.length] as Color,
     }));
     const nothing = { ...panel, data: new Float32Array(panel.width * panel.height) };
-    const picture = await renderOverlay(panel, nothing, { contours: outlined, signal });
+    const overlay = await renderOverlay(panel, nothing, { contours: outlined, signal });
     const left = MARGIN + (heats.length + 1) * (panel.width + MARGIN);
-    await drawPanel(canvas, picture, left, top, "contours", signal);
+    await drawPanel(canvas, overlay, left, top, "contours", signal);
   }
   return canvas;
 }
@@ -190,7 +190,7 @@ function checkMap(map: AttentionMap): readonly [number, number, number] {
   return [slots, h, w];
 }
 
-async function fitPicture(image: RawImage, size: number): Promise<RawImage> {
+async function fitImage(image: RawImage, size: number): Promise<RawImage> {
   const scale = size / Math.max(image.width, image.height);
   const width = Math.max(1, Math.round(image.width * scale));
   const height = Math.max(1, Math.round(image.height * scale));
@@ -320,16 +320,16 @@ function drawTimes(canvas: RawImage, left: number, top: number, width: number, s
 
 async function drawPanel(
   canvas: RawImage,
-  picture: RawImage,
+  image: RawImage,
   left: number,
   top: number,
   title: string,
   signal?: AbortSignal,
 ): Promise<void> {
-  drawText(canvas, left, top, title, picture.width);
-  await inSlices(picture.height, 64, signal, (from, to) => {
+  drawText(canvas, left, top, title, image.width);
+  await inSlices(image.height, 64, signal, (from, to) => {
     for (let y = from; y < to; y++) {
-      const row = picture.data.subarray(y * picture.width * 3, (y + 1) * picture.width * 3);
+      const row = image.data.subarray(y * image.width * 3, (y + 1) * image.width * 3);
       canvas.data.set(row, ((top + TITLE_HEIGHT + y) * canvas.width + left) * 3);
     }
   });

@@ -1,4 +1,4 @@
-/** Words on pictures, by a font of its own. */
+/** Text on images, by a font of its own. */
 import type { RawImage } from "../core/types.js";
 import { type Color, fillRect } from "./overlay.js";
 
@@ -43,7 +43,7 @@ export function drawGlyphs(
 const CAPTION_INK: Color = [240, 240, 240];
 const CAPTION_GROUND: Color = [24, 24, 24];
 
-/** Writes a line on a dark ground in the lower left corner, a thirtieth of the picture high; into the picture itself. */
+/** Writes a line on a dark ground in the lower left corner, a thirtieth of the image high; into the image itself. */
 export function drawCaption(canvas: RawImage, text: string): void {
   const scale = Math.max(1, Math.round(canvas.height / 240));
   const [width, height, rim] = [text.length * 6 * scale, 8 * scale, 3 * scale];

@@ -16,14 +16,14 @@ export class Embeddings {
   #rows: Embedding[] | undefined = [];
 
   add(sample: Sample, own: { readonly image: Float32Array; readonly audio: Float32Array }): void {
-    const { id, label, clip, picture } = sample;
+    const { id, label, clip, imageId } = sample;
     if (label === undefined) this.#rows = undefined;
     this.#rows?.push({
       id,
       label: label as string,
       image: own.image,
       audio: own.audio,
-      group: clip ?? picture ?? id,
+      group: clip ?? imageId ?? id,
     });
   }
 

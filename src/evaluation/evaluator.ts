@@ -3,7 +3,7 @@
 import { methodNamed, sharpeningOf } from "../config/methods.js";
 import { aCount, aFunction, anObject, aSignal, check, checkFields, isFloats } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
-import type { Mask, TruthMap } from "../core/types.js";
+import type { GroundTruthMap, Mask } from "../core/types.js";
 import type { SkippedSample } from "../datasets/damage.js";
 import type { MissingSample, Sample } from "../datasets/dataset.js";
 import { aGroup, type ProcessGroup } from "../distributed/process-group.js";
@@ -125,7 +125,7 @@ interface LoadedItem {
 }
 
 interface Item extends LoadedItem {
-  readonly annotation: TruthMap | Mask | undefined;
+  readonly annotation: GroundTruthMap | Mask | undefined;
 }
 
 /**
@@ -326,7 +326,7 @@ export class Evaluator implements AsyncDisposable {
   async #addMap(item: {
     readonly index: number;
     readonly sample: Sample;
-    readonly annotation: TruthMap | Mask | undefined;
+    readonly annotation: GroundTruthMap | Mask | undefined;
     readonly map: Float32Array;
     readonly confidence: number;
   }): Promise<void> {

@@ -2,7 +2,7 @@
 
 import type { MapName } from "../config/methods.js";
 import { SoundspotError } from "../core/errors.js";
-import type { Mask, TruthMap } from "../core/types.js";
+import type { GroundTruthMap, Mask } from "../core/types.js";
 import type { Sample } from "../datasets/dataset.js";
 import { meanInside } from "../metrics/localization.js";
 import { FCurve, type FCurveState, FrameScores } from "../metrics/segmentation.js";
@@ -50,8 +50,8 @@ export interface SampleScore extends Partial<Readonly<Record<MapName, MapScore>>
  * What a sample is scored against: the benchmark's own grid, or the mask or the union of the boxes at the picture's size.
  * @throws {SoundspotError} ERR_DATASET when it has none of them.
  */
-export function truthOf(sample: Sample): TruthMap | Mask {
-  if (sample.truth) return sample.truth;
+export function truthOf(sample: Sample): GroundTruthMap | Mask {
+  if (sample.groundTruth) return sample.groundTruth;
   if (sample.mask) return sample.mask;
   if (!sample.boxes?.length) {
     throw new SoundspotError(
@@ -115,16 +115,16 @@ export class Scorer {
   async add(
     index: number,
     sample: Sample,
-    truth: TruthMap | Mask | undefined,
+    truth: GroundTruthMap | Mask | undefined,
     spot: ScoredMaps,
   ): Promise<SampleScore> {
     const maps: Partial<Record<MapName, MapScore>> = {};
     for (const [name, map] of Object.entries(truth ? mapsOf(spot) : {}) as [MapName, Float32Array][]) {
-      maps[name] = await this.#scoreMap(name, map, (truth as TruthMap | Mask).data, sample.clip);
+      maps[name] = await this.#scoreMap(name, map, (truth as GroundTruthMap | Mask).data, sample.clip);
     }
     const silent = sample.silentMasks?.[0];
     const sameSize = truth?.width === silent?.width && truth?.height === silent?.height;
-    const { id, label, picture, sources, clip } = sample;
+    const { id, label, imageId: picture, sources, clip } = sample;
     const score: SampleScore = {
       index,
       id,

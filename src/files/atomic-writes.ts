@@ -1,4 +1,4 @@
-/** Files that are there whole or not at all, however the process ends. */
+/** Atomic writes: a file is complete or absent, however the process ends. */
 
 import { randomUUID } from "node:crypto";
 import { mkdir, open, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
@@ -8,7 +8,7 @@ import { isSoundspotError, SoundspotError } from "../core/errors.js";
 /**
  * Writes a file under another name on the same disk, then gives it its own. A link of that name is replaced, not
  * followed; when it fails, what was there is as it was.
- * @param partial The folder for what is not whole yet; default the file's own.
+ * @param partial The folder for incomplete files; default the file's own.
  * @throws {SoundspotError} ERR_FILE_WRITE
  */
 export async function replaceFile(
@@ -75,12 +75,12 @@ export async function writeOutput(path: string, content: string | Uint8Array): P
   }
 }
 
-/** A name in a folder for a file that is not whole yet. */
+/** A name in a folder for an incomplete file. */
 export function temporaryIn(folder: string, ending = ""): string {
   return join(folder, `.soundspot-${randomUUID()}${ending}`);
 }
 
-/** Removes what processes that were killed left under such names; for who has locked the folder. */
+/** Removes what killed processes left under such names. The caller must have locked the folder. */
 export async function removeTemporary(folder: string): Promise<void> {
   for (const name of await readdir(folder)) {
     if (/^\.soundspot-[\da-f-]{36}(\.\w+)?$/.test(name)) await rm(join(folder, name), { force: true });
@@ -101,7 +101,7 @@ export async function checkReplaceable(path: string): Promise<void> {
   );
 }
 
-/** @throws {SoundspotError} ERR_FILE_WRITE with the path, whatever the disk said. */
+/** @throws {SoundspotError} ERR_FILE_WRITE with the path, whatever the disk reported. */
 export async function writing<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -126,7 +126,7 @@ export class Queue {
   }
 }
 
-/** Writes files into a folder, each whole or not at all. */
+/** Writes files into a folder, each atomically. */
 export async function writeFiles(
   folder: string,
   files: Readonly<Record<string, string | Uint8Array>>,

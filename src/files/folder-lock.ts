@@ -1,4 +1,4 @@
-/** One run at a time on a folder: a lock file that says which process holds it. */
+/** One run at a time on a folder: a lock file that names the process that holds it. */
 import { randomUUID } from "node:crypto";
 import { link, readdir, readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
@@ -10,7 +10,7 @@ interface Owner {
   readonly id: string;
   readonly pid: number;
   readonly host: string;
-  /** Tells a process from a later one with the same number, where the system says so (Linux). */
+  /** Distinguishes a process from a later one with the same number, where the system reports it (Linux). */
   readonly started?: string;
 }
 
@@ -46,9 +46,9 @@ export async function lockFolder(folder: string, name = "prepare.lock"): Promise
 }
 
 /**
- * The lock of a dead process is not removed, for another might have taken it over since it was read.
- * It is claimed: the claim bears its id, so there is one, and is then renamed to be the lock. Who finds
- * a claim whose process died in between claims that.
+ * The lock of a dead process is not removed, because another might have taken it over since it was read.
+ * It is claimed: the claim has the lock's id, so only one exists, and is then renamed to be the lock. A process that
+ * finds a claim whose process died in between claims that claim.
  */
 async function take(path: string, owner: Owner): Promise<void> {
   const content = `${JSON.stringify(owner)}\n`;
@@ -132,24 +132,24 @@ async function readOwner(path: string): Promise<Owner | undefined> {
     if (/^[\w-]+$/.test(id ?? "") && typeof pid === "number" && typeof host === "string")
       return owner as Owner;
   } catch {
-    // Told below.
+    // Reported below.
   }
   throw busy(path, "someone: it is not a lock of this program");
 }
 
 async function isAtWork({ pid, host, started }: Owner): Promise<boolean> {
-  // Of a process elsewhere nothing can be known.
+  // Processes on other machines cannot be checked.
   if (host !== hostname()) return true;
   try {
     process.kill(pid, 0);
   } catch (error) {
-    // EPERM: it is there, and somebody else's.
+    // EPERM: it exists, and belongs to another user.
     if ((error as NodeJS.ErrnoException).code === "ESRCH") return false;
   }
   return started === undefined || (await startOf(pid)) === started;
 }
 
-/** When a process began, of which start of the system; undefined where the system does not tell. */
+/** When a process began, of which start of the system; undefined where the system does not report it. */
 async function startOf(pid: number): Promise<string | undefined> {
   try {
     const boot = (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim();

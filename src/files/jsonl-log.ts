@@ -1,4 +1,4 @@
-/** Files of JSON lines: a log that grows by whole lines, and reading what is whole of one. */
+/** Files of JSON lines: a log that grows by whole lines, and the reader of its complete lines. */
 import { appendFile, readFile, rm, stat, truncate } from "node:fs/promises";
 import { SoundspotError } from "../core/errors.js";
 import { Queue, replaceFile, writing } from "./atomic-writes.js";
@@ -93,7 +93,7 @@ export class JsonlLog {
   }
 }
 
-/** In bytes; 0 of a file that is not there. */
+/** In bytes; 0 for a missing file. */
 async function sizeOf(path: string): Promise<number> {
   try {
     return (await stat(path)).size;
@@ -105,7 +105,7 @@ async function sizeOf(path: string): Promise<number> {
 
 /**
  * The values of a file of JSON lines that are of a kind. A last line that a killed process left
- * unfinished is passed over; without a file there are none.
+ * unfinished is skipped; without a file there are none.
  * @throws {SoundspotError} ERR_FILE_NOT_FOUND when it cannot be read.
  */
 export async function readJsonLines<T>(path: string, isKind: (value: unknown) => value is T): Promise<T[]> {

@@ -1,4 +1,4 @@
-/** Reading of files whole, with errors that say what is wrong with a path. */
+/** Reading of files whole, with errors that state what is wrong with a path. */
 import { readFile, stat } from "node:fs/promises";
 import { isAbsolute } from "node:path";
 import { isError, SoundspotError, throwIfAborted } from "../core/errors.js";
@@ -34,7 +34,7 @@ export async function checkMediaFile(path: string): Promise<void> {
   if (!info.isFile()) {
     throw new SoundspotError(
       "ERR_FILE_NOT_FOUND",
-      `${path} is no plain file, but a device, a pipe or a socket. Copy what it gives into a file.`,
+      `${path} is no plain file, but a device, a pipe or a socket. Copy its content into a file.`,
     );
   }
   if (info.size === 0) {

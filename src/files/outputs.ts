@@ -32,8 +32,8 @@ interface Place {
   /** The path without links. */
   readonly real: string;
   /**
-   * Device and inode. Of a file that is not there yet those of the nearest folder that is, and the rest of the path.
-   * Undefined where the file system has no inodes.
+   * Device and inode. For a file that does not exist yet, those of the nearest folder that does, and the rest of the
+   * path. Undefined where the file system has no inodes.
    */
   readonly node: string | undefined;
   /** The nearest folder that is there. */
@@ -42,9 +42,9 @@ interface Place {
 
 /** As many as Linux follows. */
 const MOST_LINKS = 40;
-/** Inputs looked at together: more than the threads that look, so that none waits. */
+/** Inputs checked at once: more than the threads that check them, so that none is idle. */
 const LOOKS_AT_ONCE = 32;
-/** Entries of a folder looked at to learn how it compares names. */
+/** Entries of a folder that are read to learn how it compares names. */
 const PROBES = 64;
 
 /** For `writes`: a file of one of these names, in whatever case where that makes no difference. */
@@ -58,7 +58,8 @@ const given = <T extends NamedPath>(paths: readonly T[]) =>
 
 /**
  * Compares by real path, and by device and inode: symbolic links, hard links and names that differ in case count as
- * the file that they lead to. What is not there is read by nobody, and its own error says so. Call it before any work.
+ * the file that they lead to. Missing inputs are skipped: reading them gives an error of its own. Call it before any
+ * work.
  * @throws {SoundspotError} ERR_OUTPUT_IS_INPUT when an output is a file that is read; ERR_CONFIG when two outputs are
  * one file, or one is the folder of another.
  */
@@ -111,7 +112,7 @@ function isWithin(inner: Place, outer: Place): boolean {
   );
 }
 
-/** Undefined when nothing is there. */
+/** Undefined when there is no such file. */
 async function placeOfExisting(path: string): Promise<Place | undefined> {
   try {
     const info = await stat(path, { bigint: true });
@@ -140,7 +141,7 @@ async function placeOf(path: string, links = MOST_LINKS): Promise<Place> {
 
 const folded = (name: string) => name.normalize("NFC").toLowerCase();
 
-/** Some file systems know no inodes and say 0. */
+/** Some file systems have no inodes and report 0. */
 function nodeOf({ dev, ino }: BigIntStats): string | undefined {
   return ino === 0n ? undefined : `${dev}:${ino}`;
 }

@@ -1,4 +1,4 @@
-/** Audio in: WAV by our own parser, everything else by the reader of media files, as planar float samples. */
+/** Audio input: WAV by our own parser, everything else by the reader of media files, as planar float samples. */
 
 import { type FileHandle, open } from "node:fs/promises";
 import { isBytes, isFloats, kindOf, ownBytes, shown } from "../core/arguments.js";
@@ -19,7 +19,7 @@ import {
   startPastEnd,
 } from "./wav.js";
 
-/** A path, an encoded sound or video, or raw samples. */
+/** A path, an encoded audio or video file, or raw samples. */
 export type AudioSource = string | Uint8Array | RawAudio;
 
 export interface DecodeAudioOptions {
@@ -28,7 +28,7 @@ export interface DecodeAudioOptions {
   readonly ffmpeg?: string | undefined;
   /** First moment wanted, in seconds, at least 0. Default 0. */
   readonly start?: number | undefined;
-  /** Length wanted, in seconds; less comes when the sound ends before. Default to the end. */
+  /** Length wanted, in seconds; less when the audio ends before. Default to the end. */
   readonly duration?: number | undefined;
   /** Of a file with several, counted from 0. Default the one that the file marks, or else the first. */
   readonly audioTrack?: number | undefined;
@@ -39,68 +39,69 @@ const MAX_AMPLITUDE = 8;
 /** What errors call raw samples. */
 const RAW = "Raw audio";
 
-/** Where a sound begins and ends on its file's clock, in seconds. */
-export interface SoundSpan {
+/** Where audio begins and ends on its file's clock, in seconds. */
+export interface AudioSpan {
   readonly start: number;
   readonly end: number;
   /** In hertz. */
   readonly sampleRate: number;
 }
 
-/** A sound, or a part of a long one. */
+/** Audio, or a part of a long file. */
 export interface AudioPart {
   readonly audio: RawAudio;
   /** Absent where `audio` is the whole. */
-  readonly of?: SoundSpan;
+  readonly of?: AudioSpan;
 }
 
-/** A sound that takes no more than this when it is decoded is decoded whole: 3 minutes at 48 kHz in stereo. */
+/** Audio that takes no more than this when decoded is decoded whole: 3 minutes at 48 kHz in stereo. */
 const WHOLE_BYTES = 2 ** 26;
 
 /**
- * Decodes a sound, or the audio of a video, at its own rate and with its own channels, to planar samples
+ * Decodes an audio file, or the audio of a video, at its own rate and with its own channels, to planar samples
  * `[channels, frames]`, nominally in [−1, 1]. A file with video keeps its clock: the samples last as long as the file,
  * with silence where there is no audio. Raw samples are checked and, without a range, returned as they are.
  *
  * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY; ERR_MEDIA_DECODE when it is damaged or
- * not media; ERR_NO_AUDIO for a video without sound; ERR_AUDIO_EMPTY when it has no samples;
+ * not media; ERR_NO_AUDIO for a video without audio; ERR_AUDIO_EMPTY when it has no samples;
  * ERR_AUDIO_NOT_FINITE for NaN or infinite samples; ERR_MEDIA_DECODE, of raw samples ERR_INPUT, for samples beyond
- * ±8, which are in other units; ERR_INPUT for raw samples that do not fit their channels or a range outside the sound; ERR_FFMPEG_MISSING; ERR_ABORTED.
+ * ±8, which are in other units; ERR_INPUT for raw samples that do not fit their channels or a range outside the audio;
+ * ERR_FFMPEG_MISSING; ERR_ABORTED.
  * @example
  * const { samples, sampleRate, channels } = await decodeAudio("dog.mp3", { start: 2, duration: 5 });
  */
 export async function decodeAudio(source: AudioSource, options: DecodeAudioOptions = {}): Promise<RawAudio> {
   throwIfAborted(options.signal);
   checkTimes(options);
-  return withSound(source, options, async (sound) =>
-    checkSamples(await sound.decode(options), sound, options),
+  return withAudio(source, options, async (audio) =>
+    checkSamples(await audio.decode(options), audio, options),
   );
 }
 
 /**
- * Decodes a sound of any length: a short one whole, of a long one the frames that `choose` picks, counted from its
- * start, so that memory never holds all of it. Raw samples are in memory already, and returned as they are.
+ * Decodes audio of any length: a short file whole, of a long one the frames that `choose` picks, counted from its
+ * start. Memory never holds all of a long file. Raw samples are in memory already, and returned as they are.
  *
  * @throws {SoundspotError} as {@link decodeAudio}.
  */
 export async function decodePart(
   source: AudioSource,
-  choose: (span: SoundSpan) => { readonly first: number; readonly count: number },
+  choose: (span: AudioSpan) => { readonly first: number; readonly count: number },
   options: Pick<DecodeAudioOptions, "signal" | "ffmpeg"> = {},
 ): Promise<AudioPart> {
   throwIfAborted(options.signal);
-  return withSound(source, options, async (sound) => {
-    const whole = await sound.decodeShort();
-    if (whole) return { audio: await checkSamples(whole, sound, options) };
-    const of = await sound.measure();
+  return withAudio(source, options, async (opened) => {
+    const whole = await opened.decodeShort();
+    if (whole) return { audio: await checkSamples(whole, opened, options) };
+    const of = await opened.span();
     const { first, count } = choose(of);
     const range = { start: of.start + first / of.sampleRate, duration: count / of.sampleRate };
-    return { audio: await checkSamples(await sound.decode(range), sound, options), of };
+    return { audio: await checkSamples(await opened.decode(range), opened, options), of };
   });
 }
 
-/** A sound that is open. */
-interface Sound {
+/** Audio that is open. */
+interface OpenAudio {
   /** What errors call it. */
   readonly name: string;
   decode(range: {
@@ -109,76 +110,76 @@ interface Sound {
   }): Promise<RawAudio>;
   /** All of it when it is short. */
   decodeShort(): Promise<RawAudio | undefined>;
-  measure(): Promise<SoundSpan>;
+  span(): Promise<AudioSpan>;
 }
 
-async function withSound<T>(
+async function withAudio<T>(
   source: AudioSource,
   options: Pick<DecodeAudioOptions, "signal" | "ffmpeg" | "audioTrack">,
-  work: (sound: Sound) => Promise<T>,
+  work: (audio: OpenAudio) => Promise<T>,
 ): Promise<T> {
   if (typeof source === "string") {
     await checkMediaFile(source);
-    // Only what is asked for is read: a film stays on the disk.
+    // Only the requested part is read: a film stays on the disk.
     return withFile(source, async (file) => {
-      const wav = await wavSound(file, source, options);
-      return work(wav ?? encodedSound(source, source, await isSoundAlone(file), options));
+      const wav = await openWav(file, source, options);
+      return work(wav ?? openEncoded(source, source, await isAudioOnly(file), options));
     });
   }
   if (isBytes(source)) {
     const bytes = ownBytes(source);
     const name = "The audio buffer";
     if (bytes.length === 0) {
-      throw new SoundspotError("ERR_FILE_EMPTY", `${name} is empty (0 bytes). Give an encoded sound.`);
+      throw new SoundspotError("ERR_FILE_EMPTY", `${name} is empty (0 bytes). Give an encoded audio file.`);
     }
     const reader = bytesInMemory(bytes);
-    const wav = await wavSound(reader, name, options);
+    const wav = await openWav(reader, name, options);
     if (wav) return work(wav);
     const { path, remove } = await temporaryCopy(bytes);
     try {
-      return await work(encodedSound(path, name, await isSoundAlone(reader), options));
+      return await work(openEncoded(path, name, await isAudioOnly(reader), options));
     } finally {
       await remove();
     }
   }
-  return work(rawSound(checkRawAudio(source)));
+  return work(openRaw(checkRawAudio(source)));
 }
 
-function rawSound(audio: Required<RawAudio>): Sound {
+function openRaw(audio: Required<RawAudio>): OpenAudio {
   const name = RAW;
   const { sampleRate } = audio;
   return {
     name,
     decode: async (range) => cutRawAudio(audio, name, range),
     decodeShort: async () => audio,
-    measure: async () => ({ start: 0, end: framesOf(audio) / sampleRate, sampleRate }),
+    span: async () => ({ start: 0, end: framesOf(audio) / sampleRate, sampleRate }),
   };
 }
 
 /** Nothing where the bytes are no WAV or one that needs ffmpeg. */
-async function wavSound(
+async function openWav(
   bytes: ByteSource,
   name: string,
   { signal }: Pick<DecodeAudioOptions, "signal">,
-): Promise<Sound | undefined> {
+): Promise<OpenAudio | undefined> {
   if (!isWav(await bytes.read(0, 12))) return undefined;
   const header = await findWavHeader(bytes, name);
   if (header.encoding === "other") return undefined;
   checkRate(header.sampleRate, name);
   const { frames, channels, sampleRate } = header;
-  const decode: Sound["decode"] = ({ start, duration }) =>
+  const decode: OpenAudio["decode"] = ({ start, duration }) =>
     readWavSamples(bytes, header, { name, signal, start, duration });
   return {
     name,
     decode,
     decodeShort: async () =>
       frames * channels * Float32Array.BYTES_PER_ELEMENT <= WHOLE_BYTES ? decode({}) : undefined,
-    measure: async () => ({ start: 0, end: frames / sampleRate, sampleRate }),
+    span: async () => ({ start: 0, end: frames / sampleRate, sampleRate }),
   };
 }
 
-/** Whether a file begins as those do that hold sound alone. */
-async function isSoundAlone(bytes: ByteSource): Promise<boolean> {
+/** Whether a file begins as an audio format without video does. */
+async function isAudioOnly(bytes: ByteSource): Promise<boolean> {
   const head = Buffer.from(await bytes.read(0, 12)).toString("latin1");
   return /^(ID3|fLaC|OggS|FORM|caff|wvpk|TTA1|MAC |#!AMR|ADIF|\xff[\xe0-\xff])|^....ftypM4A/s.test(head);
 }
@@ -187,12 +188,12 @@ async function isSoundAlone(bytes: ByteSource): Promise<boolean> {
  * On the clock of the file: silence where the audio has not begun, pauses or has ended.
  * @param alone Whether it seems to have audio alone, so that one pass may do.
  */
-function encodedSound(
+function openEncoded(
   path: string,
   name: string,
   alone: boolean,
   options: Pick<DecodeAudioOptions, "signal" | "ffmpeg" | "audioTrack">,
-): Sound {
+): OpenAudio {
   const { signal, ffmpeg, audioTrack } = options;
   let opening: Promise<Media> | undefined;
   const opened = () => {
@@ -209,7 +210,7 @@ function encodedSound(
   };
   const inOnePass = async () =>
     alone && audioTrack === undefined ? decodeAlone(path, WHOLE_BYTES, { name, signal, ffmpeg }) : undefined;
-  const decode: Sound["decode"] = async ({ start, duration: length = Number.POSITIVE_INFINITY }) => {
+  const decode: OpenAudio["decode"] = async ({ start, duration: length = Number.POSITIVE_INFINITY }) => {
     const whole = start === undefined && length === Number.POSITIVE_INFINITY && (await inOnePass());
     if (whole) return whole;
     const { duration } = await track();
@@ -227,14 +228,14 @@ function encodedSound(
       const bytes = duration * sampleRate * channels * Float32Array.BYTES_PER_ELEMENT;
       return bytes <= WHOLE_BYTES ? decode({ start: 0 }) : undefined;
     },
-    measure: async () => {
+    span: async () => {
       const { duration, sampleRate } = await track();
       return { start: 0, end: duration, sampleRate };
     },
   };
 }
 
-/** Bytes of the beginning that are read at once: headers are asked for in small pieces. */
+/** Bytes of the beginning that are read at once: headers are read in small pieces. */
 const HEAD_BYTES = 4096;
 
 async function withFile<T>(path: string, work: (bytes: ByteSource) => Promise<T>): Promise<T> {
@@ -259,7 +260,7 @@ async function withFile<T>(path: string, work: (bytes: ByteSource) => Promise<T>
   }
 }
 
-/** Fewer bytes than asked for come where the file has become shorter. */
+/** Fewer bytes than requested where the file has become shorter. */
 async function readBytes(file: FileHandle, offset: number, length: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(length);
   let filled = 0;
@@ -272,14 +273,14 @@ async function readBytes(file: FileHandle, offset: number, length: number): Prom
 }
 
 /**
- * Raw samples whose length fits their channels; the values are not looked at.
+ * Raw samples whose length fits their channels; the values are not checked.
  * @throws {SoundspotError} ERR_INPUT
  */
 export function checkRawAudio(audio: RawAudio): Required<RawAudio> {
   if (typeof audio !== "object" || audio === null) {
     throw new SoundspotError(
       "ERR_INPUT",
-      `A sound must be a path, an encoded buffer or { samples: Float32Array, sampleRate, channels? }, got ${kindOf(audio)}.`,
+      `Audio must be a path, an encoded buffer or { samples: Float32Array, sampleRate, channels? }, got ${kindOf(audio)}.`,
     );
   }
   if (!isFloats(audio.samples)) {
@@ -324,14 +325,14 @@ function cutRawAudio(audio: Required<RawAudio>, name: string, options: DecodeAud
 
 async function checkSamples(
   audio: RawAudio,
-  { name }: Sound,
+  { name }: OpenAudio,
   { signal }: Pick<DecodeAudioOptions, "signal">,
 ): Promise<RawAudio> {
   const { samples } = audio;
   if (samples.length === 0) {
     throw new SoundspotError(
       "ERR_AUDIO_EMPTY",
-      `${name} has no samples: its sound is 0 s long. Give another file.`,
+      `${name} has no samples: its audio is 0 s long. Give another file.`,
     );
   }
   let sum = 0;
@@ -344,7 +345,7 @@ async function checkSamples(
     const bad = samples.findIndex((sample) => !Number.isFinite(sample));
     throw new SoundspotError(
       "ERR_AUDIO_NOT_FINITE",
-      `${name}: sample ${bad} is ${samples[bad]}. Samples must be finite; export the sound again.`,
+      `${name}: sample ${bad} is ${samples[bad]}. Samples must be finite; export the audio again.`,
     );
   }
   return audio;

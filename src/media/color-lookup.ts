@@ -1,6 +1,6 @@
 /**
  * High dynamic range (PQ, HLG) and wide gamut (BT.2020) to standard video (BT.709), by a table that ffmpeg looks colours
- * up in. The table is our own, so that every ffmpeg gives the same colours, with or without the libraries for it.
+ * up in. The table is our own: every ffmpeg gives the same colours, with or without the libraries for it.
  */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,12 +1,12 @@
 /** Frames of a file's video with their time stamps, in order, through one ffmpeg. */
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import type { RawImage } from "../core/types.js";
+import { displayFilters } from "./display-filters.js";
 import { eachFrameOnce, ffmpegReason, findFfmpeg, inputArgs, outputOf, startFfmpeg } from "./ffmpeg.js";
 import { changing, limitOf } from "./limits.js";
 import { FrameLog, SHOW_FRAMES } from "./log-times.js";
 import type { MediaIndex, VideoTrack } from "./media-index.js";
 import { PartClock } from "./packet-scan.js";
-import { pictureFilters } from "./picture-filters.js";
 
 export interface DecodeOptions {
   readonly signal?: AbortSignal | undefined;
@@ -150,7 +150,7 @@ function seeksFor(
 interface Pass {
   /** Raw time to seek. */
   readonly seek: number | undefined;
-  /** Raw times of the frames that are wanted. */
+  /** Raw times of the frames to give. */
   readonly from: number;
   readonly to?: number | undefined;
   readonly only?: number | undefined;
@@ -166,15 +166,15 @@ async function* pass(
   const { parts } = index;
   const program = await findFfmpeg(options.ffmpeg);
   const log = FrameLog.ofFrames();
-  const picture = await pictureFilters(video, options.name);
+  const display = await displayFilters(video, options.name);
   try {
     const range = [
       `start=${(from - SAME).toFixed(6)}`,
       ...(to === undefined ? [] : [`end=${to.toFixed(6)}`]),
     ];
-    // Time stamps that begin anew cannot be compared before they are moved.
+    // Time stamps that start again cannot be compared before they are moved.
     const cut = parts ? [] : [`trim=${range.join(":")}`];
-    const filters = [...picture.before, ...cut, SHOW_FRAMES, ...picture.after];
+    const filters = [...display.before, ...cut, SHOW_FRAMES, ...display.after];
     const ffmpeg = await startFfmpeg(
       [
         "-copyts",
@@ -228,7 +228,7 @@ async function* pass(
       );
     }
   } finally {
-    await picture.remove();
+    await display.remove();
   }
 }
 

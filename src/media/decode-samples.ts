@@ -1,4 +1,4 @@
-/** Samples of a file's audio at their time stamps: what is not there is silence, what overlaps is cut. */
+/** Samples of a file's audio at their time stamps: gaps are silence, overlaps are cut. */
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import type { DecodeOptions } from "./decode-frames.js";
 import { type FfmpegProcess, ffmpegReason, inputArgs, outputOf, startFfmpeg } from "./ffmpeg.js";
@@ -77,7 +77,7 @@ async function* pass(
   const cut = `atrim=start=${(from - 0.1).toFixed(6)}${Number.isFinite(to) ? `:end=${(to + 0.1).toFixed(6)}` : ""}`;
   const filters = [
     `aformat=sample_fmts=flt${sampleRate > 0 ? `:sample_rates=${sampleRate}` : ""}${layout ? `:channel_layouts=${layout}` : ""}`,
-    // Time stamps that begin anew cannot be compared before they are moved.
+    // Time stamps that start again cannot be compared before they are moved.
     ...(index.parts ? [] : [cut]),
     SHOW_SAMPLES,
   ];
@@ -190,7 +190,7 @@ export async function decodeAlone(
   for await (const block of placedBlocks(ffmpeg, log, { from: 0 }, options)) {
     bytes += block.samples.byteLength;
     const [last] = blocks.slice(-1);
-    // What changes on the way, or begins anew, is for the whole reader.
+    // Files whose format changes, or whose time stamps start again, need the full reader.
     if (last && (last.sampleRate !== block.sampleRate || last.channels !== block.channels)) return undefined;
     if (bytes >= mostBytes) return undefined;
     blocks.push(block);

@@ -1,4 +1,4 @@
-/** The display matrix of MP4 and MOV files, read from the file: ffmpeg's log does not tell a mirrored one. */
+/** The display matrix of MP4 and MOV files, read from the file: ffmpeg's log does not show mirroring. */
 import { open } from "node:fs/promises";
 
 /** How a coded frame becomes the one that is shown: [a, b, c, d] of x′ = a·x + c·y, y′ = b·x + d·y; entries −1, 0, 1. */
@@ -31,7 +31,7 @@ export function orientationFilters([a, b, c, d]: Orientation): string[] {
   return [...(a < 0 ? ["hflip"] : []), ...(d < 0 ? ["vflip"] : [])];
 }
 
-/** Boxes that are looked into. */
+/** Boxes whose content is searched. */
 const CONTAINERS = new Set(["moov", "trak", "mdia"]);
 /** Of one box; an index of a day's recording stays far below. */
 const MOST_BYTES = 2 ** 28;
@@ -43,7 +43,7 @@ interface Track {
 
 /**
  * The orientations of a file's video tracks, in their order; nothing where it is no MP4 or MOV.
- * Damaged boxes end the search: what was found till then counts.
+ * Damaged boxes end the search: matrices found before count.
  */
 export async function readOrientations(path: string): Promise<Orientation[] | undefined> {
   const file = await open(path).catch(() => undefined);

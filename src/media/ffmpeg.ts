@@ -1,4 +1,4 @@
-/** Finds an ffmpeg and runs it: what is not a picture or a WAV goes through here. */
+/** Finds an ffmpeg and runs it: reads whatever is neither an image nor WAV. */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { constants } from "node:fs";
 import { access } from "node:fs/promises";
@@ -33,7 +33,7 @@ export interface StartFfmpegOptions {
   readonly writable?: boolean | undefined;
   /** Gives a further input, `pipe:3`, to be written to. */
   readonly secondInput?: boolean | undefined;
-  /** Takes no place: for who runs several that wait for each other. */
+  /** Takes no place: for callers that run several which wait for each other. */
   readonly unlimited?: boolean | undefined;
   /** Path of the program; without it {@link findFfmpeg} looks. */
   readonly ffmpeg?: string | undefined;
@@ -56,7 +56,7 @@ export interface FfmpegResult {
 
 export interface FfmpegProcess {
   readonly stdout: Readable;
-  /** Where it was asked for. */
+  /** Where it was requested. */
   readonly stdin?: Writable;
   readonly secondInput?: Writable;
   /** Settles when the program has ended. Rejects with ERR_FFMPEG_MISSING when it did not start. */
@@ -153,7 +153,7 @@ async function lookForFfmpeg(option: string | undefined): Promise<Ffmpeg> {
   if (newest) return newest;
   throw new SoundspotError(
     "ERR_FFMPEG_MISSING",
-    "ffmpeg was not found; it decodes video and every sound but WAV. Get it by one of: " +
+    "ffmpeg was not found; it decodes video and all audio but WAV. Get it by one of: " +
       "`npm install ffmpeg-static`; `apt install ffmpeg`, `brew install ffmpeg` or `winget install ffmpeg`; " +
       "or set FFMPEG_PATH to the program.",
   );
@@ -204,8 +204,8 @@ async function versionOf(path: string): Promise<Pick<Ffmpeg, "version" | "libavu
 }
 
 /**
- * Starts ffmpeg and gives its output as a stream; who reads slowly slows it down. Ended when the
- * signal fires. Waits while others have all places: who reads one must not wait for a second.
+ * Starts ffmpeg and gives its output as a stream; a slow reader slows it down. Ended when the
+ * signal fires. Waits while others have all places: the reader of one must not wait for a second.
  *
  * @throws {SoundspotError} ERR_FFMPEG_MISSING, ERR_ABORTED
  */
@@ -242,7 +242,7 @@ export async function startFfmpeg(
   const finished = waitForEnd(child, path, options.onLine).finally(() =>
     signal?.removeEventListener("abort", stop),
   );
-  // Who only reads the stream must not meet an unhandled rejection.
+  // A caller that only reads the stream must not meet an unhandled rejection.
   finished.catch(() => undefined);
   if (input && child.stdin) {
     // ffmpeg may have read enough and closed the pipe.
@@ -261,7 +261,7 @@ export async function startFfmpeg(
 }
 
 /**
- * What ffmpeg writes, in pieces. It is ended when it lets its reader wait for too long, whose own work does not count.
+ * Output of ffmpeg, in pieces. ffmpeg is ended when its reader waits for too long; the reader's own work does not count.
  * @param counted "each" wait by itself, where much is read that comes slowly, or "all" of them together.
  * @throws {SoundspotError} ERR_MEDIA_DECODE that names the input and the limit.
  */
@@ -298,7 +298,7 @@ export async function* outputOf(
     }
   } finally {
     ffmpeg.stop();
-    // Who stops early leaves it paused, and a paused pipe is never closed.
+    // A reader that stops early leaves it paused, and a paused pipe is never closed.
     ffmpeg.stdout.destroy();
   }
 }
@@ -355,10 +355,10 @@ export function eachFrameOnce({ libavutil }: Pick<Ffmpeg, "libavutil">): string[
   return libavutil >= 58 ? ["-fps_mode", "passthrough"] : ["-vsync", "0"];
 }
 
-/** The line of ffmpeg's log that says what went wrong. */
+/** The line of ffmpeg's log with the reason of a failure. */
 export function ffmpegReason(stderr: string): string {
   const format = /^\[([^\s,]+)\S* @ [^\]]*\] Format not on whitelist/m.exec(stderr)?.[1];
-  if (format) return `it looks like the format ${format}, which is not read`;
+  if (format) return `it looks like the format ${format}, which is not supported`;
   const lines = stderr.split(/[\r\n]+/).map((line) => line.replace(/^\[[^\]]*\]\s*/, "").trim());
   const telling = lines.filter((line) =>
     /invalid|error|not found|fail|unknown|could not|no such/i.test(line),

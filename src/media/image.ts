@@ -1,4 +1,4 @@
-/** Pictures in: any file that sharp reads becomes 8-bit sRGB. */
+/** Image input: any file that sharp reads becomes 8-bit sRGB. */
 
 import { open } from "node:fs/promises";
 import sharp, { type SharpOptions } from "sharp";
@@ -11,17 +11,17 @@ import { changing, limitOf } from "./limits.js";
 import { decodeDeepTiff } from "./tiff.js";
 import { isTruncated } from "./truncation.js";
 
-/** A path, an encoded picture (JPEG, PNG, WebP, …), or raw RGB pixels. */
+/** A path, an encoded image (JPEG, PNG, WebP, …), or raw RGB pixels. */
 export type ImageSource = string | Uint8Array | RawImage;
 
 /** How an image is decoded. */
 export interface DecodeImageOptions {
   readonly signal?: AbortSignal | undefined;
-  /** An encoded picture of more pixels is refused. Default 2²⁷, or what `SOUNDSPOT_MAX_PIXELS` says. */
+  /** An encoded image of more pixels is rejected. Default 2²⁷, or the value of `SOUNDSPOT_MAX_PIXELS`. */
   readonly maxPixels?: number | undefined;
 }
 
-/** Bytes that tell the format of a picture; of SVG libvips itself looks no further. */
+/** Bytes that identify the format of an image; libvips itself reads no more of SVG. */
 const HEAD_BYTES = 1000;
 
 /** First bytes of JPEG, PNG, TIFF and BigTIFF, the last two in both orders of bytes. */
@@ -35,12 +35,12 @@ const STARTS = [
 ];
 
 /**
- * Decodes a picture to 8-bit sRGB `[height, width, 3]`. EXIF orientation is applied, colour profiles
+ * Decodes an image to 8-bit sRGB `[height, width, 3]`. EXIF orientation is applied, colour profiles
  * are converted, grey becomes RGB, transparency is laid over white; of an animation the first frame
- * is taken. Raw pixels are checked and returned as they are, not copied.
+ * is used. Raw pixels are checked and returned as they are, not copied.
  *
  * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY; ERR_MEDIA_DECODE when it is not a
- * picture, is cut off or has more than `maxPixels`; ERR_INPUT when raw pixels do not fit their size;
+ * image, is cut off or has more than `maxPixels`; ERR_INPUT when raw pixels do not fit their size;
  * ERR_ABORTED.
  * @example
  * const { data, width, height } = await decodeImage("dog.jpg");
@@ -55,7 +55,7 @@ export async function decodeImage(source: ImageSource, options: DecodeImageOptio
   return image;
 }
 
-/** An encoded picture, and what its decoding takes. */
+/** An encoded image, and what its decoding needs. */
 export interface EncodedImage {
   /** What errors call it. */
   readonly name: string;
@@ -66,7 +66,7 @@ export interface EncodedImage {
 }
 
 /**
- * Reads a picture that begins as one of the formats that are read; it is not decoded.
+ * Reads an image that begins as one of the supported formats, without decoding it.
  * @throws {SoundspotError} as `decodeImage`
  */
 export async function readEncodedImage(
@@ -75,10 +75,10 @@ export async function readEncodedImage(
   called?: string,
 ): Promise<EncodedImage> {
   const most = Math.min(maxPixels, limitOf("SOUNDSPOT_MAX_PIXELS"));
-  const name = called ?? (typeof source === "string" ? `The picture ${source}` : "The picture buffer");
-  const encoded = typeof source === "string" ? await readPicture(source, name, signal) : ownBytes(source);
+  const name = called ?? (typeof source === "string" ? `The image ${source}` : "The image buffer");
+  const encoded = typeof source === "string" ? await readImage(source, name, signal) : ownBytes(source);
   if (encoded.length === 0) {
-    throw new SoundspotError("ERR_FILE_EMPTY", `${name} is empty (0 bytes). Give an encoded picture.`);
+    throw new SoundspotError("ERR_FILE_EMPTY", `${name} is empty (0 bytes). Give an encoded image.`);
   }
   checkFormat(encoded, name);
   return {
@@ -90,8 +90,8 @@ export async function readEncodedImage(
   };
 }
 
-/** Reads the beginning first: a film under the name of a picture is not taken into memory. */
-async function readPicture(path: string, name: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
+/** Reads the beginning first: a film with the extension of an image is not read into memory. */
+async function readImage(path: string, name: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
   await checkMediaFile(path);
   const file = await open(path).catch((cause: unknown) => {
     throw unreadable(path, cause);
@@ -101,7 +101,7 @@ async function readPicture(path: string, name: string, signal: AbortSignal | und
     const head = new Uint8Array(HEAD_BYTES);
     const { bytesRead } = await file.read(head, 0, HEAD_BYTES, 0);
     checkFormat(head.subarray(0, bytesRead), name);
-    // Of 16-bit RGBA, unpacked, with room for what is said about it.
+    // Of 16-bit RGBA, unpacked, with space for metadata.
     const most = 8 * limitOf("SOUNDSPOT_MAX_PIXELS") + 2 ** 20;
     if (size > most) {
       throw new SoundspotError(
@@ -119,8 +119,8 @@ async function readPicture(path: string, name: string, signal: AbortSignal | und
   }
 }
 
-/** What a picture is by its first bytes: of pixels, or a program that draws; undefined where it is neither. */
-export function pictureKind(encoded: Uint8Array): "pixels" | "svg" | undefined {
+/** The kind of an image by its first bytes: of pixels, or a program that draws; undefined where it is neither. */
+export function imageKind(encoded: Uint8Array): "pixels" | "svg" | undefined {
   const head = encoded.subarray(0, HEAD_BYTES);
   const text = Buffer.from(head).toString("latin1");
   if (
@@ -137,10 +137,10 @@ export function pictureKind(encoded: Uint8Array): "pixels" | "svg" | undefined {
  * @throws {SoundspotError} ERR_MEDIA_DECODE
  */
 function checkFormat(encoded: Uint8Array, name: string): void {
-  if (pictureKind(encoded) !== undefined) return;
+  if (imageKind(encoded) !== undefined) return;
   throw new SoundspotError(
     "ERR_MEDIA_DECODE",
-    `${name} cannot be decoded: it begins as none of the formats that are read. ` +
+    `${name} cannot be decoded: it begins as none of the supported formats. ` +
       "Check that it is a whole JPEG, PNG, WebP, AVIF, GIF, TIFF or SVG.",
   );
 }
@@ -160,7 +160,7 @@ async function decodeEncoded({ encoded, options, seconds }: EncodedImage): Promi
   return { data: bytesOf(data), width: info.width, height: info.height };
 }
 
-/** @throws {SoundspotError} ERR_MEDIA_DECODE for whatever libvips says of a picture. */
+/** @throws {SoundspotError} ERR_MEDIA_DECODE for whatever libvips reports. */
 export async function decodingImage<T>(
   { name, encoded, options }: EncodedImage,
   work: () => Promise<T>,
@@ -186,7 +186,7 @@ export async function decodingImage<T>(
   }
 }
 
-/** libvips says nothing more of a JPEG that ends too early. */
+/** libvips reports no more for a JPEG that ends too early. */
 function decodeReason(cause: unknown): string {
   const reason = reasonOf(cause);
   if (/^unknown error$/i.test(reason)) return "it is damaged";

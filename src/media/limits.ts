@@ -1,9 +1,9 @@
-/** How much a file may ask for: a few bytes can promise pictures and sounds that fill any memory. */
+/** Limits on what a file may need: a few bytes can promise images and audio that fill any memory. */
 import { SoundspotError } from "../core/errors.js";
 
 /** By the names of the variables of the environment that change them. */
 const DEFAULTS = {
-  /** Of an encoded picture: 400 MB of RGB, more than any camera gives. */
+  /** Of an encoded image: 400 MB of RGB, more than any camera gives. */
   SOUNDSPOT_MAX_PIXELS: 2 ** 27,
   /** Of a frame of a video: 8K. Decoders keep up to a score of frames. */
   SOUNDSPOT_MAX_FRAME_PIXELS: 2 ** 25,
@@ -11,7 +11,7 @@ const DEFAULTS = {
   SOUNDSPOT_MAX_SAMPLES: 2 ** 28,
   /** Length of a video: a day. */
   SOUNDSPOT_MAX_VIDEO_SECONDS: 86_400,
-  /** Of waiting for a picture, a frame or a sound to be decoded. */
+  /** Of waiting for an image, a frame or audio to be decoded. */
   SOUNDSPOT_MAX_DECODE_SECONDS: 600,
 } as const;
 
@@ -32,7 +32,7 @@ export function limitOf(name: LimitName): number {
   );
 }
 
-/** For messages: says the limit and how to change it. */
+/** For messages: states the limit and how to change it. */
 export function changing(name: LimitName): string {
   return `The limit is ${limitOf(name)}: if you trust the file, set ${name} in the environment to more`;
 }

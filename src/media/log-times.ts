@@ -60,7 +60,7 @@ export class FrameLog<T extends LoggedFrame> {
   take(): T | undefined {
     const frame = this.#seen[this.#next];
     if (frame) this.#next++;
-    // What is done with is let go now and then.
+    // Used lines are freed now and then.
     if (this.#next > 1024) {
       this.#seen.splice(0, this.#next);
       this.#next = 0;

@@ -1,4 +1,4 @@
-/** What ffmpeg's log says of an input: its format and its streams. */
+/** What ffmpeg's log reports of an input: its format and its streams. */
 
 /** How the pixels of a video stream are to be read. Absent fields are not stated. */
 export interface PixelTags {
@@ -29,7 +29,7 @@ export interface VideoHeader extends PixelTags {
   readonly interlaced: boolean;
   /** Frames a second as declared, where a rate is. */
   readonly declaredRate?: number;
-  /** Clockwise, in degrees; what is said of a mirrored stream is not to be relied on. */
+  /** Clockwise, in degrees; not reliable for a mirrored stream. */
   readonly rotation: number;
 }
 
@@ -153,7 +153,7 @@ function videoOf(common: Common, parts: readonly string[], flags: string, sectio
   return {
     type: "video",
     ...common,
-    // Versions before 4.2 do not say so, but give a still image the clock's rate.
+    // Versions before 4.2 do not report it, but give a still image the clock's rate.
     attachedPicture:
       flags.includes("(attached pic)") ||
       (/^(mjpeg|png|bmp|gif|tiff|webp)$/.test(common.codec) && parts.includes("90k tbr")),

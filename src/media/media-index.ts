@@ -24,7 +24,7 @@ export interface VideoTrack extends Omit<VideoHeader, "rotation"> {
   /** As shown: turned, with square pixels. */
   readonly shownWidth: number;
   readonly shownHeight: number;
-  /** Of all frames, raw, ascending; absent where they were not all looked at. */
+  /** Of all frames, raw, ascending; absent where not all were scanned. */
   readonly times?: Float64Array;
   /** Of those that decoding can begin at. */
   readonly keys?: Float64Array;
@@ -39,7 +39,7 @@ export interface AudioTrack extends AudioHeader {
   /** Counted from 0 among the audio tracks. */
   readonly track: number;
   readonly span: Span;
-  /** Where there are packets; absent where they were not all looked at. */
+  /** Where there are packets; absent where not all were scanned. */
   readonly spans?: readonly Span[];
 }
 
@@ -53,10 +53,10 @@ export interface MediaIndex {
   readonly zero: number;
   /** In seconds. */
   readonly duration: number;
-  /** What the file says of itself, in seconds; Matroska counts from 0 of its clock. */
+  /** As the file states it, in seconds; Matroska counts from 0 of its clock. */
   readonly statedDuration: number;
   /**
-   * Where time stamps begin anew, as in files that were put one after the other: what is added to those of each part,
+   * Where time stamps start again, as in concatenated files: what is added to those of each part,
    * in seconds. Raw times of this index have it added. Such a file is read from its start.
    */
   readonly parts?: readonly number[];
@@ -82,7 +82,7 @@ export async function readIndex(path: string, options: IndexOptions = {}): Promi
   if (longest > limitOf("SOUNDSPOT_MAX_VIDEO_SECONDS")) {
     throw new SoundspotError(
       "ERR_MEDIA_DECODE",
-      `${name} says that it lasts ${longest} s. Cut it. ${changing("SOUNDSPOT_MAX_VIDEO_SECONDS")}.`,
+      `${name} claims to last ${longest} s. Cut it. ${changing("SOUNDSPOT_MAX_VIDEO_SECONDS")}.`,
     );
   }
   return index;
@@ -108,7 +108,7 @@ async function lookAtPackets(
   for (const { type, index } of scanned.header.streams) {
     const packets = scanned.packets.get(index);
     if (type !== "audio" || !packets?.skips || packets.first < 0) continue;
-    // How many samples are dropped, the packets do not tell.
+    // The packets do not state how many samples are dropped.
     packets.first = (await firstSample(path, name, index, options)) ?? packets.first;
   }
   return assemble(path, name, scanned, orientations);
@@ -205,7 +205,7 @@ function rateOf(
   const average = count / length;
   const common = typical > 0 && 1 / typical <= Math.min(MAX_RATE, 4 * average) ? 1 / typical : average;
   if (!whole) {
-    // The ends do not tell the average of all.
+    // The ends do not give the average of all.
     return {
       frameRate: Math.abs(assumed / common - 1) < 0.02 ? assumed : common,
       constant: false,
@@ -222,7 +222,7 @@ function rateOf(
   return { frameRate: Math.min(MAX_RATE, near ? average : common), constant: false, interval: typical };
 }
 
-/** The usual rate that frames keep to over the whole length, as far as time stamps tell. */
+/** The usual rate that frames keep to over the whole length, as far as time stamps show. */
 function snapped(rate: number, count: number): number {
   const whole = Math.round(rate);
   const usual = [whole, (Math.round((rate * 1001) / 1000) * 1000) / 1001, Math.round(rate * 2) / 2];

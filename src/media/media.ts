@@ -73,7 +73,7 @@ export interface MediaFrame {
 
 /** A frame of {@link Media.frames}. */
 export interface MediaFrameAt extends MediaFrame {
-  /** The moment that it is given for: with `rate` the moment asked for, otherwise the frame's own time. */
+  /** The moment that it is given for: with `rate` the requested moment, otherwise the frame's own time. */
   readonly at: number;
 }
 
@@ -106,7 +106,7 @@ export interface InternalFramesOptions extends FramesOptions {
 /**
  * Opens a video or audio file. Frames and audio are on one clock: 0 is the first time stamp of the earliest stream.
  *
- * @param source A path, or the bytes of a file, which are kept in a temporary file till `close`.
+ * @param source A path, or the bytes of a file, which are kept in a temporary file until `close`.
  * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY; ERR_MEDIA_DECODE when it is no media; ERR_INPUT when there
  * is no audio track of that number; ERR_FFMPEG_MISSING; ERR_ABORTED.
  * @example
@@ -302,7 +302,7 @@ export class Media implements AsyncDisposable {
     const { zero } = this.#index;
     const raw = { from: zero + from, to: zero + to };
     const track = this.#track();
-    // How many channels there will be must be known to who reads them.
+    // How many channels there will be must be known to the reader.
     const format = track.channels > 0 ? {} : { channels: 1 };
     const blocks = decodeBlocks(this.#index, track, raw, format, this.#decoding("each", true));
     for await (const block of blocks) yield { ...block, time: block.time - zero };

@@ -14,7 +14,7 @@ export interface IndexOptions {
   readonly name?: string | undefined;
   /** What is to be decoded, for the error about an image. */
   readonly wanted?: "audio" | undefined;
-  /** Up to this size all packets are looked at; of larger files, where the format has an index, those of both ends. */
+  /** Up to this size all packets are scanned; of larger files, where the format has an index, those of both ends. */
   readonly wholeBytes?: number | undefined;
 }
 
@@ -24,7 +24,7 @@ const SEEKABLE = /\b(mov|matroska|webm|avi)\b/;
 const END_SECONDS = 30;
 /** Pauses between packets that are no more than rounding, in seconds. */
 const ROUNDING = 0.03;
-/** Packets without progress of their time stamps after which time begins anew. */
+/** Packets without progress of their time stamps after which time starts again. */
 const STUCK = 5;
 /** Packets of one stream. */
 export class Packets {
@@ -122,7 +122,7 @@ interface RawPacket {
   part: number;
 }
 
-/** Of a file whose time stamps begin anew: a muxer would change them, so they are taken as the demuxer gives them. */
+/** Of a file whose time stamps start again: a muxer would change them, so the demuxer's are used. */
 async function scanParts(path: string, name: string, options: IndexOptions): Promise<Scan> {
   const lines: { readonly stream: number; readonly dts: number; readonly pts: number }[] = [];
   const line = /^demuxer -> ist_index:(?:\d+:)?(\d+) .*?\bpkt_pts:(-?\d+|NOPTS) .*?\bpkt_dts:(-?\d+|NOPTS) /;
@@ -163,7 +163,7 @@ async function scanParts(path: string, name: string, options: IndexOptions): Pro
   if (count > MOST_PARTS) {
     throw new SoundspotError(
       "ERR_MEDIA_DECODE",
-      `${name} has time stamps that run backwards ${count - 1} times. Write it anew: \`ffmpeg -fflags +genpts -i in -c copy out.mkv\`.`,
+      `${name} has time stamps that run backwards ${count - 1} times. Write it again: \`ffmpeg -fflags +genpts -i in -c copy out.mkv\`.`,
     );
   }
   const byPart = Array.from({ length: count }, () => new Map<number, number[]>());

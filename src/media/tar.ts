@@ -15,13 +15,13 @@ export interface TarEntry {
   readonly start: number;
   /** Bytes of the content. */
   readonly size: number;
-  /** The content in pieces. To be read before the next entry is asked for, and once. */
+  /** The content in pieces. Read it once, before the next entry. */
   readonly content: AsyncIterable<Uint8Array>;
 }
 
 const BLOCK = 512;
 const PIECE = 2 ** 20; // bytes read at once
-/** Bytes read for a header: those that come after it are mostly wanted next. */
+/** Bytes read for a header: those after it are mostly read next. */
 const AHEAD = 2 ** 14;
 /** More than this is no name or attribute, but a damaged size. */
 const MAX_ATTRIBUTES = 2 ** 20;
@@ -44,14 +44,14 @@ export interface ArchiveBytes {
   readonly length: number | undefined;
   /** The next bytes, at most `count`; none at the end. */
   read(count: number): Promise<Uint8Array>;
-  /** Passes over bytes; the end is met by the next read. */
+  /** Skips bytes; the next read reports the end. */
   skip(count: number): Promise<void>;
   close(): Promise<void>;
 }
 
 /**
  * Reads an archive in the formats ustar, pax, GNU and v7, plain or gzipped. Of a plain one, contents
- * that nobody asks for are passed over without being read. As `tar` does, it stops at the two blocks
+ * that nobody reads are skipped. As `tar` does, it stops at the two blocks
  * of zeros that mark the end.
  *
  * @param source a path, or bytes, which are closed at the end.
@@ -102,7 +102,7 @@ async function openFile(path: string): Promise<ArchiveBytes> {
   return new GzipBytes(path, createReadStream(path, { highWaterMark: 2 ** 18 }));
 }
 
-/** Says of which archive a failure of the disk or of zlib is. */
+/** Names the archive in a failure of the disk or of zlib. */
 async function reading<T>(name: string, work: Promise<T>): Promise<T> {
   return work.catch((cause: unknown) => {
     if (isSoundspotError(cause)) throw cause;
@@ -153,7 +153,7 @@ class FileBytes implements ArchiveBytes {
   }
 }
 
-/** Gzipped bytes: nothing can be passed over without unpacking it. */
+/** Gzipped bytes: skipping needs unpacking. */
 export class GzipBytes implements ArchiveBytes {
   readonly name: string;
   position = 0;
@@ -200,7 +200,7 @@ export async function skipByReading(bytes: ArchiveBytes, count: number): Promise
   }
 }
 
-/** What is said of the next entry ahead of its header. */
+/** Attributes of the next entry ahead of its header. */
 type Attributes = Readonly<Record<string, string>>;
 
 async function* entriesOf(bytes: ArchiveBytes): AsyncGenerator<TarEntry, void, void> {
@@ -222,7 +222,7 @@ async function* entriesOf(bytes: ArchiveBytes): AsyncGenerator<TarEntry, void, v
       throw damaged(path, `there is a block of zeros at byte ${start}, before the end`);
     }
     if (!hasItsChecksum(header)) {
-      if (start > 0) throw damaged(path, `what is at byte ${start} is no header`);
+      if (start > 0) throw damaged(path, `there is no header at byte ${start}`);
       throw new SoundspotError(
         "ERR_MEDIA_DECODE",
         `${path} is not a tar archive, plain or gzipped. Give a .tar, .tar.gz or .tgz file.`,
@@ -275,7 +275,7 @@ async function* contentOf(
   }
 }
 
-/** As many bytes as asked for, or those that are left. */
+/** As many bytes as requested, or those that are left. */
 async function readWhole(bytes: ArchiveBytes, count: number): Promise<Uint8Array> {
   const first = await bytes.read(count);
   if (first.length === count || first.length === 0) return first;
@@ -316,7 +316,7 @@ function paxRecords(content: Uint8Array, path: string, start: number): Attribute
       throw damaged(path, `the attributes at byte ${start} do not fit their lengths`);
     }
     const key = head[2] as string;
-    // What else is said is not kept: an archive may say it without end.
+    // Other attributes are not kept: an archive may have any number of them.
     if (["path", "size", "GNU.sparse.name"].includes(key)) {
       records[key] = bytes.toString("utf8", at + head[0].length, end - 1);
     } else if (key.startsWith("GNU.sparse.")) {
@@ -327,7 +327,7 @@ function paxRecords(content: Uint8Array, path: string, start: number): Attribute
   return records;
 }
 
-/** The old GNU form of a sparse file: its map goes on in blocks of its own, each saying whether it is the last. */
+/** The old GNU form of a sparse file: its map goes on in blocks of its own, each marked whether it is the last. */
 async function skipSparseMap(header: Uint8Array, bytes: ArchiveBytes): Promise<void> {
   let goesOn = header[482] === 1;
   while (goesOn) goesOn = (await readWhole(bytes, BLOCK))[504] === 1;

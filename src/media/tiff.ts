@@ -2,7 +2,7 @@
 import sharp, { type Sharp, type SharpOptions } from "sharp";
 import type { RawImage } from "../core/types.js";
 
-/** What a TIFF says of its samples, in its first directory. */
+/** Format of a TIFF's samples, in its first directory. */
 interface TiffFields {
   readonly photometric: number;
   readonly bits: number;
@@ -21,8 +21,8 @@ const FLOAT = 3;
 /**
  * Decodes a TIFF of samples that need more than libvips does. Floating-point samples are in [0, 1], sRGB as 8-bit
  * samples / 255 are; where all are whole numbers up to 255 they are taken as these. CIELAB has the white point D50.
- * @returns undefined for every other picture
- * @throws {Error} that says which samples cannot be read, and in what form they can.
+ * @returns undefined for every other image
+ * @throws {Error} that names the samples that cannot be read, and a form in which they can.
  */
 export async function decodeDeepTiff(
   encoded: Uint8Array,
@@ -177,7 +177,7 @@ function encoded(linear: number): number {
   return linear <= 0.0031308 ? 12.92 * linear : 1.055 * linear ** (1 / 2.4) - 0.055;
 }
 
-/** A copy that says RGB of its samples, so that they come as they are. */
+/** A copy whose header states RGB samples: they are read unchanged. */
 function asRgb(encoded: Uint8Array, { photometricAt, littleEndian }: TiffFields): Uint8Array {
   const copy = new Uint8Array(encoded);
   new DataView(copy.buffer).setUint16(photometricAt, PHOTOMETRIC.rgb, littleEndian);
@@ -212,6 +212,6 @@ function readTiffFields(bytes: Uint8Array): TiffFields | undefined {
     }
     return { photometric, photometricAt, bits, format, littleEndian };
   } catch {
-    return undefined; // it points outside itself: libvips says how it is damaged
+    return undefined; // it points outside itself: libvips reports how it is damaged
   }
 }

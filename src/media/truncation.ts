@@ -1,6 +1,6 @@
 /**
- * Whether the end of an encoded image is missing, by what its format says of its own length. Decoders often do not tell:
- * libvips has one message buffer for all threads, and for some formats no message at all.
+ * Whether the end of an encoded image is missing, by the length that its format states. Decoders often do not report
+ * it: libvips has one message buffer for all threads, and for some formats no message at all.
  */
 
 import { isError } from "../core/errors.js";
@@ -27,7 +27,7 @@ export function isTruncated(bytes: Uint8Array): boolean {
   return false;
 }
 
-/** Segments up to the end-of-image marker; those in the application data of a thumbnail are passed over. */
+/** Segments up to the end-of-image marker; those in the application data of a thumbnail are skipped. */
 function isTruncatedJpeg(view: DataView): boolean {
   const isEnd = (marker: number) => marker === 0xd9;
   /** Markers without a length: fill bytes, restarts and TEM. */
@@ -87,7 +87,7 @@ function isTruncatedBoxes(view: DataView): boolean {
 /** Bytes of a value by its type. */
 const TIFF_SIZES = [0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8];
 
-/** Values of the first directory, and the strips or tiles that it names. BigTIFF is not looked into. */
+/** Values of the first directory, and the strips or tiles that it names. BigTIFF is not checked. */
 function isTruncatedTiff(view: DataView, little: boolean): boolean {
   if (view.getUint16(2, little) !== 42) return false;
   const directory = view.getUint32(4, little);

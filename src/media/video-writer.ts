@@ -6,9 +6,9 @@ import type { Writable } from "node:stream";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import type { RawImage } from "../core/types.js";
 import { checkReplaceable, makeFolderOf, temporaryIn } from "../files/atomic-writes.js";
+import { type ColorTags, shownColors } from "./display-filters.js";
 import { type FfmpegProcess, ffmpegReason, startFfmpeg } from "./ffmpeg.js";
 import type { Media } from "./media.js";
-import { type ColorTags, shownColors } from "./picture-filters.js";
 
 export interface VideoWriterOptions {
   readonly width: number;
@@ -55,7 +55,7 @@ const codecs: Readonly<Record<string, readonly string[]>> = {
 /** Endings of files that can be written, such as ".mp4". */
 export const videoEndings: readonly string[] = Object.keys(codecs);
 
-/** What the log says when the end of a file could not be written: ffmpeg before 5 ends as if all were well. */
+/** Messages in the log when the end of a file could not be written: ffmpeg before 5 ends as if all were well. */
 const TORN = /Error writing trailer|Error closing file|Unable to re-open|No space left on device/;
 
 /** Takes frames in order. The file appears, whole, when it is closed; until then there is another beside it. */
@@ -119,11 +119,11 @@ export class VideoWriter {
       throw error;
     });
     const writer = new VideoWriter(file, partial, started, options, removeFolder);
-    // What goes wrong is said by the program's end.
+    // Errors are reported at the program's end.
     writer.#input.on("error", () => undefined);
     started.stdout.resume();
     writer.#audio = writer.#writeAudio();
-    // Reported where it is waited for.
+    // Reported where it is awaited.
     writer.#audio.catch(() => undefined);
     return writer;
   }
@@ -156,7 +156,7 @@ export class VideoWriter {
     throwIfAborted(signal);
   }
 
-  /** @throws {SoundspotError} ERR_FILE_WRITE with what the encoder said; then there is no file. */
+  /** @throws {SoundspotError} ERR_FILE_WRITE with the encoder's message; then there is no file. */
   async close(): Promise<void> {
     this.#input.end();
     // Not all of it is taken where the frames end before.
@@ -169,7 +169,7 @@ export class VideoWriter {
     });
   }
 
-  /** Gives up: nothing is left of it. Harmless after `close`. */
+  /** Gives up: no file is left. Harmless after `close`. */
   async discard(): Promise<void> {
     this.#ffmpeg.stop();
     await this.#ffmpeg.finished.catch(() => undefined);
@@ -199,7 +199,7 @@ export class VideoWriter {
         waited.abort();
       }
     } catch (error) {
-      // Without its audio the file must not look whole.
+      // Without its audio the file must not look complete.
       this.#ffmpeg.stop();
       throw error;
     } finally {

@@ -41,9 +41,9 @@ interface Fields {
 /**
  * Reads a `fmt ` chunk of `size` bytes that begins at `body`.
  *
- * Channels × bits and blockAlign tell the same. Where they differ, byteRate decides between them; where it agrees with
+ * Channels × bits and blockAlign state the same. Where they differ, byteRate decides between them; where it agrees with
  * neither, the header is damaged. The sample rate is taken as it stands: byteRate, which many writers leave at 0,
- * counts for nothing else.
+ * is used for nothing else.
  *
  * @throws {SoundspotError} ERR_MEDIA_DECODE, naming the field that cannot be right.
  */

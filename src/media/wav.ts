@@ -34,9 +34,9 @@ export interface ByteSource {
 
 /** What RF64 and streaming writers put for a size that stands elsewhere, or that they do not know. */
 const UNKNOWN_SIZE = 0xffffffff;
-/** Ahead of the samples; more is no sound, but would take long to look through. */
+/** Ahead of the samples; more is no audio file, but would take long to scan. */
 const MAX_CHUNKS = 10_000;
-/** Chunks whose long sizes a `ds64` chunk may list; more is no sound. */
+/** Chunks whose long sizes a `ds64` chunk may list; more is no audio file. */
 const MAX_LONG_SIZES = 1000;
 /** The three names that the form has. */
 const FORMS = ["RIFF", "RF64", "BW64"];
@@ -80,7 +80,7 @@ export async function findWavHeader(source: ByteSource, name: string): Promise<W
   return step.value;
 }
 
-/** Asks for pieces of a file, of which fewer bytes come at its end, until the samples are found. */
+/** Requests pieces of a file, which are shorter at its end, until the samples are found. */
 function* searchHeader(
   size: number,
   name: string,
@@ -153,7 +153,7 @@ export async function parseWav(bytes: Uint8Array, options: ParseWavOptions = {})
 /**
  * Decodes the samples that a header found, and reads no others.
  *
- * @throws {SoundspotError} ERR_MEDIA_DECODE for compressed formats, for bytes that are not there and
+ * @throws {SoundspotError} ERR_MEDIA_DECODE for compressed formats, for missing bytes and
  * for more samples than fit into memory; ERR_INPUT when `start` is past the end; ERR_ABORTED.
  */
 export async function readWavSamples(
@@ -218,7 +218,7 @@ export function bytesInMemory(bytes: Uint8Array): ByteSource {
 }
 
 /**
- * Encodes sound as 16-bit PCM WAV. Samples outside [−1, 1] are clipped. Synchronous: about 5 ms a
+ * Encodes audio as 16-bit PCM WAV. Samples outside [−1, 1] are clipped. Synchronous: about 5 ms a
  * million samples.
  *
  * @throws {SoundspotError} ERR_INPUT when the samples do not divide into the channels.
@@ -294,7 +294,7 @@ export function checkTimes(range: {
   }
 }
 
-/** The message for a start at or after the end of a sound of `seconds`. */
+/** The message for a start at or after the end of audio of `seconds`. */
 export function startPastEnd(name: string, start: number, seconds: number): string {
   return `${name} lasts ${seconds.toFixed(3)} s, but start is ${start} s. Give a start in [0, ${seconds.toFixed(3)}).`;
 }

@@ -3,7 +3,7 @@
 import { channel } from "node:diagnostics_channel";
 import type { ModelConfig } from "../config/model.js";
 import type { RawAudio, RawImage } from "../core/types.js";
-import { type AudioSource, checkRawSamples, decodePart, type SoundSpan } from "../media/audio.js";
+import { type AudioSource, type AudioSpan, checkRawSamples, decodePart } from "../media/audio.js";
 import { type Media, openMedia } from "../media/media.js";
 import { rawAudio, resample } from "../media/resample.js";
 import { infoOf, windowAround } from "../media/video.js";
@@ -13,7 +13,7 @@ import { isRaw, ownAudio } from "./raw.js";
 /** What a video gave, as it goes to the model: published on the channel `soundspot:video-sample` of node:diagnostics_channel. */
 export interface VideoSample {
   readonly video: string;
-  /** Moment that was asked for or chosen, in seconds. */
+  /** Requested or chosen moment, in seconds. */
   readonly at: number;
   /** Presentation time of the frame, in seconds. */
   readonly time: number;
@@ -30,11 +30,11 @@ function gcd(a: number, b: number): number {
 }
 
 /**
- * The frames that the middle `count` samples of the resampled sound are made of, and how many samples come before
- * those when only these frames are resampled. They begin with a period of the resampling, so that nothing differs.
+ * The frames that the middle `count` samples of the resampled audio are made of, and how many samples come before
+ * those when only these frames are resampled. They begin with a period of the resampling: the result is the same.
  */
 function middleOf(
-  { start, end, sampleRate }: SoundSpan,
+  { start, end, sampleRate }: AudioSpan,
   rate: number,
   count: number,
 ): { readonly first: number; readonly count: number; readonly before: number } {
@@ -85,7 +85,7 @@ function momentWithAudio({ duration, audioSpans }: Media, seconds: number): numb
 }
 
 /**
- * The frame and the audio that a video is taken for; without a moment, of its middle. Without audio the frame alone.
+ * The frame and the audio of a video at a moment, by default in its middle. Without audio the frame alone.
  * @throws {SoundspotError} naming the file that cannot be read and why.
  */
 export async function sampleOfVideo(
@@ -106,7 +106,7 @@ export async function sampleOfVideo(
 }
 
 /**
- * The frame and the sound that a video is taken for where no moment is asked for; of one without sound the middle frame.
+ * The frame and the audio of a video without a requested moment; without audio the middle frame.
  * @throws {SoundspotError} naming the file that cannot be read and why.
  */
 export async function middleOfVideo(

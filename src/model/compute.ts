@@ -15,7 +15,7 @@ export type Device = "auto" | "cpu" | "cuda" | `cuda:${number}`;
 export interface Compute {
   /** Such as "cpu" or "cuda:0". */
   readonly device: string;
-  /** What was asked for when the model was loaded or created. */
+  /** The setting given when the model was loaded or created. */
   readonly requested: Precision;
   /** What the encoders compute in where a call names no other: float32 wherever the processor lacks bfloat16. */
   readonly precision: "float32" | "bfloat16";
@@ -34,8 +34,8 @@ export const PRECISION_WARNING = "SOUNDSPOT_PRECISION";
 let warned = false;
 
 /**
- * @internal What a wanted precision means on this processor. That bfloat16 is computed in float32 is warned of once in
- * a process.
+ * @internal What a wanted precision means on this processor. One warning in a process reports that bfloat16 is computed in
+ * float32.
  * @throws {SoundspotError} ERR_INPUT for another value.
  */
 export function computedPrecision(wanted: Precision): "float32" | "bfloat16" {
@@ -46,7 +46,7 @@ export function computedPrecision(wanted: Precision): "float32" | "bfloat16" {
   if (wanted === "bfloat16" && !warned) {
     warned = true;
     process.emitWarning(
-      `bfloat16 was asked for, and ${cpu.model || "this processor"} (${cpu.features.join(", ") || "no vectors"}) does ` +
+      `bfloat16 was requested, and ${cpu.model || "this processor"} (${cpu.features.join(", ") || "no vectors"}) does ` +
         "not multiply it: float32 is computed instead.",
       { type: "SoundspotWarning", code: PRECISION_WARNING },
     );

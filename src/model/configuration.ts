@@ -29,7 +29,7 @@ export interface FoundConfig {
 }
 
 /**
- * The configuration of a checkpoint. What a caller gives goes before what the file carries, and that before a
+ * The configuration of a checkpoint. A caller's configuration takes precedence over the file's own, and that over a
  * `configs.json` or `config.json` beside it; without any of them it is the paper's.
  * @param checkpoint an absolute path
  * @throws {SoundspotError} ERR_CONFIG, ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_CHECKPOINT_CORRUPT.

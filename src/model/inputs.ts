@@ -17,7 +17,7 @@ import { audioWindow, sampleOfVideo } from "./audio-window.js";
 import { isRaw, ownAudio, ownImage } from "./raw.js";
 import { isSilent } from "./silence.js";
 
-/** A picture, already normalised: [3, size, size]. */
+/** An image, already normalised: [3, size, size]. */
 export interface ImageTensor {
   readonly tensor: Float32Array;
   readonly shape: readonly number[];
@@ -30,8 +30,8 @@ export interface SpectrogramTensor {
 }
 
 /**
- * A picture and a sound, whose middle is heard; or a video: the frame at `at` seconds and the sound around it.
- * Without `at` it is the middle, or where there is no sound then, the nearest moment that has it.
+ * An image and audio, of which the middle window is used; or a video: the frame at `at` seconds and the audio around
+ * it. Without `at` it is the middle, or where there is no audio then, the nearest moment that has it.
  */
 export type LocalizeInput =
   | { readonly image: ImageSource | ImageTensor; readonly audio: AudioSource | SpectrogramTensor }
@@ -45,7 +45,7 @@ export type LocalizeInput =
 /** Decoded, and ready for the model. */
 export interface PreparedSample {
   readonly handle: SampleHandle;
-  /** The picture at its own size; absent where a tensor was given. */
+  /** The image at its own size; absent where a tensor was given. */
   readonly image?: RawImage;
   /** Of a video: presentation time of the frame, in seconds. */
   readonly time?: number;
@@ -89,7 +89,7 @@ export async function prepareInput(
   config: ModelConfig,
   options: {
     readonly signal?: AbortSignal | undefined;
-    /** An encoded picture or a video with more is refused. */
+    /** An encoded image or a video with more is rejected. */
     readonly maxPixels?: number | undefined;
   } = {},
 ): Promise<PreparedSample> {
@@ -110,7 +110,7 @@ export async function prepareInput(
       );
     }
     if (!hasAudio) {
-      throw new SoundspotError("ERR_NO_AUDIO", `${video} has no audio stream. Give a video with sound.`);
+      throw new SoundspotError("ERR_NO_AUDIO", `${video} has no audio stream. Give a video with audio.`);
     }
     if (at !== undefined) media.checkMoment("at", at);
     const { image, time, audio } = await sampleOfVideo(media, video, config, at);
@@ -123,9 +123,9 @@ export async function prepareInput(
     throw new SoundspotError("ERR_INPUT", "Give both image and audio, or a video.");
   }
 
-  // Raw audio is copied before anything is waited for: its memory is the caller's.
+  // Raw audio is copied before anything is awaited: its memory is the caller's.
   const copying = isRaw(input.audio) ? audioPart(input.audio, config, signal) : undefined;
-  copying?.catch(() => undefined); // reported where it is waited for
+  copying?.catch(() => undefined); // reported where it is awaited
   const image = await imagePart(input.image, config, options);
   const audio = await (copying ?? audioPart(input.audio, config, signal));
   throwIfAborted(signal);
@@ -192,7 +192,7 @@ async function audioPart(
 
 /**
  * Prepares a decoded pair, with the augmentations of training where they are given.
- * @throws {SoundspotError} ERR_INPUT when picture or sound are not of the types and lengths that they say.
+ * @throws {SoundspotError} ERR_INPUT when image or audio are not of the types and lengths that they state.
  */
 export async function prepareSample(
   sample: { readonly image: RawImage; readonly audio: RawAudio },

@@ -34,7 +34,7 @@ export interface LocalizeOptions {
 
 const refinements: readonly Refinement[] = ["none", "iqr", "ogl", "combined"];
 
-/** Objectness of each picture, where it is asked for. */
+/** Objectness of each image, where it is requested. */
 async function objectnessOf(
   samples: readonly PreparedSample[],
   { refine = "none", objectness }: LocalizeOptions,
@@ -55,14 +55,14 @@ async function objectnessOf(
   return objectness.maps(
     samples.map(({ image }) => {
       if (image) return image;
-      throw new SoundspotError("ERR_INPUT", "Objectness needs pictures; an input was a tensor.");
+      throw new SoundspotError("ERR_INPUT", "Objectness needs images; an input was a tensor.");
     }),
   );
 }
 
 /** @internal What evaluation asks for beside a caller's options. */
 export interface PreparedOptions extends LocalizeOptions {
-  /** Height and width of each map. Default those of the pictures, or the model's. */
+  /** Height and width of each map. Default those of the images, or the model's. */
   readonly sizes?: readonly (readonly [number, number])[];
   /** Every map that can be made. */
   readonly allMaps?: boolean;
@@ -140,7 +140,7 @@ export async function localizeBatch(
 ): Promise<Spot[]> {
   checkFields(options, { signal: aSignal, objectness: anObjectness });
   if (inputs.length === 0) return [];
-  void model.handle; // a disposed model is refused before anything is decoded
+  void model.handle; // a disposed model is rejected before anything is decoded
   const samples = await Promise.all(
     Array.from(inputs, (input) => prepareInput(input, model.config, options)),
   );

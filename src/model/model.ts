@@ -1,4 +1,4 @@
-/** The model as a user holds it: made, loaded, saved, asked, freed. */
+/** The model as a user holds it: created, loaded, saved, run, freed. */
 
 import { resolve } from "node:path";
 import { sharpeningOf } from "../config/methods.js";
@@ -41,8 +41,8 @@ export type Encoding = NativeEncoding;
 export interface LoadOptions {
   /**
    * For files that do not carry their configuration, such as `.pth`: options, or the path of a JSON file with them or
-   * with the training arguments of the method's authors (`configs.json`). It goes before what the file carries. Default
-   * the file's own, else `configs.json` or `config.json` beside it, else the paper's.
+   * with the training arguments of the method's authors (`configs.json`). It takes precedence over what the file
+   * carries. Default the file's own, else `configs.json` or `config.json` beside it, else the paper's.
    */
   readonly config?: ModelOptions | string;
   /** Where the model is and computes. Default "auto". */
@@ -258,8 +258,8 @@ export class Model implements Disposable {
   }
 
   /**
-   * Takes from another model's checkpoint every tensor that fits by name and shape: to go on at a finer stride, say,
-   * or with other heads.
+   * Copies from another model's checkpoint every tensor that fits by name and shape, for example to go on at a finer
+   * stride or with other heads.
    * @throws {SoundspotError} ERR_CHECKPOINT_MISMATCH when nothing fits, and those of `load`.
    */
   async loadWeights(path: string, options: LoadOptions = {}): Promise<WeightsReport> {
@@ -329,7 +329,7 @@ export class Model implements Disposable {
   }
 }
 
-/** What users learn of a binding and of where its configuration comes from. */
+/** How weights were bound and where the configuration comes from, as users see it. */
 export function weightsReport(
   { loaded, ignored, missing, key, otherKeys }: BindingReport,
   { file, ignored: ignoredConfig = [] }: Partial<FoundConfig> = {},

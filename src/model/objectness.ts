@@ -11,11 +11,11 @@ import { prepareSample } from "./inputs.js";
 /** @internal By what it can do, not by its class: an import and a require of the package have one each. */
 export const anObjectness = having("an Objectness", "maps");
 
-/** A sound that nobody listens to: samples are prepared in pairs. */
+/** Unused audio: samples are prepared in pairs. */
 const SILENCE = { samples: new Float32Array(1), sampleRate: 16_000 };
 
 /**
- * An ImageNet ResNet-18 whose last stage tells where objects are.
+ * An ImageNet ResNet-18 whose last stage shows where objects are.
  * @example
  * using objectness = await Objectness.load("resnet18.pth");
  * await model.localize({ image, audio }, { refine: "ogl", objectness });
@@ -51,8 +51,8 @@ export class Objectness implements Disposable {
   }
 
   /**
-   * Mean absolute value of the last stage's features at 224 px, a map a picture.
-   * @returns [pictures, 7, 7], at least 0
+   * Mean absolute value of the last stage's features at 224 px, a map an image.
+   * @returns [images, 7, 7], at least 0
    * @throws {SoundspotError} ERR_DISPOSED; ERR_INTERNAL when the weights are too large to compute with.
    */
   async maps(images: readonly RawImage[]): Promise<TensorData> {

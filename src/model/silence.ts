@@ -1,4 +1,4 @@
-/** Whether a sound is silent: what cannot be heard has no place in an image. */
+/** Whether audio is silent: silence has no source in an image. */
 import type { RawAudio } from "../core/types.js";
 
 /** −60 dB of full scale. */

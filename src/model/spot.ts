@@ -1,4 +1,4 @@
-/** What localization says of one image: heatmap, mask, boxes, attention, and figures of them. */
+/** The result of localization in one image: heatmap, mask, boxes, attention, and figures of them. */
 
 import { targetsOf } from "../config/methods.js";
 import type { ModelConfig } from "../config/model.js";
@@ -16,10 +16,10 @@ export interface SpotBox extends Box {
   readonly score: number;
 }
 
-/** How the map is drawn over the picture. */
+/** How the map is drawn over the image. */
 export interface OverlayOptions {
   readonly format?: "png" | "jpeg";
-  /** 0 shows the picture alone, 1 the map alone where it is hot. Default 0.55. */
+  /** 0 shows the image alone, 1 the map alone where it is hot. Default 0.55. */
   readonly opacity?: number;
   /** Draw the boxes. Default true. */
   readonly boxes?: boolean;
@@ -32,7 +32,7 @@ export interface FigureOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Of every slot, by whose queries and on what: on the image [slots, h, w], on the sound [slots, t]. */
+/** Of every slot, by whose queries and on what: on the image [slots, h, w], on the audio [slots, t]. */
 export interface SpotAttention {
   readonly audioOnImage: TensorData;
   readonly imageOnImage: TensorData;
@@ -55,7 +55,7 @@ function onGrid({ audioOnImage, imageOnImage, audioOnAudio, imageOnAudio }: OfAt
   };
 }
 
-/** Where the sound comes from in one picture. */
+/** Where the sound comes from in one image. */
 export class Spot {
   readonly width: number;
   readonly height: number;
@@ -65,7 +65,7 @@ export class Spot {
   readonly audioMap: Float32Array;
   /** Of methods whose image has a map of its own. */
   readonly imageMap?: Float32Array;
-  /** Refined maps that were asked for, by name; `heatmap` is one of them, or the audio map. */
+  /** Refined maps that were requested, by name; `heatmap` is one of them, or the audio map. */
   readonly refined: Readonly<Partial<Record<Exclude<Refinement, "none">, Float32Array>>>;
   /** 1 where the heatmap reaches the threshold. */
   readonly mask: Uint8Array;
@@ -76,7 +76,7 @@ export class Spot {
   /** Of a video: presentation time of the frame, in seconds from the start of the file. */
   readonly time?: number;
   /**
-   * Whether the audio window is silent: no sample reaches −60 dBFS. Heatmap and boxes then mean nothing. False for a
+   * Whether the audio window is silent: no sample reaches −60 dBFS. Heatmap and boxes are meaningless then. False for a
    * spectrogram.
    */
   readonly silent: boolean;
@@ -126,15 +126,15 @@ export class Spot {
   }
 
   /**
-   * The heatmap over the picture.
-   * @throws {SoundspotError} ERR_INPUT when the input was a tensor, which has no picture; ERR_ABORTED.
+   * The heatmap over the image.
+   * @throws {SoundspotError} ERR_INPUT when the input was a tensor, which has no image; ERR_ABORTED.
    */
   async overlay(options: OverlayOptions = {}): Promise<Buffer> {
     checkFields(options, { signal: aSignal });
     const { boxes = true, opacity, signal } = options;
     const heat = { data: this.heatmap, width: this.width, height: this.height };
     const drawn = { opacity, boxes: boxes ? this.boxes : [], signal };
-    return encoded(await renderOverlay(this.#picture(), heat, drawn), options);
+    return encoded(await renderOverlay(this.#rawImage(), heat, drawn), options);
   }
 
   /**
@@ -150,7 +150,7 @@ export class Spot {
       { title: "image queries", ...imageOnImage },
     ];
     const drawn = { targets: targetsOf(this.#config), signal: options.signal };
-    return encoded(await renderPanels(this.#picture(), maps, drawn), options);
+    return encoded(await renderPanels(this.#rawImage(), maps, drawn), options);
   }
 
   /**
@@ -176,11 +176,11 @@ export class Spot {
     );
   }
 
-  #picture(): RawImage {
+  #rawImage(): RawImage {
     if (this.#sample.image) return this.#sample.image;
     throw new SoundspotError(
       "ERR_INPUT",
-      "The input was a tensor, which has no picture to draw on. Give a picture.",
+      "The input was a tensor, which has no image to draw on. Give an image.",
     );
   }
 }

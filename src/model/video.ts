@@ -51,7 +51,7 @@ export interface VideoBox extends SpotBox {
 
 /** Options of {@link VideoSpot.overlay}. */
 export interface VideoOverlayOptions {
-  /** 0 shows the picture alone, 1 the map alone where it is hot. Default 0.55. */
+  /** 0 shows the image alone, 1 the map alone where it is hot. Default 0.55. */
   readonly opacity?: number | undefined;
   /** Draw the boxes. Default true. */
   readonly boxes?: boolean | undefined;
@@ -75,7 +75,7 @@ export interface VideoSpot {
   readonly silent: boolean;
   /** Regions of every target slot's map, in pixels of the frame. */
   readonly boxes: readonly VideoBox[];
-  /** Whether the model looked at this frame; others lie between two that it looked at. */
+  /** Whether the model localized this frame; others are interpolated between two localized ones. */
   readonly localized: boolean;
   /** [height, width] of the frame in [0, 1], row-major, of several target slots the maximum. */
   heatmap(): Promise<Float32Array>;

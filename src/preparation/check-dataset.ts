@@ -1,4 +1,4 @@
-/** Reads every sample of a dataset once and lists what is damaged, before a run meets it. */
+/** Reads every sample of a dataset once and lists what is damaged, before a run does. */
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
@@ -42,7 +42,7 @@ export interface DatasetCheck {
   readonly before: number;
   /** Samples that cannot be read, in the order in which they were read. */
   readonly damaged: readonly SkippedSample[];
-  /** Samples that the dataset's list names and the disk does not hold. */
+  /** Samples that the dataset's list names and whose files are missing. */
   readonly missing: readonly MissingSample[];
   /** Files, such as archives, that were found to be damaged. */
   readonly files: readonly DamagedFile[];
@@ -71,8 +71,9 @@ interface Done {
  * Decodes all samples of a dataset, as training does, and lists those that it would skip.
  * @example
  * const { damaged } = await checkDataset(data, { output: "damaged.jsonl" });
- * @throws {SoundspotError} ERR_OUTPUT_IS_INPUT when `output` is a list that the data is read from; ERR_ABORTED, with
- *   `output` to be gone on from; ERR_BUSY when another check is writing there; ERR_FILE_WRITE; and what a dataset throws that is no damage, such as ERR_FFMPEG_MISSING and ERR_NETWORK.
+ * @throws {SoundspotError} ERR_OUTPUT_IS_INPUT when `output` is a list that the data is read from; ERR_ABORTED, after
+ *   which `output` can be resumed; ERR_BUSY when another check is writing there; ERR_FILE_WRITE; and errors of a
+ *   dataset that are no damage, such as ERR_FFMPEG_MISSING and ERR_NETWORK.
  */
 export async function checkDataset(data: Dataset, options: CheckDatasetOptions = {}): Promise<DatasetCheck> {
   check(data, aDataset, "data");
@@ -137,7 +138,7 @@ class PartialList {
     this.done = done;
   }
 
-  /** Goes on with the file where it is of the same data, and begins anew where not. */
+  /** Goes on with the file where it is of the same data, and starts again where not. */
   static async open(path: string, head: Head): Promise<PartialList> {
     const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT") return "";
@@ -219,7 +220,7 @@ async function read(
     [noted, saved] = [done, damaged.length];
     await partial?.flush();
   };
-  // A slow one is waited for, while the others go on.
+  // The others go on while a slow one is awaited.
   const ahead = { items: 4 * concurrency + 1, places: concurrency, signal };
   const samples = samplesInOrder(data, before, signal);
   try {

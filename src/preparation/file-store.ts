@@ -13,7 +13,7 @@ const LOOKS_AT_ONCE = 32;
 export class FileStore implements SampleStore {
   readonly #folder: string;
   readonly #partial: string;
-  /** Names in `frames`: spares looking for files that are not there. */
+  /** Names in `frames`: avoids looking for missing files. */
   readonly #frames: ReadonlySet<string>;
 
   private constructor(folder: string, partial: string, frames: readonly string[]) {
@@ -44,12 +44,12 @@ export class FileStore implements SampleStore {
 
   async holds(id: string): Promise<boolean> {
     if (!this.#frames.has(`${id}.jpg`)) return false;
-    return (await isWholeJpeg(this.#frame(id))) && (await isWholeWav(this.#sound(id)));
+    return (await isWholeJpeg(this.#frame(id))) && (await isWholeWav(this.#audio(id)));
   }
 
   async add(sample: PreparedSample, { jpeg, wav }: SampleMedia): Promise<PreparedSample[]> {
     await replaceFile(this.#frame(sample.id), jpeg, this.#partial);
-    await replaceFile(this.#sound(sample.id), wav, this.#partial);
+    await replaceFile(this.#audio(sample.id), wav, this.#partial);
     return [sample];
   }
 
@@ -67,7 +67,7 @@ export class FileStore implements SampleStore {
     return join(this.#folder, "frames", `${id}.jpg`);
   }
 
-  #sound(id: string): string {
+  #audio(id: string): string {
     return join(this.#folder, "audio", `${id}.wav`);
   }
 }
@@ -78,13 +78,13 @@ async function isWholeJpeg(path: string): Promise<boolean> {
   return ends !== undefined && ends.first.toString("hex") === "ffd8" && ends.last.toString("hex") === "ffd9";
 }
 
-/** Whether a file is as long as its WAV header says. */
+/** Whether a file is as long as its WAV header states. */
 async function isWholeWav(path: string): Promise<boolean> {
   const ends = await endsOf(path, 12);
   return ends !== undefined && isWav(ends.first) && ends.first.readUInt32LE(4) + 8 <= ends.size;
 }
 
-/** The first and the last bytes of a file; undefined when it is not there or shorter. */
+/** The first and the last bytes of a file; undefined when it is missing or shorter. */
 async function endsOf(
   path: string,
   count: number,

@@ -1,4 +1,4 @@
-/** Videos to training data: the frame and the sound of each, and a manifest of all. */
+/** Videos to training data: the frame and the audio of each, and a manifest of all. */
 
 import { setMaxListeners } from "node:events";
 import { realpath } from "node:fs/promises";
@@ -35,11 +35,11 @@ export interface PrepareVideosOptions {
   readonly shardSize?: number | undefined;
   /** Moment of the frame, in seconds. Default the middle. */
   readonly frameAt?: number | undefined;
-  /** Of the sound, in hertz, 1000 … 192,000. Default 16,000. */
+  /** Of the audio, in hertz, 1000 … 192,000. Default 16,000. */
   readonly sampleRate?: number | undefined;
-  /** Longer sounds are cut to this many seconds around the frame. Default all of the sound. */
+  /** Longer audio is cut to this many seconds around the frame. Default all of it. */
   readonly maxSeconds?: number | undefined;
-  /** Averages the channels of the sound; otherwise it keeps up to two. Default false. */
+  /** Averages the channels of the audio; otherwise it keeps up to two. Default false. */
   readonly mono?: boolean | undefined;
   /** Of videos with several, counted from 0. Default the one that each marks as default, or else its first. */
   readonly audioTrack?: number | undefined;
@@ -66,7 +66,7 @@ export interface PreparedVideos {
   /** Samples that were there already. */
   readonly skipped: number;
   readonly failed: readonly FailedVideo[];
-  /** Samples of this run's sounds that were clipped to 16 bits. */
+  /** Samples of this run's audio that were clipped to 16 bits. */
   readonly clipped: number;
   /** Path of the manifest, `manifest.jsonl`. */
   readonly manifest: string;
@@ -101,18 +101,18 @@ const FATAL = [
 type Task = FoundVideo & { readonly id: string; readonly label?: string };
 
 /**
- * Takes the middle frame and the sound out of every video: `frames/ID.jpg` and `audio/ID.wav`, as the
+ * Extracts the middle frame and the audio of every video: `frames/ID.jpg` and `audio/ID.wav`, as the
  * loaders of VGG-Sound and Flickr-SoundNet read them, or with `shards` archives of `ID.jpg`, `ID.wav`
  * and `ID.json`. `manifest.jsonl` lists the samples for `datasets.manifest`.
  *
  * A video that cannot be read is logged in `failed.jsonl` and the run goes on. Another run on the same
  * folder skips what is done, tries again what failed, and adds what is new; it may follow a run that
- * was aborted or killed at any moment. Sounds are resampled as torchaudio does, keep up to two channels
- * and are rounded to 16 bits.
+ * was aborted or killed at any moment. Audio is resampled as torchaudio does, keeps up to two channels
+ * and is rounded to 16 bits.
  *
  * @throws {SoundspotError} ERR_CONFIG for an option out of range, or when the folder holds samples of
  * other settings; ERR_OUTPUT_IS_INPUT when an input or the CSV is a file that the folder's own would replace;
- * ERR_FILE_NOT_FOUND when an input or the CSV is not there; ERR_INPUT when there are no
+ * ERR_FILE_NOT_FOUND when an input or the CSV is missing; ERR_INPUT when there are no
  * videos; ERR_DATASET when the CSV is wrong or labels none of them; ERR_FILE_WRITE when the folder cannot
  * be written or another run is at work there; ERR_FFMPEG_MISSING, ERR_ADDON_MISSING; ERR_ABORTED, after
  * the manifest of what is done was written.
@@ -150,7 +150,7 @@ export async function prepareVideos(options: PrepareVideosOptions): Promise<Prep
   const stop = new AbortController();
   const forward = () => stop.abort(signal?.reason);
   signal?.addEventListener("abort", forward, { once: true });
-  // Every program started listens.
+  // Every program that is started listens.
   setMaxListeners(0, stop.signal);
   const run = new Run(options, folder, sample, stop);
   try {
@@ -203,7 +203,7 @@ function named(
   });
 }
 
-/** A list that names other ids is a mistake to be told before the work. */
+/** A list of other ids is a mistake that is reported before the work. */
 function checkLabelled(tasks: readonly Task[], { labels }: PrepareVideosOptions): void {
   if (labels === undefined || labels === "folder" || tasks.some(({ label }) => label !== undefined)) return;
   throw new SoundspotError(
@@ -219,7 +219,7 @@ class Run {
   readonly #options: PrepareVideosOptions;
   readonly #folder: PreparedFolder;
   readonly #settings: SampleSettings;
-  /** Fires when the caller's signal does, and when a worker meets what ends the run. */
+  /** Fires when the caller's signal does, and when a worker has an error that ends the run. */
   readonly #stop: AbortController;
   readonly #failed: FailedVideo[] = [];
   #prepared = 0;
@@ -306,7 +306,7 @@ class Run {
     const { id, name: file } = video;
     const code = isSoundspotError(error) ? error.code : "ERR_INTERNAL";
     const said = isError(error) ? error.message : String(error);
-    // Of an archive's video nobody knows the file that it was unpacked to.
+    // The file that an archive's video is unpacked to means nothing to users.
     const message = path === video.path ? said : said.replaceAll(path, file);
     const failure = { id, file, code, message };
     this.#failed.push(failure);

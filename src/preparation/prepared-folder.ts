@@ -71,7 +71,7 @@ export class PreparedFolder {
   }
 
   /**
-   * Opens a folder for one run, creating it where it is not there, and finds what is done.
+   * Opens a folder for one run, creating it where it is missing, and finds what is done.
    * @throws {SoundspotError} ERR_FILE_WRITE when it cannot be written or another run is at work there;
    * ERR_CONFIG when it holds samples of other settings, or a manifest that is not of this making;
    * ERR_ABORTED.
@@ -137,7 +137,7 @@ export class PreparedFolder {
   }
 
   /**
-   * Finishes a shard begun, writes the manifest and lets go of the folder.
+   * Finishes a shard begun, writes the manifest and releases the folder.
    * @returns the manifest's path.
    * @throws {SoundspotError} ERR_FILE_WRITE
    */
@@ -173,7 +173,7 @@ export class PreparedFolder {
     }
   }
 
-  /** Writes the lists anew, sorted by id. */
+  /** Rewrites the lists, sorted by id. */
   async #save(): Promise<void> {
     const onDisk = sorted(this.#samples.values());
     const rows = onDisk.map((sample) => ({

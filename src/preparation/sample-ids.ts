@@ -22,7 +22,7 @@ export interface KnownVideo {
 /** Leaves room for an ending and a temporary name below the 255 bytes that file systems take. */
 const MAX_BYTES = 180;
 
-/** What names may not hold: controls, what Windows refuses, line ends, and marks that turn the direction of writing. */
+/** What names may not hold: controls, what Windows rejects, line ends, and marks that turn the direction of writing. */
 const UNSAFE = /[\p{Cc}\p{Cs}<>:"/\\|?*\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
 
 /** The name of a file without its ending. */
@@ -32,7 +32,7 @@ export function stemOf(file: string): string {
 }
 
 /**
- * A name that is one file on every system: no separators, no characters that Windows refuses, no
+ * A name that is one file on every system: no separators, no characters that Windows rejects, no
  * dots or spaces at the ends.
  * @param dots false puts "_" for dots, which part the name from the ending in shards.
  */
@@ -46,8 +46,8 @@ export function safeName(text: string, dots: boolean): string {
 
 /**
  * Gives every video its id: the name of its file without the ending. Where several would have the
- * same, each has the names of as many folders before it as tell them apart, then the ending, then a
- * number. Case does not tell ids apart, as some file systems take no notice of it.
+ * same, each has the names of as many folders before it as distinguish them, then the ending, then a
+ * number. Case does not distinguish ids, because some file systems ignore it.
  *
  * A video keeps the id that an earlier run gave it. It is known by its source and size, or, when it
  * was moved, by its name and size.

@@ -5,7 +5,7 @@ import type { SampleMedia } from "./video-sample.js";
 /** A sample that is done: a line of `prepared.jsonl`. */
 export interface PreparedSample extends KnownVideo {
   readonly label?: string;
-  /** Samples of its sound that were clipped. */
+  /** Samples of its audio that were clipped. */
   readonly clipped?: number;
   /** The archive that it is in. */
   readonly shard?: string;
@@ -22,7 +22,7 @@ export function isSample(value: unknown): value is PreparedSample {
 
 export interface SampleStore {
   /**
-   * Which samples are there and whole: of those listed, and those of which the store itself tells.
+   * Which samples exist and are complete: of those listed, and those that the store itself finds.
    * @throws {SoundspotError} ERR_ABORTED
    */
   whole(

@@ -146,7 +146,7 @@ async function writeAt(file: FileHandle, bytes: Uint8Array, at: number): Promise
   return at + bytes.length;
 }
 
-/** What the archive itself tells of its samples; one that is not of ours tells nothing. */
+/** What the archive itself records of its samples; undefined where it is not one of ours. */
 async function samplesIn(
   path: string,
   shard: string,

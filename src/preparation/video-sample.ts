@@ -1,4 +1,4 @@
-/** From a video to the two files of a sample: its frame as JPEG and its sound as WAV. */
+/** From a video to the two files of a sample: its frame as JPEG and its audio as WAV. */
 import { SoundspotError } from "../core/errors.js";
 import { inSlices } from "../core/pacer.js";
 import type { RawAudio } from "../core/types.js";
@@ -11,9 +11,9 @@ import { preprocess } from "../model/preprocess.js";
 export interface SampleSettings {
   /** Moment of the frame, in seconds; null for the middle. */
   readonly frameAt: number | null;
-  /** Of the sound, in hertz. */
+  /** Of the audio, in hertz. */
   readonly sampleRate: number;
-  /** The sound around the frame is cut to this, in seconds; null for all of it. */
+  /** The audio around the frame is cut to this, in seconds; null for all of it. */
   readonly maxSeconds: number | null;
   /** Averages the channels; otherwise there are one or two. */
   readonly mono: boolean;
@@ -33,8 +33,8 @@ export interface SampleMedia {
 const SLICE = 65536;
 
 /**
- * Decodes the frame and the sound, and encodes them.
- * @returns beside the files, how many samples of the sound were outside the range of 16 bits.
+ * Decodes the frame and the audio, and encodes them.
+ * @returns beside the files, how many samples of the audio were outside the range of 16 bits.
  * @throws {SoundspotError} ERR_NO_AUDIO, and as `openMedia` does.
  */
 export async function makeSample(
@@ -44,9 +44,9 @@ export async function makeSample(
 ): Promise<SampleMedia & { readonly clipped: number }> {
   const { signal } = options;
   const media = await openMedia(path, { ...options, audioTrack: settings.audioTrack });
-  // Before time is spent on the picture.
+  // Before time is spent on the frame.
   if (!infoOf(media, path).hasAudio) {
-    throw new SoundspotError("ERR_NO_AUDIO", `${path} has no audio stream. Give a video with sound.`);
+    throw new SoundspotError("ERR_NO_AUDIO", `${path} has no audio stream. Give a video with audio.`);
   }
   const { duration } = media;
   const at = settings.frameAt ?? duration / 2;
@@ -57,7 +57,7 @@ export async function makeSample(
     settings.maxSeconds === null ? {} : windowAround(at, settings.maxSeconds, duration),
   );
   const mixed = await mix(decoded, settings.mono ? 1 : 2, signal);
-  return { jpeg, ...(await encodeSound(await resampled(mixed, settings.sampleRate), signal)) };
+  return { jpeg, ...(await encodeAudio(await resampled(mixed, settings.sampleRate), signal)) };
 }
 
 async function resampled(audio: RawAudio, sampleRate: number): Promise<RawAudio> {
@@ -93,7 +93,7 @@ async function mix(audio: RawAudio, wanted: 1 | 2, signal: AbortSignal | undefin
 }
 
 /** WAV by slices, between which the event loop runs. */
-async function encodeSound(
+async function encodeAudio(
   audio: RawAudio,
   signal: AbortSignal | undefined,
 ): Promise<{ wav: Uint8Array; clipped: number }> {

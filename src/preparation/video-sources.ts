@@ -12,7 +12,7 @@ import { readTar, type TarEntry } from "../media/tar.js";
 import type { NamedVideo } from "./sample-ids.js";
 
 export interface FoundVideo extends NamedVideo {
-  /** What people are told: the path, for an entry of an archive `ARCHIVE#ENTRY`. */
+  /** What messages call it: the path, for an entry of an archive `ARCHIVE#ENTRY`. */
   readonly name: string;
   /** The file, or the archive that it is in. */
   readonly path: string;
@@ -33,7 +33,7 @@ export interface OpenedVideo<V extends FoundVideo> {
   close(): Promise<void>;
 }
 
-/** Names of files that are taken for videos. */
+/** Names of files that count as videos. */
 export const VIDEO = /\.(mp4|m4v|mov|mkv|webm|avi|flv|wmv|mpe?g|m2?ts|mts|3gp|ogv)$/i;
 const ARCHIVE = /\.(tar|tar\.gz|tgz)$/i;
 /** What a run writes itself. */
@@ -50,9 +50,9 @@ export interface FindOptions {
 /**
  * Finds the videos below folders, in archives, and those named by themselves or in a list (`.txt`, a
  * path a line, relative to the list). Folders and archives are searched for the usual endings; hidden
- * files and folders are passed over. The order depends on names alone.
+ * files and folders are skipped. The order depends on names alone.
  *
- * @throws {SoundspotError} ERR_FILE_NOT_FOUND when an input is not there, ERR_FILE_EMPTY for an empty
+ * @throws {SoundspotError} ERR_FILE_NOT_FOUND when an input is missing, ERR_FILE_EMPTY for an empty
  * list, ERR_ABORTED. What is wrong with one video or archive is its `problem`.
  */
 export async function findVideos(input: readonly string[], options: FindOptions): Promise<FoundVideo[]> {
@@ -61,7 +61,7 @@ export async function findVideos(input: readonly string[], options: FindOptions)
   return search.found;
 }
 
-/** @throws {SoundspotError} ERR_FILE_NOT_FOUND when an input is not there. */
+/** @throws {SoundspotError} ERR_FILE_NOT_FOUND when an input is missing. */
 export async function checkInputs(input: readonly string[]): Promise<void> {
   for (const path of input) await infoOf(path);
 }
@@ -69,7 +69,7 @@ export async function checkInputs(input: readonly string[]): Promise<void> {
 class Search {
   readonly found: FoundVideo[] = [];
   readonly #options: FindOptions;
-  /** Files and folders met, by their real paths: overlapping inputs and links in a circle count once. */
+  /** Files and folders visited, by their real paths: overlapping inputs and links in a circle count once. */
   readonly #met = new Set<string>();
 
   constructor(options: FindOptions) {
@@ -106,7 +106,7 @@ class Search {
       const path = join(folder, name);
       const problemOf = (error: unknown) => this.#addProblem(described(path, `${source}/${name}`, 0), error);
       const info = await infoOf(path).catch((error: unknown) => {
-        // Other broken links are no matter.
+        // Other broken links are ignored.
         if (isInput(name)) problemOf(error);
       });
       if (info?.isDirectory()) await this.#addFolder(path, `${source}/${name}`).catch(problemOf);
@@ -168,7 +168,7 @@ function isInput(name: string): boolean {
 
 async function infoOf(path: string): Promise<Stats> {
   return stat(path).catch(async (cause: unknown) => {
-    // Says in words what is wrong with a path.
+    // Reports what is wrong with a path.
     await checkMediaFile(path);
     throw cause;
   });
@@ -216,9 +216,9 @@ function entryOf(archive: FoundVideo, { name, type, size }: TarEntry, entry: num
 
 /**
  * Gives the videos one after the other as files. Those of an archive are unpacked into `partial`, each
- * when it is asked for, and deleted when closed.
+ * when it is requested, and deleted when closed.
  *
- * @throws {SoundspotError} ERR_FILE_WRITE when there is no room to unpack, ERR_ABORTED.
+ * @throws {SoundspotError} ERR_FILE_WRITE when there is no space to unpack, ERR_ABORTED.
  */
 export async function* openVideos<V extends FoundVideo>(
   videos: readonly V[],

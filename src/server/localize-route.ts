@@ -157,7 +157,7 @@ export function wantsPicture(accept: string | undefined): boolean {
 /** Messages name the field, not where the upload lies. */
 export function namingFields(error: unknown, paths: ReadonlyMap<string, string>): unknown {
   if (!isSoundspotError(error)) return error;
-  let message = error.message.replace(/^The picture buffer/, "image").replace(/^The audio buffer/, "audio");
+  let message = error.message.replace(/^The image buffer/, "image").replace(/^The audio buffer/, "audio");
   for (const [name, path] of paths)
     message = message.replaceAll(`The file ${path}`, name).replaceAll(path, name);
   return message === error.message ? error : new SoundspotError(error.code, message, { cause: error.cause });

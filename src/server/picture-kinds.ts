@@ -1,5 +1,5 @@
 /** Which pictures are taken: decoders take more from a caller's own files than a stranger may send. */
-import { pictureKind } from "../media/image.js";
+import { imageKind } from "../media/image.js";
 import { HttpError } from "./http-error.js";
 
 /**
@@ -7,7 +7,7 @@ import { HttpError } from "./http-error.js";
  * @throws {HttpError} 400
  */
 export function checkPicture(bytes: Buffer): void {
-  if (bytes.length === 0 || pictureKind(bytes) === "pixels") return;
+  if (bytes.length === 0 || imageKind(bytes) === "pixels") return;
   throw new HttpError(
     400,
     "ERR_MEDIA_DECODE",

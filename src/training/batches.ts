@@ -12,7 +12,7 @@ import type { SampleHandle } from "../native.js";
 export interface TrainingPlace {
   readonly data: Dataset;
   readonly epoch: number;
-  /** The first batch that is wanted. */
+  /** The first batch to read. */
   readonly fromBatch: number;
   /** Of the process, 0 ≤ rank < size; it gets its part of each batch. */
   readonly rank: number;
@@ -23,7 +23,7 @@ export interface TrainingPlace {
 }
 
 export interface TrainingBatch {
-  /** Damaged samples that were met for this batch, in its order. */
+  /** Damaged samples that were found for this batch, in its order. */
   readonly skipped: readonly SkippedSample[];
   /** @throws {SoundspotError} ERR_DATASET when a sample and all its replacements are damaged. */
   samples(): readonly SampleHandle[];

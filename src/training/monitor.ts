@@ -1,4 +1,4 @@
-/** Watches a run for collapse: attention that stays uniform, or losses that say nothing is learnt. */
+/** Watches a run for collapse: attention that stays uniform, or losses that show no learning. */
 import type { StepResult } from "../native.js";
 
 /** Kinds of collapse, by name. */
@@ -19,7 +19,7 @@ export class CollapseMonitor {
   readonly #reported = new Set<Collapse>();
   readonly #batchSize: number;
 
-  /** `batchSize`, pairs a step of all processes, says what chance is for the contrastive loss. */
+  /** `batchSize`, pairs a step of all processes, sets the level of chance of the contrastive loss. */
   constructor(batchSize: number) {
     this.#batchSize = batchSize;
   }
@@ -34,13 +34,13 @@ export class CollapseMonitor {
       "uniform-audio-attention": uniform(diagnostics.audioAttentionSpread),
       "contrastive-at-chance": losses.contrastive !== undefined && losses.contrastive > 0.98 * chance,
     };
-    const mends: Record<Collapse, string> = {
+    const advice: Record<Collapse, string> = {
       "uniform-image-attention":
         'The image target attention is uniform over all tokens. Start from ImageNet weights or the preset "scratch", and bring matching in later with less weight.',
       "uniform-audio-attention":
         "The audio target attention is uniform over all tokens. Bring matching in later with less weight, or warm up for longer.",
       "contrastive-at-chance":
-        "The contrastive loss stays at chance. Warm up for longer, lower the learning rate, or look whether pictures and sounds belong together.",
+        "The contrastive loss stays at chance. Warm up for longer, lower the learning rate, or check that images and audio belong together.",
     };
     const warnings: CollapseWarning[] = [];
     for (const kind of Object.keys(signs) as Collapse[]) {
@@ -48,7 +48,7 @@ export class CollapseMonitor {
       this.#lasting.set(kind, lasting);
       if (lasting >= PATIENCE && !this.#reported.has(kind)) {
         this.#reported.add(kind);
-        warnings.push({ kind, message: mends[kind] });
+        warnings.push({ kind, message: advice[kind] });
       }
     }
     return warnings;

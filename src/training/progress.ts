@@ -42,7 +42,7 @@ function unreadableState(file: string, cause?: unknown): SoundspotError {
   const why = isError(cause) ? ` (${cause.message})` : "";
   return new SoundspotError(
     "ERR_CHECKPOINT_CORRUPT",
-    `${file} carries a training state that cannot be read. Take another copy of it, or train without resume.${why}`,
+    `${file} carries a training state that cannot be read. Use another copy of it, or train without resume.${why}`,
     { cause },
   );
 }
@@ -95,7 +95,7 @@ export function checkSameRun(
   file: string,
   allowChangedData: boolean,
 ): void {
-  const refuse = (
+  const reject = (
     what: string,
     was: unknown,
     is: unknown,
@@ -110,14 +110,14 @@ export function checkSameRun(
     const [was, is] = [fieldsByPath(before[part], part), fieldsByPath(now[part], part)];
     for (const path of Object.keys(is)) {
       if (FREE.has(path) || JSON.stringify(was[path]) === JSON.stringify(is[path])) continue;
-      refuse(path, was[path], is[path]);
+      reject(path, was[path], is[path]);
     }
   }
   if (allowChangedData) return;
   const how = "Resume with the same data, or with allowChangedData (--allow-changed-data)";
-  if (before.samples !== now.samples) refuse("The number of samples", before.samples, now.samples, how);
+  if (before.samples !== now.samples) reject("The number of samples", before.samples, now.samples, how);
   if (before.order !== now.order)
-    refuse("The order of samples", before.order ?? null, now.order ?? null, how);
+    reject("The order of samples", before.order ?? null, now.order ?? null, how);
 }
 
 /** The same share of the epoch, and of its loss, in data of another length. */

@@ -53,7 +53,7 @@ export interface ResumeEvent {
   readonly samplesBefore: number;
 }
 
-/** What is trained on, what comes of it and who is told; the fields of TrainOptions beside these. */
+/** Data, outputs and callbacks of a run, beside the fields of TrainOptions. */
 export interface TrainRunOptions extends TrainOptions {
   readonly data: Dataset;
   /** Evaluated every `evaluateEvery` epochs, by default each, and after the last. */
@@ -104,13 +104,13 @@ export interface TrainRunOptions extends TrainOptions {
   readonly onStep?: (event: StepEvent) => void;
   /** Called after every epoch, once it is evaluated where that is due. */
   readonly onEpoch?: (event: EpochEvent) => void;
-  /** Called for every damaged sample that is met for the first time. */
+  /** Called for every damaged sample that is found for the first time. */
   readonly onSkip?: (sample: SkippedInRun) => void;
   /** Called for the samples of an evaluation within the run. */
   readonly onEvaluationProgress?: (done: number, total: number) => void;
 }
 
-/** What a run has come to: its model, its scores, its files. */
+/** The result of a run: its model, its scores, its files. */
 export interface TrainRun {
   readonly model: Model;
   /** Steps taken in all, earlier parts of a resumed run counted. */
@@ -119,7 +119,7 @@ export interface TrainRun {
   /** Set when a signal of the system ended the run early; last.safetensors holds it. */
   readonly stoppedBy?: NodeJS.Signals;
   readonly warnings: readonly CollapseWarning[];
-  /** Damaged samples in the order in which they were met, those of earlier parts of a resumed run counted. */
+  /** Damaged samples in the order in which they were found, those of earlier parts of a resumed run counted. */
   readonly skipped: readonly SkippedInRun[];
   /** Absent when the run ended before there was anything to save. */
   readonly last?: string;

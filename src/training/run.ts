@@ -24,7 +24,7 @@ type Place = { -readonly [Key in "epoch" | "batch" | "step" | "bestScore" | "los
 /** Position of a step in the schedules. */
 type Position = { readonly step: number; readonly total: number; readonly epoch: number };
 
-/** When a damaged sample was met. */
+/** When a damaged sample was found. */
 type Met = { readonly epoch: number; readonly step: number; readonly evaluation?: true };
 
 /** Seconds of an epoch's steps, and those of them in which a step waited for its data. */
@@ -187,7 +187,7 @@ export class Run {
   }
 
   async #takeStep({ samples, skipped }: TrainingBatch, at: Position): Promise<StepResult> {
-    // In a group the step also carries word of damage: without any there is no further exchange.
+    // In a group the step also carries reports of damage: without any there is no further exchange.
     const stop = this.#stopping.halt.aborted || skipped.length > 0;
     const result = await this.#start.trainer.stepPrepared(samples(), { at, stop });
     this.#place.step++;
@@ -222,17 +222,17 @@ export class Run {
     this.#options.onStep?.(event);
   }
 
-  /** What a process of the group has met, told to all: damaged samples, or that it is to stop. */
+  /** Reports to all processes what this one has found: damaged samples, or that it is to stop. */
   async #agree(group: ProcessGroup, skipped: readonly SkippedSample[]): Promise<void> {
     const { epoch, step } = this.#place;
     const { halt, by } = this.#stopping;
-    const told = await group.gather({ stop: halt.aborted, stoppedBy: by, skipped });
+    const gathered = await group.gather({ stop: halt.aborted, stoppedBy: by, skipped });
     await this.#skip(
-      told.flatMap((each) => each.skipped),
+      gathered.flatMap((each) => each.skipped),
       { epoch, step },
     );
-    if (!told.some((each) => each.stop)) return;
-    this.#stopping.stop(told.find((each) => each.stoppedBy !== undefined)?.stoppedBy);
+    if (!gathered.some((each) => each.stop)) return;
+    this.#stopping.stop(gathered.find((each) => each.stoppedBy !== undefined)?.stoppedBy);
     throwIfAborted(halt);
   }
 
@@ -373,7 +373,7 @@ export class Run {
     return this.#folder === undefined ? undefined : join(this.#folder, `${name}.safetensors`);
   }
 }
-/** The error that ended a run, with word of the save that failed after it. */
+/** The error that ended a run, with the failure of the save after it. */
 function withFailedSave(error: unknown, failure: Error): unknown {
   if (isSoundspotError(error)) {
     if (error.message === failure.message) return error;

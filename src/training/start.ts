@@ -1,4 +1,4 @@
-/** What a run starts from: fresh weights, its checkpoint, or what rank 0 of its group has. */
+/** What a run starts from: fresh weights, its checkpoint, or the state of rank 0 of its group. */
 
 import { mergeModel, parseModelConfig } from "../config/model.js";
 import { fieldsByPath } from "../config/parse.js";
@@ -64,7 +64,7 @@ export async function startFrom(
   const { data, model: wanted, signal } = options;
   const model = await Model.load(last, { signal, ...placeOf(options) });
   const progress = readProgress(model.metadata, last, model.config.method.name);
-  // A run goes on in the precision that it began in, whatever this processor would choose.
+  // A run goes on in the precision that it began in, regardless of this processor's default.
   const same = config.precision === "auto" ? { ...config, precision: progress.config.precision } : config;
   checkSameRun(
     { model: model.config, train: progress.config, samples: progress.samples, order: progress.order },
@@ -103,7 +103,7 @@ function agreement(options: TrainRunOptions, recipe: Preset, config: TrainConfig
   );
 }
 
-/** Rank 0's start, given to every process of the group: what it has read or made, the others receive. */
+/** Rank 0's start, given to every process of the group: the others receive what it has read or created. */
 export async function startTogether(
   group: ProcessGroup,
   options: TrainRunOptions,
@@ -122,14 +122,14 @@ export async function startTogether(
     );
   }
   let start: Start | undefined;
-  const [told] = await group.gatherFrom(async () => {
+  const [received] = await group.gatherFrom(async () => {
     if (!group.main) return undefined;
     start = await startMain();
     const progress = { ...start.progress, config: start.trainer.config };
     return { progress, model: start.model.config, resumed: start.resumed };
   });
   if (!start) {
-    const { progress, model: modelConfig, resumed } = told as NonNullable<typeof told>;
+    const { progress, model: modelConfig, resumed } = received as NonNullable<typeof received>;
     const wanted = options.model;
     const model = isModel(wanted) && !resumed ? wanted : await Model.create(modelConfig, placeOf(options));
     start = { model, trainer: new Trainer(model, progress.config, group), progress, resumed };

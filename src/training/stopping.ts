@@ -9,7 +9,7 @@ export class Stopping {
   /** Fires when the run is to end. */
   readonly halt: AbortSignal;
   /**
-   * Cuts short what runs. Undefined in a group, whose processes end together: each tells the others with its next step,
+   * Cuts short what runs. Undefined in a group, whose processes end together: each informs the others with its next step,
    * and nothing is cut short before.
    */
   readonly interrupt: AbortSignal | undefined;

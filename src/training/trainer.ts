@@ -15,7 +15,7 @@ import { native, type SampleHandle, type StepResult, type TrainerHandle } from "
 
 /**
  * The configuration with "auto" replaced by what it means on this processor. "bfloat16" stays, also where float32 is
- * computed instead, so that the run goes on in it elsewhere.
+ * computed instead: the run can go on elsewhere in bfloat16.
  */
 function withPrecision(config: TrainConfig): TrainConfig {
   const precision = computedPrecision(config.precision);
@@ -29,7 +29,7 @@ const aPlace: Check = [
   "{ step, total, epoch }",
 ];
 
-/** What a single step may be told. */
+/** Options of a single step. */
 export interface TrainerStepOptions {
   /** Return the gradients, before clipping. Default false. */
   readonly gradients?: boolean;
@@ -80,7 +80,7 @@ export class Trainer implements Disposable {
    * model and random state are then unchanged; ERR_DISTRIBUTED when another process is lost; ERR_DISPOSED
    */
   async step(batch: readonly LocalizeInput[], options: TrainerStepOptions = {}): Promise<StepResult> {
-    void this.#live; // a disposed trainer is refused before anything is decoded
+    void this.#live; // a disposed trainer is rejected before anything is decoded
     check(batch, aList, "The batch");
     checkFields(options, { at: aPlace });
     if (batch.length === 0)

@@ -15,8 +15,8 @@ import {
   type VideoRange,
   type VideoSpot,
 } from "../model/video.js";
+import { type AudioWindow, AudioWindows } from "./audio-windows.js";
 import { LocalizedFrame } from "./localized-frame.js";
-import { type SoundWindow, SoundWindows } from "./sound-windows.js";
 import { reachOf, smoothed, type Tracked, weighted } from "./tracking.js";
 
 /** Localized frames that the model works on while later ones are decoded. */
@@ -29,12 +29,12 @@ interface Look {
 }
 
 /**
- * Finds what sounds over a video: every nth frame with the sound around it goes through the model, attention is smoothed
- * over time and interpolated for the frames between. Gives every frame in order; of a video with uneven frames
+ * Finds what sounds over a video. Every nth frame with the audio around it goes through the model; attention is
+ * smoothed over time and interpolated for the frames between. Gives every frame in order; of a video with uneven frames
  * those shown at even moments, which do not depend on `from`. Memory holds the frames of half a second to a second,
  * however long the video is; leaving the loop ends all that runs.
  *
- * @throws {SoundspotError} ERR_NO_AUDIO for a video without sound; ERR_INPUT for options out of range; those of decoding;
+ * @throws {SoundspotError} ERR_NO_AUDIO for a video without audio; ERR_INPUT for options out of range; those of decoding;
  * ERR_DISPOSED, ERR_ABORTED.
  * @example
  * for await (const { time, source, boxes } of model.localizeVideo("clip.mp4")) console.log(time, source, boxes);
@@ -86,7 +86,7 @@ export async function* localizeMedia(
   }
   inRange(smoothing, 0, 10, "smoothing");
   inRange(minConfidence, -1, 1, "minConfidence");
-  void model.handle; // a disposed model is refused before anything is decoded
+  void model.handle; // a disposed model is rejected before anything is decoded
   const media = await opened();
   const { range, moments } = rangeOf(media, path, options);
   const every = options.every ?? Math.max(1, Math.round(range.frameRate / PER_SECOND));
@@ -100,14 +100,14 @@ export async function* localizeMedia(
 
   const step = every / range.frameRate;
   const reach = reachOf(smoothing, step);
-  const windows = new SoundWindows(media, model.config.audio.seconds);
+  const windows = new AudioWindows(media, model.config.audio.seconds);
   const frames = media.frames(moments);
-  /** Of localized frames in order; those that no waiting frame needs any more are let go. */
+  /** Of localized frames in order; those that no waiting frame needs any more are freed. */
   const looks: (Promise<Look> | undefined)[] = [];
   const waiting: { readonly index: number; readonly frame: MediaFrameAt }[] = [];
 
-  const look = async (frame: MediaFrameAt, sound: Promise<SoundWindow>): Promise<Look> => {
-    const { audio, silent } = await sound;
+  const look = async (frame: MediaFrameAt, window: Promise<AudioWindow>): Promise<Look> => {
+    const { audio, silent } = await window;
     const handle = await prepareSample({ image: frame.image, audio }, model.config);
     const [spot] = await localizePrepared(model, [{ handle }], {
       ...options,
@@ -150,16 +150,16 @@ export async function* localizeMedia(
     );
   };
 
-  // Sound is read in order: one window after the other.
-  let heard: Promise<unknown> = Promise.resolve();
+  // Audio is read in order: one window after the other.
+  let lastWindow: Promise<unknown> = Promise.resolve();
   try {
     let index = 0;
     for await (const frame of frames) {
       if (index % every === 0) {
-        const sound = heard.then(() => windows.around(frame.at));
-        heard = sound.catch(() => undefined);
-        const own = look(frame, sound);
-        own.catch(() => undefined); // reported where it is waited for
+        const window = lastWindow.then(() => windows.around(frame.at));
+        lastWindow = window.catch(() => undefined);
+        const own = look(frame, window);
+        own.catch(() => undefined); // reported where it is awaited
         looks.push(own);
       }
       waiting.push({ index, frame });
@@ -178,7 +178,7 @@ export async function* localizeMedia(
   } finally {
     waiting.length = 0;
     await Promise.allSettled(looks);
-    await heard.catch(() => undefined);
+    await lastWindow.catch(() => undefined);
     await windows.close();
   }
 }
@@ -191,7 +191,7 @@ function rangeOf(
 ): { readonly range: VideoRange; readonly moments: InternalFramesOptions } {
   const info = infoOf(media, path);
   if (!info.hasAudio) {
-    throw new SoundspotError("ERR_NO_AUDIO", `${path} has no audio stream. Give a video with sound.`);
+    throw new SoundspotError("ERR_NO_AUDIO", `${path} has no audio stream. Give a video with audio.`);
   }
   const { duration, frameRate: rate } = info;
   if (!(typeof from === "number" && from >= 0 && from < duration)) {

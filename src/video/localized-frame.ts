@@ -16,7 +16,7 @@ export interface MapSettings {
 
 /** Longer side of the maps that boxes are found in; a map has no detail beyond its few tokens. */
 const SIDE_FOR_BOXES = 256;
-/** What nothing is drawn over says. */
+/** Drawn on frames without a source. */
 const NO_SOURCE = "no source in view";
 /** Of the target slots, where there are several; distinguishable without seeing colours apart (Okabe and Ito). */
 const SLOT_COLORS: readonly Color[] = [

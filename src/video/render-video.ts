@@ -14,7 +14,7 @@ import { localizeMedia } from "./localize-video.js";
 
 /** Options of {@link renderVideo}. */
 export interface RenderVideoOptions extends LocalizeVideoOptions, Pick<VideoOverlayOptions, "opacity"> {
-  /** Video to write: .mp4, .mov, .mkv or .webm, with the sound of the original. Its folder is made where it is missing. */
+  /** Video to write: .mp4, .mov, .mkv or .webm, with the audio of the original. Its folder is made where it is missing. */
   readonly output?: string | undefined;
   /** Lines of JSON to write, one a frame: `index`, `time`, `source`, `silent`, `confidence`, `localized`, `boxes`. Its folder likewise. */
   readonly track?: string | undefined;

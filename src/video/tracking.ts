@@ -1,7 +1,7 @@
 /** Attention over the frames of a video: known at some, smoothed over time, interpolated between. */
 import type { TensorData } from "../core/types.js";
 
-/** What one frame's localization leaves: of the target slots, on the picture's grid. */
+/** The result of localization in one frame: of the target slots, on the image's grid. */
 export interface Tracked {
   /** Audio queries [T, h, w]. */
   readonly audio: TensorData;

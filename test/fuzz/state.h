@@ -1,4 +1,4 @@
-// For the readers of whole files: read, and touch what came out.
+// For the readers of files: read, and touch what came out.
 #pragma once
 
 #include "checkpoint/state.h"

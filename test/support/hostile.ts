@@ -37,7 +37,7 @@ export interface Originals {
   readonly model: string;
   /** A search index without items; none where LanceDB is missing. */
   readonly index?: string;
-  /** Where a playlist would lead: a sound that must not be heard. */
+  /** Where a playlist would lead: audio that must not be decoded. */
   readonly secret: string;
   /** What listens on this machine. */
   readonly url: string;
@@ -177,7 +177,7 @@ function pth(
   return zip([{ name: "archive/data.pkl", data: text(pickle) }, version, ...extra]);
 }
 
-/** An entry with other values in its header, its checksum mended. */
+/** An entry with other values in its header, with its checksum corrected. */
 function tarWith(entry: Uint8Array, changes: readonly (readonly [at: number, value: string])[]): Buffer {
   const copy = Buffer.from(entry);
   for (const [at, value] of changes) copy.write(value, at, "latin1");
@@ -215,20 +215,20 @@ export async function makeHostileFiles(
   const image = (name: string, content: Uint8Array | string, code: ErrorCode = "ERR_MEDIA_DECODE") =>
     file("image", name, content, code);
   const noise = Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * 7919) % 251);
-  const picture = sharp(noise, { raw: { width: 64, height: 64, channels: 3 } });
+  const photo = sharp(noise, { raw: { width: 64, height: 64, channels: 3 } });
   for (const format of ["jpeg", "png", "webp", "gif", "tiff", "avif"] as const) {
-    const whole = await picture.clone().toFormat(format).toBuffer();
+    const whole = await photo.clone().toFormat(format).toBuffer();
     image(`cut.${format}`, whole.subarray(0, whole.length >> 1));
     image(`head.${format}`, whole.subarray(0, 24));
   }
-  const good = await picture.clone().png().toBuffer();
+  const good = await photo.clone().png().toBuffer();
   image("damaged-data.png", patched(good, "IDAT", [[20, Buffer.alloc(600, 0xff)]]));
   image("empty.jpg", "", "ERR_FILE_EMPTY");
-  image("text.jpg", repeated("this is no picture\n", 50));
+  image("text.jpg", repeated("this is no image\n", 50));
   image("zero-size.png", png(0, 0, Buffer.alloc(0)));
   image("bomb.png", png(20_000, 20_000, Buffer.alloc(20_000 * 2501)));
   image("promise.png", png(2 ** 31 - 1, 2 ** 31 - 1, Buffer.alloc(100)));
-  const jpeg = await picture.clone().jpeg().toBuffer();
+  const jpeg = await photo.clone().jpeg().toBuffer();
   image(
     "promise.jpg",
     patched(jpeg, "\xff\xc0", [
@@ -240,7 +240,7 @@ export async function makeHostileFiles(
   const webp = Buffer.concat([
     text("WEBP"),
     ...extended,
-    (await picture.clone().webp().toBuffer()).subarray(12),
+    (await photo.clone().webp().toBuffer()).subarray(12),
   ]);
   image("promise.webp", Buffer.concat([text("RIFF"), le(webp.length, 4), webp]));
   image("promise.tiff", tiff(100_000, 100_000, 8, 64));
@@ -288,10 +288,10 @@ export async function makeHostileFiles(
   const audio = (name: string, content: Uint8Array | string, code: ErrorCode = "ERR_MEDIA_DECODE") =>
     file("audio", name, content, code);
   const tone = Float32Array.from({ length: 8000 }, (_, i) => 0.5 * Math.sin(i / 5));
-  const sound = Buffer.from(encodeWav({ samples: tone, sampleRate: 16_000 }));
+  const toneWav = Buffer.from(encodeWav({ samples: tone, sampleRate: 16_000 }));
   audio("empty.wav", "", "ERR_FILE_EMPTY");
-  audio("head.wav", sound.subarray(0, 20));
-  audio("no-data.wav", sound.subarray(0, 36));
+  audio("head.wav", toneWav.subarray(0, 20));
+  audio("no-data.wav", toneWav.subarray(0, 36));
   audio("no-channels.wav", wav([1, 0, 16_000, 16], Buffer.alloc(64)));
   audio("no-rate.wav", wav([1, 1, 0, 16], Buffer.alloc(64)));
   audio("mad-rate.wav", wav([1, 1, 2 ** 32 - 1, 16], Buffer.alloc(64)));
@@ -301,9 +301,9 @@ export async function makeHostileFiles(
   audio("infinity.wav", wav([3, 1, 16_000, 32], floats(0, Number.NEGATIVE_INFINITY)), "ERR_AUDIO_NOT_FINITE");
   audio(
     "chunk-past-end.wav",
-    Buffer.concat([sound.subarray(0, 12), text("LIST"), le(2 ** 31, 4), sound.subarray(12)]),
+    Buffer.concat([toneWav.subarray(0, 12), text("LIST"), le(2 ** 31, 4), toneWav.subarray(12)]),
   );
-  writeFileSync(join(folder, "tone.wav"), sound);
+  writeFileSync(join(folder, "tone.wav"), toneWav);
   for (const ending of ["flac", "ogg", "mp3", "m4a"]) {
     const path = join(folder, `tone.${ending}`);
     run("-i", join(folder, "tone.wav"), path);
@@ -314,8 +314,8 @@ export async function makeHostileFiles(
     "junk.mp3",
     Uint8Array.from({ length: 4096 }, (_, i) => (i * 7919) % 251),
   );
-  audio("text.mp3", repeated("no sound at all\n", 50));
-  audio("picture.mp3", good, "ERR_NO_AUDIO");
+  audio("text.mp3", repeated("no audio at all\n", 50));
+  audio("image.mp3", good, "ERR_NO_AUDIO");
 
   // Playlists under all names: none is followed.
   const lists: Record<string, string> = {
@@ -348,7 +348,7 @@ export async function makeHostileFiles(
   video("cut.mp4", mp4.subarray(0, mp4.length >> 1));
   video("head.mp4", mp4.subarray(0, 40));
   video("text.mp4", repeated("no video at all\n", 50));
-  video("sound.mp4", sound);
+  video("wav.mp4", toneWav);
   // The size is 24 bytes past the name in the sample entry; this codec has it nowhere else.
   run(
     ...grey,
@@ -446,7 +446,7 @@ export async function makeHostileFiles(
   torch("cut", whole.subarray(0, whole.length - 10));
 
   // Archives.
-  const pair = [tarEntry("a.jpg", jpeg), tarEntry("a.wav", sound)] as const;
+  const pair = [tarEntry("a.jpg", jpeg), tarEntry("a.wav", toneWav)] as const;
   const shards = (name: string, content: Uint8Array | string, code: ErrorCode = "ERR_DATASET") =>
     file("shards", name, content, code);
   shards("empty.tar", "");
@@ -487,7 +487,7 @@ export async function makeHostileFiles(
   const large = tarWith(tarEntry("a.jpg", text("")), [[124, `${oversized.toString(8).padStart(11, "0")}\0`]]);
   const bomb = Buffer.concat([large.subarray(0, 512), Buffer.alloc(oversized), pair[1], tarEnd]);
   shards("bomb.tar.gz", gzipSync(bomb, { level: 1 }));
-  shards("bad-picture.tar", Buffer.concat([tarEntry("a.jpg", text("x".repeat(99))), pair[1], tarEnd]));
+  shards("bad-image.tar", Buffer.concat([tarEntry("a.jpg", text("x".repeat(99))), pair[1], tarEnd]));
   shards("bad-json.tar", Buffer.concat([...pair, tarEntry("a.json", text("{")), tarEnd]));
   const listed = (shardlist: unknown) => JSON.stringify({ wids_version: 1, shardlist });
   const shardIndex = (name: string, content: string) =>

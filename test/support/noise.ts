@@ -11,14 +11,14 @@ function noise(shape: readonly number[], seed: number): Float32Array {
   return Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => 2 * (draw() + draw()));
 }
 
-/** A picture and a spectrogram of noise, of the model's sizes. */
+/** An image and a spectrogram of noise, of the model's sizes. */
 export function pair(model: Model, seed: number) {
   const { imageSize, audio } = model.config;
   const image = [3, imageSize, imageSize];
   const frames = Math.floor((audio.seconds * audio.sampleRate) / audio.hop) + 1;
-  const sound = [1, audio.window / 2 + 1, frames];
+  const shape = [1, audio.window / 2 + 1, frames];
   return {
     image: { tensor: noise(image, seed), shape: image },
-    audio: { spectrogram: noise(sound, seed + 1000), shape: sound },
+    audio: { spectrogram: noise(shape, seed + 1000), shape },
   };
 }

@@ -17,7 +17,7 @@ export interface Asked {
   /** Of each file. */
   readonly digests: Readonly<Record<string, string>>;
   readonly fields: Readonly<Record<string, string>>;
-  /** Seconds of sound, where it is WAV as the page writes it. */
+  /** Seconds of audio, where it is WAV as the page writes it. */
   readonly seconds?: number;
 }
 

@@ -164,7 +164,7 @@ export function specOf(seed: number): MediaSpec {
       hole--;
       return false;
     }
-    // An expression of ffmpeg has room for some.
+    // An expression of ffmpeg has space for some.
     if (draw() < 0.8 || ++holes > 40) return true;
     hole = draw() < 0.3 ? Math.floor(draw() * 1.5 * rate) : 0;
     return false;
@@ -210,15 +210,15 @@ export async function makeMedia(spec: MediaSpec, path: string, maker?: string): 
     (i) => `between(n,${i},${(spec.frames.find((frame) => frame > i) ?? count) - 1})`,
   );
   const select = ranges.length > 0 ? [`select='not(${ranges.join("+")})'`] : [];
-  const picture = `color=black:s=${SIDE}x${SIDE}:r=${rateText(spec.rate)},format=gray,geq=lum='${bits}',trim=end_frame=${count}`;
-  const sound = `aevalsrc='0.5*sin(2*PI*(500+150*floor(t))*t)':s=${rate}:d=${spec.seconds}`;
+  const frames = `color=black:s=${SIDE}x${SIDE}:r=${rateText(spec.rate)},format=gray,geq=lum='${bits}',trim=end_frame=${count}`;
+  const tone = `aevalsrc='0.5*sin(2*PI*(500+150*floor(t))*t)':s=${rate}:d=${spec.seconds}`;
   // Filters see the time with the offset.
   const [gapFrom, gapTo] = (spec.gap ?? []).map((at) => at + Math.max(0, spec.offset));
   const gap = spec.gap ? [`aselect='not(between(t,${gapFrom},${gapTo}))'`] : [];
   // Short blocks, so that the gap is as long as it is meant to be.
   const chain = ["asetnsamples=n=480:p=0", ...gap];
   const shift = (seconds: number) => (seconds > 0 ? ["-itsoffset", String(seconds)] : []);
-  const graph = [picture, ...select, "format=yuv420p"].join(",");
+  const graph = [frames, ...select, "format=yuv420p"].join(",");
   const make = (output: string, ...last: string[]) =>
     execFileSync(program.path, ["-nostdin", "-v", "error", "-y", ...last, output], {
       stdio: ["ignore", "ignore", "pipe"],
@@ -228,7 +228,7 @@ export async function makeMedia(spec: MediaSpec, path: string, maker?: string): 
     ...shift(-spec.offset),
     ...["-f", "lavfi", "-i", graph],
     ...shift(spec.offset),
-    ...["-f", "lavfi", "-i", sound],
+    ...["-f", "lavfi", "-i", tone],
     ...["-map", "0:v", "-map", "1:a", "-af", chain.join(",")],
     ...eachFrameOnce(program),
     ...can.video,

@@ -11,13 +11,13 @@ export interface Encoded {
   readonly wav: Uint8Array;
 }
 
-/** A picture and a sound that differ from seed to seed. */
+/** An image and audio that differ from seed to seed. */
 export async function encodedPair(seed: number, size = 40, samples = 8000): Promise<Encoded> {
   const draw = uniform(seed + 1);
   const data = Uint8Array.from({ length: size * size * 3 }, () => 256 * draw());
   const jpeg = await encodeImage({ data, width: size, height: size }, { format: "jpeg" });
-  const sound = Float32Array.from({ length: samples }, () => draw() - 0.5);
-  return { jpeg, wav: encodeWav({ samples: sound, sampleRate: 16_000 }) };
+  const tone = Float32Array.from({ length: samples }, () => draw() - 0.5);
+  return { jpeg, wav: encodeWav({ samples: tone, sampleRate: 16_000 }) };
 }
 
 /** The three files of a sample, as entries of an archive. */

@@ -13,9 +13,9 @@ export const boxSchema = z
 
 /**
  * The mask of a sample, as `readMask` reads it.
- * @param file a path, or an encoded picture that messages call `name`.
- * @throws {SoundspotError} ERR_DATASET when it is not of the size of its picture, or marks nothing and `allowEmpty` does
- * not permit that; those of `readMask`.
+ * @param file a path, or an encoded image that messages call `name`.
+ * @throws {SoundspotError} ERR_DATASET when its size is not that of the image, or it marks nothing without
+ * `allowEmpty`; those of `readMask`.
  */
 export async function maskOf(
   file: string | Uint8Array,
@@ -35,7 +35,7 @@ export async function maskOf(
   if (width !== image.width || height !== image.height) {
     throw new SoundspotError(
       "ERR_DATASET",
-      `${name} is ${width} × ${height}, its picture ${image.width} × ${image.height}. Make the mask of the picture's size.`,
+      `${name} is ${width} × ${height}, its image ${image.width} × ${image.height}. Give the mask the image's size.`,
     );
   }
   if (!allowEmpty && !data.includes(1)) {
@@ -60,13 +60,13 @@ function warnFull(name: string): void {
   );
 }
 
-/** @throws {SoundspotError} ERR_DATASET for a box that lies outside its picture. */
+/** @throws {SoundspotError} ERR_DATASET for a box that lies outside its image. */
 export function checkBoxes(boxes: readonly Box[], image: RawImage): void {
   for (const { x, y, width, height } of boxes) {
     if (x >= image.width || y >= image.height || x + width <= 0 || y + height <= 0) {
       throw new SoundspotError(
         "ERR_DATASET",
-        `the box [${x}, ${y}, ${width}, ${height}] lies outside the picture of ${image.width} × ${image.height} pixels`,
+        `the box [${x}, ${y}, ${width}, ${height}] lies outside the image of ${image.width} × ${image.height} pixels`,
       );
     }
   }

@@ -12,7 +12,7 @@ import type { IterableDataset } from "../samples.js";
 import { checkSource, oneOf } from "../source.js";
 import { type BenchmarkOptions, datasetOf } from "./benchmark.js";
 import type { Entry } from "./entry.js";
-import { truthFromMask } from "./grid.js";
+import { groundTruthFromMask } from "./grid.js";
 
 export type AvsbenchSubset = "s4" | "ms3";
 export type AvsbenchSplit = "train" | "val" | "test";
@@ -26,7 +26,7 @@ export interface AvsbenchOptions extends BenchmarkOptions {
   readonly split?: AvsbenchSplit | "all" | undefined;
   /**
    * "annotated": the frames that AVSBench has a mask for, in S4's training split the first of each clip. "all": the
-   * others too, without truth, to train on. Default "all" for the split "train", else "annotated".
+   * others too, without ground truth, to train on. Default "all" for the split "train", else "annotated".
    */
   readonly frames?: "annotated" | "all" | undefined;
 }
@@ -39,27 +39,27 @@ export interface AvsbenchClip {
 }
 
 const FRAMES = [1, 2, 3, 4, 5];
-/** Clips whose sound is kept: the frames of one are read close to each other, of a batch at a time. */
-const SOUNDS_KEPT = 8;
+/** Clips whose audio is kept: the frames of one clip are read close together, a batch at a time. */
+const CLIPS_KEPT = 8;
 
 /**
  * AVSBench-object (Zhou et al., ECCV 2022), a sample a frame: its id is `NAME_k`, k = 1 … 5, and the
- * sound is its clip's, which `clip` names. `label` is S4's category.
+ * audio is its clip's, which `clip` names. `label` is S4's category.
  *
  * In `root`: `visual_frames/NAME_k.png`, `audio_wav/NAME.wav`, `gt_masks/NAME_k.png`. The folders of
  * AVSBench's own download serve as well: in S4 `visual_frames/SPLIT/CATEGORY/NAME/NAME_k.png`,
  * `audio_wav/SPLIT/CATEGORY/NAME.wav`, `gt_masks/SPLIT/CATEGORY/NAME/NAME_k.png`; in MS3
  * `visual_frames/NAME/NAME.mp4_k.png`, `audio_wav/SPLIT/NAME.wav`, `gt_masks/SPLIT/NAME/NAME_k.png`.
  *
- * `truth` is the mask on the 224 × 224 grid, 0 or 1: any colour but black is what sounds, so that the
+ * `groundTruth` is the mask on the 224 × 224 grid, 0 or 1. Any colour but black is what sounds: the
  * sources of MS3, each in a colour of its own, count together. Masks of another size are resized by
- * nearest neighbour: the published code asks for bicubic, but opens them as palette pictures, for which
+ * nearest neighbour: the published code asks for bicubic, but opens them as palette images, for which
  * Pillow always takes nearest. S4 has masks for the first frame alone of each clip of its training split; `frames`
- * says whether the others are taken, without truth.
+ * says whether the others are included, without ground truth.
  *
  * @throws {SoundspotError} ERR_CONFIG for an unknown subset or split; ERR_FILE_NOT_FOUND,
- * ERR_FILE_EMPTY; ERR_DATASET for damaged metadata or when no sample has its files, of which `missing`
- * lists those that are not there; ERR_ABORTED. `load()` throws ERR_DATASET that names sample and file.
+ * ERR_FILE_EMPTY; ERR_DATASET for damaged metadata or when no sample has its files; ERR_ABORTED.
+ * `missing` lists samples without files. `load()` throws ERR_DATASET that names sample and file.
  * @example
  * const data = await avsbench({ root: "avsbench/s4", metadata: "s4_meta_data.csv", subset: "s4" });
  */
@@ -89,9 +89,11 @@ export async function avsbench(options: AvsbenchOptions): Promise<IterableDatase
       const taken = frames === "all" ? FRAMES : annotated;
       return taken.map((frame) => entryOf(clip, frame, annotated.includes(frame)));
     }),
-    truth: async (_entry, mask, loadSignal) =>
-      mask === undefined ? undefined : truthFromMask(await decodeImage(mask, { signal: loadSignal }), 0),
-    sound: rememberingSounds(ffmpeg),
+    groundTruth: async (_entry, mask, loadSignal) =>
+      mask === undefined
+        ? undefined
+        : groundTruthFromMask(await decodeImage(mask, { signal: loadSignal }), 0),
+    decode: cachingAudio(ffmpeg),
   });
 }
 
@@ -112,7 +114,8 @@ export async function readAvsbench(
     if (split !== "train" && split !== "val" && split !== "test") {
       throw wrong(path, line, "split", `must be train, val or test, got "${split}".`);
     }
-    if (clips.has(name)) throw wrong(path, line, undefined, `${name} is there already. List each clip once.`);
+    if (clips.has(name))
+      throw wrong(path, line, undefined, `${name} is listed already. List each clip once.`);
     clips.set(name, { name, split, ...(category === undefined ? {} : { category }) });
   });
   return [...clips.values()];
@@ -134,19 +137,19 @@ function entryOf({ name, split, category }: AvsbenchClip, frame: number, annotat
 }
 
 /**
- * Decodes the sound of a clip once for its five frames. No caller's signal reaches the decoding, for
- * others may wait for the same sound.
+ * Decodes the audio of a clip once for its five frames. No caller's signal reaches the decoding,
+ * because others may wait for the same audio.
  */
-function rememberingSounds(ffmpeg: string | undefined): (path: string) => Promise<RawAudio> {
+function cachingAudio(ffmpeg: string | undefined): (path: string) => Promise<RawAudio> {
   const kept = new Map<string, Promise<RawAudio>>();
   return (path) => {
     const known = kept.get(path);
     if (known) return known;
-    const sound = decodeAudio(path, { ffmpeg });
-    kept.set(path, sound);
-    sound.catch(() => kept.delete(path));
+    const decoded = decodeAudio(path, { ffmpeg });
+    kept.set(path, decoded);
+    decoded.catch(() => kept.delete(path));
     const [oldest] = kept.keys();
-    if (kept.size > SOUNDS_KEPT && oldest !== undefined) kept.delete(oldest);
-    return sound;
+    if (kept.size > CLIPS_KEPT && oldest !== undefined) kept.delete(oldest);
+    return decoded;
   };
 }

@@ -1,10 +1,10 @@
-/** What the benchmarks share: the check of which files are there, and the loading. */
+/** Shared by the benchmarks: the check for missing files, and the loading. */
 
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { SoundspotError } from "../../core/errors.js";
 import { inParallel } from "../../core/parallel.js";
-import type { RawAudio, TruthMap } from "../../core/types.js";
+import type { GroundTruthMap, RawAudio } from "../../core/types.js";
 import { decodeAudio } from "../../media/audio.js";
 import { decodeImage } from "../../media/image.js";
 import type { LoadOptions, MissingSample } from "../dataset.js";
@@ -15,7 +15,7 @@ import type { IdList } from "./lists.js";
 
 /** What every benchmark takes. */
 export interface BenchmarkOptions {
-  /** Folder of pictures and sounds. */
+  /** Folder of images and audio. */
   readonly root: string;
   /** Default the benchmark's. */
   readonly name?: string | undefined;
@@ -28,19 +28,19 @@ export interface BenchmarkOptions {
 export interface EntryFiles<E extends Entry> extends Pick<BenchmarkOptions, "root" | "ffmpeg" | "signal"> {
   readonly name: string;
   readonly entries: readonly E[];
-  /** What the entries were read from; lists that are no files, and those that were not given, are passed over. */
+  /** Files that the entries were read from; lists in memory and absent ones are ignored. */
   readonly files: readonly (IdList | undefined)[];
-  /** Truth of an entry; `annotation` is the path of its file, where there is one. */
-  readonly truth?: (
+  /** Ground truth of an entry; `annotation` is the path of its file, where there is one. */
+  readonly groundTruth?: (
     entry: E,
     annotation: string | undefined,
     signal: AbortSignal | undefined,
-  ) => Promise<TruthMap | undefined>;
+  ) => Promise<GroundTruthMap | undefined>;
   /** Default `decodeAudio`. */
-  readonly sound?: (path: string, signal: AbortSignal | undefined) => Promise<RawAudio>;
+  readonly decode?: (path: string, signal: AbortSignal | undefined) => Promise<RawAudio>;
 }
 
-/** Files looked for at once: more than the threads that look, so that none waits. */
+/** Files checked at once: more than the threads that check them, so that none is idle. */
 const LOOKS_AT_ONCE = 32;
 
 /**
@@ -60,7 +60,7 @@ export async function datasetOf<E extends Entry>(source: EntryFiles<E>): Promise
   }
   if (found.length === 0) throw nothingThere(root, missing);
   const classes = [...new Set(entries.flatMap(({ label }) => label ?? []))].sort();
-  const sound = source.sound ?? ((path, signal) => decodeAudio(path, { signal, ffmpeg }));
+  const decode = source.decode ?? ((path, signal) => decodeAudio(path, { signal, ffmpeg }));
   return iterable({
     name,
     length: found.length,
@@ -70,20 +70,24 @@ export async function datasetOf<E extends Entry>(source: EntryFiles<E>): Promise
     idOf: (index) => found[index]?.entry.id,
     load: async (index, { signal }: LoadOptions = {}) => {
       const { entry, image, audio, annotation } = rowAt(found, index, name);
-      const { id, label, picture, sources, clip, sounding } = entry;
+      const { id, label, imageId, sources, clip, sounding } = entry;
       const read = async () => {
-        const [pixels, samples, truth] = await Promise.all([
+        const [pixels, samples, groundTruth] = await Promise.all([
           decodeImage(resolve(root, image), { signal }),
-          sound(resolve(root, audio), signal),
-          source.truth?.(entry, annotation === undefined ? undefined : resolve(root, annotation), signal),
+          decode(resolve(root, audio), signal),
+          source.groundTruth?.(
+            entry,
+            annotation === undefined ? undefined : resolve(root, annotation),
+            signal,
+          ),
         ]);
         return {
           id,
           image: pixels,
           audio: samples,
-          ...(truth === undefined ? {} : { truth }),
+          ...(groundTruth === undefined ? {} : { groundTruth }),
           ...(label === undefined ? {} : { label }),
-          ...(picture === undefined ? {} : { picture }),
+          ...(imageId === undefined ? {} : { imageId }),
           ...(sources === undefined ? {} : { sources }),
           ...(clip === undefined ? {} : { clip }),
           ...(sounding === undefined ? {} : { sounding }),
@@ -133,7 +137,7 @@ async function isFile(path: string): Promise<boolean> {
     if (code === "ENOENT" || code === "ENOTDIR") return false;
     throw new SoundspotError(
       "ERR_DATASET",
-      `${path} cannot be looked for: ${message}. Check the permissions of its folder.`,
+      `${path} cannot be accessed: ${message}. Check the permissions of its folder.`,
       { cause },
     );
   }

@@ -1,16 +1,16 @@
-/** A sample of a benchmark as its lists have it, before its files are looked for. */
+/** A sample of a benchmark as its lists have it, before its files are located. */
 import type { Sample } from "../dataset.js";
 
-/** A path below the root, or several of which the first that is there is taken. */
+/** A path below the root, or several, of which the first that exists is used. */
 export type Place = string | readonly string[];
 
-/** A sample to be: what is known of it, and where its files should be. */
-export interface Entry extends Pick<Sample, "id" | "label" | "picture" | "sources" | "clip" | "sounding"> {
+/** A sample before it is read: what is known of it, and where its files should be. */
+export interface Entry extends Pick<Sample, "id" | "label" | "imageId" | "sources" | "clip" | "sounding"> {
   readonly image: Place;
   readonly audio: Place;
-  /** The file that the truth is in, where each sample has its own. */
+  /** The file with the ground truth, where each sample has its own. */
   readonly annotation?: Place;
-  /** Without its annotation the sample is taken all the same, without truth. */
+  /** Without its annotation the sample is kept all the same, without ground truth. */
   readonly annotationOptional?: boolean;
 }
 

@@ -1,4 +1,4 @@
-/** Flickr-SoundNet: pictures and sounds of Flickr videos, some with boxes by several annotators. */
+/** Flickr-SoundNet: frames and audio of Flickr videos, some with boxes by several annotators. */
 
 import { join, resolve } from "node:path";
 import { aPath, check } from "../../core/arguments.js";
@@ -10,17 +10,17 @@ import { anIdList, checkSource } from "../source.js";
 import { type BenchmarkOptions, datasetOf } from "./benchmark.js";
 import type { Entry } from "./entry.js";
 import { inFrames } from "./entry.js";
-import { type Corners, GRID, truthFromBoxes } from "./grid.js";
+import { type Corners, GRID, groundTruthFromBoxes } from "./grid.js";
 import { type IdList, readIds, readSilent } from "./lists.js";
 import { elementsNamed, parseXml, type XmlElement } from "./xml.js";
 
-/** Where Flickr-SoundNet lies, and which part of it is taken. */
+/** Where Flickr-SoundNet lies, and which part of it is used. */
 export interface FlickrSoundNetOptions extends BenchmarkOptions {
   /** The ids, for instance `flickr_test.csv`: further columns are ignored. */
   readonly list: IdList;
-  /** Folder of the XML files. Default `Annotations` in `root`. false: no truth, as training takes them. */
+  /** Folder of the XML files. Default `Annotations` in `root`. false: no ground truth, for training. */
   readonly annotations?: string | false | undefined;
-  /** `flickr_test_plus_silent.csv`: appends its pairs, whose sound is not in the picture. */
+  /** `flickr_test_plus_silent.csv`: appends its pairs, whose sound source is not in the image. */
   readonly silent?: string | undefined;
 }
 
@@ -32,14 +32,14 @@ const CORNERS = ["xmin", "ymin", "xmax", "ymax"];
  * Flickr-SoundNet (Senocak et al., CVPR 2018), test or training.
  *
  * In `root`: `frames/ID.jpg`, `audio/ID.wav`, and `Annotations/ID.xml` with the annotators' boxes in
- * pixels of a 256 × 256 frame. `truth` is their consensus on the 224 × 224 grid, in [0, 1]: the boxes
+ * pixels of a 256 × 256 frame. `groundTruth` is their consensus on the 224 × 224 grid, in [0, 1]: the boxes
  * over a cell / 2, at most 1, with corners `int(224·v / 256)`.
  *
- * Silent pairs have the id `VIDEO+AUDIO`, `sounding: false` and no truth.
+ * Silent pairs have the id `VIDEO+AUDIO`, `sounding: false` and no ground truth.
  *
  * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY; ERR_DATASET for a damaged list or when no
- * sample has its files, of which `missing` lists those that are not there; ERR_ABORTED. `load()` throws
- * ERR_DATASET that names sample and file.
+ * sample has its files; ERR_ABORTED. `missing` lists samples without files. `load()` throws ERR_DATASET that
+ * names sample and file.
  * @example
  * const test = await flickrSoundNet({ root: "flickr", list: "flickr_test.csv" });
  * const training = await flickrSoundNet({ root: "flickr", list: "flickr_10k.csv", annotations: false });
@@ -62,9 +62,9 @@ export async function flickrSoundNet(options: FlickrSoundNetOptions): Promise<It
     signal,
     files: [list, silent],
     entries: silent === undefined ? listed : [...listed, ...(await readSilent(silent, signal))],
-    truth: async (_entry, annotation, loadSignal) => {
+    groundTruth: async (_entry, annotation, loadSignal) => {
       if (annotation === undefined) return undefined;
-      return truthFromBoxes(flickrBoxes(await readText(annotation, loadSignal), annotation), 1 / 2);
+      return groundTruthFromBoxes(flickrBoxes(await readText(annotation, loadSignal), annotation), 1 / 2);
     },
   });
 }

@@ -1,5 +1,5 @@
-/** Truth on the grid that the benchmarks score on, from boxes and from masks. */
-import type { RawImage, TruthMap } from "../../core/types.js";
+/** Ground truth on the grid that the benchmarks score on, from boxes and from masks. */
+import type { GroundTruthMap, RawImage } from "../../core/types.js";
 
 /** Side of the grid: VGG-SS, Flickr-SoundNet, AVSBench and IS3 are all scored at 224 × 224. */
 export const GRID = 224;
@@ -16,7 +16,7 @@ export function mapCorners(box: Corners, change: (value: number) => number): Cor
  * at most 1. A share of 1 gives the union, 1/2 the consensus of annotators. What lies outside the grid
  * is cut off.
  */
-export function truthFromBoxes(boxes: readonly Corners[], share: number): TruthMap {
+export function groundTruthFromBoxes(boxes: readonly Corners[], share: number): GroundTruthMap {
   const data = new Float32Array(GRID * GRID);
   for (const box of boxes) {
     const [left, top, right, bottom] = mapCorners(box, (value) => Math.min(GRID, Math.max(0, value)));
@@ -29,10 +29,10 @@ export function truthFromBoxes(boxes: readonly Corners[], share: number): TruthM
 
 /**
  * A mask on the grid: 1 where its nearest pixel has a channel above `level` (0 … 255), else 0. Nearest
- * as Pillow takes it, with which the published code resizes: the centre of each cell, found by adding
- * up steps, so that cells whose centre falls between two pixels go the same way as there.
+ * as Pillow takes it, with which the published code resizes: the centre of each cell is found by adding
+ * up steps. Cells whose centre falls between two pixels therefore go the same way as there.
  */
-export function truthFromMask(mask: RawImage, level: number): TruthMap {
+export function groundTruthFromMask(mask: RawImage, level: number): GroundTruthMap {
   const data = new Float32Array(GRID * GRID);
   const columns = nearest(mask.width);
   nearest(mask.height).forEach((row, y) => {

@@ -1,4 +1,4 @@
-/** IS3: made pictures with two sources each, every source with its own sound, mask and box. */
+/** IS3: composed images with two sources each, every source with its own audio, mask and box. */
 
 import { basename, extname, join } from "node:path";
 import { z } from "zod";
@@ -11,21 +11,21 @@ import type { IterableDataset } from "../samples.js";
 import { checkSource, oneOf } from "../source.js";
 import { type BenchmarkOptions, datasetOf } from "./benchmark.js";
 import type { Entry } from "./entry.js";
-import { type Corners, GRID, mapCorners, truthFromBoxes, truthFromMask } from "./grid.js";
+import { type Corners, GRID, groundTruthFromBoxes, groundTruthFromMask, mapCorners } from "./grid.js";
 
-/** Where IS3 lies, and what its truth is made of. */
+/** Where IS3 lies, and what its ground truth is made of. */
 export interface Is3Options extends BenchmarkOptions {
   /** Default `IS3_annotation.json` in `root`. */
   readonly annotations?: string | undefined;
-  /** Where `truth` comes from: the segmentation, or the box in the annotations. Default "mask". */
-  readonly truthFrom?: "mask" | "box" | undefined;
+  /** Where `groundTruth` comes from: the segmentation, or the box in the annotations. Default "mask". */
+  readonly groundTruthFrom?: "mask" | "box" | undefined;
 }
 
 export interface Is3Source {
-  /** `PICTURE_SOURCE`. */
+  /** `IMAGE_SOURCE`. */
   readonly id: string;
-  readonly picture: string;
-  /** File name of the picture, where the annotations tell it. */
+  readonly imageId: string;
+  /** File name of the image, where the annotations give it. */
   readonly image?: string;
   readonly category: string;
   /** In pixels of a 224 × 224 frame. */
@@ -63,9 +63,9 @@ const sourceSchema = z.object({
 
 /**
  * IS3, Interactive-Synthetic Sound Source (Senocak et al., 2024): a sample a source, with the id
- * `PICTURE_SOURCE`; `picture` joins the sources of one picture, `label` is the category.
+ * `IMAGE_SOURCE`; `imageId` joins the sources of one image, `label` is the category.
  *
- * In `root`: `images/ID.jpg` (or `images/PICTURE.jpg`), `audio_wav/ID.wav`, `gt_segmentation/ID.png` or
+ * In `root`: `images/ID.jpg` (or `images/IMAGE.jpg`), `audio_wav/ID.wav`, `gt_segmentation/ID.png` or
  * `.jpg`, and `IS3_annotation.json`, a list of objects, or an object of them by id. The id is the file
  * name, without folder and ending, in `audio`, `file`, `name` or `image`; the box is `gt_box`, `bbox` or
  * `box`, `[left, top, right, bottom]` in pixels of a 224 × 224 frame; the category is `category`,
@@ -73,22 +73,22 @@ const sourceSchema = z.object({
  * `audio`, `image` and `gt_box`; the other names are tolerance, since the published description of the
  * file names no fields.
  *
- * `truth` is on the 224 × 224 grid, 0 or 1. From the mask: its nearest pixels, brighter than 127. From
+ * `groundTruth` is on the 224 × 224 grid, 0 or 1. From the mask: its nearest pixels, brighter than 127. From
  * the box: corners truncated, right and bottom outside.
  *
- * @throws {SoundspotError} ERR_CONFIG for an unknown `truthFrom`; ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY;
- * ERR_DATASET for damaged annotations or when no sample has its files, of which `missing` lists those that
- * are not there; ERR_ABORTED. `load()` throws ERR_DATASET that names sample and file.
+ * @throws {SoundspotError} ERR_CONFIG for an unknown `groundTruthFrom`; ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY;
+ * ERR_DATASET for damaged annotations or when no sample has its files; ERR_ABORTED. `missing` lists samples
+ * without files. `load()` throws ERR_DATASET that names sample and file.
  * @example
- * const data = await is3({ root: "IS3", truthFrom: "box" });
+ * const data = await is3({ root: "IS3", groundTruthFrom: "box" });
  */
 export async function is3(options: Is3Options): Promise<IterableDataset> {
   checkSource("is3", options, { root: aPath }, { annotations: aPath });
   const { root, annotations = join(root, "IS3_annotation.json"), signal, ffmpeg } = options;
-  const truthFrom = oneOf("truthFrom", options.truthFrom ?? "mask", ["mask", "box"]);
+  const groundTruthFrom = oneOf("groundTruthFrom", options.groundTruthFrom ?? "mask", ["mask", "box"]);
   const sources = await readIs3(annotations, signal);
   const count = new Map<string, number>();
-  for (const { picture } of sources) count.set(picture, (count.get(picture) ?? 0) + 1);
+  for (const { imageId } of sources) count.set(imageId, (count.get(imageId) ?? 0) + 1);
   return datasetOf<SourceEntry>({
     name: options.name ?? "is3",
     root,
@@ -97,26 +97,26 @@ export async function is3(options: Is3Options): Promise<IterableDataset> {
     files: [annotations],
     entries: sources.map((source) => ({
       ...entryOf(source),
-      sources: count.get(source.picture) as number,
-      ...(truthFrom === "mask"
+      sources: count.get(source.imageId) as number,
+      ...(groundTruthFrom === "mask"
         ? { annotation: [`gt_segmentation/${source.id}.png`, `gt_segmentation/${source.id}.jpg`] }
         : { boxes: boxesOf(source, annotations) }),
     })),
-    truth: async (entry, mask, loadSignal) => {
-      if (entry.boxes) return truthFromBoxes(entry.boxes, 1);
+    groundTruth: async (entry, mask, loadSignal) => {
+      if (entry.boxes) return groundTruthFromBoxes(entry.boxes, 1);
       return mask === undefined
         ? undefined
-        : truthFromMask(await decodeImage(mask, { signal: loadSignal }), MASK_LEVEL);
+        : groundTruthFromMask(await decodeImage(mask, { signal: loadSignal }), MASK_LEVEL);
     },
   });
 }
 
-function entryOf({ id, picture, image, category }: Is3Source): SourceEntry {
+function entryOf({ id, imageId, image, category }: Is3Source): SourceEntry {
   return {
     id,
-    picture,
+    imageId,
     label: category,
-    image: [...(image === undefined ? [] : [`images/${image}`]), `images/${id}.jpg`, `images/${picture}.jpg`],
+    image: [...(image === undefined ? [] : [`images/${image}`]), `images/${id}.jpg`, `images/${imageId}.jpg`],
     audio: `audio_wav/${id}.wav`,
   };
 }
@@ -124,7 +124,7 @@ function entryOf({ id, picture, image, category }: Is3Source): SourceEntry {
 function boxesOf(source: Is3Source, path: string): Corners[] {
   const { id, boxes: known = [] } = source;
   if (known.length === 0) {
-    throw new SoundspotError("ERR_DATASET", `${path}: ${id} has no box. Take truthFrom "mask".`);
+    throw new SoundspotError("ERR_DATASET", `${path}: ${id} has no box. Take groundTruthFrom "mask".`);
   }
   if (known.flat().some((value) => value < 0 || value > GRID)) {
     throw new SoundspotError(
@@ -151,7 +151,7 @@ export async function readIs3(path: string, signal?: AbortSignal): Promise<Is3So
     if (sources.has(source.id)) {
       throw new SoundspotError(
         "ERR_DATASET",
-        `${place}: ${source.id} is there already. Give each source one entry.`,
+        `${place}: ${source.id} is listed already. Give each source one entry.`,
       );
     }
     sources.set(source.id, source);
@@ -173,7 +173,7 @@ function sourceOf(key: string | undefined, item: unknown, place: string): Is3Sou
   const found = data.gt_box ?? data.bbox ?? data.box;
   return {
     id,
-    picture: cut < 0 ? id : id.slice(0, cut),
+    imageId: cut < 0 ? id : id.slice(0, cut),
     category: data.category ?? data.class ?? data.label ?? data.gt_category ?? id.slice(cut + 1),
     ...(data.image === undefined ? {} : { image: basename(data.image) }),
     ...(found === undefined ? {} : { boxes: found }),

@@ -1,4 +1,4 @@
-/** The lists that benchmarks come with: ids, and pairs whose sound is not in the picture. */
+/** The lists that benchmarks come with: ids, and pairs whose sound source is not in the image. */
 
 import { SoundspotError } from "../../core/errors.js";
 import { paced } from "../../core/pacer.js";
@@ -22,7 +22,7 @@ export function listName(list: IdList): string {
 }
 
 /**
- * The ids of a list, in order; one that is there twice counts once.
+ * The ids of a list, in order; an id that is listed twice counts once.
  * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_ABORTED; ERR_DATASET for a row
  * without an id or a list without rows.
  */
@@ -45,7 +45,7 @@ export async function readIds(list: IdList, signal?: AbortSignal): Promise<Liste
 }
 
 /**
- * Pairs whose sound is not in the picture, from a list with the header `video,audio,label` and the
+ * Pairs whose sound source is not in the image, from a list with the header `video,audio,label` and the
  * label `non-sounding`, as published with SLAVC (Mo and Morgado, NeurIPS 2022). The id is
  * `VIDEO+AUDIO`.
  * @throws {SoundspotError} as `readIds`.

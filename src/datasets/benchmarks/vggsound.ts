@@ -30,13 +30,13 @@ export type VggClassesOptions = { readonly list: IdList; readonly signal?: Abort
 );
 
 /**
- * VGG-Sound (Chen et al., ICASSP 2020), for training: no truth. In `root`: `frames/ID.jpg` and
+ * VGG-Sound (Chen et al., ICASSP 2020), for training: no ground truth. In `root`: `frames/ID.jpg` and
  * `audio/ID.wav`.
  *
  * @throws {SoundspotError} ERR_CONFIG for classes without labels; ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY;
  * ERR_DATASET for a damaged list, an id without a class, a class without clips, or when no sample has its
- * files, of which `missing` lists those that are not there; ERR_ABORTED. `load()` throws ERR_DATASET that
- * names sample and file.
+ * files; ERR_ABORTED. `missing` lists samples without files. `load()` throws ERR_DATASET that names sample
+ * and file.
  * @example
  * const heard = await vggClasses({ list: "vggss_heard_test.csv", labels: "vggsound.csv" });
  * const data = await vggSound({ root: "vggsound", list: "train.csv", labels: "vggsound.csv", classes: heard });

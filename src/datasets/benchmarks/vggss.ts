@@ -12,7 +12,7 @@ import { anIdList, checkSource } from "../source.js";
 import { type BenchmarkOptions, datasetOf } from "./benchmark.js";
 import type { Entry } from "./entry.js";
 import { inFrames } from "./entry.js";
-import { type Corners, GRID, mapCorners, truthFromBoxes } from "./grid.js";
+import { type Corners, GRID, groundTruthFromBoxes, mapCorners } from "./grid.js";
 import { type IdList, listName, readIds, readSilent } from "./lists.js";
 
 /** Where VGG-SS lies, and which clips of it are taken. */
@@ -21,7 +21,7 @@ export interface VggssOptions extends BenchmarkOptions {
   readonly annotations: string;
   /** Only these, in this order, for instance `vggss_heard_test.csv`. Default all that are annotated. */
   readonly list?: IdList | undefined;
-  /** `vggss_test_plus_silent.csv`: appends all its pairs, whose sound is not in the picture. */
+  /** `vggss_test_plus_silent.csv`: appends all its pairs, whose sound source is not in the image. */
   readonly silent?: string | undefined;
 }
 
@@ -47,21 +47,21 @@ const clipSchema = z
 /**
  * VGG-SS (Chen et al., CVPR 2021): 5,158 clips in 221 classes.
  *
- * In `root`: `frames/ID.jpg` and `audio/ID.wav`. `label` is the class; `truth` is the union of the
+ * In `root`: `frames/ID.jpg` and `audio/ID.wav`. `label` is the class; `groundTruth` is the union of the
  * boxes on the 224 × 224 grid, 0 or 1: clipped to [0, 1], × 224, truncated, right and bottom outside.
- * The boxes of two clips, M1P1xla8rg0_000000 and MKC9LvRivTM_000030, are empty, and so is their truth.
+ * The boxes of two clips, M1P1xla8rg0_000000 and MKC9LvRivTM_000030, are empty, and so is their ground truth.
  *
  * It is called "vgg-ss" when it has all annotated clips, else "vgg-ss, LIST" after the list's file name, such as
  * "vgg-ss, vggss_heard_test".
  *
- * Silent pairs have the id `VIDEO+AUDIO`, `sounding: false`, no label and no truth. In the published
- * list 4,779 pairs join a picture of VGG-SS with the sound of another of its clips; in 379 both ids are
- * the same, a clip outside VGG-SS whose own sound has no source in view. Its files are in the same
+ * Silent pairs have the id `VIDEO+AUDIO`, `sounding: false`, no label and no ground truth. In the published
+ * list 4,779 pairs join a frame of VGG-SS with the audio of another of its clips; in 379 both ids are
+ * the same, a clip outside VGG-SS whose own audio has no source in view. Its files are in the same
  * folders.
  *
  * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY; ERR_DATASET for damaged annotations, an
- * id that they do not have, or when no sample has its files, of which `missing` lists those that are not
- * there; ERR_ABORTED. `load()` throws ERR_DATASET that names sample and file.
+ * id that they do not have, or when no sample has its files; ERR_ABORTED. `missing` lists samples without
+ * files. `load()` throws ERR_DATASET that names sample and file.
  * @example
  * const unheard = await vggss({ root: "vggss", annotations: "vggss.json", list: "vggss_unheard_test.csv" });
  */
@@ -78,7 +78,7 @@ export async function vggss(options: VggssOptions): Promise<IterableDataset> {
     signal,
     files: [annotations, list, silent],
     entries: silent === undefined ? boxed : [...boxed, ...(await readSilent(silent, signal))],
-    truth: async ({ boxes }) => boxes && truthFromBoxes(boxes.map(onGrid), 1),
+    groundTruth: async ({ boxes }) => boxes && groundTruthFromBoxes(boxes.map(onGrid), 1),
   });
 }
 
@@ -123,7 +123,7 @@ export async function readVggss(path: string, signal?: AbortSignal): Promise<Map
     if (clips.has(clip.id)) {
       throw new SoundspotError(
         "ERR_DATASET",
-        `${place}: ${clip.id} is there already. Give each clip one entry.`,
+        `${place}: ${clip.id} is listed already. Give each clip one entry.`,
       );
     }
     clips.set(clip.id, clip);

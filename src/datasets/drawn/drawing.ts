@@ -1,17 +1,17 @@
-/** What the datasets that draw their samples share: the sample, seeded numbers, and a room's noise. */
+/** Shared by the datasets that draw their samples: the sample, seeded numbers, and a room's noise. */
 import type { Box, Mask, RawAudio, RawImage } from "../../core/types.js";
 
 /** What every sample of a dataset shares. */
 export interface DrawnSettings {
-  /** Side of the square picture in pixels, at least 32. */
+  /** Side of the square image in pixels, at least 32. */
   readonly size: number;
-  /** Length of the sound in seconds. */
+  /** Length of the audio in seconds. */
   readonly seconds: number;
   /** In hertz. */
   readonly sampleRate: number;
-  /** Objects of sounding classes in view, of different classes; one of them is heard. */
+  /** Objects of sounding classes in view, of different classes; one of them sounds. */
   readonly sources: 1 | 2;
-  /** Most silent things in view. */
+  /** Most silent objects in view. */
   readonly props: number;
   /** Probability, in [0, 1], of a quieter sound of another class whose source is not in view. */
   readonly offscreen: number;
@@ -29,29 +29,29 @@ export interface SceneKey {
 export interface Scene {
   readonly image: RawImage;
   readonly audio: RawAudio;
-  /** Class of what is heard. */
+  /** Class of what sounds. */
   readonly label: string;
   /** Bounding box of `mask`. */
   readonly box: Box;
-  /** Pixels of the object that is heard. */
+  /** Pixels of the object that sounds. */
   readonly mask: Mask;
-  /** Pixels of the objects of sounding classes that are not heard. */
+  /** Pixels of the objects of sounding classes that are silent. */
   readonly silentMasks: readonly Mask[];
-  /** false: what is heard is not in the picture, and `mask` is of an object that is silent. Default true. */
+  /** false: what sounds is not in the image, and `mask` is of an object that is silent. Default true. */
   readonly sounding?: boolean;
 }
 
 /** Uniform in [0, 1). */
 export type Random = () => number;
 
-/** A class that is neither heard nor in view, uniformly; undefined when there is none. */
+/** A class that is neither in view nor the one that sounds, uniformly; undefined when there is none. */
 export function pickUnseen(
   classes: number,
-  heard: number,
+  target: number,
   inView: readonly number[],
   random: Random,
 ): number | undefined {
-  const others = Array.from({ length: classes - 1 }, (_, i) => (heard + 1 + i) % classes).filter(
+  const others = Array.from({ length: classes - 1 }, (_, i) => (target + 1 + i) % classes).filter(
     (kind) => !inView.includes(kind),
   );
   return others[Math.floor(random() * others.length)];
@@ -112,7 +112,7 @@ export function rms(samples: Float32Array): number {
   return Math.sqrt(sum / samples.length);
 }
 
-/** A sound of root mean square 1 in a room: pink-like noise 14 to 34 dB below it, a peak of 0.3 to 0.95. In place. */
+/** Audio of root mean square 1 in a room: pink-like noise 14 to 34 dB below it, a peak of 0.3 to 0.95. In place. */
 export function asRecorded(mix: Float32Array, random: Random): Float32Array {
   const noise = new Float32Array(mix.length);
   let slow = 0;

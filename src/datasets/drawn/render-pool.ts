@@ -1,4 +1,4 @@
-/** Threads that draw samples, for the datasets that make theirs. */
+/** Threads that draw samples, for the datasets that draw them. */
 
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";

@@ -1,4 +1,4 @@
-/** Endless procedural scenes: things in a cluttered room, one of which is heard. */
+/** Endless procedural scenes: objects in a cluttered room, one of which sounds. */
 
 import { oneOf } from "../../core/arguments.js";
 import { throwIfAborted } from "../../core/errors.js";
@@ -15,13 +15,13 @@ export { renderScene } from "./scene/scene.js";
 
 /** How scenes are drawn. */
 export interface ScenesOptions extends Partial<SceneSettings> {
-  /** Side of the square picture in pixels, 32 to 1024. Default 112. */
+  /** Side of the square image in pixels, 32 to 1024. Default 112. */
   readonly size?: number;
-  /** Length of the sound in seconds, 1 to 5. Default 2. */
+  /** Length of the audio in seconds, 1 to 5. Default 2. */
   readonly seconds?: number;
   /** In hertz, 12,000 to 96,000. Default 16,000. */
   readonly sampleRate?: number;
-  /** Objects of sounding classes in view; one of them is heard. Default 1. */
+  /** Objects of sounding classes in view; one of them sounds. Default 1. */
   readonly sources?: 1 | 2;
   /** Most silent props in view; there is always one. 1 to 4, default 2. */
   readonly props?: number;

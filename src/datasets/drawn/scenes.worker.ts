@@ -1,4 +1,4 @@
-/** Worker thread of `scenes.ts`: draws the scenes it is asked for. */
+/** Worker thread of `scenes.ts`: draws the requested scenes. */
 import { answerRequests } from "./render-pool.js";
 import { renderScene } from "./scene/scene.js";
 

@@ -3,7 +3,7 @@
  * name stands for `NAME.png` and `NAME.ogg` under the stamps' folder.
  */
 
-/** Classes that training hears: looks and sounds of their own. */
+/** Classes of the training set, each with its own looks and sounds. */
 export const heardClasses: Readonly<Record<string, readonly string[]>> = {
   frog: ["animals/amphibians/frog"],
   rooster: ["animals/birds/rooster"],
@@ -29,7 +29,7 @@ export const heardClasses: Readonly<Record<string, readonly string[]>> = {
   "fire engine": ["vehicles/emergency/firetruck"],
 };
 
-/** Classes that training neither sees nor hears. */
+/** Classes that training never uses. */
 export const unheardClasses: Readonly<Record<string, readonly string[]>> = {
   turkey: ["animals/birds/turkey"],
   crow: ["animals/birds/crow"],
@@ -41,8 +41,8 @@ export const unheardClasses: Readonly<Record<string, readonly string[]>> = {
   "crash cymbal": ["hobbies/music/percussion/cymbal_crash"],
 };
 
-/** Photographs of things that make no sound. */
-export const silentThings: readonly string[] = [
+/** Photographs of objects that make no sound. */
+export const silentObjects: readonly string[] = [
   "food/fruit/cherimoya",
   "food/fruit/kiwi",
   "food/fruit/mandarine",
@@ -64,7 +64,7 @@ export const silentThings: readonly string[] = [
   "vehicles/wheel_tractor",
 ];
 
-/** Photographs without things of the classes in them: Tux Paint's templates and MATE's nature backgrounds. */
+/** Photographs without objects of the classes: Tux Paint's templates and MATE's nature backgrounds. */
 export const backgrounds = {
   train: [
     "templates/burnt_bark.jpg",

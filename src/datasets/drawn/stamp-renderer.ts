@@ -1,5 +1,5 @@
 /**
- * Composes one sample of photographed cut-outs over a photographed background, with a recorded sound: a pure,
+ * Composes one sample of photographed cut-outs over a photographed background, with a recording: a pure,
  * synchronous function that runs on any thread. `stamps.ts` makes a dataset of it.
  */
 import type { Mask } from "../../core/types.js";
@@ -37,18 +37,18 @@ export interface StampClass {
 /** What samples are made of, in shared memory. */
 export interface StampLibrary {
   readonly classes: readonly StampClass[];
-  /** Things that never sound. */
+  /** Objects that never sound. */
   readonly silent: readonly Cutout[];
   readonly backgrounds: readonly Cutout[];
 }
 
 /** What every sample of a dataset shares. */
 export interface StampSettings extends DrawnSettings {
-  /** Probability that what is heard is of a class that is not in view. */
+  /** Probability that what sounds is of a class that is not in view. */
   readonly unrelated: number;
 }
 
-/** A cut-out's place: pixel (x, y) of the picture shows the cut-out at (originU + a·x + b·y, originV + c·x + d·y). */
+/** A cut-out's place: pixel (x, y) of the image shows the cut-out at (originU + a·x + b·y, originV + c·x + d·y). */
 interface Placed {
   readonly cutout: Cutout;
   readonly a: number;
@@ -57,7 +57,7 @@ interface Placed {
   readonly d: number;
   readonly originU: number;
   readonly originV: number;
-  /** Pixels of the cut-out a pixel of the picture. */
+  /** Pixels of the cut-out a pixel of the image. */
   readonly shrink: number;
   readonly left: number;
   readonly top: number;
@@ -69,11 +69,11 @@ interface Placed {
 export function renderStamps(library: StampLibrary, settings: StampSettings, key: SceneKey): Scene {
   const random = createRandom(key);
   const { size, sources } = settings;
-  // One class more than is in view: the one that is heard where the sound is unrelated.
+  // One class more than is in view: the one that sounds where the audio is unrelated.
   const kinds = pickDistinct(library.classes.length, sources + 1, random);
   const sounding = random() >= settings.unrelated;
   const inView = kinds.slice(0, sources);
-  const heard = (sounding ? kinds[0] : kinds[sources]) as number;
+  const target = (sounding ? kinds[0] : kinds[sources]) as number;
 
   let placed: Placed[] | undefined;
   while (!placed) placed = arrange(library, settings, inView, random);
@@ -89,8 +89,8 @@ export function renderStamps(library: StampLibrary, settings: StampSettings, key
   const mask: Mask = { data: masks[0] as Uint8Array, width: size, height: size };
   return {
     image: { data: developed(canvas, random), width: size, height: size },
-    audio: { samples: mixSound(library, settings, heard, inView, random), sampleRate: settings.sampleRate },
-    label: (library.classes[heard] as StampClass).name,
+    audio: { samples: mixAudio(library, settings, target, inView, random), sampleRate: settings.sampleRate },
+    label: (library.classes[target] as StampClass).name,
     box: boundingBox(mask),
     mask,
     silentMasks: masks.slice(1, sources).map((data) => ({ data, width: size, height: size })),
@@ -98,7 +98,7 @@ export function renderStamps(library: StampLibrary, settings: StampSettings, key
   };
 }
 
-/** Objects of the classes, then silent things, boxes apart. Undefined when no room was found. */
+/** Objects of the classes, then silent objects, boxes apart. Undefined when no place was found. */
 function arrange(
   { classes, silent }: StampLibrary,
   { size, props }: StampSettings,
@@ -123,7 +123,7 @@ function arrange(
 }
 
 /**
- * Puts a cut-out whose opaque pixels cover `area`, a share of the picture, at a uniformly random place where it lies
+ * Puts a cut-out whose opaque pixels cover `area`, a share of the image, at a uniformly random place where it lies
  * fully in the frame and its box touches no other; a long one is made smaller until it fits.
  */
 function place(
@@ -171,7 +171,7 @@ function place(
   return undefined;
 }
 
-/** A square piece of a background over the whole picture, maybe mirrored. */
+/** A square piece of a background over the whole image, maybe mirrored. */
 function crop(background: Cutout, size: number, random: Random): Placed {
   const side = Math.min(background.width, background.height) * between(random, 0.5, 1);
   const shrink = side / size;
@@ -211,7 +211,7 @@ function draw(
 ): void {
   const { cutout, a, b, c, d } = object;
   const { data, width, height } = cutout;
-  // Points a side within a pixel of the picture: every pixel of the cut-out counts where it is made smaller.
+  // Points a side within a pixel of the image: every pixel of the cut-out counts where it is made smaller.
   const points = Math.min(6, Math.max(2, Math.ceil(object.shrink)));
   const share = 1 / (points * points * 255);
   const [bottom, right] = [Math.min(size, Math.ceil(object.bottom)), Math.min(size, Math.ceil(object.right))];
@@ -251,18 +251,18 @@ function developed(canvas: Float32Array, random: Random): Uint8Array {
   return new Uint8Array(pixels.buffer);
 }
 
-/** What is heard, maybe a quieter sound from off screen, and noise. */
-function mixSound(
+/** What sounds, maybe a quieter sound from off screen, and noise. */
+function mixAudio(
   library: StampLibrary,
   settings: StampSettings,
-  heard: number,
+  target: number,
   inView: readonly number[],
   random: Random,
 ): Float32Array {
   const length = Math.max(1, Math.round(settings.seconds * settings.sampleRate));
-  const mix = play(library.classes[heard] as StampClass, 1);
+  const mix = play(library.classes[target] as StampClass, 1);
   const other =
-    random() < settings.offscreen ? pickUnseen(library.classes.length, heard, inView, random) : undefined;
+    random() < settings.offscreen ? pickUnseen(library.classes.length, target, inView, random) : undefined;
   if (other !== undefined) {
     const quiet = play(library.classes[other] as StampClass, logUniform(random, 0.1, 0.3));
     for (let i = 0; i < length; i++) mix[i] = (mix[i] as number) + (quiet[i] as number);

@@ -12,7 +12,7 @@ import { type IterableDataset, iterable } from "../samples.js";
 import { checkSource } from "../source.js";
 import type { SceneKey } from "./drawing.js";
 import { inRange, RenderPool } from "./render-pool.js";
-import { backgrounds, heardClasses, silentThings, unheardClasses } from "./stamp-catalogue.js";
+import { backgrounds, heardClasses, silentObjects, unheardClasses } from "./stamp-catalogue.js";
 import type { Cutout, StampClass, StampLibrary, StampSettings } from "./stamp-renderer.js";
 
 /** How composites are made, and of what. */
@@ -21,21 +21,21 @@ export interface StampsOptions extends Partial<StampSettings> {
   readonly root?: string;
   /** The folder of MATE's `nature/` backgrounds. Default "/usr/share/backgrounds/mate". */
   readonly backgrounds?: string;
-  /** Side of the square picture in pixels, 32 to 1024. Default 160. */
+  /** Side of the square image in pixels, 32 to 1024. Default 160. */
   readonly size?: number;
-  /** Length of the sound in seconds, 0.5 to 30. Default 5. */
+  /** Length of the audio in seconds, 0.5 to 30. Default 5. */
   readonly seconds?: number;
   /** In hertz, 8,000 to 48,000. Default 16,000. */
   readonly sampleRate?: number;
-  /** Objects of sounding classes in view; one of them is heard. Default 1. */
+  /** Objects of sounding classes in view; one of them sounds. Default 1. */
   readonly sources?: 1 | 2;
-  /** Most silent things in view, 0 to 4. Default 2. */
+  /** Most silent objects in view, 0 to 4. Default 2. */
   readonly props?: number;
   /** Probability of a quieter sound of another class from off screen. Default 0.2. */
   readonly offscreen?: number;
-  /** Probability that the sound is of nothing in the picture; such a sample has `sounding: false`. Default 0. */
+  /** Probability that nothing in the image makes the sound; such a sample has `sounding: false`. Default 0. */
   readonly unrelated?: number;
-  /** "heard" classes are for training and test, "unheard" ones for the test alone. Default "heard". */
+  /** "heard" classes are for training and test, "unheard" ones for the test alone, as in VGG-SS. Default "heard". */
   readonly classes?: "heard" | "unheard";
   /** The test split has backgrounds of its own. Default "train". */
   readonly split?: "train" | "test";
@@ -56,17 +56,17 @@ const SHORT_SIDE = 480; // pixels that a background is reduced to
 
 /**
  * Composites with exact masks: a cut-out of one of 22 heard (or 8 unheard) classes at a random place, size, tilt and
- * light over a photograph, up to two silent things beside it, and its recording from a random moment on, with noise.
- * A sample depends on seed, split and index only. The pictures and sounds are those of Debian's packages
+ * light over a photograph, up to two silent objects beside it, and its recording from a random moment on, with noise.
+ * A sample depends on seed, split and index only. The images and recordings are those of Debian's packages
  * `tuxpaint-stamps-default`, `tuxpaint-data` and `mate-backgrounds`; nothing of them comes with this package.
  *
- * Most classes have one photograph and one recording: what is asked of a model is to find, over backgrounds that it
+ * Most classes have one photograph and one recording. A model has to find, over backgrounds that it
  * has not seen, what it has seen elsewhere.
  *
  * @example
  * const data = await stamps({ length: 4000 });
  * const test = await stamps({ split: "test", length: 400 });
- * @throws {SoundspotError} ERR_DATASET when nothing is installed at `root`; single files that are not there are in
+ * @throws {SoundspotError} ERR_DATASET when nothing is installed at `root`; single missing files are in
  * `missing`. ERR_CONFIG when an option is out of its range; ERR_FFMPEG_MISSING.
  */
 export async function stamps(options: StampsOptions = {}): Promise<IterableDataset> {
@@ -97,7 +97,7 @@ export async function stamps(options: StampsOptions = {}): Promise<IterableDatas
   if (library.classes.length <= settings.sources || !library.backgrounds.length || !library.silent.length) {
     throw new SoundspotError(
       "ERR_DATASET",
-      `stamps: ${missing[0]?.files[0] ?? "the stamps"} and ${missing.length - 1} more are not there. ` +
+      `stamps: ${missing[0]?.files[0] ?? "the stamps"} and ${missing.length - 1} more are missing. ` +
         "On Debian: apt-get install tuxpaint-stamps-default tuxpaint-data mate-backgrounds; elsewhere give root and backgrounds.",
     );
   }
@@ -141,7 +141,7 @@ async function readLibrary(
   const { root = "/usr/share/tuxpaint", signal } = options;
   const nature = options.backgrounds ?? "/usr/share/backgrounds/mate";
   const missing: MissingSample[] = [];
-  /** What can be read; what is not there is noted. */
+  /** The files that can be read; missing ones are noted. */
   const present = async <T>(id: string, file: string, read: (file: string) => Promise<T>): Promise<T[]> => {
     try {
       return [await read(file)];
@@ -152,17 +152,19 @@ async function readLibrary(
     }
   };
   const stamp = (name: string, ending: string) => join(root, "stamps", `${name}.${ending}`);
-  const picture = (file: string) => readCutout(file, undefined, signal);
-  const sound = (file: string) => readRecording(file, sampleRate, options);
+  const cutout = (file: string) => readCutout(file, undefined, signal);
+  const recording = (file: string) => readRecording(file, sampleRate, options);
 
   const classes: StampClass[] = [];
   for (const [name, members] of Object.entries(kind === "heard" ? heardClasses : unheardClasses)) {
-    const cutouts = await Promise.all(members.map((member) => present(name, stamp(member, "png"), picture)));
-    const recordings = await Promise.all(members.map((member) => present(name, stamp(member, "ogg"), sound)));
+    const cutouts = await Promise.all(members.map((member) => present(name, stamp(member, "png"), cutout)));
+    const recordings = await Promise.all(
+      members.map((member) => present(name, stamp(member, "ogg"), recording)),
+    );
     const whole = { name, cutouts: cutouts.flat(), recordings: recordings.flat() };
     if (whole.cutouts.length > 0 && whole.recordings.length > 0) classes.push(whole);
   }
-  const silent = await Promise.all(silentThings.map((name) => present(name, stamp(name, "png"), picture)));
+  const silent = await Promise.all(silentObjects.map((name) => present(name, stamp(name, "png"), cutout)));
   const places = await Promise.all(
     backgrounds[split].map((name) => {
       const file = join(name.startsWith("nature/") ? nature : root, name);
@@ -180,10 +182,10 @@ async function readCutout(
 ): Promise<Cutout> {
   const encoded = await readMediaFile(file, signal);
   try {
-    let picture = sharp(encoded).ensureAlpha().toColourspace("srgb");
+    let image = sharp(encoded).ensureAlpha().toColourspace("srgb");
     if (shortSide !== undefined)
-      picture = picture.resize({ width: shortSide, height: shortSide, fit: "outside" });
-    const { data, info } = await picture.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+      image = image.resize({ width: shortSide, height: shortSide, fit: "outside" });
+    const { data, info } = await image.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
     const kept = new Uint8Array(new SharedArrayBuffer(data.length));
     kept.set(data);
     let area = 0;
@@ -192,7 +194,7 @@ async function readCutout(
   } catch (cause) {
     throw new SoundspotError(
       "ERR_MEDIA_DECODE",
-      `${file} cannot be decoded as a picture. Install its package again.`,
+      `${file} cannot be decoded as an image. Install its package again.`,
       {
         cause,
       },

@@ -1,11 +1,11 @@
-/** Looking through archives for their samples. */
+/** Scans archives for their samples. */
 
 import { isSoundspotError } from "../../core/errors.js";
 import { inParallel } from "../../core/parallel.js";
 import type { HttpBytesOptions } from "./http-bytes.js";
 import { Shard } from "./shard.js";
 
-/** Archives that are looked at at a time. */
+/** Archives that are scanned at a time. */
 export const SHARDS_AT_ONCE = 8;
 
 export interface ShardCount {
@@ -15,7 +15,7 @@ export interface ShardCount {
 
 export interface CountShardsOptions {
   readonly http?: HttpBytesOptions;
-  /** Told of each archive that is not there, not whole, or has names that are no samples. */
+  /** Called for each archive that is missing, incomplete, or has names that are no samples. */
   readonly report: (place: string, reason: string) => void;
   readonly onProgress?: (done: number, total: number) => void;
   readonly signal?: AbortSignal | undefined;
@@ -36,7 +36,7 @@ export async function countShards(
     try {
       const { samples, parts, damage } = await shard.contents(signal);
       if (damage) report(place, `${damage.message} The ${samples} samples before are used.`);
-      else if (parts > 0) report(place, `${place} has ${parts} names without a picture or without a sound.`);
+      else if (parts > 0) report(place, `${place} has ${parts} names without an image or without audio.`);
       counted = samples;
     } catch (error) {
       const known = ["ERR_FILE_NOT_FOUND", "ERR_FILE_EMPTY", "ERR_MEDIA_DECODE"] as const;

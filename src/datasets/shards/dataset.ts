@@ -21,11 +21,11 @@ import { checkIndexedSize, readShardIndex } from "./shard-index.js";
 /** Which archives are read, and how. */
 export interface ShardsOptions {
   /**
-   * Paths and http(s) addresses, with `{000..123}` and `{a,b}`, in paths also `*`, `?` and `[a-z]`. All are looked
-   * through at once to count their samples; of archives on a server the headers alone are asked for.
+   * Paths and http(s) addresses, with `{000..123}` and `{a,b}`, in paths also `*`, `?` and `[a-z]`. All are scanned
+   * at once to count their samples; of archives on a server only the headers are requested.
    */
   readonly urls?: string | readonly string[] | undefined;
-  /** In place of `urls`: path or address of a `shardindex.json`, which says how many samples each archive has. */
+  /** In place of `urls`: path or address of a `shardindex.json`, which has the number of samples of each archive. */
   readonly index?: string | undefined;
   /**
    * Archives that training reads from at a time, by all processes: a multiple of their number. Another number is another
@@ -38,7 +38,7 @@ export interface ShardsOptions {
   readonly name?: string | undefined;
   /** Sent with each request to a server, for instance `authorization`. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
-  /** Path of ffmpeg; needed only where a sound is no uncompressed WAV. */
+  /** Path of ffmpeg; needed only for audio that is not uncompressed WAV. */
   readonly ffmpeg?: string | undefined;
   /** Takes masks that mark nothing; by default such a sample cannot be read. */
   readonly allowEmpty?: boolean | undefined;
@@ -53,11 +53,11 @@ const readingSchema = z.strictObject({
 
 /**
  * A dataset of archives in the form of WebDataset: files that share a name up to its first dot, one after the other,
- * are a sample: a picture (`jpg`, `png`, …), a sound (`wav`, `flac`, `mp3`, …), and optionally `json` with `label` and
+ * are a sample: an image (`jpg`, `png`, …), audio (`wav`, `flac`, `mp3`, …), and optionally `json` with `label` and
  * `boxes` as in a manifest, `cls` with the label as text, `mask.png`. `prepareVideos({ shards: true })` writes them.
  *
  * `train()` reads archives forwards, in an order drawn from the seed for each epoch, and each process its own. A sample
- * that cannot be read has its place in the batch taken by another, unless the run is strict, and is listed in `damaged`
+ * that cannot be read is replaced by another in its batch, unless the run is strict, and is listed in `damaged`
  * with its archive. An archive that is cut off counts with the samples before the cut, and is listed there.
  *
  * @throws {SoundspotError} ERR_CONFIG; ERR_DATASET when no archive has a whole sample, or the index is wrong;
@@ -94,10 +94,10 @@ export async function shards(options: ShardsOptions): Promise<IterableDataset> {
   if (length === 0) {
     const reasons = [...problems.values()].map(({ file, reason }) => `${file}: ${reason}`);
     const places = found.slice(0, 3).map(({ shard }) => shard.place);
-    const told = reasons.length > 0 ? reasons.slice(0, 3).join(" ") : `Looked at: ${places.join(", ")}.`;
+    const looked = reasons.length > 0 ? reasons.slice(0, 3).join(" ") : `Looked at: ${places.join(", ")}.`;
     throw new SoundspotError(
       "ERR_DATASET",
-      `No archive has a whole sample. ${told} A sample is a picture and a sound of one name, one after the other: make archives with tar --sort=name.`,
+      `No archive has a whole sample. ${looked} A sample is an image and an audio file of one name, one after the other: make archives with tar --sort=name.`,
     );
   }
 

@@ -7,16 +7,16 @@ import { decodeImage } from "../../media/image.js";
 import { boxSchema, checkBoxes, maskOf } from "../benchmarks/annotation.js";
 import type { Sample } from "../dataset.js";
 import { naming } from "../source.js";
-import { type Members, pictureEndings, soundEndings } from "./shard.js";
+import { audioEndings, imageEndings, type Members } from "./shard.js";
 
-/** What a sample's JSON may say; other fields are ignored. */
+/** Fields of a sample's JSON; others are ignored. */
 const schema = z.object({
   label: z.string().optional(),
   boxes: z.array(boxSchema).optional(),
 });
 
 /**
- * Decodes the picture, the sound and what is known: label and boxes in `json` as a manifest has them, or the label as
+ * Decodes the image, the audio and what is known: label and boxes in `json` as a manifest has them, or the label as
  * text in `cls`, and a mask in `mask.png`.
  * @param place what messages call the sample.
  * @throws {SoundspotError} ERR_DATASET that names the sample; `cause` has the reason's own code. ERR_ABORTED.
@@ -42,14 +42,14 @@ export async function decodeMembers(
     return ending === undefined ? undefined : members.get(ending);
   };
   return naming(place, async () => {
-    const [picture, sound] = [of(pictureEndings), of(soundEndings)];
-    if (!picture || !sound) {
-      throw new SoundspotError("ERR_DATASET", "it has no picture or no sound");
+    const [encodedImage, encodedAudio] = [of(imageEndings), of(audioEndings)];
+    if (!encodedImage || !encodedAudio) {
+      throw new SoundspotError("ERR_DATASET", "it has no image or no audio");
     }
     const { label, boxes } = known(members);
     const [image, audio] = await Promise.all([
-      decodeImage(picture, { signal }),
-      decodeAudio(sound, { ffmpeg, signal }),
+      decodeImage(encodedImage, { signal }),
+      decodeAudio(encodedAudio, { ffmpeg, signal }),
     ]);
     const encodedMask = members.get("mask.png");
     const mask =

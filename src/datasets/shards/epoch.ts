@@ -92,7 +92,7 @@ export interface ReadSample {
 }
 
 /**
- * Reads what a plan says, from its sample `skip` on. What came out before is passed over; archives that are behind it are
+ * Reads the samples of a plan, from its sample `skip` on. Earlier samples are skipped; archives that are behind it are
  * not opened. At most the buffer's number of samples is held.
  * @throws {SoundspotError} ERR_NETWORK, ERR_FILE_NOT_FOUND, ERR_ABORTED; damage is given for the samples it concerns.
  */

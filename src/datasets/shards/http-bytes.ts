@@ -18,7 +18,7 @@ export interface HttpBytesOptions {
 /** Less is read and dropped: a new request takes longer. */
 const WORTH_A_REQUEST = 2 ** 18;
 
-/** What another request may mend. */
+/** What another request may fix. */
 class Broken extends Error {}
 
 export class HttpBytes implements ArchiveBytes {
@@ -26,7 +26,7 @@ export class HttpBytes implements ArchiveBytes {
   position = 0;
   length: number | undefined;
   readonly #options: HttpBytesOptions;
-  /** Of the file as it was first met: another one is no continuation. */
+  /** Of the file at the first request: another version is no continuation. */
   #version: string | undefined;
   #ranges = true;
   #body: ReadableStreamDefaultReader<Uint8Array> | undefined;
@@ -41,7 +41,7 @@ export class HttpBytes implements ArchiveBytes {
   }
 
   /**
-   * @throws {SoundspotError} ERR_FILE_NOT_FOUND for 404 and 410, ERR_NETWORK for what the server refuses otherwise and
+   * @throws {SoundspotError} ERR_FILE_NOT_FOUND for 404 and 410, ERR_NETWORK for what the server rejects otherwise and
    * when it stays out of reach, ERR_MEDIA_DECODE when the file has changed meanwhile, ERR_ABORTED.
    */
   async read(count: number): Promise<Uint8Array> {
@@ -61,7 +61,7 @@ export class HttpBytes implements ArchiveBytes {
         if (attempt >= attempts) {
           throw new SoundspotError(
             "ERR_NETWORK",
-            `${this.name} cannot be read on from byte ${this.position}: ${error.message}. It was tried ${attempt} times; check the network and go on later.`,
+            `${this.name} cannot be read on from byte ${this.position}: ${error.message}. It was tried ${attempt} times; check the network and resume later.`,
             { cause: error },
           );
         }
@@ -142,13 +142,13 @@ export class HttpBytes implements ArchiveBytes {
     if (status === 404 || status === 410) {
       throw new SoundspotError(
         "ERR_FILE_NOT_FOUND",
-        `${this.name} is not there (${status}). Check the address.`,
+        `${this.name} does not exist (${status}). Check the address.`,
       );
     }
     if ((status !== 200 && status !== 206) || !body) {
       throw new SoundspotError(
         "ERR_NETWORK",
-        `${this.name} is refused by the server: ${status} ${response.statusText}. Check the address and the access to it.`,
+        `${this.name} is rejected by the server: ${status} ${response.statusText}. Check the address and the access to it.`,
       );
     }
     this.#compare(response);
@@ -167,7 +167,7 @@ export class HttpBytes implements ArchiveBytes {
     if (status === 206 && Number(range?.[1]) !== this.position) {
       throw new SoundspotError(
         "ERR_NETWORK",
-        `${this.name}: the server was asked for bytes from ${this.position} on and sent others. Read it from another server, or copy it.`,
+        `${this.name}: the server sent other bytes than those requested, from ${this.position} on. Read it from another server, or copy it.`,
       );
     }
     const stated = status === 206 ? range?.[2] : headers.get("content-length");

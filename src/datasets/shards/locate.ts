@@ -11,7 +11,7 @@ export function isRemote(place: string): boolean {
 
 /**
  * Paths and addresses, in order and each once. `{000..123}` and `{a,b}` are expanded, `*`, `?` and `[a-z]` in paths are
- * looked up; files that a brace names need not be there.
+ * looked up; files that a brace names need not exist.
  * @throws {SoundspotError} ERR_CONFIG when there are none, or a scheme is not http or https; ERR_FILE_NOT_FOUND when a
  * wildcard finds none.
  */

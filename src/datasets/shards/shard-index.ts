@@ -76,12 +76,12 @@ async function download(url: string, http: HttpBytesOptions): Promise<string> {
 }
 
 /**
- * Compares archives on the disk with their index by size, so that an old index is not believed.
+ * Compares archives on the disk with their index by size. An outdated index is rejected.
  * @throws {SoundspotError} ERR_DATASET
  */
 export async function checkIndexedSize({ place, bytes }: IndexedShard): Promise<void> {
   if (bytes === undefined || isRemote(place)) return;
-  const { size } = await stat(place).catch(() => ({ size: bytes })); // one that is not there is met when it is read
+  const { size } = await stat(place).catch(() => ({ size: bytes })); // a missing one is reported when it is read
   if (size === bytes) return;
   throw new SoundspotError(
     "ERR_DATASET",

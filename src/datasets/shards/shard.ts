@@ -6,8 +6,8 @@ import { HttpBytes, type HttpBytesOptions } from "./http-bytes.js";
 import { isRemote } from "./locate.js";
 
 /** Endings of a member, without the dot and in small letters. */
-export const pictureEndings: readonly string[] = ["jpg", "jpeg", "png", "webp", "avif", "gif", "tif", "tiff"];
-export const soundEndings: readonly string[] = ["wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac"];
+export const imageEndings: readonly string[] = ["jpg", "jpeg", "png", "webp", "avif", "gif", "tif", "tiff"];
+export const audioEndings: readonly string[] = ["wav", "flac", "mp3", "ogg", "oga", "opus", "m4a", "aac"];
 
 /** Files of one sample by their endings, which are what follows the first dot: `jpg`, `wav`, `json`, `mask.png`. */
 export type Members = ReadonlyMap<string, Uint8Array>;
@@ -17,7 +17,7 @@ export interface ShardSample {
   readonly number: number;
   /** The name that its files share, folders included. */
   readonly key: string;
-  /** undefined where they were not wanted. */
+  /** undefined where they were not requested. */
   readonly members: Members | undefined;
 }
 
@@ -31,15 +31,15 @@ export interface ReadShardOptions {
 
 /** What a look at all headers of an archive has found. */
 export interface ShardContents {
-  /** Whole samples, with a picture and a sound each. */
+  /** Whole samples, with an image and audio each. */
   readonly samples: number;
-  /** Names without a picture or without a sound. */
+  /** Names without an image or without audio. */
   readonly parts: number;
   /** Why the archive ends early; its samples before that can be used. */
   readonly damage?: SoundspotError;
 }
 
-/** Bytes that the files of a sample may have together. More would be no picture and no sound of some seconds. */
+/** Bytes that the files of a sample may have together. No image with some seconds of audio has more. */
 const MAX_SAMPLE = 2 ** 28;
 
 /** A name that is no whole sample. */
@@ -47,7 +47,7 @@ interface Part {
   readonly part: string;
 }
 
-/** A sample whose files are being met. */
+/** A sample whose files are being read. */
 interface Open {
   readonly key: string;
   readonly endings: Set<string>;
@@ -70,7 +70,7 @@ export class Shard {
   }
 
   /**
-   * Whole samples in the order of the archive; names without a picture or a sound are passed over and not counted.
+   * Whole samples in the order of the archive; names without an image or audio are skipped and not counted.
    * @throws {SoundspotError} after the samples before it: ERR_MEDIA_DECODE where the archive is damaged; ERR_NETWORK,
    * ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_ABORTED
    */
@@ -95,7 +95,7 @@ export class Shard {
   }
 
   /**
-   * Looks at all headers, once; contents are passed over.
+   * Looks at all headers, once; contents are skipped.
    * @throws {SoundspotError} ERR_NETWORK, ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_ABORTED; ERR_MEDIA_DECODE when it is
    * no archive.
    */
@@ -135,7 +135,7 @@ export class Shard {
       const { key, endings, members } = open;
       open = undefined;
       const has = (some: readonly string[]) => some.some((ending) => endings.has(ending));
-      if (!has(pictureEndings) || !has(soundEndings)) return { part: key };
+      if (!has(imageEndings) || !has(audioEndings)) return { part: key };
       return { number: number++, key, members };
     };
     const archive = this.#archive(signal);
@@ -224,7 +224,7 @@ function checkBytes(bytes: number, { name }: TarEntry, place: string): void {
   if (bytes <= MAX_SAMPLE) return;
   throw new SoundspotError(
     "ERR_MEDIA_DECODE",
-    `${name} in ${place} brings the files of its sample to ${bytes} bytes; they may have ${MAX_SAMPLE}. Cut its sound or scale its picture down.`,
+    `${name} in ${place} brings the files of its sample to ${bytes} bytes; they may have ${MAX_SAMPLE}. Cut its audio or scale its image down.`,
   );
 }
 

@@ -109,7 +109,7 @@ describe.skipIf(!built)("ending at work (skipped without dist)", () => {
     expect((await model.localize(input)).heatmap).toEqual(heatmap);
   });
 
-  it("of a worker thread by an error of its own is told, and its model is freed", async () => {
+  it("of a worker thread by an error of its own is reported, and its model is freed", async () => {
     const program = join(folder, "failing.mjs");
     writeFileSync(
       program,

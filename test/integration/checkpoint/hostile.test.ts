@@ -1,4 +1,4 @@
-/** Hostile and damaged files are refused by code and name, soon, in little memory, and leave nothing behind. */
+/** Hostile and damaged files are rejected by code and name, soon, in little memory, and leave nothing behind. */
 import { execFile, execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
@@ -167,7 +167,7 @@ describe("hostile and damaged files", () => {
     expect(outcomes.map(({ path }) => path)).toEqual(files.map(({ path }) => path));
   });
 
-  it("are refused with the right code", () => {
+  it("are rejected with the right code", () => {
     expect(failing(({ typed, got, code }) => !typed || got !== code)).toEqual([]);
   });
 
@@ -196,8 +196,8 @@ describe("hostile and damaged files", () => {
     const list = at("corpus", "control.mp3");
     writeFileSync(list, "ffconcat version 1.0\nfile 'tone.wav'\n");
     const { path } = await findFfmpeg();
-    const heard = execFileSync(path, ["-v", "error", "-i", list, "-f", "f32le", "pipe:1"]);
-    expect(heard.length).toBeGreaterThan(1000);
+    const decoded = execFileSync(path, ["-v", "error", "-i", list, "-f", "f32le", "pipe:1"]);
+    expect(decoded.length).toBeGreaterThan(1000);
     await expect(decodeAudio(list)).rejects.toMatchObject({
       code: "ERR_MEDIA_DECODE",
       message: expect.stringMatching(/control\.mp3.*format concat/),

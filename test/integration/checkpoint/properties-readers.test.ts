@@ -79,7 +79,7 @@ function changed(bytes: Buffer, list: readonly Change[]): Buffer {
 
 describe("checkpoints", () => {
   const fixture = fileURLToPath(new URL("../../fixtures/tiny.pth", import.meta.url));
-  const refusals = ["ERR_CHECKPOINT_CORRUPT", "ERR_CHECKPOINT_MISMATCH", "ERR_FILE_EMPTY"] as const;
+  const codes = ["ERR_CHECKPOINT_CORRUPT", "ERR_CHECKPOINT_MISMATCH", "ERR_FILE_EMPTY"] as const;
   let saved: Buffer;
 
   beforeAll(async () => {
@@ -89,7 +89,7 @@ describe("checkpoints", () => {
       shape,
       data: Float32Array.from(data),
     }));
-    // Without a checksum, so that changes reach what is behind it.
+    // Without a checksum: changes reach the code behind it.
     writeSafetensors(file("base.safetensors"), tensors, { "soundspot.config": JSON.stringify(model.config) });
     saved = readFileSync(file("base.safetensors"));
     await Model.load(file("base.safetensors"));
@@ -104,7 +104,7 @@ describe("checkpoints", () => {
           ? Buffer.concat([changed(saved.subarray(0, header), list), saved.subarray(header)])
           : changed(saved, list);
         writeFileSync(path, bytes);
-        await givesOr(refusals, async () => (await Model.load(path)).dispose());
+        await givesOr(codes, async () => (await Model.load(path)).dispose());
       }),
       { numRuns: 400 },
     );
@@ -123,7 +123,7 @@ describe("checkpoints", () => {
     await fc.assert(
       fc.asyncProperty(changes, fc.boolean(), async (list, isSmall) => {
         writeFileSync(path, changed(isSmall ? small : whole, list));
-        await givesOr(refusals, async () => (await Model.load(path, { config })).dispose());
+        await givesOr(codes, async () => (await Model.load(path, { config })).dispose());
       }),
       { numRuns: 400 },
     );
@@ -135,7 +135,7 @@ describe("checkpoints", () => {
     await fc.assert(
       fc.asyncProperty(head, fc.uint8Array({ maxLength: 300 }), async (first, rest) => {
         writeFileSync(path, Buffer.concat([Buffer.from(first, "latin1"), rest]));
-        expect(await givesOr(refusals, async () => (await Model.load(path)).dispose())).toBe(false);
+        expect(await givesOr(codes, async () => (await Model.load(path)).dispose())).toBe(false);
       }),
       { numRuns: 300 },
     );
@@ -153,7 +153,7 @@ describe("checkpoints", () => {
     await fc.assert(
       fc.asyncProperty(value, value, async (config, training) => {
         writeSafetensors(path, [], { "soundspot.config": config, "soundspot.training": training });
-        expect(await givesOr(refusals, () => Model.load(path))).toBe(false);
+        expect(await givesOr(codes, () => Model.load(path))).toBe(false);
         // What `soundspot info` reads.
         await givesOr(["ERR_CHECKPOINT_CORRUPT"], () => storedConfig({ "soundspot.config": config }, path));
         await givesOr(["ERR_CHECKPOINT_CORRUPT"], () =>
@@ -244,9 +244,9 @@ describe("tar", () => {
       tarEnd,
     ]);
     await fc.assert(
-      fc.asyncProperty(changes, fc.boolean(), async (list, mend) => {
+      fc.asyncProperty(changes, fc.boolean(), async (list, fixed) => {
         const bytes = changed(base, list);
-        for (let at = 0; mend && at + 512 <= bytes.length; at += 512) {
+        for (let at = 0; fixed && at + 512 <= bytes.length; at += 512) {
           const header = bytes.subarray(at, at + 512);
           if (header.toString("latin1", 257, 262) !== "ustar") continue;
           header.fill(0x20, 148, 156);
@@ -454,7 +454,7 @@ describe("settings", () => {
     ],
     ["lists ten thousand deep", `model: ${"[".repeat(1e4)}`],
     ["itself", "model: &a { train: *a }"],
-  ])("with %s are refused", async (_, text) => {
+  ])("with %s are rejected", async (_, text) => {
     expect(await givesOr(["ERR_CONFIG"], () => use(text))).toBe(false);
   });
 });

@@ -57,19 +57,19 @@ await group?.leave();
 `,
 );
 
-interface Told {
+interface Reported {
   readonly steps?: number;
   readonly skipped?: readonly unknown[];
   readonly code?: string;
   readonly message?: string;
 }
 
-const run = async (size: number, output: string, options: unknown): Promise<Told[]> => {
+const run = async (size: number, output: string, options: unknown): Promise<Reported[]> => {
   const env = size === 1 ? { WORLD_SIZE: "1" } : {};
   const outcomes = await inGroup(size, [script, output, JSON.stringify(options)], undefined, env);
   return outcomes.map(({ output: text, errors }) => {
     expect(text, errors).not.toBe("");
-    return JSON.parse(text) as Told;
+    return JSON.parse(text) as Reported;
   });
 };
 

@@ -158,13 +158,13 @@ describe("a run on damaged samples", () => {
 
   it("lists each once, with its name, reason and place, and tells of it once", async () => {
     const output = newFolder();
-    const told: SkippedInRun[] = [];
-    await run({ data: holed(new Set([5])), output, onSkip: (sample) => told.push(sample) });
+    const reported: SkippedInRun[] = [];
+    await run({ data: holed(new Set([5])), output, onSkip: (sample) => reported.push(sample) });
     const place = [...permutation(LENGTH, 3, 0)].indexOf(5);
     const epoch = place < 12 ? 0 : 1;
     const step =
       3 * epoch + Math.floor((epoch === 0 ? place : [...permutation(LENGTH, 3, 1)].indexOf(5)) / 4) + 1;
-    expect(told).toEqual([
+    expect(reported).toEqual([
       {
         index: 5,
         id: "bar-5",
@@ -175,7 +175,7 @@ describe("a run on damaged samples", () => {
         samples: LENGTH,
       },
     ]);
-    expect(skippedIn(output)).toEqual(told);
+    expect(skippedIn(output)).toEqual(reported);
     // A fresh run in the same folder begins a list of its own; without damage there is no file.
     await run({ data: bars(LENGTH), output });
     expect(existsSync(join(output, "skipped.jsonl"))).toBe(false);
@@ -386,16 +386,16 @@ describe("a list that changed", () => {
     const error = await failureOf(run({ data: bars(13), output, resume: true }));
     expect(error.code).toBe("ERR_CONFIG");
     expect(error.message).toMatch(/number of samples .* it was 14, now 13\. .*--allow-changed-data/);
-    const told: unknown[] = [];
+    const reported: unknown[] = [];
     const { steps } = await run({
       data: bars(13),
       output,
       resume: true,
       allowChangedData: true,
-      onResume: (event) => told.push(event),
+      onResume: (event) => reported.push(event),
     });
     expect(steps).toBe(6);
-    expect(told).toMatchObject([{ step: 2, epoch: 0, samples: 13, samplesBefore: 14 }]);
+    expect(reported).toMatchObject([{ step: 2, epoch: 0, samples: 13, samplesBefore: 14 }]);
     // It is a run on 13 now.
     expect((await failureOf(run({ data: bars(14), output, resume: true }))).message).toContain(
       "it was 13, now 14",

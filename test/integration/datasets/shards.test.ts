@@ -84,7 +84,7 @@ describe("names of shards", () => {
     expect(await locateShards(at("six", "*.tar"))).toEqual(six);
   });
 
-  it("that mean nothing are refused", async () => {
+  it("that mean nothing are rejected", async () => {
     await expect(locateShards(at("none-*.tar"))).rejects.toMatchObject({ code: "ERR_FILE_NOT_FOUND" });
     await expect(locateShards("s3://bucket/a.tar")).rejects.toMatchObject({ code: "ERR_CONFIG" });
     await expect(locateShards("pipe:cat a.tar")).rejects.toMatchObject({ code: "ERR_CONFIG" });
@@ -133,7 +133,7 @@ describe("samples of an archive", () => {
     await expect(data.load(2)).rejects.toMatchObject({ code: "ERR_INPUT" });
   });
 
-  it("that tar has put in an order of its own are refused with the way out", async () => {
+  it("that tar has put in an order of its own are rejected with the way out", async () => {
     const path = archive(
       "unsorted.tar",
       tarEntry("1.jpg", pair.jpeg),
@@ -315,9 +315,9 @@ describe("damage", () => {
     expect(data.damaged?.[0]).toMatchObject({ file: urls[1], reason: expect.stringContaining("damaged") });
   });
 
-  it("of one picture gives its place to another sample, always the same", async () => {
+  it("of one image gives its place to another sample, always the same", async () => {
     const good = await encodedPair(3);
-    const broken = { jpeg: Buffer.from("no picture"), wav: good.wav };
+    const broken = { jpeg: Buffer.from("no image"), wav: good.wav };
     const path = archive(
       "broken.tar",
       sampleEntries("a", good),
@@ -471,16 +471,16 @@ describe("archives on a web server", () => {
   });
 
   it("go on after busy answers, and give up with a clear error", async () => {
-    let refusals = 3;
+    let failures = 3;
     const busy: Answer = (request, response, body) => {
-      if (refusals-- > 0) response.writeHead(503).end();
+      if (failures-- > 0) response.writeHead(503).end();
       else plain(request, response, body);
     };
     await serving(busy, async (url) => {
       const bytes = new HttpBytes(`${url}/train-000000.tar`, { retryDelay: 1 });
       expect((await bytes.read(10)).length).toBe(10);
       await bytes.close();
-      refusals = 1000;
+      failures = 1000;
       const never = new HttpBytes(`${url}/train-000000.tar`, { retryDelay: 1, attempts: 3 });
       await expect(never.read(10)).rejects.toMatchObject({
         code: "ERR_NETWORK",
@@ -493,7 +493,7 @@ describe("archives on a web server", () => {
     await expect(nobody.read(1)).rejects.toMatchObject({ code: "ERR_NETWORK" });
   });
 
-  it("that stay silent, refuse or change are named", async () => {
+  it("that stay silent, reject or change are named", async () => {
     const silent: Answer = (_, response, body) => {
       response.writeHead(200, { "content-length": body.length });
       response.write(body.subarray(0, 100));
@@ -529,8 +529,8 @@ describe("archives on a web server", () => {
         message: expect.stringContaining("changed"),
       });
     });
-    const refusing: Answer = (_, response) => void response.writeHead(403).end();
-    await serving(refusing, async (url) => {
+    const rejecting: Answer = (_, response) => void response.writeHead(403).end();
+    await serving(rejecting, async (url) => {
       await expect(datasets.shards({ urls: `${url}/train-000000.tar` })).rejects.toMatchObject({
         code: "ERR_NETWORK",
         message: expect.stringContaining("403"),
@@ -618,7 +618,7 @@ try {
     expect(parameters[1]).toEqual(parameters[0]);
   });
 
-  it("refuses to go on in another order", async () => {
+  it("does not go on in another order", async () => {
     const options = { model: tiny, epochs: 1, batchSize: 8, output: at("runs", "order") } as const;
     await train({ ...options, data: await datasets.shards({ urls: six, readers: 4 }) });
     const other = await datasets.shards({ urls: six, readers: 2 });

@@ -10,13 +10,13 @@ import {
   datasets,
   evaluate,
   falseNegatives,
+  type GroundTruthMap,
   Model,
   metrics,
   Objectness,
   retrieve,
   type Sample,
   SoundspotError,
-  type TruthMap,
   train,
 } from "../../../src/index.js";
 import { writeSafetensors } from "../../support/safetensors.js";
@@ -36,7 +36,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const truth = (cells: (x: number, y: number) => number): TruthMap => ({
+const truth = (cells: (x: number, y: number) => number): GroundTruthMap => ({
   data: Float32Array.from({ length: 224 * 224 }, (_, i) => cells(i % 224, Math.floor(i / 224))),
   width: 224,
   height: 224,
@@ -62,7 +62,7 @@ async function resnetFile(factor = 1): Promise<string> {
 describe("evaluate", () => {
   it("scores every map at the benchmark's grid as the formulas say", async () => {
     const consensus = truth((x, y) => (x < 100 && y < 150 ? (x < 60 ? 1 : 0.5) : 0));
-    const data = bars(6, () => ({ truth: consensus }));
+    const data = bars(6, () => ({ groundTruth: consensus }));
     const seen: { maps: Record<string, Float32Array>; score: unknown }[] = [];
     const scores = await evaluate({
       model,
@@ -135,7 +135,7 @@ describe("evaluate", () => {
     // At threshold 0 everything is predicted: a whole mask is found, a quarter is not.
     const quarter = { ...half, data: new Uint8Array(1600).fill(1, 0, 400) };
     const data = bars(6, (i) => ({
-      picture: String(Math.floor(i / 2)),
+      imageId: String(Math.floor(i / 2)),
       mask: i === 5 ? quarter : i % 2 ? half : whole,
     }));
     const scores = await evaluate({ model, data, threshold: 0 });
@@ -147,7 +147,7 @@ describe("evaluate", () => {
     const whole = { data: new Uint8Array(1600).fill(1), width: 40, height: 40 };
     // Picture 0 has both of its sources, picture 1 lost one, picture 2 does not say how many it has.
     const data = bars(4, (i) => ({
-      picture: String(i < 2 ? 0 : i - 1),
+      imageId: String(i < 2 ? 0 : i - 1),
       ...(i < 3 ? { sources: 2 } : {}),
       mask: whole,
     }));

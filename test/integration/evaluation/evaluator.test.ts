@@ -79,7 +79,7 @@ describe("Evaluator", () => {
     await expect(evaluator.add(first)).rejects.toMatchObject({ code: "ERR_INPUT" });
     const map = new Float32Array(3);
     await expect(evaluator.add(first, { map })).rejects.toMatchObject({ code: "ERR_SHAPE" });
-    const { boxes, mask, truth, ...bare } = first;
+    const { boxes, mask, groundTruth, ...bare } = first;
     await expect(evaluator.add(bare as Sample)).rejects.toMatchObject({ code: "ERR_DATASET" });
     expect(() => new Evaluator({ model: {} as Model })).toThrow(/model/);
     const { width, height } = first.image;

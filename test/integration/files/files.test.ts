@@ -97,9 +97,9 @@ let model: Model;
 beforeAll(async () => {
   model = await Model.create(tiny, { seed: 1 });
   const { path } = await findFfmpeg();
-  const picture = ["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10"];
-  const sound = ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=16000"];
-  execFileSync(path, ["-nostdin", "-v", "error", ...picture, ...sound, "-t", "2", clip]);
+  const frames = ["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10"];
+  const tone = ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=16000"];
+  execFileSync(path, ["-nostdin", "-v", "error", ...frames, ...tone, "-t", "2", clip]);
 });
 afterEach(() => {
   vi.useRealTimers();
@@ -263,7 +263,7 @@ describe.skipIf(!canMount)("a full disk", () => {
     opened.close();
   });
 
-  it("fails uploads and encoded sounds until there is space", async () => {
+  it("fails uploads and encoded audio until there is space", async () => {
     const place = disk(512);
     vi.stubEnv("TMPDIR", place);
     const { server, url } = await serve({ model, port: 0, page: join(root, "no-page") });
@@ -275,9 +275,9 @@ describe.skipIf(!canMount)("a full disk", () => {
     };
     try {
       const empty = fill(place);
-      const refused = await post();
-      expect(refused.status).toBeGreaterThanOrEqual(500);
-      expect(refused.said).toContain("ERR_FILE_WRITE");
+      const rejected = await post();
+      expect(rejected.status).toBeGreaterThanOrEqual(500);
+      expect(rejected.said).toContain("ERR_FILE_WRITE");
       await expectUnwritten(decodeAudio(readFileSync(clip)), place, full);
       expect(namesIn(place).filter((name) => !name.startsWith("soundspot-serve-"))).toEqual([]);
       empty();
@@ -292,7 +292,7 @@ describe.skipIf(!canMount)("a full disk", () => {
 });
 
 describe.skipIf(process.platform === "win32")("a limit on the size of files", () => {
-  it("is told like a full disk, and leaves what was there", async () => {
+  it("is reported like a full disk, and leaves what was there", async () => {
     const [place, src] = [newFolder(), transpilePackage(newFolder())];
     const paths = ["model.safetensors", "report.html", "where.jsonl", "where.mp4"].map((name) =>
       join(place, name),
@@ -311,8 +311,8 @@ describe.skipIf(process.platform === "win32")("a limit on the size of files", ()
       await renderVideo(model, ${JSON.stringify(clip)}, { output }).catch(tell);
       process.stdout.write(JSON.stringify(failed));`;
     const limited = 'ulimit -f 1; exec "$0" --input-type=module -e "$1"'; // 512 or 1,024 bytes
-    const told = execFileSync("sh", ["-c", limited, process.execPath, code], { encoding: "utf8" });
-    const failed = JSON.parse(told) as [string, string][];
+    const printed = execFileSync("sh", ["-c", limited, process.execPath, code], { encoding: "utf8" });
+    const failed = JSON.parse(printed) as [string, string][];
     expect(failed.map(([each]) => each)).toEqual(Array(4).fill("ERR_FILE_WRITE"));
     failed.forEach(([, message], i) => {
       expect(message).toContain(paths[i]);
@@ -323,7 +323,7 @@ describe.skipIf(process.platform === "win32")("a limit on the size of files", ()
 });
 
 describe.skipIf(!canMount)("a folder that may only be read", () => {
-  it("is told by everything that writes, and can be read", async () => {
+  it("is reported by everything that writes, and can be read", async () => {
     const place = disk(4096);
     const [checkpoint, folder, index] = ["model.safetensors", "media", "index"].map((name) =>
       join(place, name),

@@ -1,4 +1,4 @@
-/** Sounds of any length, videos whose sound is shorter than the pictures, and what is said of wrong media. */
+/** Audio of any length, videos whose audio is shorter than the frames, and the messages for wrong media. */
 import { execFileSync, spawnSync } from "node:child_process";
 import {
   chmodSync,
@@ -30,7 +30,7 @@ import { transpilePackage } from "../../support/transpiled.js";
 const folder = mkdtempSync(join(tmpdir(), "soundspot-long-"));
 const file = (name: string) => join(folder, name);
 const config = parseModelConfig({ ...tiny, audio: { seconds: 1 } });
-const picture = { data: new Uint8Array(32 * 32 * 3).map((_, i) => i % 251), width: 32, height: 32 };
+const image = { data: new Uint8Array(32 * 32 * 3).map((_, i) => i % 251), width: 32, height: 32 };
 const root = process.getuid?.() === 0;
 let ffmpeg: (...args: string[]) => void;
 
@@ -70,7 +70,7 @@ function expectSame(a: TensorData, b: TensorData, what?: string): void {
   ).toBe(true);
 }
 
-describe("long sounds", () => {
+describe("long audio", () => {
   /** The header of a 16-bit WAV, one channel, that promises `frames`. */
   const wavHeader = (sampleRate: number, frames: number) => {
     const header = encodeWav({ samples: new Float32Array(0), sampleRate });
@@ -100,8 +100,8 @@ describe("long sounds", () => {
     const frames = 1_350_000_000;
     const samples = noise(96_000);
     const path = sparseFile("huge.wav", wavHeader(48_000, frames), 2 * frames, wavSamples(samples));
-    const heard = await preprocess.audio({ samples, sampleRate: 48_000 }, config);
-    expectSame(await preprocess.audio(path, config), heard);
+    const expected = await preprocess.audio({ samples, sampleRate: 48_000 }, config);
+    expectSame(await preprocess.audio(path, config), expected);
     const part = await decodeAudio(path, { start: (frames / 2 - 48_000) / 48_000, duration: 2 });
     expectSame({ data: part.samples, shape: [] }, { data: samples, shape: [] });
   });
@@ -118,11 +118,11 @@ describe("long sounds", () => {
       270_000_000,
       Uint8Array.from(samples, (value) => value * 128),
     );
-    const heard = await preprocess.audio({ samples, sampleRate: 48_000 }, config);
-    expectSame(await preprocess.audio(path, config), heard);
+    const expected = await preprocess.audio({ samples, sampleRate: 48_000 }, config);
+    expectSame(await preprocess.audio(path, config), expected);
   });
 
-  it("refuses more samples than fit into memory, and says how to decode a part", async () => {
+  it("rejects more samples than fit into memory, and says how to decode a part", async () => {
     const frames = 2 ** 30 + 2 ** 20;
     const path = sparseFile("many.wav", wavHeader(8000, frames), 2 * frames, new Uint8Array(2));
     await expect(decodeAudio(path)).rejects.toMatchObject({
@@ -133,10 +133,10 @@ describe("long sounds", () => {
 });
 
 describe("a video without a moment", () => {
-  /** Two pictures a second that tell their number, and a sound that rises by 200 Hz a second. */
-  const video = (name: string, pictures: number, sound: number, offset = 0) => {
-    const counter = `color=black:s=32x32:r=2:d=${pictures},format=gray,geq=lum='8*N+4'`;
-    const steps = `aevalsrc='0.5*sin(2*PI*(400+200*floor(t))*t)':s=16000:d=${sound}`;
+  /** Two frames a second that show their number, and a tone that rises by 200 Hz a second. */
+  const video = (name: string, frames: number, tone: number, offset = 0) => {
+    const counter = `color=black:s=32x32:r=2:d=${frames},format=gray,geq=lum='8*N+4'`;
+    const steps = `aevalsrc='0.5*sin(2*PI*(400+200*floor(t))*t)':s=16000:d=${tone}`;
     const inputs = ["-f", "lavfi", "-i", counter, "-itsoffset", String(offset), "-f", "lavfi", "-i", steps];
     ffmpeg(...inputs, "-pix_fmt", "yuv444p", "-c:v", "libx264", "-qp", "0", "-c:a", "pcm_s16le", file(name));
     return file(name);
@@ -158,20 +158,20 @@ describe("a video without a moment", () => {
   };
   const near = (hertz: number[]) => hertz.map((value) => expect.closeTo(value, -1.6));
 
-  it("is heard and seen in the middle when its streams have one length", async () => {
+  it("has its frame and its audio window in the middle when its streams have one length", async () => {
     const path = video("same.mkv", 8, 8);
     const { frame, spectrogram } = await prepared(path);
     expect(frame).toBe(8);
     expectSame(spectrogram, await preprocess.audio(await decodeAudio(path), config));
   });
 
-  it("is heard around the frame in the middle when the sound ends before the pictures", async () => {
+  it("has its audio window around the frame in the middle when the audio ends before the frames", async () => {
     const { frame, tones } = await prepared(video("short.mkv", 12, 8));
     expect(frame).toBe(12);
     expect(tones).toEqual(near([1400, 1400, 1600, 1600]));
   });
 
-  it("is seen at the nearest moment with sound when there is none in the middle", async () => {
+  it("has its frame at the nearest moment with audio when there is none in the middle", async () => {
     const early = await prepared(video("early.mkv", 12, 4));
     expect([early.frame, ...early.tones]).toEqual([7, ...near([1000, 1000, 1000, 1000])]);
     const late = await prepared(video("late.mkv", 12, 4, 8));
@@ -190,15 +190,15 @@ describe("wrong media", () => {
     const path = file("socket.mp3");
     const server = createServer().listen(path);
     await new Promise((resolve) => server.once("listening", resolve));
-    const refusal = {
+    const rejection = {
       code: "ERR_FILE_NOT_FOUND",
       message: expect.stringContaining("socket.mp3 is no plain file"),
     };
-    await expect(decodeAudio(path)).rejects.toMatchObject(refusal);
+    await expect(decodeAudio(path)).rejects.toMatchObject(rejection);
     server.close();
   });
 
-  it.skipIf(root || process.platform === "win32")("names a sound without read permission", async () => {
+  it.skipIf(root || process.platform === "win32")("names an audio file without read permission", async () => {
     writeFileSync(file("locked.mp3"), "ID3");
     chmodSync(file("locked.mp3"), 0);
     await expect(decodeAudio(file("locked.mp3"))).rejects.toMatchObject({
@@ -221,30 +221,30 @@ describe("wrong media", () => {
 
   it.each([
     ["no sample", undefined, /sample.*undefined/],
-    ["no sound", { image: picture }, /sound.*undefined/],
-    ["a list of samples", { image: picture, audio: { samples: [0, 1], sampleRate: 8000 } }, /samples.*Array/],
+    ["no audio", { image }, /Audio.*undefined/],
+    ["a list of samples", { image, audio: { samples: [0, 1], sampleRate: 8000 } }, /samples.*Array/],
     [
       "samples of doubles",
-      { image: picture, audio: { samples: new Float64Array(8), sampleRate: 8000 } },
+      { image, audio: { samples: new Float64Array(8), sampleRate: 8000 } },
       /samples.*Float64Array/,
     ],
     [
       "samples that are no channels",
-      { image: picture, audio: { samples: new Float32Array(9), sampleRate: 8000, channels: 2 } },
+      { image, audio: { samples: new Float32Array(9), sampleRate: 8000, channels: 2 } },
       /9 samples.*2 channels/,
     ],
-    ["no rate", { image: picture, audio: { samples: new Float32Array(8) } }, /sampleRate.*undefined/],
+    ["no rate", { image, audio: { samples: new Float32Array(8) } }, /sampleRate.*undefined/],
     [
       "a list of pixels",
-      { image: { ...picture, data: [...picture.data] }, audio: { samples: noise(8), sampleRate: 8000 } },
+      { image: { ...image, data: [...image.data] }, audio: { samples: noise(8), sampleRate: 8000 } },
       /data.*Array/,
     ],
     [
       "too few pixels",
-      { image: { ...picture, width: 33 }, audio: { samples: noise(8), sampleRate: 8000 } },
+      { image: { ...image, width: 33 }, audio: { samples: noise(8), sampleRate: 8000 } },
       /33 × 32/,
     ],
-  ])("refuses a dataset's sample with %s", async (_, sample, message) => {
+  ])("rejects a dataset's sample with %s", async (_, sample, message) => {
     const given = sample as unknown as Parameters<typeof prepareSample>[0];
     await expect(prepareSample(given, config)).rejects.toMatchObject({
       code: "ERR_INPUT",
@@ -261,13 +261,13 @@ describe("figures of a spot", () => {
       audio: { seconds: 1 },
     });
     const audio = { samples: noise(16_000), sampleRate: 16_000 };
-    const spot = await model.localize({ image: picture, audio });
+    const spot = await model.localize({ image, audio });
     const { audioOnImage, imageOnImage, audioOnAudio } = ofSlots(spot).attention;
     const maps = [
       { title: "audio queries", ...audioOnImage },
       { title: "image queries", ...imageOnImage },
     ];
-    const panels = await encodeImage(await renderPanels(picture, maps, { targets: 2 }), { format: "png" });
+    const panels = await encodeImage(await renderPanels(image, maps, { targets: 2 }), { format: "png" });
     expect(panels.equals(await spot.panels())).toBe(true);
 
     const tokens = audioOnAudio.shape[1] as number;
@@ -276,22 +276,22 @@ describe("figures of a spot", () => {
       .map((value, i) => Math.max(value, audioOnAudio.data[tokens + i] as number));
     const differs = highest.some((value, i) => value !== audioOnAudio.data[i]);
     expect(differs, "the second target is higher somewhere").toBe(true);
-    const heard = await preprocess.audio(audio, model.config);
+    const spectrogram = await preprocess.audio(audio, model.config);
     const axes = { seconds: 1, maxHertz: 8000 };
-    const figure = await encodeImage(await renderSpectrogram(heard, highest, axes), { format: "png" });
+    const figure = await encodeImage(await renderSpectrogram(spectrogram, highest, axes), { format: "png" });
     expect(figure.equals(await spot.spectrogram())).toBe(true);
   });
 
   it("stop when their signal has fired, as preprocessing does", async () => {
     using model = await Model.create(tiny);
     const audio = { samples: noise(8000), sampleRate: 16_000 };
-    const spot = await model.localize({ image: picture, audio });
+    const spot = await model.localize({ image, audio });
     const signal = AbortSignal.abort();
     for (const work of [
       () => spot.overlay({ signal }),
       () => spot.panels({ signal }),
       () => spot.spectrogram({ signal }),
-      () => preprocess.image(picture, model.config, { signal }),
+      () => preprocess.image(image, model.config, { signal }),
       () => preprocess.audio(audio, model.config, { signal }),
     ]) {
       await expect(work(), String(work)).rejects.toMatchObject({ code: "ERR_ABORTED" });
@@ -306,9 +306,9 @@ describe("the command localize", () => {
   });
 
   it.each([
-    ["a picture without a sound", ["dog.jpg"], /second argument/],
+    ["an image without audio", ["dog.jpg"], /second argument/],
     ["a refinement without its model", ["dog.jpg", "dog.wav", "--refine", "ogl"], /--objectness/],
-    ["a moment of a picture", ["dog.jpg", "dog.wav", "--at", "2"], /--at/],
+    ["a moment of an image", ["dog.jpg", "dog.wav", "--at", "2"], /--at/],
   ])("calls %s wrong usage", (_, args, message) => {
     const command = [main, "localize", ...args, "--model", file("none.safetensors")];
     const { status, stderr } = spawnSync(process.execPath, command, { encoding: "utf8" });

@@ -175,7 +175,7 @@ describe("a large file", () => {
   );
 });
 
-describe("a file of sound alone", () => {
+describe("a file of audio alone", () => {
   it.each(["mp3", "ogg", "opus", "flac", "m4a"])("as %s begins with its first sample", async (ending) => {
     const path = file(`click.${ending}`);
     const codec = ending === "ogg" ? ["-c:a", "libvorbis"] : [];
@@ -209,7 +209,7 @@ describe("openMedia", () => {
     await expect(openMedia(new Uint8Array(1000))).rejects.toMatchObject({ code: "ERR_MEDIA_DECODE" });
   });
 
-  it("gives audio in the rate and channels that are asked for", async () => {
+  it("gives audio in the requested rate and channels", async () => {
     await using media = await openMedia(fixture("two_tracks.mp4"), { audioTrack: 0 });
     const audio = await media.audio({ from: 1, to: 2.5, sampleRate: 8000, channels: 2 });
     expect(audio).toMatchObject({ sampleRate: 8000, channels: 2 });
@@ -223,9 +223,9 @@ describe("openMedia", () => {
   });
 
   it("says what a file has not", async () => {
-    const sound = file("tone.wav");
-    writeFileSync(sound, encodeWav({ samples: new Float32Array(16_000).fill(0.1), sampleRate: 16_000 }));
-    await using media = await openMedia(sound);
+    const tone = file("tone.wav");
+    writeFileSync(tone, encodeWav({ samples: new Float32Array(16_000).fill(0.1), sampleRate: 16_000 }));
+    await using media = await openMedia(tone);
     expect(media.duration).toBe(1);
     await expect(media.frameAt(0)).rejects.toMatchObject({ code: "ERR_MEDIA_DECODE" });
     const mute = file("mute.mp4");
@@ -239,7 +239,7 @@ describe("openMedia", () => {
 });
 
 describe("silence", () => {
-  it("is told of a sound, a spot and the frames of a video", async () => {
+  it("is reported for audio, a spot and the frames of a video", async () => {
     const image = { data: new Uint8Array(3 * 32 * 32).fill(90), width: 32, height: 32 };
     const tone = (gain: number) => ({
       samples: Float32Array.from({ length: 80_000 }, (_, i) => gain * Math.sin(i / 5)),

@@ -1,4 +1,4 @@
-/** Limits of decoding: what is refused, by which words, and how the limit is moved; and numbers that are unusual. */
+/** Limits of decoding: what is rejected, with which message, and how the limit is changed; and numbers that are unusual. */
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import {
@@ -59,7 +59,7 @@ describe("limits from the environment", () => {
     ["SOUNDSPOT_MAX_VIDEO_SECONDS", 4, () => probeVideo(file("clip.mp4"))],
     ["SOUNDSPOT_MAX_SAMPLES", rate, () => decodeAudio(file("tone.wav"))],
     ["SOUNDSPOT_MAX_SAMPLES", 2 * rate, () => decodeAudio(file("tone.flac"))],
-  ] as const)("%s of %s is enough, and less is refused by its name", async (name, enough, work) => {
+  ] as const)("%s of %s is enough, and less is rejected with its name", async (name, enough, work) => {
     process.env[name] = String(enough);
     await work();
     process.env[name] = String(Math.floor(enough / 4));
@@ -139,7 +139,7 @@ describe.skipIf(process.platform === "win32")("an ffmpeg that does not end", () 
     expect(alive(pid)).toBe(false);
   };
 
-  it("is ended with what it has started, by an error that says the limit", async () => {
+  it("is ended with what it has started, by an error that states the limit", async () => {
     process.env.SOUNDSPOT_MAX_DECODE_SECONDS = "2";
     const work = decodeAudio(file("tone.flac"), { ffmpeg: program });
     const failure = expect(work).rejects.toMatchObject({
@@ -192,7 +192,7 @@ describe("unusual numbers", () => {
   afterAll(() => model.dispose());
   const grey = { data: new Uint8Array(32 * 32 * 3).fill(128), width: 32, height: 32 };
   const varied = { ...grey, data: grey.data.map((_, i) => (i * 7919) % 251) };
-  const sound = { samples: tone, sampleRate: rate };
+  const audio = { samples: tone, sampleRate: rate };
 
   it.each<[string, RawAudio]>([
     ["silence", { samples: new Float32Array(rate), sampleRate: rate }],
@@ -212,14 +212,14 @@ describe("unusual numbers", () => {
     ["of one pixel", { data: Uint8Array.of(1, 2, 3), width: 1, height: 1 }],
     ["of one row", { data: new Uint8Array(65_500 * 3).fill(9), width: 65_500, height: 1 }],
     ["of one column", { data: new Uint8Array(5000 * 3).fill(9), width: 1, height: 5000 }],
-  ])("gives a picture %s a map of its size in [0, 1]", async (_, image) => {
-    const spot = await model.localize({ image, audio: sound });
+  ])("gives an image %s a map of its size in [0, 1]", async (_, image) => {
+    const spot = await model.localize({ image, audio });
     expect([spot.width, spot.height]).toEqual([image.width, image.height]);
     expect(spot.heatmap.every((value) => value >= 0 && value <= 1)).toBe(true);
   });
 
   it.each([0, -1, 0.5, 1e9, Number.NaN, Number.POSITIVE_INFINITY])(
-    "refuses a rate of %s",
+    "rejects a rate of %s",
     async (sampleRate) => {
       const audio = { samples: tone, sampleRate };
       await expect(model.localize({ image: grey, audio })).rejects.toMatchObject({
@@ -229,7 +229,7 @@ describe("unusual numbers", () => {
     },
   );
 
-  it("refuses no samples, and those that are not finite", async () => {
+  it("rejects no samples, and those that are not finite", async () => {
     const localize = (samples: Float32Array) =>
       model.localize({ image: grey, audio: { samples, sampleRate: rate } });
     await expect(localize(new Float32Array(0))).rejects.toMatchObject({ code: "ERR_AUDIO_EMPTY" });

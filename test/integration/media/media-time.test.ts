@@ -45,7 +45,7 @@ async function spotsOf(video: string, options = {}): Promise<VideoSpot[]> {
 describe("audio that begins late", () => {
   const late = fixture("late.mp4");
 
-  it("is heard when it sounds", async () => {
+  it("has its audio at the time when it sounds", async () => {
     const { audio, from } = await used(late, 5);
     expect(from).toBe(2.5);
     expect(audio.samples.length).toBe(5 * audio.sampleRate);
@@ -102,7 +102,7 @@ describe("the service and the index", () => {
       await server.close();
     }
     const videos = mkdtempSync(join(folder, "videos-"));
-    // Its middle, 6 s, has sound after a silence; the frame there is the control's.
+    // Its middle, 6 s, has audio after a silence; the frame there is the control's.
     for (const name of ["late.mp4", "gap2.mkv"]) copyFileSync(fixture(name), join(videos, name));
     using index = await SearchIndex.create(join(folder, "index"), { model });
     const samples = await usedBy(() => index.update({ folder: videos, model }));

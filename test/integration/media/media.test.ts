@@ -20,7 +20,7 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "soundspot-test-"));
   const { path } = await findFfmpeg();
   const ffmpeg = (...args: string[]) => execFileSync(path, ["-v", "error", "-y", ...args]);
-  // Frame n has the grey level 8n + 4, so a picture tells its number.
+  // Frame n has the grey level 8n + 4, so a frame shows its number.
   const counter = ["-f", "lavfi", "-i", "color=black:s=64x48:r=10:d=3,format=gray,geq=lum='8*N+4'"];
   const tone = ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=22050:duration=3"];
   ffmpeg(
@@ -46,7 +46,7 @@ beforeAll(async () => {
     ...tone,
     "-c:v",
     "libx264",
-    file("short-picture.mp4"),
+    file("short-video.mp4"),
   );
   ffmpeg(...tone, "-ac", "2", file("tone.ogg"));
   ffmpeg(...tone, "-c:a", "adpcm_ms", file("adpcm.wav"));
@@ -62,7 +62,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const frameNumber = (image: RawImage) => Math.abs(Math.round(((image.data[0] ?? 0) - 4) / 8));
 
-describe("pictures", () => {
+describe("images", () => {
   const pixel = (image: RawImage, x: number, y: number) => {
     const at = (y * image.width + x) * 3;
     return [...image.data.subarray(at, at + 3)];
@@ -114,7 +114,7 @@ describe("pictures", () => {
     );
   });
 
-  it("refuses missing, empty, junk, cut-off and ill-sized pictures by code", async () => {
+  it("rejects missing, empty, junk, cut-off and ill-sized images by code", async () => {
     const noise = {
       data: Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * 7919) % 251),
       width: 64,
@@ -214,8 +214,8 @@ describe("WAV", () => {
   });
 });
 
-describe("sound", () => {
-  it("decodes compressed sound at its own rate and channels", async () => {
+describe("audio", () => {
+  it("decodes compressed audio at its own rate and channels", async () => {
     const audio = await decodeAudio(file("tone.ogg"));
     expect(audio).toMatchObject({ sampleRate: 22050, channels: 2 });
     expect(audio.samples.length / 2 / 22050).toBeCloseTo(3, 1);
@@ -254,14 +254,14 @@ describe("sound", () => {
     ["notes.txt", "ERR_MEDIA_DECODE"],
     ["junk.mp3", "ERR_MEDIA_DECODE"],
     ["silent.mp4", "ERR_NO_AUDIO"],
-  ])("refuses %s with %s", async (name, code) => {
+  ])("rejects %s with %s", async (name, code) => {
     await expect(decodeAudio(file(name))).rejects.toMatchObject({
       code,
       message: expect.stringContaining(name),
     });
   });
 
-  it("refuses empty and non-finite samples", async () => {
+  it("rejects empty and non-finite samples", async () => {
     const sampleRate = 8000;
     await expect(decodeAudio({ samples: new Float32Array(0), sampleRate })).rejects.toMatchObject({
       code: "ERR_AUDIO_EMPTY",
@@ -278,7 +278,7 @@ describe("sound", () => {
 });
 
 describe("ffmpeg", () => {
-  it("refuses a program that was named and does not run, and remembers one that does", async () => {
+  it("rejects a program that was named and does not run, and remembers one that does", async () => {
     await expect(findFfmpeg("/nowhere/ffmpeg")).rejects.toMatchObject({
       code: "ERR_FFMPEG_MISSING",
       message: expect.stringContaining("/nowhere/ffmpeg"),
@@ -291,7 +291,7 @@ describe("ffmpeg", () => {
 });
 
 describe("video", () => {
-  it("tells duration, size, rate and sound", async () => {
+  it("tells duration, size, rate and audio", async () => {
     const info = await probeVideo(file("clip.mp4"));
     expect(info).toMatchObject({ width: 64, height: 48, frameRate: 10, hasAudio: true });
     expect(info.duration).toBeCloseTo(3, 0);
@@ -342,14 +342,14 @@ describe("video", () => {
     expect(await decodeFrame(file("turned.mp4"), 1)).toMatchObject({ width: 48, height: 64 });
   });
 
-  it("keeps the last frame where the sound outlasts the pictures", async () => {
-    expect((await decodeFrame(file("short-picture.mp4"), 2.5)).data[0]).toBeGreaterThan(240);
+  it("keeps the last frame where the audio outlasts the frames", async () => {
+    expect((await decodeFrame(file("short-video.mp4"), 2.5)).data[0]).toBeGreaterThan(240);
     let count = 0;
-    for await (const _ of decodeFrames(file("short-picture.mp4"), { every: 0.5 })) count++;
+    for await (const _ of decodeFrames(file("short-video.mp4"), { every: 0.5 })) count++;
     expect(count).toBeGreaterThanOrEqual(6);
   });
 
-  it("takes a window of sound, moved inside at the ends", async () => {
+  it("takes a window of audio, moved inside at the ends", async () => {
     for (const at of [0, 1.5, 2.9]) {
       const audio = await decodeVideoAudio(file("clip.mp4"), { at, window: 1 });
       expect(audio.samples.length / 22050).toBeCloseTo(1, 1);
@@ -359,7 +359,7 @@ describe("video", () => {
     });
   });
 
-  it("refuses moments outside the video, naming the range, and files that are no video", async () => {
+  it("rejects moments outside the video, naming the range, and files that are no video", async () => {
     await expect(decodeFrame(file("clip.mp4"), 30)).rejects.toMatchObject({
       code: "ERR_INPUT",
       message: expect.stringMatching(/\[0, 3/),

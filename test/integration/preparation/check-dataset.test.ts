@@ -111,17 +111,17 @@ describe("a check", () => {
             before = reached;
           }
           const read: number[] = [];
-          const told: number[] = [];
+          const reported: number[] = [];
           const result = await checkDataset(holed(length, damaged, read), {
             output,
-            onDamaged: ({ index }) => told.push(index),
+            onDamaged: ({ index }) => reported.push(index),
           });
           expect(result.before).toBe(before);
           expect(read.toSorted((a, b) => a - b)).toEqual(
             Array.from({ length: length - before }, (_, i) => before + i),
           );
           expect(result.damaged).toEqual(expected.map(entry));
-          expect(told).toEqual(expected);
+          expect(reported).toEqual(expected);
           expect(linesOf(output)).toEqual(expected.map(entry));
           expect(readdirSync(join(output, ".."))).toEqual(["damaged.jsonl"]);
         },
@@ -231,7 +231,7 @@ describe.skipIf(!built)("the commands", () => {
     expect(run("--concurrency", "0").code).toBe(2);
   });
 
-  it("train and score with damage as they are told, and say how much was skipped", async () => {
+  it("train and score with damage as configured, and say how much was skipped", async () => {
     const folder = await manifest(9);
     const rows = Array.from({ length: 9 }, (_, i) =>
       JSON.stringify({ image: `${i}.png`, audio: `${i}.wav`, label: String(i % 4), boxes: [[0, 0, 8, 40]] }),
@@ -272,8 +272,8 @@ describe.skipIf(!built)("the commands", () => {
     expect(skipping.text).toContain(`1 damaged sample skipped; ${join("run", "skipped.jsonl")}`);
     expect(linesOf(join(folder, "run", "skipped.jsonl"))).toMatchObject([{ index: 0, id: "0.png", step: 1 }]);
     writeFileSync(join(folder, "pairs.jsonl"), rows.slice(1).join("\n"));
-    const refused = run(...common, "--resume");
-    expect(refused).toMatchObject({ code: 2, text: expect.stringContaining("--allow-changed-data") });
+    const rejected = run(...common, "--resume");
+    expect(rejected).toMatchObject({ code: 2, text: expect.stringContaining("--allow-changed-data") });
     const changed = run(...common, "--resume", "--allow-changed-data");
     expect(changed.code).toBe(0);
     expect(changed.text).toContain("on 8 samples where there were 9");

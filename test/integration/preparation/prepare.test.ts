@@ -75,22 +75,22 @@ beforeAll(async () => {
   const { path } = await findFfmpeg();
   mkdirSync(at("made"));
   const ffmpeg = (...args: string[]) => execFileSync(path, ["-v", "error", "-y", ...args]);
-  // Frame n has the grey level 8n + 4, so a picture tells its number.
+  // Frame n has the grey level 8n + 4, so a frame shows its number.
   const counter = ["-f", "lavfi", "-i", "color=black:s=64x48:r=10:d=2,format=gray,geq=lum='8*N+4'"];
   const lossless = ["-pix_fmt", "yuv444p", "-c:v", "libx264", "-qp", "0"];
   const sides = "sin(2*PI*440*t)|0.25*sin(2*PI*700*t)";
-  const sound = (expression: string, rate: number) => [
+  const audio = (expression: string, rate: number) => [
     "-f",
     "lavfi",
     "-i",
     `aevalsrc=${expression}:s=${rate}:d=2`,
   ];
-  ffmpeg(...counter, ...sound(`0.5*${sides}`, 44_100), ...lossless, "-c:a", "aac", at("made", "clip.mp4"));
+  ffmpeg(...counter, ...audio(`0.5*${sides}`, 44_100), ...lossless, "-c:a", "aac", at("made", "clip.mp4"));
   ffmpeg("-i", at("made", "clip.mp4"), "-c", "copy", "-an", at("made", "silent.mp4"));
   const float = [...lossless, "-c:a", "pcm_f32le"];
-  ffmpeg(...counter, ...sound(`1.5*${sides}`, 16_000), ...float, at("made", "loud.mkv"));
+  ffmpeg(...counter, ...audio(`1.5*${sides}`, 16_000), ...float, at("made", "loud.mkv"));
   const centre = "0|0|0.5*sin(2*PI*440*t)|0|0|0";
-  ffmpeg(...counter, ...sound(`${centre}:c=5.1`, 16_000), ...float, at("made", "surround.mkv"));
+  ffmpeg(...counter, ...audio(`${centre}:c=5.1`, 16_000), ...float, at("made", "surround.mkv"));
   writeFileSync(at("made", "empty.mp4"), "");
   writeFileSync(at("made", "broken.mp4"), readFileSync(at("made", "clip.mp4")).subarray(0, 3000));
   src = transpilePackage(at("package"));
@@ -132,7 +132,7 @@ function soundspot(args: readonly string[], started: (child: ChildProcess) => vo
 }
 
 describe("prepareVideos", () => {
-  it("takes the middle frame and the sound of every video below a folder, and lists them", async () => {
+  it("takes the middle frame and the audio of every video below a folder, and lists them", async () => {
     for (const name of ["cats/a.mp4", "dogs/b.mp4", "dogs/deep/c.mp4"]) {
       place("clip.mp4", "videos", ...name.split("/"));
     }
@@ -213,9 +213,9 @@ describe("prepareVideos", () => {
     for (const mono of [false, true]) {
       const { manifest } = await prepare({ input: at("made", "clip.mp4"), mono });
       const written = await parseWav(readFileSync(join(dirname(manifest), "audio/clip.wav")));
-      const sound = mono ? { ...source, samples: mean, channels: 1 } : source;
+      const audio = mono ? { ...source, samples: mean, channels: 1 } : source;
       expect(written.channels).toBe(mono ? 1 : 2);
-      const { data } = await preprocess.resample(sound, 16_000);
+      const { data } = await preprocess.resample(audio, 16_000);
       expect(written.samples).toEqual(data.map(rounded));
     }
     // At its own rate nothing changes but the rounding; the left side reaches 1.5.
@@ -311,15 +311,15 @@ describe("prepareVideos", () => {
     [{ input: at("none") }, "ERR_FILE_NOT_FOUND", /none/],
     [{ input: dirname(folder), ffmpeg: at("no-ffmpeg") }, "ERR_FFMPEG_MISSING", /no-ffmpeg/],
     [{ signal: AbortSignal.abort() }, "ERR_ABORTED", /aborted/],
-  ] as const)("refuses %o with %s before anything is written", async (options, code, message) => {
-    const output = at("refused");
+  ] as const)("rejects %o with %s before anything is written", async (options, code, message) => {
+    const output = at("rejected");
     await expect(
       prepareVideos({ input: at("made"), output, ...options } as PrepareVideosOptions),
     ).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
     expect(existsSync(output)).toBe(false);
   });
 
-  it("refuses folders without videos, too large videos, and other settings in a folder begun", async () => {
+  it("rejects folders without videos, too large videos, and other settings in a folder begun", async () => {
     mkdirSync(at("no-videos"));
     await expect(prepare({ input: at("no-videos") })).rejects.toMatchObject({ code: "ERR_INPUT" });
     const { failed } = await prepare({ input: at("made", "clip.mp4"), maxBytes: 1000 });
@@ -466,7 +466,7 @@ describe("tar", () => {
   it.each(gnuTar ? ["gnu", "pax", "ustar", "oldgnu", "v7"] : ["pax", "ustar"])(
     "reads what tar writes as %s, plain and gzipped",
     async (format) => {
-      // v7 has no room for long names.
+      // v7 has no space for long names.
       const kept = format === "v7" ? names.filter((name) => name.length < 90) : names;
       const wanted = new Map([...expected].filter(([name]) => kept.includes(name)));
       const archive = at(`${format}.tar`);
@@ -531,12 +531,12 @@ describe("tar", () => {
     }
   });
 
-  it("refuses what is cut off, damaged or no archive, and says where", async () => {
+  it("rejects what is cut off, damaged or no archive, and says where", async () => {
     const bytes = readFileSync(at("own.tar"));
     const damage: [string, Buffer, RegExp][] = [
       ["cut in a content", bytes.subarray(0, 700), /ends within plain\.txt/],
       ["cut in a header", bytes.subarray(0, 512 * 3 + 100), /within the header at byte 1536/],
-      ["a changed header", Buffer.from(bytes).fill(7, 512 * 3 + 10, 512 * 3 + 20), /byte 1536 is no header/],
+      ["a changed header", Buffer.from(bytes).fill(7, 512 * 3 + 10, 512 * 3 + 20), /no header at byte 1536/],
       ["zeros in between", Buffer.concat([Buffer.alloc(512), bytes]), /zeros at byte 0/],
       ["text", Buffer.from("no archive ".repeat(100)), /is not a tar archive/],
       ["gzip cut off", gzipSync(bytes).subarray(0, -20), /cannot be read on/],

@@ -447,7 +447,7 @@ describe("in a process of its own", () => {
     const made = soundspot("index", folder, "--model", checkpoint, "--output", output);
     expect(made.stderr).toBe("");
     expect(made.stdout).toMatch(
-      /^8 files added, 0 changed, 0 removed, 0 unchanged, 1 unreadable\n {2}The picture/,
+      /^8 files added, 0 changed, 0 removed, 0 unchanged, 1 unreadable\n {2}The image/,
     );
     expect(made.stdout).toContain(`4 pictures and 4 sounds in ${output}\n`);
     expect(made.status).toBe(0);

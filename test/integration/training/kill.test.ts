@@ -111,7 +111,7 @@ function loggedSteps(output: string): number[] {
   return lines.map((line) => (JSON.parse(line) as { step: number }).step);
 }
 
-/** Takes 20 numbers from a seed, so that a failing run can be had again. */
+/** Takes 20 numbers from a seed, so that a failing run can be repeated. */
 function* delays(seed: number): Generator<number> {
   for (let state = seed; ; state = (state * 48_271) % 2_147_483_647) yield state / 2_147_483_647;
 }
@@ -222,15 +222,15 @@ describe.skipIf(!built)("a training process (skipped without dist)", () => {
       });
       expect(first.code, first.errors).toBe(1);
       expect(first.signal).toBe(null);
-      const told = JSON.parse(first.output.trimEnd().split("\n").at(-1) as string) as {
+      const result = JSON.parse(first.output.trimEnd().split("\n").at(-1) as string) as {
         steps: number;
         stoppedBy: string;
       };
-      expect(told.stoppedBy).toBe(name);
-      expect(told.steps).toBeGreaterThan(0);
-      expect(told.steps).toBeLessThan(4 * epochs);
+      expect(result.stoppedBy).toBe(name);
+      expect(result.steps).toBeGreaterThan(0);
+      expect(result.steps).toBeLessThan(4 * epochs);
       await weights(join(output, "last.safetensors"));
-      expect(loggedSteps(output)).toEqual(Array.from({ length: told.steps }, (_, i) => i + 1));
+      expect(loggedSteps(output)).toEqual(Array.from({ length: result.steps }, (_, i) => i + 1));
 
       const second = await run([...args, "--output", output, "--json", "--resume"]);
       expect(second.code, second.errors).toBe(0);

@@ -1,4 +1,4 @@
-/** A run uses no more than it may, refuses what cannot work, and loses nothing when it fails. */
+/** A run uses no more than it may, rejects what cannot work, and loses nothing when it fails. */
 import { spawn } from "node:child_process";
 import {
   chmodSync,
@@ -93,7 +93,7 @@ interface State {
   readonly bestScore: number | null;
 }
 
-/** What a checkpoint says of its run. */
+/** What a checkpoint records of its run. */
 async function noteOf(file: string): Promise<{ readonly best?: number; readonly training?: State }> {
   using model = await Model.load(file);
   const { "soundspot.epoch": best, "soundspot.training": training } = model.metadata;
@@ -129,15 +129,15 @@ async function expectSameAs(
   expect(readdirSync(output).sort()).toEqual(["best.safetensors", "last.safetensors", "metrics.jsonl"]);
 }
 
-describe("a limit", () => {
+describe("a semaphore", () => {
   it("lets in as many as it has places, in order", async () => {
-    const limit = new Semaphore(3);
+    const semaphore = new Semaphore(3);
     const begun: number[] = [];
     let inside = 0;
     let most = 0;
     await Promise.all(
       Array.from({ length: 20 }, (_, i) =>
-        limit.run(async () => {
+        semaphore.run(async () => {
           begun.push(i);
           most = Math.max(most, ++inside);
           await sleep(i % 3);
@@ -150,11 +150,11 @@ describe("a limit", () => {
   });
 
   it("turns away at once who is aborted while waiting, and keeps the place for the next", async () => {
-    const limit = new Semaphore(1);
-    const giveBack = await limit.take();
+    const semaphore = new Semaphore(1);
+    const giveBack = await semaphore.take();
     const control = new AbortController();
-    const turned = [limit.take(control.signal), limit.take(control.signal)];
-    const next = limit.take();
+    const turned = [semaphore.take(control.signal), semaphore.take(control.signal)];
+    const next = semaphore.take();
     control.abort("stop here");
     for (const each of turned) {
       expect(await failureOf(each)).toMatchObject({ code: "ERR_ABORTED", cause: "stop here" });
@@ -163,7 +163,7 @@ describe("a limit", () => {
     giveBack(); // no second place
     const giveBackNext = await next;
     let third = false;
-    const later = limit.take().then((release) => {
+    const later = semaphore.take().then((release) => {
       third = true;
       return release;
     });
@@ -171,17 +171,17 @@ describe("a limit", () => {
     expect(third).toBe(false);
     giveBackNext();
     (await later)();
-    await expect(limit.run(() => Promise.reject(new Error("failed")))).rejects.toThrow("failed");
-    await limit.run(async () => undefined); // the failed one's place
+    await expect(semaphore.run(() => Promise.reject(new Error("failed")))).rejects.toThrow("failed");
+    await semaphore.run(async () => undefined); // the failed one's place
   });
 
   it("turns away who waits or comes when it is closed", async () => {
-    const limit = new Semaphore(1);
-    await limit.take();
-    const waiting = limit.take();
-    limit.close();
+    const semaphore = new Semaphore(1);
+    await semaphore.take();
+    const waiting = semaphore.take();
+    semaphore.close();
     expect(await failureOf(waiting)).toMatchObject({ code: "ERR_ABORTED" });
-    expect(await failureOf(limit.take())).toMatchObject({ code: "ERR_ABORTED" });
+    expect(await failureOf(semaphore.take())).toMatchObject({ code: "ERR_ABORTED" });
   });
 });
 
@@ -527,7 +527,7 @@ describe("weights that are not finite", () => {
     const trainer = new Trainer(model);
     await trainer.save(file);
     const before = readFileSync(file);
-    const sound = await model.parameters();
+    const good = await model.parameters();
     // The first step makes infinite weights of it.
     const poisoned = join(root, "poisoned.safetensors");
     await trainer.step([0, 1].map((i) => bar(i)));
@@ -551,7 +551,7 @@ describe("weights that are not finite", () => {
       code: "ERR_INTERNAL",
       message: expect.stringMatching(/imgnet\.conv1.*not finite/),
     });
-    await model.setParameters(sound);
+    await model.setParameters(good);
     await model.save(file);
   });
 
@@ -646,13 +646,13 @@ describe("weights that are not finite", () => {
       some(/imgnet\..*bn\d\.weight/, (value) => 1e7 * value),
       "What comes out of imgnet",
     ],
-  ] as const)("are told where a map of them would mean nothing: %s", async (_, change, culprit) => {
+  ] as const)("are reported where a map of them would mean nothing: %s", async (_, change, culprit) => {
     using model = await Model.create(tiny);
-    const sound = await model.parameters();
+    const good = await model.parameters();
     const input = await bar(0);
     const before = await model.localize(input);
     await model.setParameters(
-      sound.map(({ name, shape, data: values }) => ({ name, shape, data: change(name, values) })),
+      good.map(({ name, shape, data: values }) => ({ name, shape, data: change(name, values) })),
     );
     for (const work of [
       () => model.localize(input, { precision: "float32" }),
@@ -664,11 +664,11 @@ describe("weights that are not finite", () => {
       expect(error).toMatchObject({ code: "ERR_INTERNAL", message: expect.stringMatching(/too large/) });
       expect(error.message).toContain(culprit);
     }
-    await model.setParameters(sound);
+    await model.setParameters(good);
     expect((await model.localize(input)).audioMap).toEqual(before.audioMap);
   });
 
-  it("are not to blame for a picture beyond all bounds", async () => {
+  it("are not to blame for an image beyond all bounds", async () => {
     using model = await Model.create(tiny);
     const side = model.config.imageSize;
     const { audio } = bar(0);
@@ -687,7 +687,7 @@ describe("weights that are not finite", () => {
 });
 
 describe("names and files", () => {
-  it("refuses a loss that does not exist before anything is trained", async () => {
+  it("rejects a loss that does not exist before anything is trained", async () => {
     const losses = { matchng: { weight: 1, from: 50 } };
     for (const work of [async () => parseTrainConfig({ losses }), () => run({ losses })]) {
       const error = await failureOf(work());
@@ -714,7 +714,7 @@ describe("names and files", () => {
     expect(known, message).toEqual(lossNames());
   });
 
-  it("refuses a preset that does not exist", async () => {
+  it("rejects a preset that does not exist", async () => {
     for (const preset of ["typo", "toString"]) {
       const error = await failureOf(run({ preset: preset as "paper" }));
       expect(error.code).toBe("ERR_CONFIG");
@@ -723,7 +723,7 @@ describe("names and files", () => {
   });
 
   it.each(["{torn", "null", "3", "{}", '{"epoch":1,"batch":0,"step":3,"lossSum":1,"samples":14,"config":3}'])(
-    "refuses to resume from the training state %s",
+    "does not resume from the training state %s",
     async (state) => {
       const output = newFolder();
       mkdirSync(output);
@@ -747,7 +747,7 @@ describe("names and files", () => {
     expect(error.code).toBe("ERR_CHECKPOINT_CORRUPT");
   });
 
-  it("refuses an output that cannot be a folder", async () => {
+  it("rejects an output that cannot be a folder", async () => {
     const file = join(root, "a-file");
     writeFileSync(file, "mine");
     for (const output of [file, join(file, "run")]) {
@@ -782,7 +782,7 @@ describe("one output", () => {
     expect(existsSync(join(output, "train.lock"))).toBe(false);
   });
 
-  it("is refused while another process is at work, and taken over when it has ended", async () => {
+  it("is rejected while another process is at work, and taken over when it has ended", async () => {
     const output = newFolder();
     mkdirSync(output);
     const child = spawn(process.execPath, ["-e", "process.stdin.resume()"], { stdio: ["pipe", "ignore", 2] });

@@ -112,7 +112,7 @@ describe("a run", () => {
     expect(differences(await finalValues({ queue: 1 }), await finalValues({ queue: 5 }))).toEqual([]);
   });
 
-  it("flips pictures upside down as told, and leaves every other draw alone", async () => {
+  it("flips images upside down as configured, and leaves every other draw alone", async () => {
     const side = 32;
     const small = (flipped: boolean): Dataset => ({
       ...data,
@@ -178,13 +178,13 @@ describe("a run", () => {
     const trainer = new Trainer(model, recipe);
     await trainer.step(batch);
     const [name, shape] = ["audnet.proj.0.bias", [16]];
-    const sound = (await model.parameters()).filter((each) => each.name === name);
+    const good = (await model.parameters()).filter((each) => each.name === name);
     await model.setParameters([{ name, shape, data: new Float32Array(16).fill(3e38) }]);
     const before = await values(model);
     await expect(trainer.step(batch)).rejects.toMatchObject({ code: "ERR_INTERNAL" });
     expect(differences(before, await values(model))).toEqual([]);
-    // The random state is as before too: mended, the run goes on as if nothing had been tried.
-    await model.setParameters(sound);
+    // The random state is as before too: with the fix, the run goes on as if nothing had been tried.
+    await model.setParameters(good);
     const other = await Model.create(tiny);
     const untroubled = new Trainer(other, recipe);
     await untroubled.step(batch);
@@ -218,7 +218,7 @@ describe("a run", () => {
     }
   });
 
-  it("refuses numbers that float32 cannot hold, and says so of a loss that overflows", async () => {
+  it("rejects numbers that float32 cannot hold, and says so of a loss that overflows", async () => {
     using model = await Model.create(tiny);
     expect(() => new Trainer(model, { learningRate: 1e10 })).toThrow(/train\.learningRate/);
     expect(() => new Trainer(model, { epsilon: 1e-300 })).toThrow(/train\.epsilon/);
@@ -321,7 +321,7 @@ describe("a resumed run", () => {
     expect(metricsOf(output).length).toBe(steps);
   });
 
-  it("refuses another configuration and names the field", async () => {
+  it("rejects another configuration and names the field", async () => {
     const output = newFolder();
     await aborted(2, { output });
     for (const [field, change] of [
@@ -347,7 +347,7 @@ describe("a resumed run", () => {
     await finalValues({ output, resume: true, queue: 1, checkpointSteps: 1, checkpointEvery: 2 });
   });
 
-  it("refuses a checkpoint without training state", async () => {
+  it("rejects a checkpoint without training state", async () => {
     const output = newFolder();
     const model = await Model.create(tiny);
     await model.save(join(output, "last.safetensors"));
@@ -393,7 +393,7 @@ describe("image weights", () => {
     expect(changed, "outside of the image encoder").toEqual([]);
   });
 
-  it("are refused whole when one of them is not finite", async () => {
+  it("are rejected whole when one of them is not finite", async () => {
     const path = join(newFolder(), "resnet.safetensors");
     const bad = (await torchvision(9)).map((each) =>
       each.name === "layer1.0.conv1.weight" ? { ...each, data: each.data.map(() => Number.NaN) } : each,
@@ -421,7 +421,7 @@ describe("image weights", () => {
     model.dispose();
   });
 
-  it("are refused whole when one shape differs or no name fits", async () => {
+  it("are rejected whole when one shape differs or no name fits", async () => {
     const path = join(newFolder(), "resnet.safetensors");
     const stored = await torchvision(9);
     writeSafetensors(path, [
@@ -484,7 +484,7 @@ describe("weights of another model", () => {
     expect(differences(trained, await values(resumed.model))).toEqual([]);
   });
 
-  it("are refused when none fits", async () => {
+  it("are rejected when none fits", async () => {
     const path = join(newFolder(), "other.safetensors");
     await (await Model.create(tiny)).save(path);
     const model = await Model.create({ ...tiny, dim: 32, imageWidth: 6, audioWidth: 6 });

@@ -8,7 +8,7 @@ import { type LocalizeVideoOptions, Model, renderVideo, type VideoSpot } from ".
 import { findFfmpeg } from "../../../src/media/ffmpeg.js";
 import { openMedia } from "../../../src/media/media.js";
 import { probeVideo } from "../../../src/media/video.js";
-import { SoundWindows } from "../../../src/video/sound-windows.js";
+import { AudioWindows } from "../../../src/video/audio-windows.js";
 import { reachOf, smoothed } from "../../../src/video/tracking.js";
 import { slots, tiny } from "../../support/tiny.js";
 
@@ -25,12 +25,12 @@ const run = (...args: string[]) => execFileSync(program, ["-nostdin", "-v", "err
 beforeAll(async () => {
   program = (await findFfmpeg()).path;
   model = await Model.create(tiny, { seed: 5 });
-  const picture = ["-f", "lavfi", "-i", "testsrc2=size=98x62:rate=10"];
+  const frames = ["-f", "lavfi", "-i", "testsrc2=size=98x62:rate=10"];
   const coded = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"];
   // Two seconds of a tone, then two of silence.
-  const sound = ["-f", "lavfi", "-i", "aevalsrc='if(lt(t,2),0.3*sin(880*PI*t),0)':s=16000"];
-  run(...picture, ...sound, "-t", "4", ...coded, "-c:a", "aac", clip);
-  run(...picture, "-t", "1", ...coded, mute);
+  const tone = ["-f", "lavfi", "-i", "aevalsrc='if(lt(t,2),0.3*sin(880*PI*t),0)':s=16000"];
+  run(...frames, ...tone, "-t", "4", ...coded, "-c:a", "aac", clip);
+  run(...frames, "-t", "1", ...coded, mute);
   const sweep = ["-f", "lavfi", "-i", "aevalsrc='0.3*sin(2*PI*(200*t+5*t*t))':s=8000"];
   run("-f", "lavfi", "-i", "testsrc2=size=32x32:rate=1", ...sweep, "-t", "90", ...coded, "-c:a", "aac", long);
 });
@@ -53,7 +53,7 @@ const greatest = (a: Float32Array, b: Float32Array) =>
 describe("localizeVideo", () => {
   it("gives every frame in order, and looks at every nth", async () => {
     const spots = await all(clip, { every: 4 });
-    // The sound's last packet makes the clip a frame longer than its pictures: the last one stays.
+    // The audio's last packet makes the clip a frame longer than its frames: the last one stays.
     const { duration } = await probeVideo(clip);
     const count = Math.ceil(10 * duration - 1e-6);
     expect(spots.map(({ index }) => index)).toEqual(Array.from({ length: count }, (_, i) => i));
@@ -84,7 +84,7 @@ describe("localizeVideo", () => {
     expect(between?.localized).toBe(false);
   });
 
-  it("has no source where nothing is heard, or the confidence is low", async () => {
+  it("has no source where the audio is silent, or the confidence is low", async () => {
     const spots = await all(clip, { every: 1 });
     // The model hears half a second: the last quarter is silent around 2.5 s and later.
     expect(spots[5]?.source).toBe(true);
@@ -143,14 +143,14 @@ describe("localizeVideo", () => {
     [{ minConfidence: 2 }, /minConfidence must be a number from -1 to 1/],
     [{ threshold: -1 }, /threshold must be/],
     [{ refine: "ogl" as "iqr" }, /refine must be none or iqr/],
-  ])("refuses %o", async (options, message) => {
+  ])("rejects %o", async (options, message) => {
     await expect(all(clip, options)).rejects.toMatchObject({
       code: "ERR_INPUT",
       message: expect.stringMatching(message),
     });
   });
 
-  it("refuses a video without sound, and stops when it is told to", async () => {
+  it("rejects a video without audio, and stops on abort", async () => {
     await expect(all(mute)).rejects.toMatchObject({ code: "ERR_NO_AUDIO" });
     const stop = new AbortController();
     const spots = model.localizeVideo(clip, { signal: stop.signal });
@@ -170,11 +170,11 @@ describe("localizeVideo", () => {
   });
 });
 
-describe("the sound of a video", () => {
+describe("the audio of a video", () => {
   it("is read in parts whose seams nobody hears", async () => {
     const media = await openMedia(long);
-    const windows = new SoundWindows(media, 2);
-    const again = new SoundWindows(media, 2);
+    const windows = new AudioWindows(media, 2);
+    const again = new AudioWindows(media, 2);
     await again.around(20); // its parts begin elsewhere
     for (const time of [0, 1, 29.5, 31, 33.25, 62, 65.5, 89, 90]) {
       const [one, other] = [await windows.around(time), await again.around(time)];
@@ -206,7 +206,7 @@ describe("smoothing over time", () => {
 });
 
 describe("renderVideo", () => {
-  it("writes a video with the original's sound, and a line for each frame", async () => {
+  it("writes a video with the original's audio, and a line for each frame", async () => {
     const [output, track] = [join(folder, "where.mp4"), join(folder, "where.jsonl")];
     const seen: number[] = [];
     const done = await renderVideo(model, clip, {

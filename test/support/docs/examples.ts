@@ -67,8 +67,8 @@ async function express(place: Place): Promise<void> {
     const headers = { accept: "application/json" };
     const answer = await fetch(url, { method: "POST", body: formOf(place), headers });
     expect(await answer.json()).toMatchObject({ width: 64, height: 48, boxes: expect.any(Array) });
-    const refused = await fetch(url, { method: "POST", body: formOf(place, "labels.csv") });
-    expect([refused.status, await refused.json()]).toMatchObject([400, { code: "ERR_MEDIA_DECODE" }]);
+    const rejected = await fetch(url, { method: "POST", body: formOf(place, "labels.csv") });
+    expect([rejected.status, await rejected.json()]).toMatchObject([400, { code: "ERR_MEDIA_DECODE" }]);
     const empty = await fetch(url, { method: "POST", body: new FormData() });
     expect([empty.status, await empty.json()]).toMatchObject([400, { code: "ERR_INPUT" }]);
   } finally {
@@ -90,13 +90,13 @@ async function nextHandler(place: Place): Promise<void> {
       return body;
     };
     const ask = async (body) => POST(new Request("http://localhost/api/localize", { method: "POST", body }));
-    const [map, refused, none] = [
+    const [map, rejected, none] = [
       await ask(await form("${pathFor(place, "dog.jpg")}")),
       await ask(await form("${pathFor(place, "labels.csv")}")),
       await ask("no form"),
     ];
     const bytes = Buffer.from(await map.arrayBuffer());
-    console.log(JSON.stringify([map.status, bytes.subarray(1, 4).toString(), refused.status, (await refused.json()).code, none.status]));
+    console.log(JSON.stringify([map.status, bytes.subarray(1, 4).toString(), rejected.status, (await rejected.json()).code, none.status]));
   `;
   // Next.js takes a .js file for a module; Node.js goes by its ending.
   cpSync(join(copy, "app/api/localize/route.js"), join(copy, "app/api/localize/route.mjs"));
@@ -150,7 +150,7 @@ async function workerThreads(place: Place): Promise<void> {
     place,
   );
   expect(code, output).toBe(0);
-  expect(output.match(/^pictures\/\w+\.jpg: hottest at \d+, \d+; confidence -?\d\.\d{3}$/gm)).toHaveLength(8);
+  expect(output.match(/^images\/\w+\.jpg: hottest at \d+, \d+; confidence -?\d\.\d{3}$/gm)).toHaveLength(8);
 }
 
 export interface Example {

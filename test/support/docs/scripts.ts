@@ -1,4 +1,4 @@
-/** Samples in JavaScript and TypeScript: what they need to stand alone, and what the compiler says of them. */
+/** Samples in JavaScript and TypeScript: what they need to stand alone, and what the compiler reports on them. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import ts from "typescript";
@@ -76,7 +76,7 @@ export function javascriptOf({ sample, before }: Script, text: string): string {
   }).outputText;
 }
 
-/** What the compiler says of samples against the types of src: an unknown field fails here, not in silence. */
+/** What the compiler reports on samples against the types of src: an unknown field fails here, not in silence. */
 export function typeErrors(scripts: readonly Script[], folder: string): Map<Sample, string[]> {
   mkdirSync(folder, { recursive: true });
   const bySource = new Map(

@@ -19,7 +19,7 @@ import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import sharp from "sharp";
 import { stringify } from "yaml";
-import { heardClasses, silentThings, unheardClasses } from "../../../src/datasets/drawn/stamp-catalogue.js";
+import { heardClasses, silentObjects, unheardClasses } from "../../../src/datasets/drawn/stamp-catalogue.js";
 import { writeShardIndex } from "../../../src/datasets/shards/shard-index.js";
 import { Model } from "../../../src/index.js";
 import { findFfmpeg } from "../../../src/media/ffmpeg.js";
@@ -131,7 +131,7 @@ interface Media {
   readonly png: Uint8Array;
   /** White in the middle, 224 × 224 as benchmarks have it. */
   readonly mask: Uint8Array;
-  /** The same of the picture's size. */
+  /** The same of the image's size. */
   readonly ownMask: Uint8Array;
   readonly wav: Uint8Array;
   readonly mp3: Uint8Array;
@@ -149,17 +149,17 @@ async function makeMedia(put: Put): Promise<Media> {
   const tone = Float32Array.from({ length: 32_000 }, (_, t) => 0.4 * Math.sin(t * (0.1 + 1e-6 * t)));
   const wav = encodeWav({ samples: tone, sampleRate: 16_000 });
   const { path: ffmpeg } = await findFfmpeg();
-  const sound = put("dog.wav", wav);
+  const audio = put("dog.wav", wav);
   const make = (name: string, ...args: string[]) => {
     const output = put(name, "");
     execFileSync(ffmpeg, ["-v", "error", "-y", ...args, output]);
     return readFileSync(output);
   };
   const video = (name: string, size: string, seconds: number) => {
-    const picture = `-f lavfi -i testsrc=s=${size}:r=5:d=${seconds}`;
+    const frames = `-f lavfi -i testsrc=s=${size}:r=5:d=${seconds}`;
     const sine = `-f lavfi -i sine=440:sample_rate=16000:duration=${seconds}`;
     const codecs = "-c:v libx264 -pix_fmt yuv420p -c:a aac";
-    return make(name, ...`${picture} ${sine} ${codecs}`.split(" "));
+    return make(name, ...`${frames} ${sine} ${codecs}`.split(" "));
   };
   const media = {
     jpeg: await sharp(disc).jpeg().toBuffer(),
@@ -167,7 +167,7 @@ async function makeMedia(put: Put): Promise<Media> {
     mask: await sharp(square).png().toBuffer(),
     ownMask: await sharp(square).resize(64, 48, { fit: "fill" }).png().toBuffer(),
     wav,
-    mp3: make("horn.mp3", "-i", sound),
+    mp3: make("horn.mp3", "-i", audio),
     mp4: video("clip.mp4", "64x48", 4),
   };
   video("clips/train.mp4", "320x240", 14);
@@ -215,16 +215,16 @@ async function putCheckpoints(files: string, put: Put): Promise<void> {
   for (const name of ["tiny.yaml", "a.yaml", "stamps.yaml", "fine.yaml"]) put(name, stringify(settings));
 }
 
-/** Pairs with truth in lists, as docs/formats.md describes them. */
+/** Pairs with annotations in lists, as docs/formats.md describes them. */
 function putManifests(put: Put, { jpeg, wav, ownMask }: Media): void {
   const names = Array.from({ length: 8 }, (_, i) => (i % 2 ? "cat" : "dog") + i);
   for (const name of names) {
-    put(`pictures/${name}.jpg`, jpeg);
-    put(`sounds/${name}.wav`, wav);
+    put(`images/${name}.jpg`, jpeg);
+    put(`audio/${name}.wav`, wav);
   }
   const rows = names.map((name) => ({
-    image: `pictures/${name}.jpg`,
-    audio: `sounds/${name}.wav`,
+    image: `images/${name}.jpg`,
+    audio: `audio/${name}.wav`,
     label: name.slice(0, 3),
     boxes: [[28, 12, 24, 24]],
   }));
@@ -233,8 +233,8 @@ function putManifests(put: Put, { jpeg, wav, ownMask }: Media): void {
     const moved = rows.map((row) => ({ ...row, image: base + row.image, audio: base + row.audio }));
     put(list, moved.map((row) => `${JSON.stringify(row)}\n`).join(""));
   }
-  put("pictures/dog.jpg", jpeg);
-  put("sounds/dog.wav", wav);
+  put("images/dog.jpg", jpeg);
+  put("audio/dog.wav", wav);
   put("masks/dog.png", ownMask);
 }
 
@@ -295,7 +295,7 @@ async function putStamps(put: Put, { jpeg, wav }: Media): Promise<void> {
     const margin = { top: 10, bottom: 10, left: 10, right: 10, background };
     put(`stamps/stamps/${name}.png`, await cutout.extend(margin).png().toBuffer());
     put(`stamps/stamps/${name}.ogg`, wav);
-    put(`stamps/stamps/${silentThings[i]}.png`, await cutout.extend(margin).png().toBuffer());
+    put(`stamps/stamps/${silentObjects[i]}.png`, await cutout.extend(margin).png().toBuffer());
   }
   for (const name of ["rocks", "cliff"]) put(`stamps/templates/${name}.jpg`, jpeg);
 }

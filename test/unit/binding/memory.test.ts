@@ -41,7 +41,7 @@ const calls = {
 const before = await model.parameters();
 for (const [name, call] of Object.entries(calls)) {
   const outcome = await call().then(() => "done", (error) => error.name + " " + error.code + " " + error.message);
-  console.log(JSON.stringify({ name, outcome, room: limit - mebibytes() }));
+  console.log(JSON.stringify({ name, outcome, free: limit - mebibytes() }));
 }
 const after = await model.parameters();
 const unchanged = before.every(({ data }, i) => Buffer.from(data.buffer).equals(Buffer.from(after[i].data.buffer)));
@@ -70,7 +70,7 @@ describe.skipIf(!built)("out of memory (skipped without dist or prlimit)", () =>
       expect(outcomes[name], stdout).toMatch(/^SoundspotError ERR_OUT_OF_MEMORY .*[Uu]se a smaller batch/);
     }
     // What failed has given back what it took: V8 ends the process where it finds no memory.
-    for (const { room } of lines.slice(0, -1)) expect(room, stdout).toBeGreaterThan(200);
+    for (const { free } of lines.slice(0, -1)) expect(free, stdout).toBeGreaterThan(200);
     expect(lines.at(-1), stdout).toEqual({ unchanged: true, same: true });
   });
 });

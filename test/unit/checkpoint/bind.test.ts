@@ -277,7 +277,7 @@ describe("a .pth with more than a state dict", () => {
     expect(report).not.toHaveProperty("key");
   });
 
-  it("is read past dictionaries of other things", async () => {
+  it("is read past dictionaries of other objects", async () => {
     const report = await expectLoads(
       save(
         dict({
@@ -293,14 +293,14 @@ describe("a .pth with more than a state dict", () => {
 
   it("is rejected where the state dict that would be taken holds an object, with its name", async () => {
     const flawed = {
-      dict: [...(stateDict(own) as { dict: [] }).dict, ["thing", { object: "numpy.ndarray" }]],
+      dict: [...(stateDict(own) as { dict: [] }).dict, ["value", { object: "numpy.ndarray" }]],
     } as Saved;
     for (const value of [flawed, dict({ model: flawed }), dict({ model: flawed, weights: stateDict(own) })]) {
       const path = save(value);
       const { code, message } = await failure(() => load(path));
       expect(code).toBe("ERR_CHECKPOINT_CORRUPT");
       expect(message).toContain(path);
-      expect(message).toContain('"thing" is an object of "numpy.ndarray"');
+      expect(message).toContain('"value" is an object of "numpy.ndarray"');
     }
     await expectLoads(save(dict({ model: stateDict(own), weights: flawed })));
   });

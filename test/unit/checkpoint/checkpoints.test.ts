@@ -34,8 +34,8 @@ async function failureOf(path: string): Promise<SoundspotError> {
   return error as SoundspotError;
 }
 
-/** The file is refused by its name with what to do, and what it claims takes no memory. */
-async function expectRefused(bytes: Uint8Array, why: RegExp): Promise<void> {
+/** The file is rejected with its name and what to do, and the size that it claims takes no memory. */
+async function expectRejected(bytes: Uint8Array, why: RegExp): Promise<void> {
   const path = file("hostile.bin");
   writeFileSync(path, bytes);
   const before = process.memoryUsage().rss;
@@ -133,7 +133,7 @@ describe("the checksum of a checkpoint", () => {
     expect(readFileSync(file("two.safetensors"))).toEqual(readFileSync(file("one.safetensors")));
   });
 
-  async function expectFlipRefused(at: number): Promise<void> {
+  async function expectFlipRejected(at: number): Promise<void> {
     const changed = Buffer.from(bytes);
     changed[at] = (changed[at] as number) ^ (1 << (at % 8));
     const flipped = file("flipped.safetensors");
@@ -147,12 +147,12 @@ describe("the checksum of a checkpoint", () => {
   it("shows a flipped bit anywhere in the metadata", async () => {
     const end = bytes.indexOf('"},"') + 2;
     expect(bytes.toString("utf8", 0, end)).toMatch(/soundspot\.checksum.*soundspot\.config.*"}$/s);
-    for (let at = 0; at < end; at++) await expectFlipRefused(at);
+    for (let at = 0; at < end; at++) await expectFlipRejected(at);
   });
 
   it("shows a flipped bit in names, shapes and values", async () => {
-    for (let i = 0; i < 400; i++) await expectFlipRefused(Math.floor(((i + 0.5) / 400) * bytes.length));
-    await expectFlipRefused(bytes.length - 1);
+    for (let i = 0; i < 400; i++) await expectFlipRejected(Math.floor(((i + 0.5) / 400) * bytes.length));
+    await expectFlipRejected(bytes.length - 1);
   });
 
   it("keeps a damaged file from being loaded, resumed from, and read for its weights", async () => {
@@ -183,7 +183,7 @@ describe("the checksum of a checkpoint", () => {
   });
 
   it.each([Number.NaN, Number.NEGATIVE_INFINITY])(
-    "is right, and so is %f among the weights: they are refused by their name",
+    "is right, and so is %f among the weights: they are rejected by their name",
     async (value) => {
       const name = "audnet.proj.0.bias";
       const other = file("not-finite.safetensors");
@@ -267,8 +267,8 @@ describe("a hostile safetensors file", () => {
     ["end before begin", safetensors(`{"a":${tensor("U8", [1], 1, 0)}}`, 1), /offsets/],
     ["offsets below 0", safetensors(`{"a":${tensor("U8", [1], -1, 0)}}`, 1), /whole number/],
     ["a name of 10 MB that is no tensor", safetensors(`{"${"x".repeat(10 * MB)}":1}`, 0), /'{' should/],
-  ])("of %s is refused", async (_, bytes, why) => {
-    await expectRefused(bytes, why);
+  ])("of %s is rejected", async (_, bytes, why) => {
+    await expectRejected(bytes, why);
   });
 });
 
@@ -353,8 +353,8 @@ describe("a hostile .pth file", () => {
     ["a stack of doubles", archive(latin1(`\x80\x02N${"2".repeat(2e6)}.`)), /too large a stack/],
     ["a text of 4 GB", archive(latin1("\x80\x02X\xff\xff\xff\xff.")), /cut off/],
     ["a text of 2^63 bytes", archive(latin1(`\x80\x04\x8d${"\0".repeat(7)}\x80.`)), /cut off/],
-  ] as const)("of %s is refused", async (_, bytes, why) => {
-    await expectRefused(bytes, why);
+  ] as const)("of %s is rejected", async (_, bytes, why) => {
+    await expectRejected(bytes, why);
   });
 
   it("takes no more than its limit for 10,000,000 objects", async () => {

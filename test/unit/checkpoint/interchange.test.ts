@@ -53,7 +53,7 @@ describe("a .pth of torch.save", () => {
     expect(await again.parameters()).toEqual(await model.parameters());
   });
 
-  it("is refused with the paper's configuration, which it carries none to replace", async () => {
+  it("is rejected with the paper's configuration, which it carries none to replace", async () => {
     await expect(Model.load(fixture("tiny.pth"))).rejects.toMatchObject({
       code: "ERR_CHECKPOINT_MISMATCH",
       message: expect.stringContaining("tiny.pth"),

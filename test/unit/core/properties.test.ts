@@ -549,7 +549,7 @@ const calls: Record<string, Call> = {
     call: datasets.avsbench as never,
   },
   "datasets.is3": {
-    args: () => [{ root: folder, annotations: undefined, truthFrom: "mask" }],
+    args: () => [{ root: folder, annotations: undefined, groundTruthFrom: "mask" }],
     call: datasets.is3 as never,
   },
   "datasets.openDataset": {

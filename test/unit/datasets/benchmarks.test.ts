@@ -2,10 +2,10 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { RawImage, TruthMap } from "../../../src/core/types.js";
+import type { GroundTruthMap, RawImage } from "../../../src/core/types.js";
 import { readAvsbench } from "../../../src/datasets/benchmarks/avsbench.js";
 import { flickrBoxes } from "../../../src/datasets/benchmarks/flickr-soundnet.js";
-import { truthFromMask } from "../../../src/datasets/benchmarks/grid.js";
+import { groundTruthFromMask } from "../../../src/datasets/benchmarks/grid.js";
 import { readIds, readSilent } from "../../../src/datasets/benchmarks/lists.js";
 import { readVggss } from "../../../src/datasets/benchmarks/vggss.js";
 import { parseXml } from "../../../src/datasets/benchmarks/xml.js";
@@ -17,7 +17,7 @@ let folder: string;
 let jpeg: Uint8Array;
 const wav = encodeWav({ samples: Float32Array.from({ length: 70 }, (_, i) => i / 128), sampleRate: 100 });
 
-/** A picture that is black but for these pixels: [x, y, red, green, blue]. */
+/** An image that is black but for these pixels: [x, y, red, green, blue]. */
 const black = (width: number, height: number, ...lit: number[][]): RawImage => {
   const data = new Uint8Array(width * height * 3);
   for (const [x = 0, y = 0, ...rgb] of lit) data.set(rgb, (y * width + x) * 3);
@@ -35,8 +35,9 @@ const putPair = (image: string, audio: string) => {
   put(image, jpeg);
   put(audio, wav);
 };
-const at = (truth: TruthMap | undefined, x: number, y: number) => truth?.data[y * 224 + x];
-const sum = (truth: TruthMap | undefined) => truth?.data.reduce((total, value) => total + value, 0);
+const at = (groundTruth: GroundTruthMap | undefined, x: number, y: number) => groundTruth?.data[y * 224 + x];
+const sum = (groundTruth: GroundTruthMap | undefined) =>
+  groundTruth?.data.reduce((total, value) => total + value, 0);
 
 beforeAll(async () => {
   jpeg = await encodeImage(black(8, 6), { format: "jpeg" });
@@ -62,7 +63,7 @@ describe("flickrSoundNet", () => {
     const list = put("list.csv", "7,202\r\n");
     const data = await flickrSoundNet({ root: folder, list });
     expect(data).toMatchObject({ name: "flickr-soundnet", length: 1, missing: [] });
-    const { id, image, audio, truth, sounding } = await data.load(0);
+    const { id, image, audio, groundTruth, sounding } = await data.load(0);
     expect([id, image.width, audio.samples.length, sounding]).toEqual(["7", 8, 70, undefined]);
     // On the grid: [56, 56, 168, 168], [0, 112, 112, 224], [56, 112, 112, 168] and [8, 8, 17, 17].
     const cells = [
@@ -78,8 +79,8 @@ describe("flickrSoundNet", () => {
       [8, 8, 0.5],
       [17, 16, 0],
     ];
-    expect(cells.map(([x = 0, y = 0]) => at(truth, x, y))).toEqual(cells.map(([, , value]) => value));
-    expect(sum(truth)).toBe(0.5 * (2 * (112 * 112 - 56 * 56) + 9 * 9) + 56 * 56);
+    expect(cells.map(([x = 0, y = 0]) => at(groundTruth, x, y))).toEqual(cells.map(([, , value]) => value));
+    expect(sum(groundTruth)).toBe(0.5 * (2 * (112 * 112 - 56 * 56) + 9 * 9) + 56 * 56);
   });
 
   it("reads corners by their place when they have other names, and those of VOC", () => {
@@ -99,10 +100,10 @@ describe("flickrSoundNet", () => {
       name: "mine",
     });
     expect(data).toMatchObject({ name: "mine", length: 1, missing: [{ id: "8" }] });
-    expect("truth" in (await data.load(0))).toBe(false);
+    expect("groundTruth" in (await data.load(0))).toBe(false);
   });
 
-  it("appends pairs whose sound is not in the picture", async () => {
+  it("appends pairs whose sound source is not in the image", async () => {
     putPair("frames/7.jpg", "audio/7.wav");
     putPair("frames/8.jpg", "audio/8.wav");
     put("sets/7.xml", annotation(box(0, 0, 256, 256)));
@@ -119,10 +120,10 @@ describe("flickrSoundNet", () => {
     expect(data.length).toBe(3);
     expect(data.missing).toEqual([{ id: "7+9", files: [resolve(folder, "audio/9.wav")] }]);
     const [normal, pair, own] = await Promise.all([0, 1, 2].map((index) => data.load(index)));
-    expect(sum(normal?.truth)).toBe((224 * 224) / 2);
+    expect(sum(normal?.groundTruth)).toBe((224 * 224) / 2);
     expect(pair).toMatchObject({ id: "7+8", sounding: false });
     expect(own?.id).toBe("8+8");
-    expect([pair, own].some((sample) => sample && "truth" in sample)).toBe(false);
+    expect([pair, own].some((sample) => sample && "groundTruth" in sample)).toBe(false);
     put("silent.csv", "video,audio,label\n7,8,sounding\n");
     await expect(flickrSoundNet({ root: folder, list: ["7"], silent })).rejects.toMatchObject({
       code: "ERR_DATASET",
@@ -130,7 +131,7 @@ describe("flickrSoundNet", () => {
     });
   });
 
-  it("lists what is missing, and refuses a root without any sample", async () => {
+  it("lists what is missing, and rejects a root without any sample", async () => {
     putPair("frames/7.jpg", "audio/7.wav");
     put("Annotations/7.xml", annotation(box(0, 0, 1, 1)));
     put("frames/8.jpg", jpeg);
@@ -171,7 +172,7 @@ describe("flickrSoundNet", () => {
     ["<a><bbox><w/><xmin>1</xmin><ymin>1</ymin><xmax>1</xmax></bbox></a>", /field "ymax": is missing/],
     ["<a><bbox><w/><p>1</p><p>1</p></bbox></a>", /field "xmin": is missing/],
     [annotation(box(1, 2, 3, Number.NaN)), /line 4, field "ymax": must be a number of pixels, got "NaN"/],
-  ])("refuses the annotation %j, naming file and place", async (xml, message) => {
+  ])("rejects the annotation %j, naming file and place", async (xml, message) => {
     putPair("frames/7.jpg", "audio/7.wav");
     put("Annotations/7.xml", xml);
     const data = await flickrSoundNet({ root: folder, list: ["7"] });
@@ -185,7 +186,7 @@ describe("flickrSoundNet", () => {
 
   it("names the sample and the file of media that cannot be read", async () => {
     putPair("frames/7.jpg", "audio/7.wav");
-    put("frames/7.jpg", "no picture");
+    put("frames/7.jpg", "no image");
     const data = await flickrSoundNet({ root: folder, list: ["7"], annotations: false });
     await expect(data.load(0)).rejects.toMatchObject({
       code: "ERR_DATASET",
@@ -216,7 +217,7 @@ describe("vggss", () => {
     const annotations = put("vggss.json", JSON.stringify(clips));
     const data = await vggss({ root: folder, annotations });
     expect(data).toMatchObject({ name: "vgg-ss", length: 2, classes: ["cat", "dog, barking"] });
-    const { id, label, truth } = await data.load(0);
+    const { id, label, groundTruth } = await data.load(0);
     expect([id, label]).toEqual(["-a_000001", "dog, barking"]);
     // On the grid: [22, 44, 112, 134] and [0, 112, 224, 123], which share 90 × 11 cells.
     const cells = [
@@ -228,10 +229,10 @@ describe("vggss", () => {
       [223, 122, 1],
       [223, 123, 0],
     ];
-    expect(cells.map(([x = 0, y = 0]) => at(truth, x, y))).toEqual(cells.map(([, , value]) => value));
-    expect(sum(truth)).toBe(90 * 90 + 224 * 11 - 90 * 11);
+    expect(cells.map(([x = 0, y = 0]) => at(groundTruth, x, y))).toEqual(cells.map(([, , value]) => value));
+    expect(sum(groundTruth)).toBe(90 * 90 + 224 * 11 - 90 * 11);
     const empty = await data.load(1);
-    expect(sum(empty.truth)).toBe(0);
+    expect(sum(empty.groundTruth)).toBe(0);
   });
 
   it("restricts itself to a list and appends silent pairs", async () => {
@@ -243,7 +244,7 @@ describe("vggss", () => {
     expect((await data.load(0)).id).toBe("b_000020");
     const pair = await data.load(1);
     expect(pair).toMatchObject({ id: "-a_000001+b_000020", sounding: false });
-    expect("truth" in pair || "label" in pair).toBe(false);
+    expect("groundTruth" in pair || "label" in pair).toBe(false);
     await expect(vggss({ root: folder, annotations, list: ["b_000020", "c"] })).rejects.toMatchObject({
       code: "ERR_DATASET",
       message: expect.stringMatching(/list, line 2: c is not in .*vggss\.json/),
@@ -255,8 +256,11 @@ describe("vggss", () => {
     ["{}", /must be a list/],
     ['[{"file":"a","class":"b","bbox":[[1,2,3]]}]', /clip 1, field "bbox\.0/],
     ['[{"file":"a","bbox":[]}]', /clip 1, field "class"/],
-    ['[{"file":"a","class":"b","bbox":[]},{"file":"a","class":"b","bbox":[]}]', /clip 2: a is there already/],
-  ])("refuses the annotations %j", async (text, message) => {
+    [
+      '[{"file":"a","class":"b","bbox":[]},{"file":"a","class":"b","bbox":[]}]',
+      /clip 2: a is listed already/,
+    ],
+  ])("rejects the annotations %j", async (text, message) => {
     await expect(vggss({ root: folder, annotations: put("vggss.json", text) })).rejects.toMatchObject({
       code: "ERR_DATASET",
       message: expect.stringMatching(message),
@@ -284,24 +288,24 @@ describe("vggSound", () => {
     expect(some).toMatchObject({ length: 2, classes: heard });
     const sample = await some.load(1);
     expect(sample).toMatchObject({ id: ids[2], label: "people marching" });
-    expect("truth" in sample).toBe(false);
+    expect("groundTruth" in sample).toBe(false);
   });
 
-  it("refuses classes without labels, unknown classes and ids, and a damaged CSV", async () => {
+  it("rejects classes without labels, unknown classes and ids, and a damaged CSV", async () => {
     const csv = put("vggsound.csv", labels);
-    const refused = (options: object, code: string, message: RegExp) =>
+    const rejected = (options: object, code: string, message: RegExp) =>
       expect(vggSound({ root: folder, list: ids, ...options })).rejects.toMatchObject({
         code,
         message: expect.stringMatching(message),
       });
-    await refused({ classes: ["dog"] }, "ERR_CONFIG", /classes needs labels/);
-    await refused({ labels: csv, classes: ["dog"] }, "ERR_DATASET", /no clip of the class "dog"/);
-    await refused({ labels: csv, list: ["a_000001"] }, "ERR_DATASET", /list: a_000001 has no class/);
+    await rejected({ classes: ["dog"] }, "ERR_CONFIG", /classes needs labels/);
+    await rejected({ labels: csv, classes: ["dog"] }, "ERR_DATASET", /no clip of the class "dog"/);
+    await rejected({ labels: csv, list: ["a_000001"] }, "ERR_DATASET", /list: a_000001 has no class/);
     const other = { labels: csv, list: [ids[1]], classes: ["people marching"] };
-    await refused(other, "ERR_DATASET", /list has no clip of the 1 classes/);
-    await refused({ list: [] }, "ERR_DATASET", /lists no samples/);
-    await refused({ list: put("list.csv", "a\n,b\n") }, "ERR_DATASET", /list\.csv, line 2: has no id/);
-    await refused({ labels: put("bad.csv", "a,soon,b,test\n") }, "ERR_DATASET", /bad\.csv, line 1: start/);
+    await rejected(other, "ERR_DATASET", /list has no clip of the 1 classes/);
+    await rejected({ list: [] }, "ERR_DATASET", /lists no samples/);
+    await rejected({ list: put("list.csv", "a\n,b\n") }, "ERR_DATASET", /list\.csv, line 2: has no id/);
+    await rejected({ labels: put("bad.csv", "a,soon,b,test\n") }, "ERR_DATASET", /bad\.csv, line 1: start/);
   });
 });
 
@@ -314,7 +318,7 @@ describe("avsbench", () => {
     for (const k of masks) put(`gt_masks/${name}_${k}.png`, await png(mask));
   };
 
-  it("takes five frames a clip, which share its sound", async () => {
+  it("takes five frames a clip, which share its audio", async () => {
     // Any channel counts: the mask has 4 × 2 pixels, a pixel 56 × 112 cells.
     await putClip("x_1", [1, 2, 3, 4, 5], black(4, 2, [0, 0, 0, 0, 1], [3, 1, 128, 0, 0]));
     const metadata = put("s4.csv", s4);
@@ -323,17 +327,19 @@ describe("avsbench", () => {
     const samples = await Promise.all([0, 1, 2, 3, 4].map((index) => data.load(index)));
     expect(samples.map(({ id }) => id)).toEqual(["x_1_1", "x_1_2", "x_1_3", "x_1_4", "x_1_5"]);
     expect(new Set(samples.map(({ audio }) => audio)).size).toBe(1);
-    const [{ truth, label, clip }] = samples as [(typeof samples)[0]];
+    const [{ groundTruth, label, clip }] = samples as [(typeof samples)[0]];
     expect([label, clip]).toEqual(["helicopter", "x_1"]);
-    expect([at(truth, 55, 111), at(truth, 56, 0), at(truth, 0, 112)]).toEqual([1, 0, 0]);
-    expect([at(truth, 168, 112), at(truth, 167, 112), at(truth, 223, 223)]).toEqual([1, 0, 1]);
-    expect(sum(truth)).toBe(2 * 56 * 112);
+    expect([at(groundTruth, 55, 111), at(groundTruth, 56, 0), at(groundTruth, 0, 112)]).toEqual([1, 0, 0]);
+    expect([at(groundTruth, 168, 112), at(groundTruth, 167, 112), at(groundTruth, 223, 223)]).toEqual([
+      1, 0, 1,
+    ]);
+    expect(sum(groundTruth)).toBe(2 * 56 * 112);
   });
 
   it("resizes masks as Pillow's nearest does", () => {
     const lit: number[][] = [];
     for (let y = 0; y < 512; y += 3) for (let x = 0; x < 512; x += 8) lit.push([x, y, 255, 255, 255]);
-    expect(sum(truthFromMask(black(512, 512, ...lit), 0))).toBe(525);
+    expect(sum(groundTruthFromMask(black(512, 512, ...lit), 0))).toBe(525);
   });
 
   it("needs masks for test and validation, not for training", async () => {
@@ -350,11 +356,11 @@ describe("avsbench", () => {
     });
     expect([scored.length, (await scored.load(0)).id]).toEqual([1, "y_1"]);
     expect(training).toMatchObject({ length: 5, missing: [] });
-    expect(sum((await training.load(0)).truth)).toBe(224 * 224);
-    expect("truth" in (await training.load(1))).toBe(false);
+    expect(sum((await training.load(0)).groundTruth)).toBe(224 * 224);
+    expect("groundTruth" in (await training.load(1))).toBe(false);
     const all = await avsbench({ root: folder, metadata, subset: "s4", split: "all" });
     expect(all.length).toBe(5); // of y the one frame that has a mask
-    expect("truth" in (await all.load(0))).toBe(true);
+    expect("groundTruth" in (await all.load(0))).toBe(true);
     expect(all.missing?.map(({ id }) => id)).toEqual(["x_1_1", "x_1_2", "x_1_3", "x_1_4", "x_1_5", "z_5"]);
     expect(all.missing?.[5]?.files).toEqual([resolve(folder, "gt_masks/z_5.png")]);
     await expect(avsbench({ root: folder, metadata, subset: "s4" })).rejects.toMatchObject({
@@ -378,19 +384,19 @@ describe("avsbench", () => {
     const several = await avsbench({ root: folder, metadata, subset: "ms3" });
     expect(several).toMatchObject({ name: "avsbench-ms3", length: 5 });
     const sample = await several.load(4);
-    expect(sum(sample.truth)).toBe(0);
+    expect(sum(sample.groundTruth)).toBe(0);
     expect("label" in sample).toBe(false);
   });
 
-  it("refuses damaged metadata, naming line and field", async () => {
-    const refused = (text: string, message: RegExp) =>
+  it("rejects damaged metadata, naming line and field", async () => {
+    const rejected = (text: string, message: RegExp) =>
       expect(readAvsbench(put("s4.csv", text), "s4")).rejects.toMatchObject({
         code: "ERR_DATASET",
         message: expect.stringMatching(message),
       });
-    await refused("video_id,split\na,test\n", /s4\.csv, line 2, field "name": is missing/);
-    await refused("name,category,split\na,b,all\n", /line 2, field "split": must be train, val or test/);
-    await refused("name,category,split\na,b,test\na,b,test\n", /line 3: a is there already/);
+    await rejected("video_id,split\na,test\n", /s4\.csv, line 2, field "name": is missing/);
+    await rejected("name,category,split\na,b,all\n", /line 2, field "split": must be train, val or test/);
+    await rejected("name,category,split\na,b,test\na,b,test\n", /line 3: a is listed already/);
     const options = { root: folder, metadata: put("s4.csv", s4) };
     await expect(avsbench({ ...options, subset: "v2" as "s4" })).rejects.toMatchObject({
       code: "ERR_CONFIG",
@@ -401,10 +407,10 @@ describe("avsbench", () => {
 describe("is3", () => {
   const source = (name: string) => ({ image: `/data/${name}.jpg`, audio: `/data/${name}.wav` });
 
-  it("takes a sample a source, with truth from mask or box", async () => {
+  it("takes a sample a source, with ground truth from mask or box", async () => {
     const root = folder;
     putPair("images/cat_dog_1_cat.jpg", "audio_wav/cat_dog_1_cat.wav");
-    // The other layout: one picture for both sources. JPEG blurs masks, so half bright is the border.
+    // The other layout: one image for both sources. JPEG blurs masks, so half bright is the border.
     putPair("images/cat_dog_1.jpg", "audio_wav/cat_dog_1_dog.wav");
     put(
       "gt_segmentation/cat_dog_1_cat.png",
@@ -423,12 +429,16 @@ describe("is3", () => {
     expect(data).toMatchObject({ name: "is3", length: 2, classes: ["cat meowing", "dog", "fox"] });
     expect(data.missing?.map(({ id }) => id)).toEqual(["fox_2_fox"]);
     const [cat, dog] = await Promise.all([data.load(0), data.load(1)]);
-    expect(cat).toMatchObject({ id: "cat_dog_1_cat", picture: "cat_dog_1", label: "cat meowing" });
-    expect(dog).toMatchObject({ id: "cat_dog_1_dog", picture: "cat_dog_1", label: "dog" });
-    expect([at(cat.truth, 112, 0), at(cat.truth, 111, 0), sum(cat.truth)]).toEqual([1, 0, 112 * 112]);
-    const boxed = await is3({ root, truthFrom: "box" });
-    expect(sum((await boxed.load(0)).truth)).toBe(2 * 222);
-    expect(sum((await boxed.load(1)).truth)).toBe(1);
+    expect(cat).toMatchObject({ id: "cat_dog_1_cat", imageId: "cat_dog_1", label: "cat meowing" });
+    expect(dog).toMatchObject({ id: "cat_dog_1_dog", imageId: "cat_dog_1", label: "dog" });
+    expect([at(cat.groundTruth, 112, 0), at(cat.groundTruth, 111, 0), sum(cat.groundTruth)]).toEqual([
+      1,
+      0,
+      112 * 112,
+    ]);
+    const boxed = await is3({ root, groundTruthFrom: "box" });
+    expect(sum((await boxed.load(0)).groundTruth)).toBe(2 * 222);
+    expect(sum((await boxed.load(1)).groundTruth)).toBe(1);
   });
 
   it("tolerates an object by id and other field names", async () => {
@@ -437,7 +447,7 @@ describe("is3", () => {
       "other.json",
       JSON.stringify({ cat_dog_1_cat: { bbox: [0, 0, 2, 2], class: "cat" } }),
     );
-    const data = await is3({ root: folder, annotations, truthFrom: "box" });
+    const data = await is3({ root: folder, annotations, groundTruthFrom: "box" });
     expect(await data.load(0)).toMatchObject({ id: "cat_dog_1_cat", label: "cat" });
   });
 
@@ -446,12 +456,12 @@ describe("is3", () => {
     [[{ audio: "a_b.wav", gt_box: [0, 1] }], /source 1, field "gt_box"/],
     [[{ audio: "a_b.wav" }], /a_b has no box/],
     [[{ audio: "a_b.wav", gt_box: [0, 0, 400, 1] }], /box of a_b, \[0,0,400,1\], must lie in 0 … 224/],
-    [[{ audio: "a_b.wav" }, { image: "a_b.jpg" }], /source 2: a_b is there already/],
+    [[{ audio: "a_b.wav" }, { image: "a_b.jpg" }], /source 2: a_b is listed already/],
     [[], /with one at least/],
     [["a"], /source 1/],
-  ])("refuses the annotations %j", async (content, message) => {
+  ])("rejects the annotations %j", async (content, message) => {
     const annotations = put("IS3_annotation.json", JSON.stringify(content));
-    await expect(is3({ root: folder, annotations, truthFrom: "box" })).rejects.toMatchObject({
+    await expect(is3({ root: folder, annotations, groundTruthFrom: "box" })).rejects.toMatchObject({
       code: "ERR_DATASET",
       message: expect.stringMatching(message),
     });

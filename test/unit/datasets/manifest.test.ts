@@ -86,7 +86,7 @@ describe("manifest", () => {
     expect("label" in plain).toBe(false);
   });
 
-  it("takes frame and sound from a video", async () => {
+  it("takes frame and audio from a video", async () => {
     const data = await manifest({
       path: list("video.jsonl", '{"video":"media, all/a.mp4"}\n{"video":"media, all/a.mp4","start":1}'),
     });
@@ -108,7 +108,7 @@ describe("manifest", () => {
     ["ids.jsonl", '{"id":"a","video":"a"}\n{"id":"a","video":"b"}', /line 2, field "id"/],
     ["head.csv", "video,label\n", /lists no samples/],
     ["list.txt", "video", /is not a manifest/],
-  ])("refuses %s, naming file, line and field", async (name, text, message) => {
+  ])("rejects %s, naming file, line and field", async (name, text, message) => {
     await expect(manifest({ path: list(name, text) })).rejects.toMatchObject({
       code: "ERR_DATASET",
       message: expect.stringMatching(message),

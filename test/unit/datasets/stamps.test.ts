@@ -129,7 +129,7 @@ describe("stamps", () => {
     const unrelated = await open({ unrelated: 1 });
     const { sounding, mask, label, image } = await unrelated.load(0);
     expect([sounding, mask]).toEqual([false, undefined]);
-    // No pixel has the colour of the class that is heard.
+    // No pixel has the colour of the class that sounds.
     const at = looks[label as keyof typeof looks].indexOf(255);
     const others = [0, 1, 2].filter((c) => c !== at);
     const own = Array.from({ length: 96 ** 2 }, (_, i) => i).filter(
@@ -140,7 +140,7 @@ describe("stamps", () => {
     expect(own).toHaveLength(0);
   });
 
-  it("says what to install, and refuses options out of range", async () => {
+  it("says what to install, and rejects options out of range", async () => {
     await expect(open({ root: join(folder, "nowhere") })).rejects.toMatchObject({
       code: "ERR_DATASET",
       message: expect.stringContaining("tuxpaint-stamps-default") as string,

@@ -23,7 +23,7 @@ describe("a log of JSON lines", () => {
     expect(readFileSync(path, "utf8")).toBe("0\n1\n2\n3\n4\n");
   });
 
-  it("keeps what cannot be written for the next flush, once, and names the file as it was told", async () => {
+  it("keeps what cannot be written for the next flush, once, and names the file as it was given", async () => {
     const path = join(folder, "missing", "log.jsonl");
     const log = new JsonlLog(path, { name: "the track" });
     await expect(log.append([1])).rejects.toMatchObject({

@@ -216,7 +216,7 @@ describe("checkOutputs", () => {
   });
 });
 
-/** Runs a command in this process. Nothing that is given to it is good for more than its path. */
+/** Runs a command in this process. Only the paths of its inputs are valid. */
 async function command(register: (program: Command) => void, ...args: string[]): Promise<string> {
   const program = new Command("soundspot").exitOverride().configureOutput({ writeErr: () => undefined });
   register(program);
@@ -374,17 +374,17 @@ describe("commands", () => {
     linkSync(at("config.yaml"), at("ablation/report.html"));
     writeFileSync(join(variant, "best.safetensors"), "best");
     writeFileSync(join(variant, "metrics.jsonl"), jsonl);
-    const study = ["ablate", "iterations", "--output", at("ablation")];
+    const ablation = ["ablate", "iterations", "--output", at("ablation")];
     const data = ["--data", at("data.jsonl")];
     const evaluation = ["--evaluation", at("data.jsonl")];
     const weights = ["--image-weights", join(variant, "best.safetensors")];
     const metrics = join(variant, "metrics.jsonl");
     const same = "ERR_OUTPUT_IS_INPUT";
-    expect(await untouched(folder, ablate, ...study, ...data, ...evaluation, ...weights)).toBe(same);
-    expect(await untouched(folder, ablate, ...study, ...data, "--evaluation", metrics)).toBe(same);
-    expect(await untouched(folder, ablate, ...study, "--data", metrics, ...evaluation)).toBe(same);
+    expect(await untouched(folder, ablate, ...ablation, ...data, ...evaluation, ...weights)).toBe(same);
+    expect(await untouched(folder, ablate, ...ablation, ...data, "--evaluation", metrics)).toBe(same);
+    expect(await untouched(folder, ablate, ...ablation, "--data", metrics, ...evaluation)).toBe(same);
     const config = ["--config", at("config.yaml")];
-    expect(await untouched(folder, ablate, ...study, ...data, ...evaluation, ...config)).toBe(same);
+    expect(await untouched(folder, ablate, ...ablation, ...data, ...evaluation, ...config)).toBe(same);
   });
 
   it("index replaces neither the model nor the labels", async () => {

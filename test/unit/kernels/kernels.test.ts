@@ -13,7 +13,7 @@ const configurations: [string, ModelOptions][] = [
   ],
   ["slots by the panel", { ...tiny, dim: 64, ...slots({ mlpHidden: 96 }) }],
   ["wide stages", { ...tiny, imageWidth: 40, audioWidth: 70 }],
-  ["odd pictures", { ...tiny, imageSize: 45, imageStages: 3, imageStride: 16 }],
+  ["odd images", { ...tiny, imageSize: 45, imageStages: 3, imageStride: 16 }],
   ["several target and off-target slots", { ...tiny, ...slots({ targetSlots: 3, offTargetSlots: 2 }) }],
   ["separate initial slots", { ...tiny, ...slots({ sharedSlots: false }) }],
   ["one iteration", { ...tiny, ...slots({ iterations: 1 }) }],

@@ -183,7 +183,7 @@ describe("TIFF", () => {
     }
   });
 
-  it("says of a JPEG that is cut off that it is truncated", async () => {
+  it("reports a JPEG that is cut off as truncated", async () => {
     const noise = Buffer.from(Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * 7919) % 251));
     const whole = await sharp(noise, { raw: { width: 64, height: 64, channels: 3 } })
       .jpeg()

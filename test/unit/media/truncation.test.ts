@@ -1,4 +1,4 @@
-/** Images and sounds whose end is missing are named as truncated, in every format and wherever they are cut. */
+/** Images and audio whose end is missing are named as truncated, in every format and wherever they are cut. */
 import fc from "fast-check";
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
@@ -37,7 +37,7 @@ const encoded: Readonly<Record<string, readonly [Buffer, needless: number]>> = {
   avif: [await image().avif({ effort: 0 }).toBuffer(), 0],
 };
 
-/** Cuts of which the format can still be told. */
+/** Cuts of which the format can still be recognized. */
 const LEAST = 40;
 
 describe.each(Object.entries(encoded))("%s", (_, [whole, needless]) => {

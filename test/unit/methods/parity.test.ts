@@ -29,7 +29,7 @@ function value(name: string): Float32Array {
   return found.data;
 }
 
-/** A batch of normalised pictures and spectrograms under the fixture's names. */
+/** A batch of normalised images and spectrograms under the fixture's names. */
 function batch(count: number, prefix = ""): LocalizeInput[] {
   const images = tensor(`${prefix}image`, [count, 3, 224, 224], 2).data;
   const spectrograms = tensor(`${prefix}spectrogram`, [count, 1, 257, 501]).data;
@@ -202,7 +202,7 @@ describe("published details", () => {
     ["long", 7 * 44_100, 1, 44_100],
     ["short", 2 * 48_000, 2, 48_000],
   ])(
-    "makes the published spectrogram of the %s sound, within 1e-3",
+    "makes the published spectrogram of the %s audio, within 1e-3",
     async (name, frames, channels, sampleRate) => {
       const audio = { samples: uniform(`audio.${name}`, frames * channels), sampleRate, channels };
       const { data } = await preprocess.audio(audio, parseModelConfig());
@@ -220,13 +220,13 @@ describe("published details", () => {
       const map = enlarge(uniform(`metric.map.${i}`, 49), 7, 224);
       const [level, down, right] = uniform(`metric.gt.${i}`, 3) as unknown as [number, number, number];
       const [rows, columns] = [Math.trunc(40 * down), Math.trunc(40 * right)];
-      const truth = map.map((_, pixel) => {
+      const groundTruth = map.map((_, pixel) => {
         const [y, x] = [Math.floor(pixel / 224) - rows, (pixel % 224) - columns];
         const source = ((y + 224) % 224) * 224 + ((x + 224) % 224);
         return (map[source] as number) >= 0.5 + 0.25 * level ? 1 : 0;
       });
       const prediction = map.map((value) => (value >= threshold ? 1 : 0));
-      return metrics.ciou(prediction, truth);
+      return metrics.ciou(prediction, groundTruth);
     });
     expect(largestDifference(scores, ciou)).toBeLessThan(1e-12);
     expect(metrics.successRate(scores)).toBe(ap50);

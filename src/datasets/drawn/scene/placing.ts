@@ -3,7 +3,7 @@
 import { between, type Random } from "../drawing.js";
 import type { Look, Painter } from "./shapes.js";
 
-/** An object with its place in the picture. Positions and lengths in pixels. */
+/** An object with its place in the image. Positions and lengths in pixels. */
 export interface Placed {
   readonly paint: Painter;
   readonly look: Look;
@@ -19,9 +19,9 @@ export interface Placed {
 }
 
 /**
- * Puts an object of `area`, a fraction of the picture, at a uniformly random position where it lies
- * fully in the frame and its box touches no other; where there is no room it shrinks, though
- * not below `minimumArea`. Returns undefined when no room was found.
+ * Puts an object of `area`, a fraction of the image, at a uniformly random position where it lies
+ * fully in the frame and its box touches no other; where it finds no place it shrinks, though
+ * not below `minimumArea`. Returns undefined when no place was found.
  */
 export function place(
   painter: Painter,

@@ -1,5 +1,5 @@
 /**
- * Draws one procedural scene, picture and sound, from numbers only: a pure, synchronous function
+ * Draws one procedural scene, image and audio, from numbers only: a pure, synchronous function
  * that runs on any thread. `scenes.ts` makes a dataset of it.
  */
 
@@ -34,7 +34,7 @@ export function renderScene(settings: SceneSettings, key: SceneKey): Scene {
   const random = createRandom(key);
   const { size, sources } = settings;
   const kinds = pickDistinct(sceneClasses.length, sources, random);
-  const heard = kinds[0] as number;
+  const target = kinds[0] as number;
 
   let placed: Placed[] | undefined;
   while (!placed) placed = arrange(settings, kinds, random);
@@ -50,7 +50,7 @@ export function renderScene(settings: SceneSettings, key: SceneKey): Scene {
   return {
     image: { data: developed(canvas, random), width: size, height: size },
     audio: { samples: mixSound(settings, kinds, random), sampleRate: settings.sampleRate },
-    label: sceneClasses[heard] as string,
+    label: sceneClasses[target] as string,
     box: boundingBox(mask),
     mask,
     silentMasks: masks.slice(1, sources).map((data) => ({ data, width: size, height: size })),
@@ -59,7 +59,7 @@ export function renderScene(settings: SceneSettings, key: SceneKey): Scene {
 
 /**
  * Places one object of each of the sounding classes `kinds`, then the props: the first come first,
- * so that they find room. Returns undefined when there was none.
+ * so that they fit. Returns undefined when they do not.
  */
 function arrange(
   { size, props }: SceneSettings,
@@ -88,20 +88,20 @@ function arrange(
 /** The first of what is in view, maybe a quieter sound from off screen, and background noise; peak below 1. */
 function mixSound(settings: SceneSettings, inView: readonly number[], random: Random): Float32Array {
   const { sampleRate, offscreen } = settings;
-  const heard = inView[0] as number;
+  const target = inView[0] as number;
   const length = Math.max(1, Math.round(settings.seconds * sampleRate));
-  const mix = loud(heard, 1);
-  const other = random() < offscreen ? pickUnseen(soundingClasses.length, heard, inView, random) : undefined;
+  const mix = loud(target, 1);
+  const other = random() < offscreen ? pickUnseen(soundingClasses.length, target, inView, random) : undefined;
   if (other !== undefined) {
     const quiet = loud(other, logUniform(random, 0.1, 0.3));
     for (let i = 0; i < length; i++) mix[i] = (mix[i] as number) + (quiet[i] as number);
   }
   return asRecorded(mix, random);
 
-  /** The sound of a class at root mean square `level`. */
+  /** Audio of a class at root mean square `level`. */
   function loud(kind: number, level: number): Float32Array {
     const samples = new Float32Array(length);
-    (soundingClasses[kind] as SoundingClass).sound(samples, sampleRate, random);
+    (soundingClasses[kind] as SoundingClass).voice(samples, sampleRate, random);
     const factor = level / Math.max(rms(samples), 1e-6);
     for (let i = 0; i < length; i++) samples[i] = (samples[i] as number) * factor;
     return samples;

@@ -8,5 +8,5 @@ export interface SoundingClass {
   readonly name: string;
   readonly paint: Painter;
   readonly look: (random: Random) => Look;
-  readonly sound: Voice;
+  readonly voice: Voice;
 }

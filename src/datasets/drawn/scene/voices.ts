@@ -1,4 +1,4 @@
-/** What the sounds of all classes are made of. */
+/** Building blocks of the audio of all classes. */
 import type { Random } from "../drawing.js";
 
 /** Adds a sound of amplitude about 1 to `out`, at `rate` samples a second. */

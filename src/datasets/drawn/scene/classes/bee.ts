@@ -27,7 +27,7 @@ const paintShape: Painter = (u, v, look, out) => {
 };
 
 /** A buzz that wanders in pitch. */
-const sound: Voice = (out, rate, random) => {
+const voice: Voice = (out, rate, random) => {
   const pitch = between(random, 200, 270);
   const wander = between(random, 3, 6) / rate;
   let turns = 0;
@@ -43,5 +43,5 @@ export const bee: SoundingClass = {
   name: "bee",
   paint: paintShape,
   look: lookOf([0.14, 0.9, 0.97], [0.08, 0.5, 0.2], [0.55, 0.15, 0.98]),
-  sound,
+  voice,
 };

@@ -23,7 +23,7 @@ const paintShape: Painter = (u, v, look, out) => {
 };
 
 /** A struck bell: inharmonic partials that ring out. */
-const sound: Voice = (out, rate, random) => {
+const voice: Voice = (out, rate, random) => {
   const base = logUniform(random, 420, 640);
   const decay = between(random, 0.25, 0.5);
   repeat(out.length, rate, between(random, 1.2, 2.4), 0.4, random, (start) => {
@@ -48,5 +48,5 @@ export const bell: SoundingClass = {
   name: "bell",
   paint: paintShape,
   look: lookOf([0.12, 0.75, 0.95], [0.08, 0.8, 0.6], [0.09, 0.5, 0.45]),
-  sound,
+  voice,
 };

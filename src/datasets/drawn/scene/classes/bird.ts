@@ -26,7 +26,7 @@ const paintShape: Painter = (u, v, look, out) => {
 };
 
 /** Short chirps that sweep up, high. */
-const sound: Voice = (out, rate, random) => {
+const voice: Voice = (out, rate, random) => {
   const low = between(random, 2300, 3000);
   const span = between(random, 1200, 2200);
   const seconds = between(random, 0.07, 0.12);
@@ -46,5 +46,5 @@ export const bird: SoundingClass = {
   name: "bird",
   paint: paintShape,
   look: lookOf([0.57, 0.75, 0.9], [0.08, 0.35, 0.97], [0.09, 0.9, 0.95]),
-  sound,
+  voice,
 };

@@ -34,7 +34,7 @@ const paintShape: Painter = (u, v, look, out) => {
 };
 
 /** Regular ticks: clicks of a few milliseconds with a short ring. */
-const sound: Voice = (out, rate, random) => {
+const voice: Voice = (out, rate, random) => {
   const pitch = between(random, 1900, 2700) / rate;
   let strong = random() < 0.5;
   repeat(out.length, rate, between(random, 5, 9), 0, random, (start) => {
@@ -53,5 +53,5 @@ export const clock: SoundingClass = {
   name: "clock",
   paint: paintShape,
   look: lookOf([0.45, 0.65, 0.65], [0.13, 0.1, 0.98], [0.12, 0.6, 0.85]),
-  sound,
+  voice,
 };

@@ -22,7 +22,7 @@ const paintShape: Painter = (u, v, look, out) => {
 };
 
 /** Thumps: a low tone that falls in pitch, and the slap of the stick. */
-const sound: Voice = (out, rate, random) => {
+const voice: Voice = (out, rate, random) => {
   const top = between(random, 150, 220);
   repeat(out.length, rate, between(random, 3, 5.5), 0.5, random, (start) => {
     let turns = 0;
@@ -40,5 +40,5 @@ export const drum: SoundingClass = {
   name: "drum",
   paint: paintShape,
   look: lookOf([0.99, 0.8, 0.75], [0.1, 0.5, 0.55], [0.12, 0.15, 0.97]),
-  sound,
+  voice,
 };

@@ -22,7 +22,7 @@ const paintShape: Painter = (u, v, look, out) => {
 };
 
 /** A low hum with a flutter, and the rush of air. */
-const sound: Voice = (out, rate, random) => {
+const voice: Voice = (out, rate, random) => {
   const hum = between(random, 85, 125) / rate;
   const flutter = between(random, 9, 15) / rate;
   let air = 0;
@@ -38,5 +38,5 @@ export const fan: SoundingClass = {
   name: "fan",
   paint: paintShape,
   look: lookOf([0.5, 0.45, 0.85], [0.6, 0.08, 0.8], [0.98, 0.6, 0.75]),
-  sound,
+  voice,
 };

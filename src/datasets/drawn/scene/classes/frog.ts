@@ -25,7 +25,7 @@ const paintShape: Painter = (u, v, look, out) => {
 };
 
 /** Croaks: trains of pulses of a middle tone. */
-const sound: Voice = (out, rate, random) => {
+const voice: Voice = (out, rate, random) => {
   const tone = between(random, 550, 850) / rate;
   const pulses = between(random, 28, 42) / rate;
   const seconds = between(random, 0.2, 0.32);
@@ -46,5 +46,5 @@ export const frog: SoundingClass = {
   name: "frog",
   paint: paintShape,
   look: lookOf([0.31, 0.75, 0.7], [0.2, 0.35, 0.92], [0.16, 0.4, 0.97]),
-  sound,
+  voice,
 };

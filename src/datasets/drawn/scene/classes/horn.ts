@@ -24,7 +24,7 @@ const paintShape: Painter = (u, v, look, out) => {
 };
 
 /** Long honks, rich in harmonics. */
-const sound: Voice = (out, rate, random) => {
+const voice: Voice = (out, rate, random) => {
   const pitch = between(random, 260, 380) / rate;
   const seconds = between(random, 0.35, 0.6);
   repeat(out.length, rate, 1 / (seconds + between(random, 0.12, 0.25)), 0.1, random, (start) => {
@@ -44,5 +44,5 @@ export const horn: SoundingClass = {
   name: "horn",
   paint: paintShape,
   look: lookOf([0.87, 0.65, 0.85], [0.8, 0.3, 0.4], [0.12, 0.12, 0.97]),
-  sound,
+  voice,
 };

@@ -28,7 +28,7 @@ const paintShape: Painter = (u, v, look, out) => {
 };
 
 /** Static: bursts of white noise. */
-const sound: Voice = (out, rate, random) => {
+const voice: Voice = (out, rate, random) => {
   repeat(out.length, rate, between(random, 2.5, 5), 0.8, random, (start) => {
     const end = Math.min(out.length, start + Math.floor(between(random, 0.1, 0.22) * rate));
     const level = between(random, 0.7, 1.2);
@@ -40,5 +40,5 @@ export const radio: SoundingClass = {
   name: "radio",
   paint: paintShape,
   look: lookOf([0.06, 0.65, 0.62], [0.1, 0.3, 0.75], [0.12, 0.35, 0.95]),
-  sound,
+  voice,
 };

@@ -20,7 +20,7 @@ const paintShape: Painter = (u, v, look, out) => {
 };
 
 /** A tone that wails up and down. */
-const sound: Voice = (out, rate, random) => {
+const voice: Voice = (out, rate, random) => {
   const centre = between(random, 850, 1150);
   const swing = between(random, 300, 450);
   const wail = between(random, 0.9, 2) / rate;
@@ -36,5 +36,5 @@ export const siren: SoundingClass = {
   name: "siren",
   paint: paintShape,
   look: lookOf([0.03, 0.9, 0.95], [0.6, 0.2, 0.35], [0.14, 0.8, 0.95]),
-  sound,
+  voice,
 };

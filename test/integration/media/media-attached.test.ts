@@ -12,7 +12,7 @@ import { ffmpeg, fixture, level, toneOf, usedBy } from "../../support/media.js";
 import { setMatrix } from "../../support/random-media.js";
 import { tiny } from "../../support/tiny.js";
 
-const folder = mkdtempSync(join(tmpdir(), "soundspot-picture-"));
+const folder = mkdtempSync(join(tmpdir(), "soundspot-attached-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const file = (name: string) => join(folder, name);
 let model: Model;

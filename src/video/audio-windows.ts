@@ -6,15 +6,15 @@ import type { Media } from "../media/media.js";
 import { windowAround } from "../media/video.js";
 import { isSilent } from "../model/silence.js";
 
-export interface SoundWindow {
-  /** As long as asked for, or as the video; zeros where it has no audio. */
+export interface AudioWindow {
+  /** As long as requested, or as the video; zeros where it has no audio. */
   readonly audio: RawAudio;
   readonly silent: boolean;
   /** In seconds. */
   readonly from: number;
 }
 
-export class SoundWindows {
+export class AudioWindows {
   readonly #media: Media;
   readonly #seconds: number;
   #blocks: AsyncGenerator<SampleBlock, void, void> | undefined;
@@ -34,7 +34,7 @@ export class SoundWindows {
    * Moments must follow each other. Not to be called again before it has answered.
    * @throws {SoundspotError} as `Media.audio`.
    */
-  async around(time: number): Promise<SoundWindow> {
+  async around(time: number): Promise<AudioWindow> {
     const { duration } = this.#media;
     const { from, to } = windowAround(time, this.#seconds, duration);
     if (from < this.#last) await this.close();

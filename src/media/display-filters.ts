@@ -4,7 +4,7 @@ import { colorLookup, needsLookup } from "./color-lookup.js";
 import { orientationFilters } from "./display-matrix.js";
 import type { VideoTrack } from "./media-index.js";
 
-export interface PictureFilters {
+export interface DisplayFilters {
   /** Where frames are still as decoded. */
   readonly before: readonly string[];
   /** To RGB. */
@@ -35,14 +35,14 @@ const UNKNOWN = /^(ycgco|ictcp|smpte2085|chroma-derived)/;
 
 /**
  * @param name What errors call the file.
- * @throws {SoundspotError} ERR_MEDIA_DECODE for a colour space that is not read.
+ * @throws {SoundspotError} ERR_MEDIA_DECODE for a colour space that is not supported.
  */
-export async function pictureFilters(video: VideoTrack, name: string): Promise<PictureFilters> {
+export async function displayFilters(video: VideoTrack, name: string): Promise<DisplayFilters> {
   const { width, height, aspect, pixelFormat, range, orientation } = video;
   if (video.matrix && UNKNOWN.test(video.matrix)) {
     throw new SoundspotError(
       "ERR_MEDIA_DECODE",
-      `${name} has colours by the matrix ${video.matrix}, which is not read. Convert it to BT.709.`,
+      `${name} has colours by the matrix ${video.matrix}, which is not supported. Convert it to BT.709.`,
     );
   }
   const lookup = await colorLookup(video);
@@ -69,7 +69,7 @@ export async function pictureFilters(video: VideoTrack, name: string): Promise<P
   };
 }
 
-/** Colours of RGB frames as they come out of {@link pictureFilters}, by which they are encoded again. */
+/** Colours of RGB frames as they come out of {@link displayFilters}, by which they are encoded again. */
 export interface ColorTags {
   /** As tags and as swscale name it. */
   readonly matrix: { readonly name: string; readonly scaling: string };
