@@ -50,7 +50,7 @@ bool guarded(const Work& work, std::string& code, std::string& message) {
   if (code == "ERR_OUT_OF_MEMORY") {
     memory::give_back_free_blocks();
     message =
-        "The memory does not suffice. Use a smaller batch, in training microBatchSize, a smaller picture or a "
+        "The memory does not suffice. Use a smaller batch, in training microBatchSize, a smaller image or a "
         "smaller model.";
   }
   return false;
@@ -108,7 +108,7 @@ class Job final : public Napi::AsyncWorker {
     return promise;
   }
 
-  /// Nothing may leave these callbacks: a worker thread that is being terminated refuses every call into JavaScript,
+  /// Nothing may leave these callbacks: a worker thread that is being terminated rejects every call into JavaScript,
   /// and there is nobody left to tell.
   template <class Settle>
   void settle(const Settle& action) {

@@ -9,7 +9,7 @@
 
 namespace soundspot::checkpoint {
 
-/// Bytes that break their format. The readers of whole files turn it into ERR_CHECKPOINT_CORRUPT with `corrupt`.
+/// Bytes that break their format. The readers of files turn it into ERR_CHECKPOINT_CORRUPT with `corrupt`.
 class FormatError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

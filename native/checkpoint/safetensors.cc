@@ -203,7 +203,7 @@ void check_layout(const std::vector<Entry>& entries, uint64_t data_bytes) {
 /// @throws FormatError when it is not that of the rest.
 void verify_checksum(State& state) {
   const FormatError damaged(
-      "its content does not match its checksum, so that it was damaged after it was written (or changed by a program "
+      "its content does not match its checksum: it was damaged after it was written (or changed by a program "
       "that kept " +
       std::string(kChecksum) + " in the metadata)");
   if (const auto stored = state.metadata.extract(kChecksum)) {

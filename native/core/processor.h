@@ -1,4 +1,4 @@
-// What the processor has, and what each fast path needs of it. Found out once, in this file alone.
+// The processor's features, and those that each fast path needs. Detected once, in this file alone.
 #pragma once
 
 #include <cstdint>

@@ -89,7 +89,7 @@ void ProcessGroup::rethrow(const std::exception& error) const {
   std::ostringstream message;
   message << "Process " << options_.rank << " of " << options_.size
           << " lost the others: one has ended, or did not answer within " << options_.timeout
-          << " s. Look at what the others wrote, and run all of them again with resume. (" << first_line(error) << ")";
+          << " s. Check the output of the others, and run all of them again with resume. (" << first_line(error) << ")";
   throw Error("ERR_DISTRIBUTED", message.str());
 }
 

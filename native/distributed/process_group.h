@@ -21,7 +21,7 @@ struct GroupOptions {
 
 struct Engine;
 
-/// What this process handed to collectives.
+/// The traffic of this process in collectives.
 struct Traffic {
   int64_t calls = 0;
   int64_t bytes = 0;   // of payload; a ring sends each byte of a sum about twice
