@@ -120,13 +120,13 @@ export function requireTools() {
     missing.push("a C++20 compiler");
   }
   if (missing.length === 0) return;
-  const mend = {
+  const tools = {
     darwin: "`xcode-select --install` and `brew install cmake`",
     linux: "`apt-get install cmake g++ make`, or what your distribution calls them",
     win32: "the Visual Studio Build Tools with C++, and CMake from https://cmake.org",
   };
   throw new Error(
-    `Compiling the addon needs ${missing.join(" and ")}: install ${mend[process.platform] ?? mend.linux}.`,
+    `Compiling the addon needs ${missing.join(" and ")}: install ${tools[process.platform] ?? tools.linux}.`,
   );
 }
 

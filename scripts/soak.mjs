@@ -44,11 +44,11 @@ const sample = (i) => ({
 const dataset = {
   name: "soak",
   length: 64,
-  load: async (i) => ({ id: String(i), ...sample(i), mask: truth }),
+  load: async (i) => ({ id: String(i), ...sample(i), mask }),
 };
 /** Descriptors that may be open after a part and were not before it: ffmpeg's, when it has just been stopped. */
 const MORE = 4;
-const truth = { data: new Uint8Array(40 * 30).fill(1, 0, 300), width: 40, height: 30 };
+const mask = { data: new Uint8Array(40 * 30).fill(1, 0, 300), width: 40, height: 30 };
 
 /** Of each part: the number of calls, and the function that prepares one. */
 const parts = {
