@@ -1,4 +1,4 @@
-// Work off the event loop: a promise for what a function computes on a thread of Node's pool.
+// Work off the event loop: a promise for the result of a function on a thread of Node's pool.
 #pragma once
 
 #include <napi.h>
@@ -109,7 +109,7 @@ class Job final : public Napi::AsyncWorker {
   }
 
   /// Nothing may leave these callbacks: a worker thread that is being terminated rejects every call into JavaScript,
-  /// and there is nobody left to tell.
+  /// and no code is left to handle an error.
   template <class Settle>
   void settle(const Settle& action) {
     try {

@@ -1,4 +1,4 @@
-// What the file formats have in common: their one failure, and the checks on shapes and values read from a file.
+// Common to the file formats: their one failure, and the checks on shapes and values read from a file.
 #pragma once
 
 #include <cstdint>

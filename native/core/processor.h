@@ -45,7 +45,7 @@ class Processor {
   InstructionSet instruction_set() const { return set_; }
   bool has(Feature feature) const { return used_ >> static_cast<unsigned>(feature) & 1U; }
 
-  /// What the hardware has, and what of it is used.
+  /// The features of the hardware, and those in use.
   std::vector<std::string> hardware() const { return names(hardware_); }
   std::vector<std::string> features() const { return names(used_); }
 

@@ -18,7 +18,7 @@ struct LossInputs {
   const Tensor& excluded;                  // [B, B] bool, predicted false negatives; undefined when none are looked for
   const distributed::PeersPointer& peers;  // who has the rest of the batch; null where `outputs` are all of it
 
-  /// Rows of this process's samples, as those of the whole batch. What compares samples needs it.
+  /// Rows of this process's samples, as those of the whole batch. Comparisons between samples need it.
   Tensor whole(const Tensor& rows) const { return distributed::gathered(rows, peers); }
 };
 

@@ -1,4 +1,4 @@
-// The interface of a method: everything that differs between joint slot attention and what it is compared with. A
+// The interface of a method: everything that differs between joint slot attention and the other methods. A
 // method is one file that registers itself by name; adding one touches neither trainer, binding nor evaluator.
 #pragma once
 
@@ -34,7 +34,7 @@ struct WeightedLoss {
   double temperature;  // contrastive losses only
 };
 
-/// What a step lends its method.
+/// A step's context for its method.
 struct StepContext {
   core::Compute compute;
   const Parameters& parameters;
