@@ -1,14 +1,14 @@
 /**
  * The order of src/'s folders: a module imports from its own folder and from folders to the left of it, types included.
  *
- * Where the order alone did not say where code belongs:
+ * Where the order alone does not decide where code belongs:
  * - `src/native.ts` stands beside core and config: it takes types and errors from them, and folders from media on use it.
  * - `Model.localizeVideo` is a method of a class left of video/. Its types are in model/video.ts; video/localize-video.ts
  *   registers its code there when it is loaded, and index.ts always loads it.
- * - Encoding an image is drawing/'s, decoding one is media/'s: neither imports the other. What both need, such as the
+ * - Encoding an image is drawing/'s, decoding one is media/'s: neither imports the other. Code for both, such as the
  *   check of raw pixels and the pauses of long loops, is in core/.
- * - A file is read whole by files/, whatever it holds; errors of lists and annotations that name a sample are datasets/'.
- * - The addon's resampling is media/'s, so that drawn datasets need no model.
+ * - files/ reads a complete file with any content; errors of lists and annotations that name a sample are datasets/'.
+ * - The addon's resampling is media/'s: drawn datasets then need no model.
  */
 
 /** From left to right; folders of one entry do not import from each other. */
@@ -45,7 +45,7 @@ export default {
   forbidden: [
     {
       name: "no-circles",
-      comment: "Modules that import each other cannot be read one by one. Take out what both need.",
+      comment: "Modules that import each other cannot be read one by one. Move their common code to a third.",
       severity: "error",
       from: {},
       to: { circular: true },
@@ -58,7 +58,7 @@ export default {
       to: { path: "^src/", pathNot: "^src/(core|config)/" },
     },
     {
-      name: "one-door-to-the-addon",
+      name: "one-entry-point-to-the-addon",
       comment: "Only src/native.ts loads the addon.",
       severity: "error",
       from: { pathNot: "^src/native\\.ts$" },

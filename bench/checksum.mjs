@@ -1,5 +1,5 @@
 /**
- * What verifying the checksum of a checkpoint costs: the paper's model is loaded with it and without, 20 times each in
+ * The cost of verifying the checksum of a checkpoint: the paper's model is loaded with it and without, 20 times each in
  * turn; the time is that of the processor.
  *
  *   node bench/checksum.mjs

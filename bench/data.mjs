@@ -1,5 +1,5 @@
-// Waiting for data in training: an epoch of the demo's recipe on 4,000 pairs, once drawn on the way and once decoded
-// from PNG and WAV files.
+// Waiting for data in training: an epoch of the demo's recipe on 4,000 pairs, drawn on demand or decoded from JPEG and
+// WAV files.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ const PAIRS = 4000;
 const title = `an epoch of ${PAIRS} pairs, preset scratch`;
 const columns = ["pairs", "s", "waiting, s", "share"];
 
-/** Scenes as files with a manifest; the pictures four times as large, as photographs are larger than what is learnt. */
+/** Scenes as files with a manifest; the images four times as large, since photographs are larger than the model's input. */
 async function files(folder, pairs, progress) {
   const { default: sharp } = await import("sharp");
   const from = scenes({ size: imageSize, seconds: audio.seconds, length: pairs });
@@ -21,8 +21,8 @@ async function files(folder, pairs, progress) {
     const sample = await from.load(i, {});
     const name = String(i).padStart(5, "0");
     const { data, width, height } = sample.image;
-    const picture = sharp(Buffer.from(data), { raw: { width, height, channels: 3 } });
-    await picture
+    const image = sharp(Buffer.from(data), { raw: { width, height, channels: 3 } });
+    await image
       .resize(4 * imageSize)
       .jpeg({ quality: 90 })
       .toFile(join(folder, `${name}.jpg`));
@@ -37,7 +37,7 @@ async function files(folder, pairs, progress) {
 
 const drawn = (length) => scenes({ size: imageSize, seconds: audio.seconds, length });
 
-/** An epoch over a dataset: what onEpoch is given. */
+/** An epoch over a dataset. @returns the argument of onEpoch */
 async function epochOf(data, progress) {
   const epochs = [];
   const run = await train({

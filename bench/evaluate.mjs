@@ -4,9 +4,9 @@
 //
 // One model, one set of decoded samples. "forward" prepares them and runs localize() batch by batch for the audio map
 // alone; "evaluate" also makes the other maps, scores them, and computes retrieval and intervals at the end. Both run
-// in this process in turns; medians and the ratio are printed. Retrieval grows with the square of the samples, so it is
-// timed apart, among `samples` vectors of the paper's 512 numbers, both ways. Then `samples` samples are evaluated by a
-// small model, and the resident memory is printed on the way.
+// in this process in turns; medians and the ratio are printed. The time of retrieval grows with the square of the
+// samples. It is measured separately, among `samples` vectors of the paper's 512 numbers, both ways. Then a small model
+// evaluates `samples` samples, and the resident memory is printed meanwhile.
 import { cpus } from "node:os";
 import { performance } from "node:perf_hooks";
 import { evaluate, Model, metrics, presets } from "../dist/index.js";
@@ -17,7 +17,7 @@ import { median, table } from "./lib/turns.mjs";
 const many = Number(process.argv[2] ?? 10_000);
 const rate = 16_000;
 
-/** Samples that are decoded already, so that only the model's work and the scoring are timed. */
+/** Decoded samples: only the model and the scoring are timed. */
 function decoded(count, size, seconds) {
   const made = Array.from({ length: 16 }, (_, n) => {
     const data = Uint8Array.from({ length: size * size * 3 }, (_, i) => (i * (n + 3) * 7919) % 251);
@@ -109,10 +109,10 @@ async function overhead() {
 
 async function retrieval({ bare, all }) {
   report.step("retrieval");
-  const [images, sounds] = [vectorsOf(many), vectorsOf(many)];
+  const [images, audio] = [vectorsOf(many), vectorsOf(many)];
   const started = performance.now();
-  await metrics.nearestNeighbours(sounds, images, 10);
-  await metrics.nearestNeighbours(images, sounds, 10);
+  await metrics.nearestNeighbours(audio, images, 10);
+  await metrics.nearestNeighbours(images, audio, 10);
   const pair = (performance.now() - started) / many;
   row(`retrieval among ${many} pairs`, `${pair.toFixed(2)} ms a pair`);
   row("ratio with it", ((all + pair) / bare).toFixed(3));

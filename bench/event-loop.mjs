@@ -2,10 +2,10 @@
  * How long the event loop waits while a model trains, is evaluated and localizes, and how long each call into
  * the addon holds it. Run it after `npm run build`: node bench/event-loop.mjs [steps]
  *
- * "delay" is what perf_hooks measures, less its resolution. It counts the time in which the system gave the
- * processor to somebody else. "own" leaves that out where the system tells it (Linux): what the process itself
- * did to its loop. Of calls into the addon it also leaves out the garbage collections that began in them, which
- * JavaScript's objects are the cause of.
+ * "delay" is measured by perf_hooks, less its resolution. It includes the time in which the system gave the
+ * processor to another process. "own" excludes that time where the system reports it (Linux): it is the delay that
+ * the process itself caused. Of calls into the addon it also excludes garbage collections that began in them:
+ * JavaScript's objects cause these.
  */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -15,7 +15,7 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const steps = Number(process.argv[2] ?? 24);
-const resolution = 5; // ms between looks at the loop
+const resolution = 5; // ms between samples of the loop
 
 /** Milliseconds that the main thread was ready and had no processor, since it started; 0 where it is unknown. */
 function queued() {

@@ -1,15 +1,15 @@
-// The kernels by themselves. Joint slot attention: fused, against the plain composition of LibTorch's operators in this
-// process and against PyTorch's eager mode. The frozen encoders: with Winograd's filtering, against direct convolutions.
+// The kernels alone. Joint slot attention: fused, against the plain composition of LibTorch's operators in this process
+// and against PyTorch's eager mode. The frozen encoders: with Winograd's filtering, against direct convolutions.
 import { Model } from "../dist/index.js";
 import { addon } from "./lib/addon.mjs";
+import { python } from "./lib/baselines.mjs";
 import { matrixPeak, peakNote } from "./lib/peak.mjs";
-import { python } from "./lib/rivals.mjs";
 import { inTurns, turnsSeconds } from "./lib/turns.mjs";
 
 const title = "kernels, ms";
 const columns = { ours: ["soundspot"] };
 
-/** What is measured: the work, measurements a turn, and the competitors by name, of which the first is ours. */
+/** The measurements: the work, measurements a turn, and the competitors by name, of which the first is ours. */
 function jobsOf(model, types, torch) {
   const slots = types.flatMap((type) =>
     [
@@ -31,7 +31,7 @@ function jobsOf(model, types, torch) {
         work: `slot attention, ${type}, batch ${batch}, forward${backward ? " + backward" : ""}`,
         times,
         own: [own("soundspot", true), own("the plain composition", false)],
-        rival: torch && ["PyTorch eager", { kind: "slots", type, batch, backward }],
+        baseline: torch && ["PyTorch eager", { kind: "slots", type, batch, backward }],
       };
     }),
   );
@@ -64,8 +64,8 @@ export async function kernels({ rounds = 5, threads = 2, report }) {
   const jobs = jobsOf(model, types, torch);
   const results = [];
   let [seconds, rows] = [0, 0];
-  for (const { times, own, rival } of jobs) {
-    const competitors = own.length + (rival ? 1 : 0);
+  for (const { times, own, baseline } of jobs) {
+    const competitors = own.length + (baseline ? 1 : 0);
     // The last of ours is the slower one.
     const [ms] = await own.at(-1).run(1);
     seconds += turnsSeconds(ms, { rounds, times, competitors });
@@ -73,8 +73,8 @@ export async function kernels({ rounds = 5, threads = 2, report }) {
   }
   report.expect(seconds, rows);
   report.compare(title, columns, [54, 21]);
-  for (const { work, times, own, rival } of jobs) {
-    const competitors = [...own, ...(rival ? [await torch.competitor(...rival)] : [])];
+  for (const { work, times, own, baseline } of jobs) {
+    const competitors = [...own, ...(baseline ? [await torch.competitor(...baseline)] : [])];
     await inTurns(competitors, {
       rounds,
       times,
@@ -84,7 +84,7 @@ export async function kernels({ rounds = 5, threads = 2, report }) {
         report.result(results.at(-1));
       },
     });
-    if (rival) await torch.ask({ drop: rival[0] });
+    if (baseline) await torch.ask({ drop: baseline[0] });
   }
   torch?.close();
   model.dispose();

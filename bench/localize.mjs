@@ -1,13 +1,13 @@
-// localize(): from a prepared picture and spectrogram to the map, against PyTorch and ONNX Runtime with the same
-// weights. Rivals end at the attention; ours goes on to the heatmap, its regions and a Spot in JavaScript.
+// localize(): from a prepared image and spectrogram to the map, against PyTorch and ONNX Runtime with the same weights.
+// The baselines end at the attention; ours also makes the heatmap, its regions and a Spot in JavaScript.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Model } from "../dist/index.js";
 import { addon } from "./lib/addon.mjs";
+import { onnxruntime, python } from "./lib/baselines.mjs";
 import { pair, shapes } from "./lib/inputs.mjs";
 import { matrixPeak, PAIR_GFLOP, peakNote } from "./lib/peak.mjs";
-import { onnxruntime, python } from "./lib/rivals.mjs";
 import { inTurns, timed, turnsSeconds } from "./lib/turns.mjs";
 
 const MODES = [

@@ -1,4 +1,4 @@
-// Two processes of one thread in two network namespaces of this machine, joined by a link that is left alone or held at
+// Two processes of one thread in two network namespaces of this machine, joined by a link without a limit or limited to
 // 100 Mbit/s in both directions by a token bucket filter. Linux, as root, with iproute2.
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -42,7 +42,7 @@ function disconnect() {
   }
 }
 
-/** What rank 0 prints of a run that both take part in. */
+/** The output of rank 0 in a run of both. */
 async function run(file, output, port, pairs = PAIRS) {
   const ends = names.map((_, rank) => {
     const args = training(pairs, file, output);

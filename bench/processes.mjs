@@ -1,5 +1,5 @@
-// The same run in one process on all cores and in two processes on half of them each, in turns; and what the processes
-// exchanged.
+// The same run in one process on all cores and in two processes on half of them each, in turns; and the traffic between
+// the processes.
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -29,7 +29,7 @@ train:
     reconstruction: { weight: 0.1 }
 `;
 
-/** The command that both this bench and that of a network run. */
+/** The command of this bench and of bench/network.mjs. */
 export const training = (pairs, file, output) => [
   "train",
   "--json",

@@ -1,5 +1,5 @@
-// Matrix products of float32 as training meets them, by every library: what the table of native/kernels/products.cc
-// stands on. A row is a shape; its last column says whom the table takes.
+// Matrix products of float32 in training, by every library: the measurements behind the table of
+// native/kernels/products.cc. A row is a shape; its last column is the library that the table chooses.
 import { addon } from "./lib/addon.mjs";
 import { median } from "./lib/turns.mjs";
 
@@ -8,7 +8,7 @@ const SLOTS = 2;
 const DIM = 512;
 const ITERATIONS = 5;
 
-/** [rows, inner, columns, which factor lies transposed, whether the right one serves several products]. */
+/** [rows, inner, columns, which factor is transposed, whether several products share the right one]. */
 function shapes() {
   const list = [];
   for (const batch of [1, 2, 4, 8, 16, 24, 32, 48, 64, 256]) {
@@ -62,7 +62,7 @@ async function measure([rows, inner, width, transposed], library, times) {
 export async function products({ rounds = 5, report }) {
   const all = shapes();
   const rows = [];
-  // The largest product, by its arithmetic, stands for all others; small ones take longer than their arithmetic.
+  // Times are estimated from the largest product, by arithmetic; small ones take longer than that.
   const largest = all.at(-1);
   const work = ([m, k, n]) => m * k * n;
   const pace = median(await measure(largest, "libtorch", 2)) / work(largest);

@@ -1,7 +1,7 @@
 // npm run bench -- NAME [--rounds N] [--threads N] [--json FILE], where NAME is that of a file beside this one
 //
-// Runs soundspot and every rival that is installed in turns and prints medians and ratios: first how long it will take,
-// each row once it is measured, and in the end the whole table. README.md says how to install the rivals.
+// Runs soundspot and every installed baseline in turns and prints medians and ratios: first the expected duration, each
+// row once it is measured, and in the end the whole table. README.md describes how to install the baselines.
 import { writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";

@@ -1,9 +1,9 @@
-// Search: an index of drawn scenes by the whole path, and LanceDB's indices over a million vectors.
+// Search: an index of drawn scenes end to end, and LanceDB's indices over a million vectors.
 //
 //   npm run bench -- search [--count N] [--vectors N] [--variants flat,pq,hnsw] [--model FILE]
 //
-// --count pictures and as many sounds (default 10,000; 0 leaves them out), encoded by the demo's model, from a file or
-// of random weights; --vectors drawn from 2,000 clusters (default 1,000,000; 0 leaves them out).
+// --count image files and as many audio files (default 10,000; 0 leaves them out), encoded by the demo's model, from a
+// file or of random weights; --vectors drawn from 2,000 clusters (default 1,000,000; 0 leaves them out).
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -14,8 +14,8 @@ import { wav } from "./lib/inputs.mjs";
 const require = createRequire(import.meta.url);
 const [DIM, CLUSTERS, QUERIES, DEPTH, CHUNK] = [512, 2000, 200, 10, 50_000];
 
-const fileColumns = ["what", "measured"];
-const vectorColumns = ["index", "asked", "built, s", "+ MiB", "recall@10", "p50, ms", "p99, ms"];
+const fileColumns = ["work", "measured"];
+const vectorColumns = ["index", "query", "built, s", "+ MiB", "recall@10", "p50, ms", "p99, ms"];
 
 /** MiB of all files below a folder. */
 function mebibytes(folder) {
@@ -29,7 +29,7 @@ async function seconds(work) {
   return (performance.now() - start) / 1000;
 }
 
-/** Answers to each question in turn, and the median and 99th percentile of their times in milliseconds. */
+/** Results of each query in turn, and the median and 99th percentile of their times in milliseconds. */
 async function asked(questions, ask, progress) {
   const [answers, times] = [[], []];
   await ask(questions[0]); // opens what is opened once
@@ -123,19 +123,19 @@ async function ofFiles(count, checkpoint, title, report) {
     const disk = mebibytes(place);
     row("on the disk", `${disk.toFixed(1)} MiB`);
     progress = report.step("searching");
-    const sounds = readdirSync(media, { recursive: true }).filter((name) => name.endsWith(".wav"));
-    const every = Math.max(1, Math.floor(sounds.length / QUERIES));
-    const queries = sounds.filter((_, i) => i % every === 0).slice(0, QUERIES);
+    const audioFiles = readdirSync(media, { recursive: true }).filter((name) => name.endsWith(".wav"));
+    const every = Math.max(1, Math.floor(audioFiles.length / QUERIES));
+    const queries = audioFiles.filter((_, i) => i % every === 0).slice(0, QUERIES);
     const ask = (options) => (name) =>
       index.search({ audio: join(media, name), model, k: DEPTH, ...options });
     const ms = ({ p50, p99 }) => `${p50.toFixed(1)} and ${p99.toFixed(1)} ms`;
     const plain = await asked(queries, ask({}), progress);
-    row("a sound file to ten pictures, p50 and p99", ms(plain));
+    row("ten images for an audio file, p50 and p99", ms(plain));
     const boxed = await asked(queries.slice(0, 50), ask({ localize: true }), progress);
     row("the same with a box in each", ms(boxed));
     const labelled = queries.map((name, i) => plain.answers[i].filter(({ label }) => name.startsWith(label)));
     const same = labelled.flat().length / plain.answers.flat().length;
-    row("of the ten, share with the sound's label", `${(100 * same).toFixed(1)} %`);
+    row("of the ten, share with the audio's label", `${(100 * same).toFixed(1)} %`);
     report.step("dividing the index");
     await asDivided(place, queries, plain.answers, row);
     return rows;
@@ -146,13 +146,13 @@ async function ofFiles(count, checkpoint, title, report) {
 }
 
 /**
- * The index of files, divided as if there were many more: sounds look for pictures, whose vectors lie elsewhere than
- * theirs, so that partitions near a sound may not be those of the nearest pictures.
+ * The index of files, divided as if there were many more. Vectors of audio lie elsewhere than those of images, so the
+ * partitions near a query may not be those of the nearest images.
  */
 async function asDivided(place, queries, exact, row) {
   const lancedb = require("@lancedb/lancedb");
   const connection = await lancedb.connect(join(place, "tables"));
-  const [images, sounds] = [await connection.openTable("images"), await connection.openTable("sounds")];
+  const [images, audio] = [await connection.openTable("images"), await connection.openTable("sounds")];
   const partitions = Math.max(1, Math.round((await images.countRows()) / 100));
   const config = lancedb.Index.ivfFlat({
     distanceType: "cosine",
@@ -164,7 +164,7 @@ async function asDivided(place, queries, exact, row) {
   const vectors = [];
   for (const name of queries) {
     const path = name.split("\\").join("/").replaceAll("'", "''");
-    const [{ vector }] = await sounds.query().where(`path = '${path}'`).select(["vector"]).toArray();
+    const [{ vector }] = await audio.query().where(`path = '${path}'`).select(["vector"]).toArray();
     vectors.push(Float32Array.from(vector));
   }
   const ids = exact.map((results) => results.map(({ id }) => id));
@@ -175,7 +175,7 @@ async function asDivided(place, queries, exact, row) {
       const query = images.vectorSearch(vector).distanceType("cosine").nprobes(probes);
       found.push((await query.select(["id", "_distance"]).limit(DEPTH).toArray()).map(({ id }) => id));
     }
-    row(`recall@10 of a sound, ${probes} of ${partitions} partitions read`, recall(found, ids).toFixed(4));
+    row(`recall@10 of audio, ${probes} of ${partitions} partitions read`, recall(found, ids).toFixed(4));
   }
   connection.close();
 }
@@ -225,7 +225,7 @@ function clusters() {
 const rowsOf = (data) =>
   Array.from({ length: data.length / DIM }, (_, i) => data.subarray(i * DIM, (i + 1) * DIM));
 
-/** Writes vectors into a table and finds the nearest of each query meanwhile, comparing all. */
+/** Writes vectors into a table and finds the exact nearest of each query meanwhile. */
 async function writeVectors(connection, count, drawSome, queries, progress) {
   const arrow = require("apache-arrow");
   const list = new arrow.FixedSizeList(DIM, new arrow.Field("item", new arrow.Float32(), true));
@@ -262,7 +262,7 @@ async function writeVectors(connection, count, drawSome, queries, progress) {
   return { table, exact: best.map((found) => found.map(({ id }) => id)) };
 }
 
-/** Indices, each with ways of asking it. `ours` is how src/search/tables.ts has it. */
+/** Indices, each with several queries. `ours` is that of src/search/tables.ts. */
 function variantsOf(Index, count) {
   const common = { distanceType: "cosine", sampleRate: 64, maxIterations: 15 };
   const partitions = { ...common, numPartitions: Math.max(1, Math.round(count / 1000)) };
@@ -335,8 +335,8 @@ async function ofVectors(count, names, title, report) {
       some,
       ask((query) => query.bypassVectorIndex()),
     );
-    const figures = ({ p50, p99, answers }, truth) => [
-      recall(answers, truth).toFixed(4),
+    const figures = ({ p50, p99, answers }, nearest) => [
+      recall(answers, nearest).toFixed(4),
       p50.toFixed(1),
       p99.toFixed(1),
     ];
@@ -379,7 +379,7 @@ export async function search({
   const tables = [];
   if (count > 0) {
     const weights = model ? "trained" : "random";
-    const title = `${count} pictures and ${count} sounds of drawn scenes, preset scratch, ${weights} weights`;
+    const title = `${count} image files and ${count} audio files of drawn scenes, preset scratch, ${weights} weights`;
     tables.push({ title, columns: fileColumns, rows: await ofFiles(count, model, title, report) });
   }
   if (vectors > 0) {

@@ -19,7 +19,7 @@ const TOGETHER = 16;
 const BOUNDARY = "soundspot-bench";
 const columns = ["who", "pairs/s", "× one client", "× engine", "p50 ms", "p99 ms", "statuses"];
 
-/** A form with a picture of 224 px and a sound of 5 s, as a browser would send it. */
+/** A form with an image of 224 px and audio of 5 s, as a browser would send it. */
 async function form(seed) {
   const pixels = new Uint8Array(224 * 224 * 3);
   for (let i = 0; i < pixels.length; i++) {
@@ -42,7 +42,7 @@ async function form(seed) {
   return Buffer.concat([...parts, `--${BOUNDARY}--\r\n`].map((each) => Buffer.from(each)));
 }
 
-/** Sends one form. @returns status, milliseconds and the seconds that the service says to wait */
+/** Sends one form. @returns status, milliseconds and the seconds of Retry-After */
 function send(url, agent, body) {
   const started = performance.now();
   return new Promise((resolve, reject) => {
@@ -65,7 +65,7 @@ function send(url, agent, body) {
 async function load(url, forms, clients, seconds) {
   const agent = new Agent({ keepAlive: true, maxSockets: clients });
   const [statuses, times] = [new Map(), []];
-  let silent = 0; // refusals that do not say when to come again
+  let silent = 0; // rejections without Retry-After
   const started = performance.now();
   const end = started + 1000 * seconds;
   await Promise.all(
@@ -88,7 +88,7 @@ async function load(url, forms, clients, seconds) {
   return { statuses, silent, rate, p50: at(0.5), p99: at(0.99) };
 }
 
-/** What the service says of itself: MiB resident, and the event loop's delay since the last time it was asked. */
+/** The service's metrics: MiB resident, and the event loop's delay since the last request for them. */
 function figures(url) {
   return new Promise((resolve, reject) => {
     get(`${url}/metrics`, async (response) => {
@@ -191,7 +191,7 @@ export async function serve({ seconds = 60, engineRounds = 16, flags = [], repor
       title,
       table: {
         columns,
-        // The engine's share of one client is known once there is one.
+        // The engine's ratio to one client is known once a client was measured.
         rows: rows.map(([name, rate, , ...rest]) => [
           name,
           rate,
@@ -201,8 +201,8 @@ export async function serve({ seconds = 60, engineRounds = 16, flags = [], repor
       },
       notes: [
         `MiB resident at the start and after each quarter: ${memory.map((each) => each.toFixed(0)).join(", ")}`,
-        `event loop, p99 of each quarter, of which 10 ms are the measure's own: ${delays.map((each) => each.toFixed(0)).join(", ")} ms`,
-        `refusals without Retry-After: ${many.silent}; exit code after SIGTERM: ${code}`,
+        `event loop, p99 of each quarter, of which the measurement itself takes 10 ms: ${delays.map((each) => each.toFixed(0)).join(", ")} ms`,
+        `rejections without Retry-After: ${many.silent}; exit code after SIGTERM: ${code}`,
       ],
     };
   } finally {

@@ -1,4 +1,4 @@
-// Reading 50,000 small pairs, decoded: from 50 tar shards by 2 ranks of 2 readers, and from loose files in a drawn
+// Reading and decoding 50,000 small pairs: from 50 tar shards by 2 ranks of 2 readers, and from loose files in random
 // order. In turns, a fifth of the epoch each; with the memory of the process.
 import { execFile } from "node:child_process";
 import { once } from "node:events";
@@ -21,7 +21,7 @@ async function write(folder, onShard) {
   const { default: sharp } = await import("sharp");
   mkdirSync(join(folder, "loose"));
   const samples = Float32Array.from({ length: 1600 }, (_, i) => Math.sin(i / 5));
-  const sound = wav(samples, 16_000);
+  const audio = wav(samples, 16_000);
   const rows = [];
   const each = PAIRS / SHARDS;
   for (let shard = 0; shard < SHARDS; shard++) {
@@ -29,13 +29,13 @@ async function write(folder, onShard) {
     for (let i = shard * each; i < (shard + 1) * each; i++) {
       const pixels = Buffer.alloc(SIZE * SIZE * 3, i % 251);
       pixels.writeUInt32LE(i, 600);
-      const picture = await sharp(pixels, { raw: { width: SIZE, height: SIZE, channels: 3 } })
+      const image = await sharp(pixels, { raw: { width: SIZE, height: SIZE, channels: 3 } })
         .jpeg()
         .toBuffer();
       const name = String(i).padStart(6, "0");
       names.push(`${name}.jpg`, `${name}.wav`);
-      writeFileSync(join(folder, "loose", `${name}.jpg`), picture);
-      writeFileSync(join(folder, "loose", `${name}.wav`), sound);
+      writeFileSync(join(folder, "loose", `${name}.jpg`), image);
+      writeFileSync(join(folder, "loose", `${name}.wav`), audio);
       rows.push(JSON.stringify({ id: name, image: `${name}.jpg`, audio: `${name}.wav` }));
     }
     const archive = join(folder, `train-${String(shard).padStart(6, "0")}.tar`);

@@ -1,4 +1,4 @@
-// From `node` to the first localization, stage by stage; and what many localizations leave in memory.
+// From `node` to the first localization, stage by stage; and the memory after many localizations.
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,13 +6,13 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { Model } from "../dist/index.js";
+import { pythonStartup } from "./lib/baselines.mjs";
 import { pair } from "./lib/inputs.mjs";
-import { pythonStartup } from "./lib/rivals.mjs";
 import { median, timed } from "./lib/turns.mjs";
 
 const worker = fileURLToPath(new URL("lib/startup-worker.mjs", import.meta.url));
 const CALLS = 2000;
-// Until garbage collection has come round: before it results that nobody holds any more add up to some 150 MiB.
+// Until garbage collection has run: before it unreferenced results add up to some 150 MiB.
 const WARM_UP = 250;
 
 const title = "start-up, warm disk cache";

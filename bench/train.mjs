@@ -1,5 +1,5 @@
-// A training step of the paper's model on prepared batches: forward, all losses, backward, AdamW. Every competitor has
-// a process of its own, whose peak memory is printed too.
+// A training step of the paper's model on prepared batches: forward, all losses, backward, AdamW. Every competitor runs
+// in its own process, whose peak memory is printed too.
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { addon } from "./lib/addon.mjs";
-import { python } from "./lib/rivals.mjs";
+import { python } from "./lib/baselines.mjs";
 import { inTurns, turnsSeconds } from "./lib/turns.mjs";
 
 const BATCH = 24;
@@ -30,7 +30,7 @@ async function own(name, precision, plain, weights) {
   return entry;
 }
 
-async function rival(name, mode, type, weights, threads) {
+async function baseline(name, mode, type, weights, threads) {
   const torch = await python(threads);
   if (!torch) return undefined;
   const entry = await torch.competitor(name, { kind: "train", mode, type, batch: BATCH, weights });
@@ -57,7 +57,7 @@ export async function train({ rounds = 3, threads = 2, report }) {
       ["compiled", "bfloat16"],
     ].filter(([, type]) => types.includes(type))) {
       const name = `PyTorch ${mode}${mode === "eager" ? "" : ", fused AdamW,"} ${type}`;
-      const entry = await rival(name, mode, type, weights, threads);
+      const entry = await baseline(name, mode, type, weights, threads);
       if (entry) competitors.push(entry);
     }
     const [times, results] = [2, []];

@@ -12,7 +12,7 @@ import { Model, renderVideo } from "../dist/index.js";
 const STAMPS = "/usr/share/tuxpaint/stamps";
 const [LEFT, RIGHT] = [`${STAMPS}/vehicles/emergency/firetruck`, `${STAMPS}/animals/birds/penguin`];
 const BACKGROUND = "/usr/share/backgrounds/mate/nature/Dune.jpg";
-const [WIDTH, HEIGHT, RATE, TURN] = [1280, 720, 25, 10]; // pixels, frames a second, seconds of each sound
+const [WIDTH, HEIGHT, RATE, TURN] = [1280, 720, 25, 10]; // pixels, frames a second, seconds of each source
 
 const ffmpeg = (
   process.env.FFMPEG_PATH ?? (await import("@ffmpeg-installer/ffmpeg")).default.path
@@ -22,7 +22,7 @@ const run = (...args) => promisify(execFile)(ffmpeg, ["-nostdin", "-v", "error",
 const title = `a clip of ${WIDTH} × ${HEIGHT}, ${RATE} frames a second, through renderVideo`;
 const columns = ["length", "frames", "with source", "× real time", "peak MiB", "MiB after each tenth"];
 
-/** The stamp in a picture's left or right half, as high as half of it. */
+/** The stamp in the left or right half of the image, half as high as it. */
 async function placed(name, left) {
   const input = await sharp(`${name}.png`).resize({ width: 400, height: 400, fit: "inside" }).toBuffer();
   const { width, height } = await sharp(input).metadata();
@@ -31,13 +31,13 @@ async function placed(name, left) {
 
 /** @returns its path: each object sounds for ten seconds, then the other. */
 export async function makeClip(folder, minutes) {
-  const picture = join(folder, "scene.png");
+  const image = join(folder, "scene.png");
   await sharp(BACKGROUND)
     .resize(WIDTH, HEIGHT, { fit: "cover" })
     .composite([await placed(LEFT, 320), await placed(RIGHT, 960)])
     .png()
-    .toFile(picture);
-  const sounds = [];
+    .toFile(image);
+  const recordings = [];
   for (const [i, name] of [LEFT, RIGHT].entries()) {
     const file = join(folder, `${i}.wav`);
     await run(
@@ -53,14 +53,14 @@ export async function makeClip(folder, minutes) {
       "1",
       file,
     );
-    sounds.push(file);
+    recordings.push(file);
   }
-  const list = join(folder, "sounds.txt");
-  const turns = Array.from({ length: (minutes * 60) / TURN }, (_, i) => `file '${sounds[i % 2]}'`);
+  const list = join(folder, "recordings.txt");
+  const turns = Array.from({ length: (minutes * 60) / TURN }, (_, i) => `file '${recordings[i % 2]}'`);
   writeFileSync(list, turns.join("\n"));
   const clip = join(folder, `clip-${minutes}.mp4`);
   await run(
-    ...["-loop", "1", "-framerate", String(RATE), "-i", picture, "-f", "concat", "-safe", "0", "-i", list],
+    ...["-loop", "1", "-framerate", String(RATE), "-i", image, "-f", "concat", "-safe", "0", "-i", list],
     // A slow pan, so that frames differ.
     ...["-vf", `scale=${WIDTH * 1.05}:-2,crop=${WIDTH}:${HEIGHT}:x='16+16*sin(t/5)':y=8`],
     ...["-t", String(minutes * 60), "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"],

@@ -35,7 +35,7 @@ const TAIL = 40;
  * @param {boolean} [options.debug] Whether CMake's configuration is Debug instead of Release. Default false.
  * @param {Record<string, string>} [options.definitions] More of CMake's variables.
  * @param {Progress} [options.progress] Shows the steps. Default one of its own, which ends with the call.
- * @throws {Error} with what is missing, or the end of the compiler's output.
+ * @throws {Error} that names missing tools, or has the end of the compiler's output.
  */
 export async function compile({ progress, ...options } = {}) {
   const shown = progress ?? new Progress();
@@ -97,7 +97,7 @@ async function compileShown({
   if (build === BUILD || debug) writeCompileCommands(build, PACKAGE);
 }
 
-/** Whether the compiled addon is newer than everything it is made of. */
+/** Whether the compiled addon is newer than all its sources. */
 export function isUpToDate() {
   if (!existsSync(ADDON)) return false;
   const built = statSync(ADDON).mtimeMs;
@@ -107,7 +107,7 @@ export function isUpToDate() {
   return [join(PACKAGE, "CMakeLists.txt"), ...sources].every((file) => statSync(file).mtimeMs <= built);
 }
 
-/** @throws {Error} that names the tools to install, before anything is downloaded for a compiler that is not there. */
+/** @throws {Error} that names the tools to install, before anything is downloaded for a missing compiler. */
 export function requireTools() {
   const runs = (command) =>
     spawnSync(command, ["--version"], { stdio: "ignore", windowsHide: true }).status === 0;
@@ -120,13 +120,13 @@ export function requireTools() {
     missing.push("a C++20 compiler");
   }
   if (missing.length === 0) return;
-  const mend = {
+  const tools = {
     darwin: "`xcode-select --install` and `brew install cmake`",
     linux: "`apt-get install cmake g++ make`, or what your distribution calls them",
     win32: "the Visual Studio Build Tools with C++, and CMake from https://cmake.org",
   };
   throw new Error(
-    `Compiling the addon needs ${missing.join(" and ")}: install ${mend[process.platform] ?? mend.linux}.`,
+    `Compiling the addon needs ${missing.join(" and ")}: install ${tools[process.platform] ?? tools.linux}.`,
   );
 }
 
@@ -138,14 +138,14 @@ function cmakeJs(command, options, show) {
     env: {
       CMAKE_BUILD_PARALLEL_LEVEL: String(availableParallelism()),
       ...process.env,
-      // Finished of all, whatever the user's own status looks like.
+      // Finished of all, independent of the user's own status format.
       NINJA_STATUS: "[%f/%t] ",
     },
   });
 }
 
 /**
- * Runs a build tool and shows how far it is by the counters in its output.
+ * Runs a build tool and shows its progress from the counters in its output.
  *
  * @param {string} command
  * @param {string[]} args
@@ -155,7 +155,7 @@ function cmakeJs(command, options, show) {
  * @param {Progress} options.progress Its step has begun.
  * @param {string} [options.cwd]
  * @param {NodeJS.ProcessEnv} [options.env]
- * @returns {Promise<{ code: number, output: string }>} `output` is empty where a terminal was left to the tool.
+ * @returns {Promise<{ code: number, output: string }>} `output` is empty where the tool had the terminal.
  */
 export function follow(command, args, { quiet, progress, ...options }) {
   const inherits = !quiet && process.stdout.isTTY;

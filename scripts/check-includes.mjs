@@ -10,8 +10,8 @@
  * - Only native/binding/ and native/addon.cc include Node-API.
  * - No source file has more than MOST_LINES lines.
  *
- * What is known to break a rule is listed below and reported by its number. An entry that no longer occurs fails the
- * check, so that the lists only shrink.
+ * Known violations are listed below and reported by their number. An entry that no longer occurs fails the check: the
+ * lists only shrink.
  */
 import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -30,7 +30,7 @@ export const ORDER = [
   ["binding"],
 ];
 
-/** Includes against the order that are still there: file → include. */
+/** Known includes against the order: file → include. */
 export const KNOWN_INCLUDES = [];
 
 export const MOST_LINES = 500;

@@ -1,6 +1,6 @@
 /**
  * Compile commands for tools that are built on clang (clangd, clang-tidy), from those that CMake writes for the compiler
- * in use. The precompiled header of GCC becomes the header itself, flags that clang does not know go, and a kernel that
+ * in use. The precompiled header of GCC becomes the header itself, flags unknown to clang are removed, and a kernel that
  * is compiled once for each instruction set appears once.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -49,7 +49,7 @@ export function forClang(commands, root) {
 /**
  * Writes build/clang/compile_commands.json from the commands of a build; .clangd names that folder.
  *
- * @param {string} build Folder that CMake built in. Nothing happens where it wrote no commands (Visual Studio).
+ * @param {string} build Folder that CMake built in. Without commands there (Visual Studio) nothing is written.
  * @param {string} root Folder of the package.
  */
 export function writeCompileCommands(build, root) {

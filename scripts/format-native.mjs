@@ -5,7 +5,7 @@
  *   node scripts/format-native.mjs            checks; part of `npm run lint`
  *   node scripts/format-native.mjs --write    formats; part of `npm run format`
  *
- * Versions of clang-format set the same code differently, so that one is asked for: VERSION. It is looked for in
+ * Versions of clang-format format the same code differently, so one is required: VERSION. It is searched for in
  * $CLANG_FORMAT, as clang-format-VERSION and as clang-format. Without it a check is skipped, and `--write` fails.
  */
 import { spawnSync } from "node:child_process";

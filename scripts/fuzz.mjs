@@ -5,8 +5,8 @@
  *
  *   node scripts/fuzz.mjs [json|pickle|zip|pth|tensors|safetensors …] [--seconds N | --runs N]
  *
- * N is for each reader; 60 seconds where nothing is said. What was found interesting stays in build/fuzz/READER/corpus
- * and is begun with the next time; an input that ends a target stays in build/fuzz/READER/, and the exit code is 1.
+ * N is for each reader, by default 60 seconds. Interesting inputs stay in build/fuzz/READER/corpus and start the next
+ * run. An input that ends a target stays in build/fuzz/READER/, and the exit code is 1.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -19,7 +19,7 @@ const PACKAGE = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const LIBTORCH = join(PACKAGE, "vendor", "libtorch");
 const FOLDER = join(PACKAGE, "build", "fuzz");
 const MAX_INPUT = 4096; // bytes
-const MAX_BLOCK = 2; // MB in one piece, far more than MAX_INPUT bytes may ask for
+const MAX_BLOCK = 2; // MB in one allocation, far more than MAX_INPUT bytes may need
 const MAX_MEMORY = 1024; // MB, sanitizers included
 
 /** Sources below native/checkpoint, beside test/fuzz/NAME.cc. */

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * npm's install script: LibTorch, then the addon, prebuilt where there is one and compiled elsewhere.
+ * npm's install script: LibTorch, then the addon, prebuilt if available, else compiled.
  *
  *   SOUNDSPOT_SKIP_BUILD=1   do nothing
  *   PREBUILDS_ONLY=1         never compile

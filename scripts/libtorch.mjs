@@ -23,7 +23,7 @@ export const LIBTORCH_VERSION = "2.13.0";
 const PACKAGE = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const VENDOR = join(PACKAGE, "vendor");
 const HOME = join(VENDOR, "libtorch");
-/** Where a downloaded LibTorch waits while $LIBTORCH takes its place. */
+/** Holds a downloaded LibTorch while $LIBTORCH replaces it. */
 const ASIDE = join(VENDOR, "libtorch.own");
 
 /** Prefix of the folders that installations work in, each in its own. */
@@ -32,7 +32,7 @@ const LEFTOVER_AGE = 6 * 3_600_000;
 
 const CONNECT_TIMEOUT = 10_000;
 const STALL_TIMEOUT = 60_000;
-/** Milliseconds between looks at the wheel that pip downloads. */
+/** Milliseconds between checks of the wheel that pip downloads. */
 const WHEEL_WATCH = 500;
 
 /** PyTorch has no LibTorch for Linux on arm64: there the wheel is the only source. */
@@ -44,15 +44,15 @@ const ARCHIVES = {
 const PYTORCH = "https://download.pytorch.org";
 
 /**
- * SHA-256 of archives by file name. Others are taken on the word of TLS, and of pip's own check against its index, unless
- * LIBTORCH_SHA256 names the sum; what they had is said and kept in `archive-sha256`.
+ * SHA-256 of archives by file name. Others are trusted without a checksum, by TLS and pip's own check against its index,
+ * unless LIBTORCH_SHA256 is set. Their checksum is printed and stored in `archive-sha256`.
  */
 const CHECKSUMS = {
   [`torch-${LIBTORCH_VERSION}+cpu-cp311-cp311-manylinux_2_28_x86_64.whl`]:
     "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",
 };
 
-/** The libraries without which nothing works, by platform. */
+/** The required libraries, by platform. */
 const REQUIRED = {
   darwin: ["libc10.dylib", "libtorch_cpu.dylib"],
   linux: ["libc10.so", "libtorch_cpu.so"],
@@ -138,10 +138,10 @@ async function ensure({ log, include, progress }) {
 }
 
 /**
- * What is at vendor/libtorch now, without changing anything.
+ * The LibTorch at vendor/libtorch now, without changing anything.
  *
  * @returns {{ folder: string, version: string | undefined, include: boolean, linked: boolean } | undefined}
- *   `linked` when it leads to another folder, as $LIBTORCH makes it do; undefined when there is no LibTorch.
+ *   `linked` when it leads to another folder, as with $LIBTORCH; undefined without a LibTorch.
  */
 export function describeLibTorch() {
   return describe(HOME);
@@ -208,14 +208,14 @@ async function useOwn(folder, { log, include }) {
   return { folder: HOME, version, source: "LIBTORCH" };
 }
 
-/** Brings the downloaded LibTorch back when the folder that took its place is gone. */
+/** Restores the downloaded LibTorch when the folder that replaced it is gone. */
 async function restoreAside() {
   const link = await lstat(HOME).catch(() => undefined);
   if (link?.isSymbolicLink() && !existsSync(HOME)) await rm(HOME);
   if (!existsSync(HOME) && existsSync(ASIDE)) await rename(ASIDE, HOME);
 }
 
-/** What an installation that was killed left behind; a young folder may belong to one that runs. */
+/** Removes the folders of killed installations; a young folder may belong to a running one. */
 async function removeLeftovers() {
   for (const name of await readdir(VENDOR)) {
     const folder = join(VENDOR, name);
@@ -259,7 +259,7 @@ async function downloadArchive(work, { log, progress }) {
   }
 }
 
-/** Any CPython wheel holds the same libraries; asking for 3.11 makes the answer independent of the Python at hand. */
+/** Any CPython wheel holds the same libraries; asking for 3.11 makes the result independent of the installed Python. */
 async function downloadWheel(work, { log, progress }) {
   const wheels = join(work, "wheels");
   const base = ["-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check"];
@@ -285,8 +285,8 @@ async function downloadWheel(work, { log, progress }) {
 }
 
 /**
- * pip shows no progress where its output is not a terminal. Its temporary files are kept in a folder of their own, whose
- * wheel is seen growing; pip prints how large it becomes.
+ * pip shows no progress where its output is not a terminal. So its temporary files get their own folder, where the
+ * growing wheel is measured; pip prints its final size.
  *
  * @throws {Error} with pip's output.
  */
@@ -341,7 +341,7 @@ async function wheelBytes(folder) {
 }
 
 /**
- * Size of torch's wheel by what pip prints before it downloads: `Downloading torch-….whl (190.4 MB)`.
+ * Size of torch's wheel, from pip's output before the download: `Downloading torch-….whl (190.4 MB)`.
  *
  * @param {string} output
  * @returns {number} bytes, to the precision that is printed; 0 where it is not known.
@@ -368,12 +368,12 @@ async function findPython() {
 }
 
 /**
- * Compares an archive with LIBTORCH_SHA256, or else with the sum that is known of its name.
+ * Compares an archive with LIBTORCH_SHA256, or else with the known checksum of its name.
  *
  * @param {string} archive
  * @param {(line: string) => void} log
  * @returns {Promise<string>} its SHA-256, in hexadecimal.
- * @throws {Error} when it is another.
+ * @throws {Error} when they differ.
  */
 export async function verifyArchive(archive, log) {
   const name = basename(archive);
@@ -388,7 +388,7 @@ export async function verifyArchive(archive, log) {
   if (expected && actual !== expected) throw new Error(`${name} has SHA-256 ${actual}, expected ${expected}`);
   if (!expected) {
     log(
-      `No SHA-256 of ${name} is known here. It is ${actual}: LIBTORCH_SHA256 holds later installations to it.`,
+      `No SHA-256 of ${name} is known here. It is ${actual}: set LIBTORCH_SHA256 to check later installations.`,
     );
   }
   return actual;
@@ -413,7 +413,7 @@ function keep(entry, include) {
 async function unpack(archive, folder, { include, log, progress }) {
   log(`Unpacking ${archive.slice(dirname(archive).length + 1)}`);
   const { openPromise } = await import("yauzl");
-  // yauzl itself refuses absolute names and names with `..`.
+  // yauzl itself rejects absolute names and names with `..`.
   const zip = await openPromise(archive, { lazyEntries: true, autoClose: false });
   const links = [];
   const folders = new Set();
@@ -459,7 +459,7 @@ async function unpack(archive, folder, { include, log, progress }) {
   }
 }
 
-/** Refuses a path that leaves `folder`. */
+/** Rejects a path that leaves `folder`. */
 function inside(folder, path) {
   const target = resolve(folder, path);
   if (target !== folder && relative(folder, target).match(/^\.\.([/\\]|$)|^([A-Za-z]:)?[/\\]/)) {
@@ -478,7 +478,7 @@ async function moveIntoPlace(unpacked, include) {
       const other = describe(HOME);
       if (other?.version?.startsWith(LIBTORCH_VERSION) && (other.include || !include)) return;
       if (attempt === 2 || !existsSync(HOME)) throw error;
-      // What is there is incomplete, of another version or without headers.
+      // The existing one is incomplete, of another version or without headers.
       await rename(HOME, join(dirname(unpacked), `old-${attempt}`)).catch(() => undefined);
     }
   }

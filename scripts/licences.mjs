@@ -2,7 +2,7 @@
 /**
  * Writes THIRD_PARTY.md from package-lock.json: the licence of every package that is installed with soundspot.
  *
- *   node scripts/licences.mjs [--check]     --check only says whether the file is as it should be
+ *   node scripts/licences.mjs [--check]     --check only reports whether the file is current
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -33,9 +33,9 @@ const text = `# Third-party software
 
 Written by \`node scripts/licences.mjs\` from package-lock.json. soundspot itself is under MIT, see LICENSE.
 
-In the package: no other code but what Vite and tsup join into \`dist\` of soundspot's own sources; the prebuilt addon holds parts of the headers of LibTorch (BSD-3-Clause) and node-addon-api (MIT).
+The package contains only soundspot's own sources, which Vite and tsup bundle into \`dist\`. The prebuilt addon contains parts of the headers of LibTorch (BSD-3-Clause) and node-addon-api (MIT).
 
-Downloaded when it is installed: LibTorch ${LIBTORCH_VERSION}, BSD-3-Clause, with the libraries that PyTorch builds into it, whose licences PyTorch lists in its sources. \`ffmpeg-static\` downloads an ffmpeg under GPL-3.0-or-later, run as a program of its own; without it, or in place of it, any ffmpeg will do.
+Downloaded during installation: LibTorch ${LIBTORCH_VERSION}, BSD-3-Clause, with the libraries that PyTorch builds into it; PyTorch's sources list their licences. \`ffmpeg-static\` downloads an ffmpeg under GPL-3.0-or-later, which runs as a separate program. Any other ffmpeg works as well.
 
 Installed by npm with soundspot, some of them on one platform only:
 
@@ -52,6 +52,6 @@ function table(head, unsorted) {
 
 if (!process.argv.includes("--check")) writeFileSync(FILE, text);
 else if (readFileSync(FILE, "utf8") !== text) {
-  console.error("THIRD_PARTY.md is not of this package-lock.json: run `node scripts/licences.mjs`.");
+  console.error("THIRD_PARTY.md does not match package-lock.json: run `node scripts/licences.mjs`.");
   process.exitCode = 1;
 }

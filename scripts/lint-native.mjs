@@ -8,8 +8,8 @@
  *   node scripts/lint-native.mjs --all           all of them, which takes many minutes
  *
  * A header is read through a source that includes it. Needs clang-tidy 16 or newer ($CLANG_TIDY, clang-tidy, or
- * clang-tidy-16 to -25), for older ones do not read lambdas that capture structured bindings, and the compile commands
- * that scripts/build.mjs writes. The exit code is 1 when there is a finding.
+ * clang-tidy-16 to -25), since older ones cannot parse lambdas that capture structured bindings, and the compile
+ * commands that scripts/build.mjs writes. The exit code is 1 with any finding.
  */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
@@ -57,7 +57,7 @@ function changedSince(ref) {
   return `${changed}${added}`.split("\n").filter(Boolean);
 }
 
-/** @returns {Promise<boolean>} Whether there is no finding. */
+/** @returns {Promise<boolean>} True without findings. */
 function run(tidy, file) {
   return new Promise((done, fail) => {
     const child = spawn(tidy, ["-p", dirname(COMMANDS), "--quiet", "--warnings-as-errors=*", file], {
@@ -108,12 +108,12 @@ async function main() {
       ? positionals.map((file) => relative(root, resolve(file)))
       : changedSince(values.since ?? "HEAD").filter((file) => /\.(cc|h)$/.test(file));
   const missing = named.find((file) => !existsSync(join(root, file)));
-  if (missing !== undefined) throw new Error(`There is no ${missing}.`);
+  if (missing !== undefined) throw new Error(`${missing} does not exist.`);
   const files = new Set();
   for (const file of named) {
     const source = file.endsWith(".h") ? sourceFor(file, sources, textOf) : file;
     if (source !== undefined && compiled.includes(source)) files.add(source);
-    else console.log(`${file}: not compiled here, left out`);
+    else console.log(`${file}: not compiled here, skipped`);
   }
   const queue = [...files];
   const clean = [];

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * Makes prebuilds/<platform>-<arch>/soundspot[.glibc].node with prebuildify and prints its SHA-256, which with the same
- * compiler is the same wherever the package lies. LibTorch is not part of it.
+ * Makes prebuilds/<platform>-<arch>/soundspot[.glibc].node with prebuildify and prints its SHA-256. With the same
+ * compiler it does not depend on the package's folder. LibTorch is not part of it.
  *
  * prebuildify calls `node-gyp rebuild`; it is given this file in place of node-gyp, which compiles with cmake-js.
  *
@@ -37,7 +37,7 @@ async function prebuild() {
   }
 }
 
-/** What prebuildify takes for node-gyp. Its other arguments name a Node version, to which Node-API is indifferent. */
+/** prebuildify calls this as node-gyp. Its other arguments name a Node version, on which Node-API does not depend. */
 async function rebuild() {
   await ensureLibTorch();
   await compile();

@@ -18,7 +18,7 @@ const steps = [
   ["bundling the page", "vite", ["build", "web"]],
 ];
 
-/** The program of a package, which runs in this Node.js whatever the shell is. */
+/** The program of a package, which runs in this Node.js independent of the shell. */
 function programOf(name) {
   const manifest = require.resolve(`${name}/package.json`);
   return join(dirname(manifest), JSON.parse(readFileSync(manifest, "utf8")).bin[name]);

@@ -1,6 +1,6 @@
 /**
  * Progress of a long job on standard error: one line that overwrites itself on a terminal, and a line every ten seconds
- * elsewhere, such as in the log of CI. Lines come at that pace also while one step goes on without news.
+ * elsewhere, such as in the log of CI. Lines come at that pace also while a step sends no updates.
  *
  *   SOUNDSPOT_PROGRESS=30   seconds between the lines of a log; 0 prints no progress at all
  */
@@ -46,7 +46,7 @@ export class Progress {
   #shown = false;
   #drawn = Number.NEGATIVE_INFINITY;
   #started = performance.now();
-  /** The first news of the step: what a run that goes on had done before says nothing about the pace. */
+  /** The first update of the step: work that a resumed run had done before does not count for the pace. */
   #first;
   #title = "";
   #text = "";
@@ -89,7 +89,7 @@ export class Progress {
     if (this.#stream.isTTY) this.#draw();
   }
 
-  /** What is done of the step, of how much, and a few words on it. What is left out stays as it was. */
+  /** Updates the work done, the total, and a short text. Omitted values stay as they were. */
   update(done, total = this.#total, text = this.#text, unit = this.#unit) {
     this.#unit = unit;
     this.#done = done;
@@ -107,7 +107,7 @@ export class Progress {
     this.update(this.#done + amount);
   }
 
-  /** Removes the line from a terminal, so that another can be printed. The next update draws it again. */
+  /** Removes the line from a terminal to print another. The next update draws it again. */
   clear() {
     if (this.#shown) this.#stream.write("\r\x1b[K");
     this.#shown = false;
@@ -147,7 +147,7 @@ export class Progress {
     return this.#total > 0 ? Math.min(1, this.#done / this.#total) : 0;
   }
 
-  /** Milliseconds that the step will still take at the pace until now, once there is one. */
+  /** Remaining milliseconds of the step at the pace until now, once it is known. */
   #left() {
     if (this.#first === undefined || this.#done >= this.#total) return undefined;
     const [done, passed] = [this.#done - this.#first.done, performance.now() - this.#first.at];

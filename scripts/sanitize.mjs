@@ -6,9 +6,9 @@
  *   node scripts/sanitize.mjs thread              ThreadSanitizer
  *
  * `address` builds the addon into build/address and runs tests with it. LibTorch and Node are not instrumented; what
- * they allocate is watched all the same. It fails when a test fails or any process of the tests leaves a report.
+ * they allocate is checked all the same. It fails when a test fails or any process of the tests leaves a report.
  * `thread` runs the queue between Node's threads and the one that computes by itself: OpenMP and LibTorch synchronise
- * in ways that ThreadSanitizer does not see, and in them it would report what is no race.
+ * in ways that ThreadSanitizer does not see, and it would report false races there.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -63,7 +63,7 @@ async function address() {
       SOUNDSPOT_PREBUILD: folder,
       SOUNDSPOT_SANITIZED: kind,
       LD_PRELOAD: ["libasan.so", "libubsan.so", "libstdc++.so.6"].map(library).join(" "),
-      // What Node and LibTorch keep until the process ends is no leak: scripts/soak.mjs looks at memory over time.
+      // Memory that Node and LibTorch keep until the process ends is no leak: scripts/soak.mjs measures it over time.
       ASAN_OPTIONS: `detect_leaks=0:allocator_may_return_null=1:${report}`,
       UBSAN_OPTIONS: `print_stacktrace=1:${report}`,
     },

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * Writes what the package is made of as CycloneDX 1.5: the npm packages of package-lock.json that are installed with it,
- * and LibTorch, which it downloads.
+ * Writes the components of the package as CycloneDX 1.5: the npm packages of package-lock.json that are installed with
+ * it, and LibTorch, which it downloads.
  *
  *   node scripts/sbom.mjs sbom.cdx.json
  */
@@ -40,7 +40,7 @@ bom.dependencies
 writeFileSync(file, `${JSON.stringify(bom, null, 2)}\n`);
 console.log(`${file}: ${bom.components.length} components`);
 
-/** Sum and name of the archive that vendor/libtorch is from, where there is one. */
+/** Checksum and name of the archive of vendor/libtorch, if any. */
 function archive() {
   try {
     const [content, name] = readFileSync(join(PACKAGE, "vendor", "libtorch", "archive-sha256"), "utf8")

@@ -1,8 +1,8 @@
-// Kills processes at random times, runs them again until they end, and compares what they leave with an undisturbed run.
+// Kills processes at random times, runs them again until they end, and compares their files with an undisturbed run.
 //
 //   node scripts/soak-kills.mjs [--train 200] [--prepare 40] [--shards 40] [--index 40] [--seed 1]
 //
-// The numbers are kills. It ends with code 1 at the first difference, and leaves its folder to be looked at.
+// The numbers are kills. It ends with code 1 at the first difference, and leaves its folder for inspection.
 import { execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
@@ -40,7 +40,7 @@ const tiny = {
   audio: { seconds: 0.5 },
 };
 
-/** A bar whose place goes with the pitch. */
+/** A bar whose position depends on the pitch. */
 function pair(index) {
   const side = 36;
   const kind = index % 4;
@@ -100,7 +100,7 @@ async function loadAll(manifest) {
   for (let i = 0; i < data.length; i++) await data.load(i);
 }
 
-/** The works that are killed. `usable` looks at what a kill left, `result` at what stands in the end. */
+/** The works that are killed. `usable` checks the files after a kill, `result` reads the final ones. */
 const works = {
   train: {
     async run(output) {
@@ -155,7 +155,7 @@ const works = {
       for (let i = 0; i < data.length; i++) await data.load(i);
       await data.close?.();
     },
-    // Which sample lies in which archive goes with the order in which they were done.
+    // The archive of a sample depends on the order in which samples were finished.
     async result(output) {
       const data = await datasets.shards({ index: join(output, "shardindex.json") });
       const samples = {};
@@ -163,7 +163,7 @@ const works = {
         const { id: path, label, image, audio } = await data.load(i);
         const id = path.split("/").at(-1);
         const hash = createHash("sha256").update(image.data).update(Buffer.from(audio.samples.buffer));
-        if (samples[id]) throw new Error(`${id} is there twice`);
+        if (samples[id]) throw new Error(`${id} occurs twice`);
         samples[id] = `${label} ${hash.digest("hex")}`;
       }
       const other = readdirSync(output)
@@ -204,7 +204,7 @@ const works = {
       const found = await index.search({ model, audio: pair(1).audio, k: 1000 });
       index.close();
       model.dispose();
-      if (found.length !== images) throw new Error(`${found.length} of ${images} pictures are found`);
+      if (found.length !== images) throw new Error(`${found.length} of ${images} images are found`);
     },
     async result(output, { model: weights }) {
       const index = await SearchIndex.open(output);
@@ -228,7 +228,7 @@ function* randoms(seed) {
     yield state / 2_147_483_647;
 }
 
-/** Runs the work in a process of its own, which `disturb` is given as soon as it is there. */
+/** Runs the work in its own process, which is passed to `disturb` once it is started. */
 async function runChild(name, output, inputs, disturb = () => undefined) {
   const args = [program, "--child", name, "--output", output, "--inputs", JSON.stringify(inputs)];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
@@ -245,7 +245,7 @@ async function runChild(name, output, inputs, disturb = () => undefined) {
   return { ...outcome, ...(await ended), said: outcome.said };
 }
 
-/** Names of the files below a folder that are not whole yet. */
+/** Names of the incomplete files below a folder. */
 function unfinished(folder) {
   try {
     const names = readdirSync(folder, { recursive: true });
@@ -256,8 +256,8 @@ function unfinished(folder) {
 }
 
 /**
- * A process that is killed while it writes its lock leaves part of one, which does not say whose it is: the next run
- * removes it when it is a minute old. Makes such files that old, and counts them.
+ * A process that is killed while it writes its lock leaves part of one, without its owner: the next run removes it when
+ * it is a minute old. Makes such files that old, and counts them.
  */
 function ageLocks(folder) {
   const torn = readdirSync(folder).filter((name) => /\.lock\.[\da-f-]{36}$/.test(name));
@@ -279,7 +279,7 @@ function killer(random, milliseconds, output) {
       const pause = next() * 15;
       child.on("said", () => words-- <= 0 && setTimeout(kill, pause));
     } else {
-      // As soon as there is a file that is not whole yet.
+      // As soon as an incomplete file exists.
       let files = Math.floor(next() * 8);
       let before = "";
       const look = async () => {
@@ -342,7 +342,7 @@ async function soak(name, kills, folder, inputs, seed) {
   for (const [phase, count] of Object.entries(phases)) say(`  ${phase}: ${count}`);
 }
 
-/** Videos, and pictures and sounds, to work on. */
+/** Videos, images and audio files as inputs. */
 async function makeInputs(folder) {
   const [videos, media, weights] = ["videos", "media", "model.safetensors"].map((name) => join(folder, name));
   const model = await Model.create(tiny, { seed: 1 });
@@ -361,9 +361,9 @@ async function makeInputs(folder) {
   for (let i = 0; i < 14; i++) {
     const place = join(videos, `class ${i % 3}`);
     mkdirSync(place, { recursive: true });
-    const picture = ["-f", "lavfi", "-i", `testsrc=size=64x48:rate=5:duration=1,hue=h=${i * 20}`];
-    const sound = ["-f", "lavfi", "-i", `sine=frequency=${200 + i * 40}:duration=1`];
-    const args = ["-nostdin", "-v", "error", ...picture, ...sound, "-shortest", join(place, `clip ${i}.mp4`)];
+    const frames = ["-f", "lavfi", "-i", `testsrc=size=64x48:rate=5:duration=1,hue=h=${i * 20}`];
+    const audio = ["-f", "lavfi", "-i", `sine=frequency=${200 + i * 40}:duration=1`];
+    const args = ["-nostdin", "-v", "error", ...frames, ...audio, "-shortest", join(place, `clip ${i}.mp4`)];
     execFileSync(ffmpeg, args);
   }
   return { videos, media, model: weights };
@@ -392,7 +392,7 @@ if (values.child) {
     for (const name of Object.keys(works))
       if (Number(values[name]) > 0)
         await soak(name, Number(values[name]), folder, inputs, Number(values.seed));
-    await sleep(200); // what was killed may still be going
+    await sleep(200); // killed processes may still be running
     rmSync(folder, { recursive: true, force: true });
   } catch (error) {
     console.error(error);

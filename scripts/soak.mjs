@@ -1,12 +1,12 @@
 #!/usr/bin/env node
 /**
- * Runs the same work for long and tells whether memory, handles or descriptors grow:
+ * Runs the same work many times and reports whether memory, handles or descriptors grow:
  *
  *   node scripts/soak.mjs [--share X] [localize|load|abort|workers|bare-workers|together…]
  *
  * Without names all parts, each in a process of its own. `--share 0.1` does a tenth of the calls. Of each part it prints
- * the resident memory ten times, the slope fitted to the second half in bytes a call, and what is open before and after;
- * the exit code is 1 when descriptors stay open. Needs dist: `npm run build:ts`.
+ * the resident memory ten times, the slope fitted to the second half in bytes a call, and open descriptors before and
+ * after; the exit code is 1 when descriptors stay open. Needs dist: `npm run build:ts`.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
@@ -44,13 +44,13 @@ const sample = (i) => ({
 const dataset = {
   name: "soak",
   length: 64,
-  load: async (i) => ({ id: String(i), ...sample(i), mask: truth }),
+  load: async (i) => ({ id: String(i), ...sample(i), mask }),
 };
 /** Descriptors that may be open after a part and were not before it: ffmpeg's, when it has just been stopped. */
 const MORE = 4;
-const truth = { data: new Uint8Array(40 * 30).fill(1, 0, 300), width: 40, height: 30 };
+const mask = { data: new Uint8Array(40 * 30).fill(1, 0, 300), width: 40, height: 30 };
 
-/** Of each part: how many calls, and what prepares one. */
+/** Of each part: the number of calls, and the function that prepares one. */
 const parts = {
   localize: {
     calls: 10_000,
@@ -122,7 +122,7 @@ const parts = {
       };
     },
   },
-  /** What Node's own threads cost, to compare with. */
+  /** The cost of Node's own threads, for comparison. */
   "bare-workers": {
     calls: 100,
     async prepare() {
@@ -150,7 +150,7 @@ else {
   const names = positionals.length > 0 ? positionals : Object.keys(parts);
   for (const name of names) {
     if (!Object.hasOwn(parts, name))
-      throw new Error(`There is no part ${name}. Use ${Object.keys(parts).join(", ")}.`);
+      throw new Error(`Unknown part ${name}. Use ${Object.keys(parts).join(", ")}.`);
     const args = ["--expose-gc", fileURLToPath(import.meta.url), "--child", "--share", values.share, name];
     const { status } = spawnSync(process.execPath, args, { stdio: "inherit" });
     if (status !== 0) process.exitCode = 1;
@@ -179,27 +179,27 @@ async function soak(name) {
     const slope = slopeOf(points.slice(points.length >> 1));
     const after = await opened();
     console.log(`  slope of the second half: ${slope.toFixed(0)} bytes a call`);
-    console.log(`  open before: ${told(before)}; after: ${told(after)}`);
+    console.log(`  open before: ${openText(before)}; after: ${openText(after)}`);
     process.exit(after.descriptors > before.descriptors + MORE ? 1 : 0);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-/** Descriptors, where the system tells them, and what keeps the event loop alive. */
+/** Descriptors, where the system reports them, and the handles of the event loop. */
 async function opened() {
   await new Promise((later) => setTimeout(later, 500));
   let descriptors = Number.NaN;
   try {
     descriptors = readdirSync("/proc/self/fd").length - 1; // one of them reads the list
   } catch {
-    // Only Linux tells.
+    // Only Linux reports them.
   }
   const resources = process.getActiveResourcesInfo().filter((resource) => resource !== "Timeout");
   return { descriptors, resources };
 }
 
-function told({ descriptors, resources }) {
+function openText({ descriptors, resources }) {
   return `${descriptors || "?"} descriptors, [${resources.join(", ")}]`;
 }
 
@@ -211,7 +211,7 @@ function slopeOf(points) {
   return across / points.reduce((sum, point) => sum + (point[0] - x) ** 2, 0);
 }
 
-/** Two seconds of a test picture with a tone. */
+/** Two seconds of a test pattern with a tone. */
 async function makeClip(file) {
   const installed = (name) =>
     import(name).then(

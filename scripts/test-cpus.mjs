@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 /**
- * Runs the numeric tests as lesser processors would, each kind in a process of its own.
+ * Runs the numeric tests with capped instruction sets, each kind in its own process.
  *
  *   node scripts/test-cpus.mjs [KIND …] [-- options of vitest]
  *
- * Kinds: default (no vectors beyond SSE4.1), avx2, avx512 (without bfloat16). Without names all that this processor can
- * play. Caps of the environment make them: ATEN_CPU_CAPABILITY for LibTorch, ONEDNN_MAX_CPU_ISA for oneDNN; the
+ * Kinds: default (no vectors beyond SSE4.1), avx2, avx512 (without bfloat16). Without names all that this processor
+ * supports. Environment variables cap them: ATEN_CPU_CAPABILITY for LibTorch, ONEDNN_MAX_CPU_ISA for oneDNN; the
  * package's own kernels follow both.
  */
 import { spawnSync } from "node:child_process";
@@ -36,7 +36,7 @@ const given = process.argv.slice(2);
 const rest = given.includes("--") ? given.splice(given.indexOf("--")).slice(1) : [];
 const unknown = given.filter((name) => !(name in KINDS));
 if (unknown.length > 0) {
-  console.error(`There is no kind "${unknown[0]}". Kinds: ${Object.keys(KINDS).join(", ")}.`);
+  console.error(`Unknown kind "${unknown[0]}". Kinds: ${Object.keys(KINDS).join(", ")}.`);
   process.exit(2);
 }
 if (process.arch !== "x64") {

@@ -1,4 +1,4 @@
-// The addon, for what bench/ measures below the public API.
+// The addon, for measurements below the public API.
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 

@@ -15,7 +15,7 @@ function numbers(shape, seed) {
   );
 }
 
-/** A prepared picture and spectrogram. */
+/** A prepared image and spectrogram. */
 export function pair(seed) {
   return {
     image: { tensor: numbers(shapes.image, seed), shape: shapes.image },

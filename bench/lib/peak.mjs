@@ -4,7 +4,7 @@ import { addon } from "./addon.mjs";
 const SIZE = 2048;
 const TIMES = 12;
 
-/** GFLOP/s of the fastest of some products of two large square matrices, by the library that the table takes. */
+/** GFLOP/s of the fastest of some products of two large square matrices, by the library that the table chooses. */
 export async function matrixPeak(type) {
   const shape = { rows: SIZE, inner: SIZE, columns: SIZE };
   const library = addon.libraryFor({ ...shape, repeated: false });

@@ -1,9 +1,9 @@
-// The processor that figures belong to: its name and what of its instruction sets is used.
+// The processor that figures belong to: its name and the instruction sets in use.
 import { cpus } from "node:os";
 import { addon } from "./addon.mjs";
 
 /**
- * @param info what the addon says of itself
+ * @param info the addon's information
  * @returns {{ vendor: string, model: string, features: string[] }}
  */
 export function processor(info = addon.info()) {

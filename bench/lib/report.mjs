@@ -1,7 +1,7 @@
-// What a bench prints while it runs: how long it will take, each row once it is measured, and its progress.
+// The output of a running bench: its expected duration, each row once it is measured, and its progress.
 import { clock, Progress } from "../../scripts/progress.mjs";
 
-/** A cell's width where a column says none; longer ones stand out. */
+/** A cell's width where a column gives none; longer ones stand out. */
 const WIDTH = 10;
 
 export class Report {
@@ -13,14 +13,14 @@ export class Report {
   #results = [];
   #compared;
 
-  /** @param options `out` and `stream` take the rows and the progress in place of standard output and error */
+  /** @param options `out` and `stream` receive the rows and the progress in place of standard output and error */
   constructor({ out = process.stdout, stream = process.stderr } = {}) {
     this.#out = out;
     this.#progress = new Progress({ stream, note: () => this.#remaining() });
     this.#progress.start("calibrating");
   }
 
-  /** Prints what the run will take, by a small part of its work that the bench has measured first. */
+  /** Prints the expected duration, estimated from a small part of the work that the bench has measured first. */
   expect(seconds, rows) {
     this.#started = performance.now();
     this.#expected = 1000 * seconds;
@@ -45,7 +45,7 @@ export class Report {
     this.table(title, comparison([], columns).columns, widths);
   }
 
-  /** The row of one competitor; those of ours that it is compared with come before. */
+  /** The row of one competitor, after those of ours that it is compared with. */
   result(result) {
     this.#results.push(result);
     this.row(comparison(this.#results, this.#compared).rows.at(-1));
@@ -55,7 +55,7 @@ export class Report {
     this.#print(text);
   }
 
-  /** Begins a step of the work. @returns to be called with what is done of it, and of how much */
+  /** Begins a step of the work. @returns to be called with the work done and the total */
   step(title, total = 0) {
     this.#progress.start(title, { total });
     return (done, of = total) => this.#progress.update(done, of);
@@ -95,7 +95,7 @@ export function duration(seconds) {
  * A row for each competitor, its time as a multiple of each of ours.
  *
  * @param results `{ work, name, ms, peak?, rate? }`
- * @param columns `ours`, the names that others are compared with; whether there is `memory` and whether a `rate`
+ * @param columns `ours`, the names that others are compared with; `memory` and `rates` add these columns
  */
 export function comparison(results, { ours, memory = false, rates = false }) {
   const columns = [

@@ -1,4 +1,4 @@
-// Competitors measured in turns, so that a machine that changes its pace changes it for all of them.
+// Competitors measured in turns: a machine that changes its speed then changes it for all of them.
 
 export const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 
@@ -6,7 +6,7 @@ export const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(va
  * @param competitors `{ name, unit?, run(times) → Promise<ms[]>, close?() }`
  * @param rounds turns of each
  * @param times measurements a turn; one more comes first and is not counted
- * @param onRound called with the turns that are done, and of how many
+ * @param onRound called with the number of turns done, and of all
  * @param onMeasured called with a competitor's name and `{ median, all }` once its last turn is over
  * @returns name → { median, all } in milliseconds
  */

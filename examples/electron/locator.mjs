@@ -1,4 +1,4 @@
-// What the main process asks: an ordinary module, which runs in Node.js as well.
+// The main process imports this ordinary module. It runs in Node.js as well.
 import { fork } from "node:child_process";
 import { once } from "node:events";
 
@@ -29,7 +29,7 @@ export async function createLocator({ checkpoint, node }) {
   });
   let last = 0;
   return {
-    /** Encoded files as bytes in; boxes, confidence and the map over the picture, a PNG, out. */
+    /** Encoded files as bytes in; boxes, confidence and the map over the image, a PNG, out. */
     localize({ image, audio }) {
       const id = ++last;
       return new Promise((resolve, reject) => {

@@ -10,7 +10,7 @@ const node = process.env.NODE ?? here("node_modules/node/bin/node");
 await app.whenReady();
 const locator = await createLocator({ checkpoint, node });
 app.once("will-quit", () => locator.close());
-// Of an error only the message passes from process to process, so that it is part of the answer.
+// Of an error only the message passes from process to process, so the answer carries it.
 ipcMain.handle("localize", (_event, files) =>
   locator.localize(files).catch(({ code, message }) => ({ error: { code, message } })),
 );

@@ -1,14 +1,12 @@
 const form = document.querySelector("form");
-const image = document.querySelector("img");
+const figure = document.querySelector("img");
 const status = document.querySelector("[role=status]");
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const fields = new FormData(form);
-  const [picture, sound] = await Promise.all(
-    ["image", "audio"].map((name) => fields.get(name).arrayBuffer()),
-  );
-  const { error, overlay, confidence } = await window.soundspot.localize(picture, sound);
+  const [image, audio] = await Promise.all(["image", "audio"].map((name) => fields.get(name).arrayBuffer()));
+  const { error, overlay, confidence } = await window.soundspot.localize(image, audio);
   status.textContent = error ? error.message : `confidence ${confidence.toFixed(2)}`;
-  if (overlay) image.src = URL.createObjectURL(new Blob([overlay], { type: "image/png" }));
+  if (overlay) figure.src = URL.createObjectURL(new Blob([overlay], { type: "image/png" }));
 });

@@ -1,5 +1,5 @@
-// POST a picture and a sound as the form fields `image` and `audio`; the answer is the map over the picture, or with
-// `Accept: application/json` its boxes. MODEL is the path of a checkpoint.
+// POST an image and an audio file as the form fields `image` and `audio`; the answer is the map over the image, or
+// with `Accept: application/json` its boxes. MODEL is the path of a checkpoint.
 import express from "express";
 import multer from "multer";
 import { Model, SoundspotError } from "soundspot";
@@ -12,10 +12,7 @@ app.post("/localize", upload.fields([{ name: "image" }, { name: "audio" }]), asy
   const [image] = request.files?.image ?? [];
   const [audio] = request.files?.audio ?? [];
   if (!image || !audio) {
-    throw new SoundspotError(
-      "ERR_INPUT",
-      "Send a picture as the field image and a sound as the field audio.",
-    );
+    throw new SoundspotError("ERR_INPUT", "Send an image file as image and an audio file as audio.");
   }
   const left = new AbortController(); // fires when the client has gone
   response.on("close", () => left.abort());

@@ -110,7 +110,7 @@ Binding bind_model(const encoders::ModelConfig& config, const State& state, cons
   return binding;
 }
 
-/// What JavaScript learns of a binding.
+/// A binding's report to JavaScript.
 struct Report {
   std::string key;
   std::vector<std::string> loaded, sources, ignored, missing, other_keys;
@@ -233,7 +233,7 @@ Napi::Value save_checkpoint(const Napi::CallbackInfo& call) {
             state.tensors.emplace_back(name, tensor.to(at::kCPU));
           }
         }
-        // What cannot be used must not take the place of a file that can.
+        // An unusable checkpoint must not replace a usable file.
         if (const std::string* name = core::first_not_finite(state.tensors)) {
           throw Error("ERR_INTERNAL", *name + " has values that are not finite, and " + path +
                                           " was not written. Go on from an earlier checkpoint with a lower learning "

@@ -1,4 +1,4 @@
-// Values across the N-API door: handles, tensors, configurations.
+// Values across N-API: handles, tensors, configurations.
 #pragma once
 
 #include <napi.h>
@@ -22,7 +22,7 @@ struct ModelHandle {
   std::shared_ptr<const inference::Engine> engine(core::Precision precision);
   /// The same of LibTorch's own operators, made anew at every call.
   std::shared_ptr<const inference::Engine> reference(core::Precision precision) const;
-  /// To be called by whoever changed a weight, before the lock is released.
+  /// To be called after a change of a weight, before the lock is released.
   void weights_changed();
 
  private:

@@ -1,4 +1,4 @@
-// Each part of the door puts its functions on the addon's exports.
+// Each part of the binding adds its functions to the addon's exports.
 #pragma once
 
 #include <napi.h>

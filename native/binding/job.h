@@ -1,4 +1,4 @@
-// Work off the event loop: a promise for what a function computes on a thread of Node's pool.
+// Work off the event loop: a promise for the result of a function on a thread of Node's pool.
 #pragma once
 
 #include <napi.h>
@@ -50,7 +50,7 @@ bool guarded(const Work& work, std::string& code, std::string& message) {
   if (code == "ERR_OUT_OF_MEMORY") {
     memory::give_back_free_blocks();
     message =
-        "The memory does not suffice. Use a smaller batch, in training microBatchSize, a smaller picture or a "
+        "The memory does not suffice. Use a smaller batch, in training microBatchSize, a smaller image or a "
         "smaller model.";
   }
   return false;
@@ -108,8 +108,8 @@ class Job final : public Napi::AsyncWorker {
     return promise;
   }
 
-  /// Nothing may leave these callbacks: a worker thread that is being terminated refuses every call into JavaScript,
-  /// and there is nobody left to tell.
+  /// Nothing may leave these callbacks: a worker thread that is being terminated rejects every call into JavaScript,
+  /// and no code is left to handle an error.
   template <class Settle>
   void settle(const Settle& action) {
     try {

@@ -1,4 +1,4 @@
-// Preparation of samples: pixels and sound in, normalised tensors held in C++ out.
+// Preparation of samples: pixels and audio in, normalised tensors held in C++ out.
 #include "binding/convert.h"
 #include "binding/functions.h"
 #include "core/finite.h"
@@ -17,7 +17,7 @@ Tensor pixels(const Napi::Object& image) {
   const int64_t width = integer(image, "width"), height = integer(image, "height");
   const auto bytes = static_cast<int64_t>(data.ElementLength());
   if (width < 1 || height < 1 || width > bytes || bytes % (3 * width) != 0 || bytes / (3 * width) != height) {
-    throw to_javascript(image.Env(), "ERR_INPUT", "A raw picture needs width × height × 3 bytes of RGB.");
+    throw to_javascript(image.Env(), "ERR_INPUT", "A raw image needs width × height × 3 bytes of RGB.");
   }
   return at::from_blob(data.Data(), {height, width, 3}, at::kByte);
 }
@@ -26,7 +26,7 @@ Tensor pixels(const Napi::Object& image) {
 /// @throws Error ERR_INPUT when a value is not finite.
 Tensor finite_copy(const Tensor& values, at::IntArrayRef shape, const char* what) {
   if (!core::all_finite(values.const_data_ptr<float>(), values.numel())) {
-    throw Error("ERR_INPUT", std::string(what) + " has values that are not finite. Look where they come from.");
+    throw Error("ERR_INPUT", std::string(what) + " has values that are not finite. Check where they come from.");
   }
   return values.clone().reshape(shape);
 }
@@ -44,7 +44,7 @@ Sound sound(const Napi::Object& audio) {
     throw to_javascript(audio.Env(), "ERR_INPUT", "Raw audio needs channels × frames samples.");
   }
   if (length == 0) {
-    throw to_javascript(audio.Env(), "ERR_AUDIO_EMPTY", "The sound has no samples. Give one of at least one sample.");
+    throw to_javascript(audio.Env(), "ERR_AUDIO_EMPTY", "The audio has no samples. Give at least one.");
   }
   return {at::from_blob(data.Data(), {channels, length / channels}, at::kFloat), integer(audio, "sampleRate")};
 }
@@ -116,7 +116,7 @@ Napi::Value prepare(const Napi::CallbackInfo& call) {
           sample->spectrogram = signal::log_spectrogram(heard.samples, heard.rate, config.audio);
         }
         if (augmented) {
-          // Another stream than the picture's, from the same seed.
+          // Another stream than the image's, from the same seed.
           sample->spectrogram =
               signal::mask_spectrogram(sample->spectrogram, audio_options, seed ^ 0x9e3779b97f4a7c15ULL);
         }
@@ -145,7 +145,7 @@ Napi::Value resample(const Napi::CallbackInfo& call) {
       [](Napi::Env env, Tensor& result) { return tensor_to_javascript(env, result); });
 }
 
-// blendHeat(picture, heat, keep, add, out) → Promise<true>; the caller has checked the lengths
+// blendHeat(image, heat, keep, add, out) → Promise<true>; the caller has checked the lengths
 Napi::Value blend_heat(const Napi::CallbackInfo& call) {
   const auto picture = call[0].As<Napi::Uint8Array>();
   const auto heat = call[1].As<Napi::Float32Array>();

@@ -1,4 +1,4 @@
-// What the addon runs on.
+// The system that the addon runs on.
 #include <ATen/Version.h>
 #include <torch/version.h>
 

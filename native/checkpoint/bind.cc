@@ -39,7 +39,7 @@ class Names {
     return -1;
   }
 
-  /// Whether a file's name lies in a part of the model, whatever its prefixes.
+  /// Whether a file's name lies in a part of the model, with any prefixes.
   bool in_part(std::string_view name) const {
     for (bool more = true; more; more = strip(name)) {
       if (parts_.contains(part_of(name))) return true;

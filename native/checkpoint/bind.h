@@ -15,7 +15,7 @@ struct Declared {
   std::string parameter;  // in the model
 };
 
-/// What a file gives a model.
+/// A file's tensors for a model.
 struct Binding {
   struct Bound {
     std::string parameter;

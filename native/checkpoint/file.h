@@ -1,4 +1,4 @@
-// Reading a file at given places, and writing one so that it is there whole or not at all.
+// Reading a file at given places, and atomic writes.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What the file formats have in common: their one failure, and the checks on shapes and values read from a file.
+// Common to the file formats: their one failure, and the checks on shapes and values read from a file.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace soundspot::checkpoint {
 
-/// Bytes that break their format. The readers of whole files turn it into ERR_CHECKPOINT_CORRUPT with `corrupt`.
+/// Bytes that break their format. The readers of files turn it into ERR_CHECKPOINT_CORRUPT with `corrupt`.
 class FormatError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

@@ -1,4 +1,4 @@
-// JSON as safetensors headers use it: objects, arrays, strings, and integers from 0. Everything else is refused.
+// JSON as safetensors headers use it: objects, arrays, strings, and integers from 0. Everything else is rejected.
 #pragma once
 
 #include <cstdint>

@@ -318,7 +318,7 @@ void Pickle::extend(const std::vector<PickleValue*>& items, Kind kind) {
   target->items.insert(target->items.end(), items.begin(), items.end());
 }
 
-/// Pushes what `function(*arguments)` stands for. Nothing runs.
+/// Pushes the value that `function(*arguments)` stands for. Nothing runs.
 void Pickle::call(const PickleValue& function, PickleValue* arguments) {
   const bool callable = function.kind == Kind::kGlobal || function.kind == Kind::kOther;
   if (!callable || arguments->kind != Kind::kTuple) throw FormatError("its pickle calls something that is no function");

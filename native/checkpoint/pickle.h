@@ -25,7 +25,7 @@ struct PickleValue {
     kGlobal,   // `text`: "torch.FloatStorage"
     kStorage,  // `items`: "storage", the kGlobal of its type, key, location, number of elements
     kTensor,   // `items`: kStorage, offset, sizes, strides, …: the arguments of torch._utils._rebuild_tensor_v2
-    kOther,    // `text`: what would have made it, such as "argparse.Namespace" or "float"
+    kOther,    // `text`: its constructor, such as "argparse.Namespace" or "float"
   };
 
   Kind kind = Kind::kOther;
@@ -78,7 +78,7 @@ class Pickle {
 
   std::string_view bytes_;
   size_t at_ = 0;
-  std::deque<PickleValue> values_;  // owns all; a flat list, so that deep nesting is freed without recursion
+  std::deque<PickleValue> values_;  // owns all; a flat list: deep nesting is freed without recursion
   std::set<std::string> names_;     // of globals
   std::vector<PickleValue*> stack_;
   std::vector<size_t> marks_;              // sizes of the stack

@@ -81,7 +81,7 @@ class TensorReader {
     const int64_t count = element_count(sizes, static_cast<int64_t>(storage.element_size()));
     if (sizes.size() != strides.size() || offset < 0) throw FormatError("a tensor's strides do not fit its shape");
     if (count == 0) return at::empty(sizes, storage.options());
-    // Strides of 0 can make any shape from one element; nobody could copy it.
+    // Strides of 0 can make any shape from one element, too large to copy.
     if (static_cast<uint64_t>(count) > file_bytes_) throw FormatError("a tensor is far larger than its data");
 
     int64_t room = storage.numel() - offset - 1;  // elements behind the first one
@@ -145,7 +145,7 @@ const PickleValue* find(const PickleValue& dict, std::string_view key) {
   return nullptr;
 }
 
-/// Where programs keep a state dict beside other things, the preferred one first.
+/// Keys of a state dict beside other objects, the preferred one first.
 constexpr std::string_view kKeys[] = {"state_dict", "model_state_dict", "model", "net", "weights"};
 constexpr size_t kMaxDepth = 8;  // dictionaries within dictionaries that are looked into
 
@@ -153,7 +153,7 @@ constexpr size_t kMaxDepth = 8;  // dictionaries within dictionaries that are lo
 struct Candidate {
   std::string key;
   const PickleValue* dict;
-  bool has_inner;  // candidates below its keys: then it is what a program saved beside them
+  bool has_inner;  // candidates below its keys: then it holds objects that a program saved beside them
 };
 
 bool holds_tensors(const PickleValue& dict) {

@@ -1,4 +1,4 @@
-// Reading PyTorch's own checkpoints, without running what is in them.
+// Reading PyTorch's own checkpoints, without running code in them.
 #pragma once
 
 #include <string>

@@ -54,7 +54,7 @@ void check_text(std::string_view text) {
   if (!is_utf8(text)) throw Error("ERR_INPUT", "The text " + printable(text) + " is not UTF-8.");
 }
 
-/// The order of the tensors' bytes: larger items first, so that each begins at a multiple of its item size.
+/// The order of the tensors' bytes: larger items first: each then begins at a multiple of its item size.
 std::vector<size_t> data_order(const State& state) {
   std::vector<size_t> order(state.tensors.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -64,7 +64,7 @@ std::vector<size_t> data_order(const State& state) {
   return order;
 }
 
-/// @throws Error ERR_INPUT for what the format cannot hold.
+/// @throws Error ERR_INPUT for values that the format cannot hold.
 void check_content(const State& state) {
   std::set<std::string> names{kMetadata};
   for (const auto& [name, tensor] : state.tensors) {
@@ -203,7 +203,7 @@ void check_layout(const std::vector<Entry>& entries, uint64_t data_bytes) {
 /// @throws FormatError when it is not that of the rest.
 void verify_checksum(State& state) {
   const FormatError damaged(
-      "its content does not match its checksum, so that it was damaged after it was written (or changed by a program "
+      "its content does not match its checksum: it was damaged after it was written (or changed by a program "
       "that kept " +
       std::string(kChecksum) + " in the metadata)");
   if (const auto stored = state.metadata.extract(kChecksum)) {

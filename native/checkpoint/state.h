@@ -1,4 +1,4 @@
-// What a checkpoint file holds, whatever its format.
+// The content of a checkpoint file of any format.
 #pragma once
 
 #include <map>

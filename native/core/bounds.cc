@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kAtATime = 65536;
 
-/// Bits without their sign order as magnitudes do, infinities and what is no number above all others.
+/// Bits without their sign order as magnitudes do, infinities and NaN above all others.
 template <class Bits>
 bool within(const Bits* values, int64_t count, Bits most) {
   constexpr Bits kMagnitude = static_cast<Bits>(~Bits{0}) >> 1;
@@ -32,7 +32,7 @@ bool within(const Bits* values, int64_t count, Bits most) {
 void check_weights(const Tensor& weight, const Tensor& bias, double most, const std::string& name) {
   Tensor sums = weight.detach().flatten(1).abs().sum(1, /*keepdim=*/false, at::kDouble);
   if (bias.defined()) sums = sums + bias.detach().abs();
-  // A maximum of what is no number is none, and compares with nothing.
+  // A maximum with NaN is NaN, and every comparison with it is false.
   if (sums.max().item<double>() <= most) return;
   throw Error("ERR_INTERNAL", "The weights of " + name +
                                   " are not finite, or too large to compute with. Take an earlier checkpoint of its "
@@ -49,7 +49,7 @@ bool within_bounds(const Tensor& x, float most) {
 
 void check_activations(const Tensor& x, const std::string& name) {
   if (within_bounds(x, kMostOfActivation)) return;
-  throw Error("ERR_INTERNAL", "What comes out of " + name +
+  throw Error("ERR_INTERNAL", "The output of " + name +
                                   " is too large to compute with: its weights are. Take an earlier checkpoint of its "
                                   "training.");
 }

@@ -8,7 +8,7 @@
 
 namespace soundspot::core {
 
-/// Of a picture or a spectrogram, which are some tens at most where a model can have learned from them: |x| at most.
+/// Of an image or a spectrogram, which are some tens at most where a model can have learned from them: |x| at most.
 inline constexpr float kMostOfInput = 1e6F;
 
 /// Of what goes into a block of the encoders, comes out of them, or is a slot: |x| at most. Two convolutions of

@@ -1,4 +1,4 @@
-// On what and in which precision something is computed. It is chosen once, when a model is made or loaded, and passed
+// The device and precision of a computation. It is chosen once, when a model is made or loaded, and passed
 // down; nothing below reads a global.
 #pragma once
 

@@ -11,7 +11,7 @@ struct Share {
   int64_t first = 0, total = 0;  // total 0: they are the whole batch
 };
 
-/// What a draw is for; each has numbers of its own.
+/// The purpose of a draw; each has its own numbers.
 enum class Place : uint32_t { kImageMask = 1, kAudioMask = 2, kDropout = 3, kTransform = 4 };
 
 /// Draws of one training step.

@@ -1,4 +1,4 @@
-// Failures inside the addon: a stable code for JavaScript and a message that says what to mend.
+// Failures inside the addon: a stable code for JavaScript and a message that says how to fix it.
 #pragma once
 
 #include <stdexcept>
@@ -7,7 +7,7 @@
 
 namespace soundspot {
 
-/// Thrown anywhere below native/; the N-API door turns it into a SoundspotError with the same code.
+/// Thrown anywhere below native/; the binding turns it into a SoundspotError with the same code.
 class Error : public std::runtime_error {
  public:
   Error(std::string code, const std::string& message) : std::runtime_error(message), code_(std::move(code)) {}

@@ -65,7 +65,7 @@ const std::string* first_not_finite(const NamedTensors& tensors) {
       names.push_back(&name);
       continue;
     }
-    // In whatever order they lie.
+    // In any memory order.
     const Tensor dense = values.is_non_overlapping_and_dense() ? values : values.contiguous();
     if (!core::all_finite(dense.const_data_ptr<float>(), dense.numel())) return &name;
   }

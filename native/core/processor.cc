@@ -32,7 +32,7 @@ constexpr uint32_t kOfAvx512Vnni = kOfAvx512 | bit(Feature::kAvx512Vnni);
 constexpr uint32_t kOfAvx512Bfloat16 = kOfAvx512Vnni | bit(Feature::kAvxVnni) | bit(Feature::kAvx512Bfloat16);
 constexpr uint32_t kEverything = ~0U;
 
-/// What the value of an environment variable leaves. Values that are not listed cap nothing.
+/// The features that the value of an environment variable leaves. Unlisted values cap nothing.
 using Cap = std::pair<const char*, uint32_t>;
 constexpr std::array kOneDnnCaps{
     Cap{"SSE41", 0},
@@ -67,7 +67,7 @@ uint32_t left_by_onednn() {
   return kEverything;
 }
 
-/// LibTorch has read its variable itself, and says what came of it.
+/// LibTorch has read its variable itself, and reports the result.
 uint32_t left_by_libtorch() {
 #ifdef SOUNDSPOT_CPUID
   const std::string capability = at::get_cpu_capability();

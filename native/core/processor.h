@@ -1,4 +1,4 @@
-// What the processor has, and what each fast path needs of it. Found out once, in this file alone.
+// The processor's features, and those that each fast path needs. Detected once, in this file alone.
 #pragma once
 
 #include <cstdint>
@@ -45,7 +45,7 @@ class Processor {
   InstructionSet instruction_set() const { return set_; }
   bool has(Feature feature) const { return used_ >> static_cast<unsigned>(feature) & 1U; }
 
-  /// What the hardware has, and what of it is used.
+  /// The features of the hardware, and those in use.
   std::vector<std::string> hardware() const { return names(hardware_); }
   std::vector<std::string> features() const { return names(used_); }
 

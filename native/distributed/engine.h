@@ -1,4 +1,4 @@
-// What a process group holds of c10d, for the sources that include its headers.
+// A process group's objects of c10d, for the sources that include its headers.
 #pragma once
 
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
@@ -8,7 +8,7 @@ namespace soundspot::distributed {
 struct Engine {
   c10::intrusive_ptr<c10d::ProcessGroup> group;
 
-  /// What exchanges tensors of this kind of device: Gloo those of the CPU, NCCL those of CUDA.
+  /// Exchanges tensors of this kind of device: Gloo those of the CPU, NCCL those of CUDA.
   c10d::Backend& backend(c10::DeviceType device) const { return *group->getBackend(device); }
 };
 

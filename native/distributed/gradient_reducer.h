@@ -12,7 +12,7 @@ class Reducer;
 
 namespace soundspot::distributed {
 
-/// Keeps back what LibTorch warns of on this thread: hints on the speed of its reducer, which mean users nothing.
+/// Suppresses LibTorch's warnings on this thread: hints on the speed of its reducer, of no use to users.
 class NoWarnings {
  public:
   NoWarnings() : guard_(&handler_) {}

@@ -18,7 +18,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Seconds = std::chrono::duration<double>;
 
-/// For what Gloo throws, whose types are not declared here: its messages begin with the source they come from.
+/// Gloo's exceptions have no types declared here: their messages begin with the name of the source file.
 bool of_gloo(const std::exception& error) {
   return std::string_view(error.what()).find("/gloo/") != std::string_view::npos;
 }
@@ -89,7 +89,7 @@ void ProcessGroup::rethrow(const std::exception& error) const {
   std::ostringstream message;
   message << "Process " << options_.rank << " of " << options_.size
           << " lost the others: one has ended, or did not answer within " << options_.timeout
-          << " s. Look at what the others wrote, and run all of them again with resume. (" << first_line(error) << ")";
+          << " s. Check the output of the others, and run all of them again with resume. (" << first_line(error) << ")";
   throw Error("ERR_DISTRIBUTED", message.str());
 }
 
@@ -129,7 +129,7 @@ Tensor ProcessGroup::gather(const Tensor& rows) {
 void ProcessGroup::broadcast(const std::vector<Tensor>& tensors) {
   const at::NoGradGuard no_grad;
   for (const Tensor& tensor : tensors) {
-    // Whatever the order in memory, all processes have the same.
+    // Contiguous: all processes then send values in the same order.
     std::vector<Tensor> sent{outside_graph(tensor).contiguous()};
     wait_for(*this, tensor, [&](auto& backend) { return backend.broadcast(sent); });
     if (!sent[0].is_alias_of(tensor)) Tensor(tensor).copy_(sent[0]);

@@ -21,7 +21,7 @@ struct GroupOptions {
 
 struct Engine;
 
-/// What this process handed to collectives.
+/// The traffic of this process in collectives.
 struct Traffic {
   int64_t calls = 0;
   int64_t bytes = 0;   // of payload; a ring sends each byte of a sum about twice
@@ -74,7 +74,7 @@ class ProcessGroup final : public Peers {
     }
   }
 
-  /// Ends the connections, unless somebody still holds the engine: what waits in other processes then fails.
+  /// Ends the connections, unless the engine is still in use: calls that wait in other processes then fail.
   void leave();
 
  private:
@@ -84,7 +84,7 @@ class ProcessGroup final : public Peers {
 
   GroupOptions options_;
   const std::shared_ptr<TrafficCounter> traffic_ = std::make_shared<TrafficCounter>();
-  mutable std::mutex mutex_;  // of what follows
+  mutable std::mutex mutex_;  // guards the following members
   std::shared_ptr<const Engine> engine_;
 };
 

@@ -1,4 +1,4 @@
-// The two ResNet encoders: pictures and spectrograms to tokens.
+// The two ResNet encoders: images and spectrograms to tokens.
 #pragma once
 
 #include "core/initialize.h"
@@ -37,7 +37,7 @@ struct EncoderLayout {
 /// A ResNet of basic blocks without global pooling and classifier, then a 1×1 projection to D.
 class Encoder {
  public:
-  /// `imgnet`: 3 input channels, tokens row-major over the picture.
+  /// `imgnet`: 3 input channels, tokens row-major over the image.
   static Encoder image(const ModelConfig& config);
   /// `audnet`: 1 input channel, maximum over frequency, tokens over time.
   static Encoder audio(const ModelConfig& config);

@@ -5,7 +5,7 @@
 
 namespace soundspot::inference {
 
-/// What an evaluation pass gives for B pairs.
+/// The result of an evaluation pass for B pairs.
 struct Inference {
   encoders::EncoderOutputs tokens;
   methods::Response response;

@@ -11,7 +11,7 @@ namespace {
 constexpr int64_t kGrain = 1 << 15;
 constexpr int64_t kPackGrain = 1 << 16;
 
-/// Parts of a product for each core, so that none waits long for another, and the fewest rows of one.
+/// Parts of a product for each core: none then waits long for another. And the fewest rows of one.
 constexpr int64_t kUnits = 4;
 constexpr int64_t kPart = 48;
 

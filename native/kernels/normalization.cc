@@ -187,7 +187,7 @@ class BatchNormFunction : public torch::autograd::Function<BatchNormFunction> {
   }
 };
 
-/// `work(sample, first row, end row)` over the rows of pictures of `height` rows.
+/// `work(sample, first row, end row)` over the rows of images of `height` rows.
 template <class Work>
 void over_pictures(int64_t batch, int64_t height, const Work& work) {
   at::parallel_for(0, batch * height, 1, [&](int64_t begin, int64_t end) {

@@ -54,7 +54,7 @@ constexpr Library kMkl = Library::kLibTorch, kOneDnn = Library::kOneDnn, kPanels
 constexpr Choices kIntel{.single = {kMkl, kMkl, kMkl, kMkl, kMkl, kMkl},
                          .repeated = {kMkl, kMkl, kMkl, kPanels, kPanels, kMkl}};
 
-/// AMD's with AVX2 or more. MKL stays at AVX2 there, whatever the processor has.
+/// AMD's with AVX2 or more. MKL stays at AVX2 there, even with AVX-512.
 ///                               few      tiny  some     narrow   medium   large
 constexpr Choices kAmd{.single = {kStream, kMkl, kOneDnn, kOneDnn, kPanels, kPanels},
                        .repeated = {kStream, kMkl, kPanels, kPanels, kPanels, kPanels}};

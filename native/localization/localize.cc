@@ -25,7 +25,7 @@ JointAttention select(const JointAttention& batch, int64_t index) {
   return one;
 }
 
-/// Maps are made on the CPU, whatever device the response is on.
+/// Maps are made on the CPU, for a response on any device.
 methods::Response on_cpu(methods::Response response) {
   const auto move = [](Tensor& tensor) {
     if (tensor.defined()) tensor = tensor.to(at::kCPU);

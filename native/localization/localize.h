@@ -1,4 +1,4 @@
-// From what a method says of a batch to maps, masks, boxes and confidences. It knows no method.
+// From a method's response to a batch to maps, masks, boxes and confidences. It knows no method.
 #pragma once
 
 #include "inference/engine.h"

@@ -1,4 +1,4 @@
-// Contrastive loss on the target slots of image and sound (Eq. 7).
+// Contrastive loss on the target slots of image and audio (Eq. 7).
 #include "losses/loss.h"
 
 namespace soundspot::losses {

@@ -1,7 +1,7 @@
-// Contrast on the cross-modal attention itself: the tokens of a picture must answer its own sound's target query
-// against its off-target query more than another sound's. It shapes the very logits that localization reads, where
-// matching alone teaches them no more than the picture's own attention. A second term ties down what contrast leaves
-// free, a constant added to all logits: the strongest tokens of the own sound lie at 0, where target and off-target
+// Contrast on the cross-modal attention itself: the tokens of an image must answer its own audio's target query
+// against its off-target query more than other audio's. It shapes the very logits that localization reads, where
+// matching alone teaches them no more than the image's own attention. A second term fixes what contrast leaves
+// free, a constant added to all logits: the strongest tokens of the own audio lie at 0, where target and off-target
 // attention are equal. All else lies below, where attention falls with the exponential of the logit, so that
 // `inferenceSharpening` sets how narrow a spot is; above 0 attention saturates and the spot spreads. Not in the paper.
 #include <algorithm>
@@ -28,7 +28,7 @@ Tensor cross_attention(const LossInputs& inputs) {
   Tensor query = queries.narrow(1, 0, targets).mean(1);  // [B, D]
   if (others > 0) query = query - queries.narrow(1, targets, others).mean(1);
   const double scale = 1.0 / std::sqrt(static_cast<double>(queries.size(2)));
-  // [B images, N, B sounds]
+  // [B images, N, B audio]
   const Tensor logits = kernels::matmul(inputs.features["image_keys"], inputs.whole(query).t()) * scale;
   const Tensor answers = inputs.whole(strongest(logits));
   const Tensor level = answers.diagonal().pow(2).mean();

@@ -1,5 +1,5 @@
-// What a method's forward pass gives the losses: tensors by name, each with the batch first. A training step joins the
-// parts of a batch without knowing what they are.
+// The losses' inputs from a method's forward pass: tensors by name, each with the batch first. A training step joins
+// the parts of a batch without knowing what they are.
 #pragma once
 
 #include <string>

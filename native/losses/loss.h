@@ -10,7 +10,7 @@
 
 namespace soundspot::losses {
 
-/// What a loss may look at.
+/// The inputs of a loss.
 struct LossInputs {
   const Features& features;
   int64_t targets;                         // target slots, where there are slots: the first ones
@@ -18,7 +18,7 @@ struct LossInputs {
   const Tensor& excluded;                  // [B, B] bool, predicted false negatives; undefined when none are looked for
   const distributed::PeersPointer& peers;  // who has the rest of the batch; null where `outputs` are all of it
 
-  /// Rows of this process's samples, as those of the whole batch. What compares samples needs it.
+  /// Rows of this process's samples, as those of the whole batch. Comparisons between samples need it.
   Tensor whole(const Tensor& rows) const { return distributed::gathered(rows, peers); }
 };
 
@@ -41,10 +41,10 @@ struct Register {
 /// Target slots of slots [B, S, D], each of length 1, in a row: [B, T·D].
 Tensor target_vectors(const Tensor& slots, int64_t target_slots);
 
-/// Similarity [B, B] of target vectors, rows images and columns sounds: cosine, averaged over target slots in order.
+/// Similarity [B, B] of target vectors, rows images and columns audio: cosine, averaged over target slots in order.
 Tensor target_similarity(const Tensor& rows, const Tensor& columns, int64_t target_slots);
 
-/// CE(S/τ) + CE(Sᵀ/τ) with the diagonal as truth (Eq. 7); excluded pairs count as −∞ in both directions.
+/// CE(S/τ) + CE(Sᵀ/τ) with the diagonal as targets (Eq. 7); excluded pairs count as −∞ in both directions.
 Tensor symmetric_cross_entropy(const Tensor& similarity, double temperature, const Tensor& excluded);
 
 }  // namespace soundspot::losses

@@ -1,4 +1,4 @@
-// Contrast without slots: a picture is as near to a sound as its nearest token, as EZ-VSL's multiple-instance objective
+// Contrast without slots: an image is as near to audio as its nearest token, as EZ-VSL's multiple-instance objective
 // has it. For comparisons; not in the paper.
 #include "losses/loss.h"
 #include "losses/token_similarity.h"

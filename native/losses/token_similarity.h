@@ -1,4 +1,4 @@
-// The cosine of image tokens with the audio: what methods without slots localize by (EZ-VSL and its kin).
+// The cosine of image tokens with the audio, for methods without slots (such as EZ-VSL).
 #pragma once
 
 #include "core/torch.h"

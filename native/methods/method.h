@@ -1,4 +1,4 @@
-// The interface of a method: everything that differs between joint slot attention and what it is compared with. A
+// The interface of a method: everything that differs between joint slot attention and the other methods. A
 // method is one file that registers itself by name; adding one touches neither trainer, binding nor evaluator.
 #pragma once
 
@@ -17,7 +17,7 @@ using encoders::EncoderOutputs;
 using encoders::Modality;
 using losses::Features;
 
-/// What a training step brings: images [B, 3, size, size] and log spectrograms [B, 1, F, T].
+/// The batch of a training step: images [B, 3, size, size] and log spectrograms [B, 1, F, T].
 struct Views {
   Tensor images, spectrograms;
 
@@ -34,7 +34,7 @@ struct WeightedLoss {
   double temperature;  // contrastive losses only
 };
 
-/// What a step lends its method.
+/// A step's context for its method.
 struct StepContext {
   core::Compute compute;
   const Parameters& parameters;
@@ -55,7 +55,7 @@ struct Terms {
   std::vector<std::pair<std::string, Tensor>> values, diagnostics;
 };
 
-/// What a method says of B pairs. T target maps, 1 for most methods; h × w image tokens.
+/// A method's response to B pairs. T target maps, 1 for most methods; h × w image tokens.
 struct Response {
   Tensor audio_maps;                        // [B, T, h·w] where the audio is in the image, raw
   std::optional<Tensor> image_maps;         // [B, T, h·w] the image's own maps, of methods that refine by them (IQR)
@@ -67,7 +67,7 @@ struct RespondOptions {
   double sharpening = 1;  // of the logits of an output attention, where there is one
 };
 
-/// What stays of a parameter over the steps.
+/// Fixed properties of a parameter over the steps.
 enum class ParameterKind {
   kTrained,
   kStatistic,  // of batch norm: moved by the forward pass

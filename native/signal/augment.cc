@@ -1,4 +1,4 @@
-// Augmentation of pictures and spectrograms.
+// Augmentation of images and spectrograms.
 #include "signal/augment.h"
 
 #include <algorithm>
@@ -46,7 +46,7 @@ Tensor resize_and_crop(const Tensor& image, const ImageAugmentation& options, Ra
   const int64_t height = image.size(0), width = image.size(1);
   const int64_t scaled = options.resize * std::max(height, width) / std::min(height, width);
   if (scaled > kMaxImageSide) {
-    throw Error("ERR_INPUT", "A picture of " + std::to_string(width) + " x " + std::to_string(height) +
+    throw Error("ERR_INPUT", "An image of " + std::to_string(width) + " x " + std::to_string(height) +
                                  " pixels is too narrow to resize by its short side.");
   }
   const int64_t new_height = height <= width ? options.resize : scaled;

@@ -1,4 +1,4 @@
-// Random changes of training pictures and spectrograms, each a function of its input and one seed.
+// Random changes of training images and spectrograms, each a function of its input and one seed.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@ namespace soundspot::signal {
 struct ImageAugmentation {
   int64_t size = 224;                    ///< pixels of the square result
   int64_t resize = 246;                  ///< short side before the crop, at least `size`
-  bool crop = true;                      ///< false: the whole picture is resized to the square, as in evaluation
+  bool crop = true;                      ///< false: the whole image is resized to the square, as in evaluation
   double blur_probability = 0.8;         ///< Gaussian blur
   int64_t blur_kernel = 5;               ///< pixels, odd, less than 2 · size
   double blur_sigma_min = 0.1;           ///< pixels, above 0
@@ -26,12 +26,12 @@ struct ImageAugmentation {
   double grey_probability = 0.2;
 };
 
-/// Resize, random crop, blur, flip, colour jitter in random order, grey: torchvision's transforms on 8-bit pictures.
+/// Resize, random crop, blur, flip, colour jitter in random order, grey: torchvision's transforms on 8-bit images.
 ///
 /// @param image `[H, W, 3]` uint8, RGB.
-/// @param seed names the change: the same seed, picture and options give the same result.
+/// @param seed names the change: the same seed, image and options give the same result.
 /// @return `[size, size, 3]` uint8, contiguous, with memory of its own.
-/// @throws Error ERR_SHAPE (picture), ERR_CONFIG (options), ERR_INPUT (the resized long side would pass 65,535).
+/// @throws Error ERR_SHAPE (image), ERR_CONFIG (options), ERR_INPUT (the resized long side would pass 65,535).
 Tensor augment_image(const Tensor& image, const ImageAugmentation& options, uint64_t seed);
 
 /// Section 1.8 of the design: one mask over frequencies and one over frames.

@@ -1,4 +1,4 @@
-// A heatmap laid over a picture.
+// A heatmap laid over an image.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,7 @@
 
 namespace soundspot::signal {
 
-/// What stays of the picture and what is added to it at each of 256 heats, in 1/256.
+/// Factor on the image and the value added to it at each of 256 heats, in 1/256.
 struct BlendTables {
   std::span<const uint16_t> keep;  // [256]
   std::span<const uint16_t> add;   // [256, 3]

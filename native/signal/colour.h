@@ -12,10 +12,10 @@ using Pixels = std::span<uint8_t>;
 /// Blends with black: `ImageEnhance.Brightness`. Factor ≥ 0; 1 changes nothing.
 void adjust_brightness(Pixels pixels, double factor);
 
-/// Blends with the rounded mean of the grey picture: `ImageEnhance.Contrast`. Factor ≥ 0.
+/// Blends with the rounded mean of the grey image: `ImageEnhance.Contrast`. Factor ≥ 0.
 void adjust_contrast(Pixels pixels, double factor);
 
-/// Blends with the grey picture: `ImageEnhance.Color`. Factor ≥ 0.
+/// Blends with the grey image: `ImageEnhance.Color`. Factor ≥ 0.
 void adjust_saturation(Pixels pixels, double factor);
 
 /// Turns the hue by `shift` of a full circle, −0.5 … 0.5, in Pillow's 8-bit HSV: torchvision's `adjust_hue`.

@@ -78,7 +78,7 @@ void check_samples(const Tensor& samples) {
   if (samples.dim() != 2 || samples.scalar_type() != at::kFloat || !samples.device().is_cpu()) {
     throw Error("ERR_SHAPE", "Samples must be a [channels, samples] float32 tensor on the CPU.");
   }
-  if (samples.numel() == 0) throw Error("ERR_AUDIO_EMPTY", "The sound has no samples.");
+  if (samples.numel() == 0) throw Error("ERR_AUDIO_EMPTY", "The audio has no samples.");
 }
 
 }  // namespace
@@ -87,7 +87,7 @@ int64_t resampled_length(int64_t samples, int64_t from, int64_t to) {
   check_rate(from);
   check_rate(to);
   if (samples < 0 || samples > std::numeric_limits<int64_t>::max() / (2 * kMaxSampleRate)) {
-    throw Error("ERR_INPUT", "No sound has " + std::to_string(samples) + " samples.");
+    throw Error("ERR_INPUT", "No audio has " + std::to_string(samples) + " samples.");
   }
   const int64_t divisor = std::gcd(from, to);
   const int64_t orig = from / divisor;
@@ -99,7 +99,7 @@ Tensor resample_range(const Tensor& samples, int64_t from, int64_t to, int64_t b
   const int64_t length = resampled_length(samples.size(1), from, to);
   if (begin < 0 || begin >= end || end > length) {
     throw Error("ERR_INPUT", "Samples " + std::to_string(begin) + " to " + std::to_string(end) +
-                                 " are outside the resampled sound of " + std::to_string(length) + ".");
+                                 " are outside the resampled audio of " + std::to_string(length) + ".");
   }
   if (from == to) return samples.slice(1, begin, end);
   const int64_t count = end - begin;

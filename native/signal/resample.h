@@ -20,7 +20,7 @@ int64_t resampled_length(int64_t samples, int64_t from, int64_t to);
 ///
 /// @param samples `[C, n]` float32; when the rates are equal it is returned as it is.
 /// @param from, to rates in Hz, 1 … 768,000.
-/// @return `[C, ceil(to · n / from)]` float32. Time and memory grow with n, whatever the rates' common divisor.
+/// @return `[C, ceil(to · n / from)]` float32. Time and memory grow with n, for every common divisor of the rates.
 /// @throws Error ERR_INPUT (rates, or more than 2^31 − 1 samples to make), ERR_SHAPE, ERR_AUDIO_EMPTY.
 Tensor resample(const Tensor& samples, int64_t from, int64_t to);
 

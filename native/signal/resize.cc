@@ -28,11 +28,11 @@ double cubic(double x) {
   return 0;
 }
 
-/// What the output positions begin … begin + count − 1 of one axis read.
+/// The inputs of the output positions begin … begin + count − 1 of one axis.
 struct Axis {
   int64_t taps;                  // upper bound of the inputs to an output
   std::vector<int64_t> first;    // the first input of each output
-  std::vector<int64_t> length;   // and how many there are
+  std::vector<int64_t> length;   // and their number
   std::vector<int32_t> weights;  // [count, taps]
 
   Axis(int64_t input, int64_t output, int64_t begin, int64_t count) : first(count), length(count) {
@@ -90,11 +90,11 @@ void add_scaled(int32_t* __restrict sum, const uint8_t* __restrict values, int32
 
 void check_image(const Tensor& image) {
   if (image.dim() != 3 || image.size(2) != 3 || image.scalar_type() != at::kByte || !image.device().is_cpu()) {
-    throw Error("ERR_SHAPE", "A picture must be a [height, width, 3] uint8 tensor on the CPU.");
+    throw Error("ERR_SHAPE", "An image must be a [height, width, 3] uint8 tensor on the CPU.");
   }
   for (const int64_t side : {image.size(0), image.size(1)}) {
     if (side < 1 || side > kMaxImageSide) {
-      throw Error("ERR_SHAPE", "A picture's sides must be from 1 to 65535 pixels, got " + std::to_string(side) + ".");
+      throw Error("ERR_SHAPE", "An image's sides must be from 1 to 65535 pixels, got " + std::to_string(side) + ".");
     }
   }
 }
@@ -107,15 +107,15 @@ Tensor resize_bicubic(const Tensor& image, int64_t height, int64_t width, const 
   check_image(image);
   for (const int64_t side : {height, width}) {
     if (side < 1 || side > kMaxImageSide) {
-      throw Error("ERR_INPUT", "A picture can be resized to 1 to 65535 pixels, got " + std::to_string(side) + ".");
+      throw Error("ERR_INPUT", "An image can be resized to 1 to 65535 pixels, got " + std::to_string(side) + ".");
     }
   }
   if (crop.height < 1 || crop.width < 1 || crop.top < 0 || crop.left < 0 || crop.top > height - crop.height ||
       crop.left > width - crop.width) {
-    throw Error("ERR_INPUT", "The part to crop must be inside the resized picture.");
+    throw Error("ERR_INPUT", "The part to crop must be inside the resized image.");
   }
 
-  // Pillow's one exception to its order: a very tall picture is first shortened.
+  // Pillow's one exception to its order: a very tall image is first shortened.
   if (image.size(0) > 100 * image.size(1) && height < image.size(0) && width != image.size(1)) {
     return resize_bicubic(resize_bicubic(image, height, image.size(1)), height, width, crop);
   }

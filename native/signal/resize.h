@@ -1,4 +1,4 @@
-// Picture resizing as Pillow does it, and the normalisation that ImageNet models expect.
+// Image resizing as Pillow does it, and the normalisation that ImageNet models expect.
 #pragma once
 
 #include <cstdint>
@@ -7,10 +7,10 @@
 
 namespace soundspot::signal {
 
-/// The largest side of a picture, before and after resizing, in pixels.
+/// The largest side of an image, before and after resizing, in pixels.
 inline constexpr int64_t kMaxImageSide = 65535;
 
-/// @throws Error ERR_SHAPE unless the picture is `[H, W, 3]` uint8 on the CPU with sides 1 … 65,535.
+/// @throws Error ERR_SHAPE unless the image is `[H, W, 3]` uint8 on the CPU with sides 1 … 65,535.
 void check_image(const Tensor& image);
 
 /// Bicubic resizing with antialiasing, a = −0.5, on 8-bit values: Pillow's `Image.resize(…, BICUBIC)`, bit for bit.
@@ -18,7 +18,7 @@ void check_image(const Tensor& image);
 /// @param image `[H, W, 3]` uint8, RGB.
 /// @param height, width of the result, 1 … 65,535; the aspect ratio is not kept.
 /// @return `[height, width, 3]` uint8, contiguous, with memory of its own.
-/// @throws Error ERR_SHAPE (picture), ERR_INPUT (height, width).
+/// @throws Error ERR_SHAPE (image), ERR_INPUT (height, width).
 Tensor resize_bicubic(const Tensor& image, int64_t height, int64_t width);
 
 /// A rectangle of pixels.

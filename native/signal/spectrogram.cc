@@ -17,7 +17,7 @@ void check_samples(const Tensor& samples) {
   if (samples.dim() != 2 || samples.scalar_type() != at::kFloat || !samples.device().is_cpu()) {
     throw Error("ERR_SHAPE", "Samples must be a [channels, samples] float32 tensor on the CPU.");
   }
-  if (samples.numel() == 0) throw Error("ERR_AUDIO_EMPTY", "The sound has no samples.");
+  if (samples.numel() == 0) throw Error("ERR_AUDIO_EMPTY", "The audio has no samples.");
 }
 
 bool all_finite(const Tensor& values) {
@@ -25,8 +25,8 @@ bool all_finite(const Tensor& values) {
   return core::all_finite(dense.const_data_ptr<float>(), dense.numel());
 }
 
-/// Frames that are transformed at a time: what they need stays in the cache and below the size from which the C library
-/// asks the system for memory, and returns it, each time.
+/// Frames that are transformed at a time: their memory stays in the cache and below the size from which the C library
+/// requests memory of the system, and returns it, each time.
 constexpr int64_t kFrames = 48;
 
 /// The mean over the channels of |STFT|², frames centred with reflection: [C, n] → [window div 2 + 1, n div hop + 1].
@@ -55,7 +55,7 @@ Tensor mean_power(const Tensor& clip, const SpectrogramOptions& options) {
   return channels == 1 ? power : power.div_(channels);
 }
 
-/// Returns the number of samples that the model hears.
+/// Returns the number of samples of the audio window.
 int64_t check_options(const SpectrogramOptions& options) {
   if (options.sample_rate < kMinSampleRate || options.sample_rate > kMaxSampleRate) {
     throw Error("ERR_CONFIG", "sampleRate must be from 1 to 768000 Hz, got " + std::to_string(options.sample_rate));
@@ -69,7 +69,7 @@ int64_t check_options(const SpectrogramOptions& options) {
     throw Error("ERR_CONFIG", "scale must be a positive number, got " + std::to_string(options.scale));
   }
   const double length = std::round(options.seconds * static_cast<double>(options.sample_rate));
-  // Reflection needs more samples than it adds on a side; the negation also refuses NaN.
+  // Reflection needs more samples than it adds on a side; the negation also rejects NaN.
   if (!(length > static_cast<double>(options.window / 2) && length <= static_cast<double>(kMaxFittedSamples))) {
     throw Error("ERR_CONFIG", "seconds must give more than half a window and at most 2^28 samples, got " +
                                   std::to_string(options.seconds));
@@ -100,7 +100,7 @@ Tensor log_spectrogram(const Tensor& samples, int64_t rate, const SpectrogramOpt
   check_samples(samples);
   const int64_t length = check_options(options);
   if (!all_finite(samples)) {
-    throw Error("ERR_AUDIO_NOT_FINITE", "The sound holds a NaN or infinite sample.");
+    throw Error("ERR_AUDIO_NOT_FINITE", "The audio has a NaN or infinite sample.");
   }
 
   const Tensor clip = resample_and_fit(samples, rate, options.sample_rate, length);  // [C, length]

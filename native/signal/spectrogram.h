@@ -10,7 +10,7 @@ namespace soundspot::signal {
 /// Section 1.9 of the design; the defaults are those of the published model, and give `[1, 257, 501]`.
 struct SpectrogramOptions {
   int64_t sample_rate = 16000;  ///< Hz
-  double seconds = 5;           ///< of sound that the model hears
+  double seconds = 5;           ///< of the audio window
   int64_t window = 512;         ///< samples of the Hann window, and of the transform
   int64_t hop = 160;            ///< samples between frames
   double log_offset = 1e-7;     ///< added to the power before the logarithm

@@ -1,5 +1,5 @@
 // The attention of one modality's queries on the other's tokens, with a backward written by hand.
-// reference.cc says the same plainly.
+// reference.cc is the plain form.
 #pragma once
 
 #include "kernels/linear.h"

@@ -60,7 +60,7 @@ FrozenSlotAttention::FrozenSlotAttention(const core::Parameters& parameters,
 
 FrozenSlotAttention::Branch FrozenSlotAttention::freeze(const core::Parameters& parameters, const std::string& own,
                                                         const std::string& other) const {
-  // Products of weights are made in float64: what is rounded here is rounded in every pass.
+  // Products of weights are computed in float64: their rounding would enter every pass.
   const auto of = [&](const std::string& modality, const char* name) {
     return parameters["slot_attn." + modality + "_" + name].detach().to(at::kDouble);
   };
@@ -213,7 +213,7 @@ void FrozenSlotAttention::iterate(const std::array<Pass, 2>& passes) const {
     }
     if (!first) project(&Branch::own_query, &Pass::normed, &Pass::query);  // Eq. 2
     if (last) {
-      // Before the update: what leaves the module are the queries of this iteration.
+      // Before the update: the module returns the queries of this iteration.
       project(&Branch::query, &Pass::normed, &Pass::plain_query);
       project(&Branch::cross_query, &Pass::normed, &Pass::cross_query);
     }

@@ -1,5 +1,5 @@
 // Joint slot attention for inference: weights joined where associativity allows, and the iterations of both modalities
-// in one pass over few rows. reference.cc says the same plainly.
+// in one pass over few rows. reference.cc is the plain form.
 #pragma once
 
 #include <array>

@@ -12,7 +12,7 @@ struct AttentionLogits {
   Tensor image_on_image, audio_on_image, audio_on_audio, image_on_audio;
 };
 
-/// What joint slot attention gives. S slots, Ni image tokens, Na audio tokens.
+/// The result of joint slot attention. S slots, Ni image tokens, Na audio tokens.
 struct JointAttention {
   Tensor image_slots, audio_slots;      // [B, S, D], after the last iteration
   Tensor image_queries, audio_queries;  // [B, S, D], of the last iteration

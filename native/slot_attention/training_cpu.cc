@@ -209,7 +209,7 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
         state_gates(w.state(), {}, bfloat16, each), first(w.first(), {}, bfloat16, each),
         second(w.second(), {}, bfloat16, each);
 
-    // What the gradients of the weights are made of at the end, all iterations at once.
+    // The factors of the weights' gradients, multiplied at the end for all iterations at once.
     const Tensor of_second = buffer({all, dim}), of_first = buffer({all, w.first().size(0)}),
                  of_mlp_affine = buffer({all, dim}), of_input = buffer({all, 3 * dim}), of_updates = buffer({all, dim});
     const Tensor of_state = buffer({total, 3 * dim}), of_queries = buffer({total, dim}),

@@ -1,5 +1,5 @@
 // The iterations of slot attention of one modality as one autograd function with a backward written by hand.
-// reference.cc says the same plainly.
+// reference.cc is the plain form.
 #pragma once
 
 #include "kernels/linear.h"

@@ -20,7 +20,7 @@ class AdamW {
   /// Moments and step counts as `optimizer.{exp_avg,exp_avg_sq,step}.NAME`.
   core::NamedTensors state() const;
 
-  /// Puts back what state() gave; other names are ignored. All or nothing.
+  /// Restores the result of state(); other names are ignored. All or nothing.
   /// @throws Error ERR_CHECKPOINT_MISMATCH when it is not the state of an optimizer of these parameters,
   /// ERR_CHECKPOINT_CORRUPT when no optimizer can have come to it: not finite, or negative squares.
   void restore(const core::Parameters& parameters, const core::NamedTensors& tensors);

@@ -1,4 +1,4 @@
-// What a forward pass changes outside of the gradients: put back unless the step is taken.
+// Changes of a forward pass outside of the gradients: undone unless the step is taken.
 #pragma once
 
 #include "core/parameters.h"

@@ -119,7 +119,7 @@ StepResult TrainingState::take_step(const Views& views, const StepOptions& optio
   Rollback rollback(parameters);
   Features features;
   if (in_parts) {
-    // Once without gradients, for what the losses compare across the batch; the parts are computed again below.
+    // Once without gradients, for the values that losses compare across the batch; the parts are computed again below.
     const at::NoGradGuard no_grad;
     std::vector<Features> parts;
     over_parts(batch, options.micro_batch,

@@ -28,7 +28,7 @@ using NamedNumbers = std::vector<std::pair<std::string, double>>;
 
 struct StepResult {
   NamedNumbers losses;       // each unweighted, and last "total"
-  NamedNumbers diagnostics;  // what else the method has for a log
+  NamedNumbers diagnostics;  // other values of the method for a log
   double gradient_norm = 0;  // before clipping
   bool stop = false;         // a process asked for the end
   core::NamedTensors gradients;

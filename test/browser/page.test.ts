@@ -20,8 +20,7 @@ import { tiny } from "../support/tiny.js";
 
 const CHROMIUM = process.env.CHROMIUM_PATH ?? "/usr/bin/chromium";
 const installed = existsSync(CHROMIUM);
-if (!installed)
-  console.warn(`The page is not tested: there is no Chromium at ${CHROMIUM}. Set CHROMIUM_PATH.`);
+if (!installed) console.warn(`The page is not tested: no Chromium at ${CHROMIUM}. Set CHROMIUM_PATH.`);
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
@@ -53,7 +52,7 @@ describe.skipIf(!installed)("the page", () => {
       const middle = audio.samples.slice(0, seconds * sampleRate);
       await writeFile(file(`${name}.wav`), encodeWav({ samples: middle, sampleRate }));
     }
-    await writeFile(file("notes.txt"), "no picture");
+    await writeFile(file("notes.txt"), "no image");
     const { path } = await findFfmpeg();
     const moving = ["-f", "lavfi", "-i", "testsrc2=size=160x120:rate=10:duration=2"];
     const tone = ["-f", "lavfi", "-i", "sine=frequency=500:duration=2"];
@@ -88,7 +87,7 @@ describe.skipIf(!installed)("the page", () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  /** @param expected errors of the console that the test brings about */
+  /** @param expected errors of the console that the test causes */
   async function open(options: BrowserContextOptions = {}, expected = /^$/): Promise<Page> {
     const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
     const page = await context.newPage();
@@ -119,7 +118,7 @@ describe.skipIf(!installed)("the page", () => {
       await shown();
       return (document.getElementById(target) as HTMLCanvasElement).toDataURL();
     }, id);
-  /** Whatever the confidence is, there is a source in view. */
+  /** Every confidence counts as a source in view. */
   const trust = (page: Page) => page.locator("#least").fill("-1");
   const giveFirst = async (page: Page) => {
     await page.setInputFiles("#files", [file("first.png"), file("first.wav")]);
@@ -132,7 +131,7 @@ describe.skipIf(!installed)("the page", () => {
     return readFile(await download.path());
   }
 
-  it("shows what the engine finds in a picture with a sound, and saves it", async () => {
+  it("shows the engine's map of an image with audio, and saves it", async () => {
     const page = await open({ acceptDownloads: true });
     await giveFirst(page);
     expect(service.asked).toHaveLength(1);
@@ -148,23 +147,23 @@ describe.skipIf(!installed)("the page", () => {
     expect(result.attention.audioOnImage.shape).toEqual(spot.attention.audioOnImage.shape);
 
     await page.locator("#show-boxes").uncheck();
-    const overlay = sharp(await saved(page, "#save-picture")).removeAlpha();
+    const overlay = sharp(await saved(page, "#save-image")).removeAlpha();
     const { data, info } = await overlay.raw().toBuffer({ resolveWithObject: true });
     expect([info.width, info.height]).toEqual([120, 90]);
-    const picture = await sharp(file("first.png")).removeAlpha().raw().toBuffer();
+    const image = await sharp(file("first.png")).removeAlpha().raw().toBuffer();
     const change = (at: number) =>
-      [0, 1, 2].reduce((sum, c) => sum + Math.abs((data[at * 3 + c] ?? 0) - (picture[at * 3 + c] ?? 0)), 0);
+      [0, 1, 2].reduce((sum, c) => sum + Math.abs((data[at * 3 + c] ?? 0) - (image[at * 3 + c] ?? 0)), 0);
     const hot = spot.heatmap.indexOf(1);
     const cold = spot.heatmap.indexOf(0);
     expect(change(hot)).toBeGreaterThan(60);
     expect(change(cold)).toBeLessThan(6);
   });
 
-  it("draws anew from the logits alone when a control is moved", async () => {
+  it("redraws from the logits alone when a control is moved", async () => {
     const page = await open();
     await giveFirst(page);
     const asked = service.asked.length;
-    let last = await drawn(page, "picture");
+    let last = await drawn(page, "image");
     const steps: [string, () => Promise<unknown>][] = [
       ["opacity", () => page.locator("#opacity").fill("0.9")],
       ["threshold", () => page.locator("#threshold").fill("0.3")],
@@ -177,7 +176,7 @@ describe.skipIf(!installed)("the page", () => {
     ];
     for (const [name, step] of steps) {
       await step();
-      const now = await drawn(page, "picture");
+      const now = await drawn(page, "image");
       expect(now === last, name).toBe(false);
       last = now;
     }
@@ -188,7 +187,7 @@ describe.skipIf(!installed)("the page", () => {
     expect(service.asked).toHaveLength(asked);
   });
 
-  it("plays a video with its map in step, and asks for nothing twice", async () => {
+  it("plays a video with its map in step, and requests nothing twice", async () => {
     const page = await open({ acceptDownloads: true });
     service.most = 0;
     await page.setInputFiles("#files", file("clip.webm"));
@@ -204,20 +203,20 @@ describe.skipIf(!installed)("the page", () => {
     await page.waitForFunction(
       () => Number((document.getElementById("seek") as HTMLInputElement).value) > 0.3,
     );
-    const some = await drawn(page, "picture");
-    const heard = await page.locator("#spectrogram").getAttribute("aria-label");
+    const some = await drawn(page, "image");
+    const described = await page.locator("#spectrogram").getAttribute("aria-label");
     await page.waitForFunction(
       () => Number((document.getElementById("seek") as HTMLInputElement).value) > 1.2,
     );
-    expect((await drawn(page, "picture")) === some).toBe(false);
-    expect(await page.locator("#spectrogram").getAttribute("aria-label")).not.toBe(heard);
-    // What is played is drawn with its map: without the map the same moment looks otherwise.
+    expect((await drawn(page, "image")) === some).toBe(false);
+    expect(await page.locator("#spectrogram").getAttribute("aria-label")).not.toBe(described);
+    // Playback is drawn with its map: without the map the same moment looks different.
     await page.click("#play");
-    const paused = await drawn(page, "picture");
-    expect((await drawn(page, "picture")) === paused).toBe(true);
+    const paused = await drawn(page, "image");
+    expect((await drawn(page, "image")) === paused).toBe(true);
     await page.locator("#show-map").uncheck();
-    expect((await drawn(page, "picture")) === paused).toBe(false);
-    // At a moment that was asked for it is that moment's answer, between two of them their mean.
+    expect((await drawn(page, "image")) === paused).toBe(false);
+    // At a requested moment the logits are those of its answer, between two of them their mean.
     const at = async (time: number): Promise<number[]> => {
       await page.locator("#seek").fill(String(time));
       const words = `${time.toFixed(1)} /`;
@@ -260,18 +259,18 @@ describe.skipIf(!installed)("the page", () => {
     expect(await page.locator("#clock").textContent()).toContain("/ 2.0 s");
   });
 
-  it("exchanges the sounds of two pictures and makes both maps anew", async () => {
+  it("exchanges the audio of two images and computes both maps again", async () => {
     const page = await open();
     await page.click("#to-exchange");
     await trust(page);
     await page.setInputFiles("#left-files", [file("first.png"), file("first.wav")]);
     await page.setInputFiles("#right-files", [file("second.png"), file("second.wav")]);
     const status = page.locator("#exchange-status");
-    await status.getByText("Each with its own sound").waitFor();
-    const before = [await drawn(page, "left-picture"), await drawn(page, "right-picture")];
+    await status.getByText("Each with its own audio").waitFor();
+    const before = [await drawn(page, "left-image"), await drawn(page, "right-image")];
     await page.click("#exchange");
-    await status.getByText("Sounds exchanged").waitFor();
-    const after = [await drawn(page, "left-picture"), await drawn(page, "right-picture")];
+    await status.getByText("Audio exchanged").waitFor();
+    const after = [await drawn(page, "left-image"), await drawn(page, "right-image")];
     expect([after[0] === before[0], after[1] === before[1]]).toEqual([false, false]);
     const pairs = service.asked.map(({ digests }) => `${digests.image} ${digests.audio}`);
     expect(new Set(pairs).size).toBe(4);
@@ -279,10 +278,10 @@ describe.skipIf(!installed)("the page", () => {
     for (const cell of cells) expect(cell).toMatch(/^−?[01]\.\d\d$/);
 
     await page.click("#left-play");
-    await expect(page.locator("#left-caption").textContent()).resolves.toBe("Heard: the other’s sound");
+    await expect(page.locator("#left-caption").textContent()).resolves.toBe("Audio: the other’s");
     await page.click("#exchange");
-    await status.getByText("Each with its own sound").waitFor();
-    expect([await drawn(page, "left-picture"), await drawn(page, "right-picture")]).toEqual(before);
+    await status.getByText("Each with its own audio").waitFor();
+    expect([await drawn(page, "left-image"), await drawn(page, "right-image")]).toEqual(before);
     expect(service.asked).toHaveLength(4);
   });
 
@@ -316,7 +315,7 @@ describe.skipIf(!installed)("the page", () => {
     walked.length = 0;
     await tabTo("reset");
     expect(walked).toEqual(
-      "camera play seek mute save-picture save-result none sharpening threshold least opacity show-map show-boxes reset".split(
+      "camera play seek mute save-image save-result none sharpening threshold least opacity show-map show-boxes reset".split(
         " ",
       ),
     );
@@ -326,7 +325,7 @@ describe.skipIf(!installed)("the page", () => {
     await tabTo("alpha");
     await page.keyboard.press("ArrowLeft");
     expect(await page.locator("#alpha-value").textContent()).toBe("0.39");
-    await page.locator("#save-picture").focus();
+    await page.locator("#save-image").focus();
     await tabTo("save-result");
     const [download] = await Promise.all([page.waitForEvent("download"), page.keyboard.press("Enter")]);
     const { settings } = JSON.parse(await readFile(await download.path(), "utf8"));
@@ -338,7 +337,7 @@ describe.skipIf(!installed)("the page", () => {
     expect((await chooser).isMultiple()).toBe(true);
   });
 
-  it("takes a dropped picture, then a pasted sound", async () => {
+  it("takes a dropped image, then a pasted audio file", async () => {
     const page = await open();
     const hand = async (event: "drop" | "paste", name: string, type: string) => {
       const bytes = [...(await readFile(file(name)))];
@@ -357,15 +356,15 @@ describe.skipIf(!installed)("the page", () => {
       );
     };
     await hand("drop", "first.png", "image/png");
-    await page.getByText("Now give its sound.").waitFor();
+    await page.getByText("Now add its audio.").waitFor();
     expect(service.asked).toHaveLength(0);
     await hand("paste", "first.wav", "audio/wav");
     await mapped(page);
     expect(service.asked).toHaveLength(1);
-    expect(await page.locator("#held").textContent()).toBe("Picture: first.png · Sound: first.wav");
+    expect(await page.locator("#held").textContent()).toBe("Image: first.png · Audio: first.wav");
   });
 
-  it("looks through the camera and hears through the microphone until it is stopped", async () => {
+  it("localizes camera and microphone until it is stopped", async () => {
     const page = await open();
     await page.click("#camera");
     await mapped(page);
@@ -373,9 +372,9 @@ describe.skipIf(!installed)("the page", () => {
     await expect.poll(() => page.locator("#status").textContent()).toBe("");
     expect(service.asked.at(-1)?.seconds).toBeLessThanOrEqual(model.config.audio.seconds + 0.01);
     expect(service.asked.at(-1)?.seconds).toBeGreaterThan(0.4);
-    const some = await drawn(page, "picture");
+    const some = await drawn(page, "image");
     await page.waitForTimeout(300);
-    expect((await drawn(page, "picture")) === some).toBe(false);
+    expect((await drawn(page, "image")) === some).toBe(false);
     await page.click("#camera");
     await page.getByText("The camera is off.").waitFor();
     await page.waitForTimeout(300);
@@ -384,7 +383,7 @@ describe.skipIf(!installed)("the page", () => {
     expect(service.asked).toHaveLength(length);
   });
 
-  it("waits as long as a busy service asks it to", async () => {
+  it("waits as long as a busy service requires", async () => {
     const page = await open({}, /429/);
     service.busy = 1;
     const begun = Date.now();
@@ -396,7 +395,7 @@ describe.skipIf(!installed)("the page", () => {
     expect(await page.locator("#problem").isHidden()).toBe(true);
   });
 
-  it("says in words what failed, and tries again when asked", async () => {
+  it("shows a message for a failure, and tries again on request", async () => {
     const page = await open({}, /500/);
     service.failing = "The model is at lunch.";
     await page.click("#sample");
@@ -407,9 +406,9 @@ describe.skipIf(!installed)("the page", () => {
     expect(await page.locator("#problem").isHidden()).toBe(true);
 
     for (const [name, words] of [
-      ["notes.txt", "notes.txt is no video, picture or sound."],
-      ["torn.png", "torn.png is not a picture that this browser can read."],
-      ["torn.wav", "torn.wav has no sound that this browser can decode."],
+      ["notes.txt", "notes.txt is no video, image or audio file."],
+      ["torn.png", "torn.png is not an image that this browser can read."],
+      ["torn.wav", "torn.wav has no audio that this browser can decode."],
       ["torn.webm", "torn.webm is not a video that this browser can play."],
     ] as const) {
       await writeFile(file(name), "torn");
@@ -418,56 +417,53 @@ describe.skipIf(!installed)("the page", () => {
     }
   });
 
-  it("searches the index by the picture and by the sound", async () => {
+  it("searches the index by the image and by the audio", async () => {
     const page = await open();
     await giveFirst(page);
     await page.locator("#search-label").fill("car");
-    await page.click("#search-picture");
-    await page.getByText("2 found by this picture.").waitFor();
+    await page.click("#search-image");
+    await page.getByText("2 found by this image.").waitFor();
     expect(service.asked.at(-1)).toMatchObject({ path: "/v1/search", fields: { k: "12", label: "car" } });
     expect(service.asked.at(-1)?.parts).toContain("image");
     expect(await page.locator("#results .result-name").allTextContents()).toEqual(["street.jpg", "horn.wav"]);
     await page.waitForFunction(
       () => (document.querySelector("#results img") as HTMLImageElement)?.naturalWidth > 0,
     );
-    await page.click("#search-sound");
-    await page.getByText("2 found by this sound.").waitFor();
+    await page.click("#search-audio");
+    await page.getByText("2 found by this audio.").waitFor();
     expect(service.asked.at(-1)?.parts).toContain("audio");
   });
 
-  it.each(["light", "dark"] as const)(
-    "has nothing for axe to find in %s, and fits a narrow screen",
-    async (colorScheme) => {
-      const page = await open({ colorScheme, reducedMotion: "reduce" });
-      const check = async (state: string) => {
-        await page.setViewportSize({ width: 390, height: 844 });
-        const wide = await page.evaluate(() => document.documentElement.scrollWidth);
-        expect(wide, `${state}, width`).toBeLessThanOrEqual(390);
-        for (const width of [390, 1280]) {
-          await page.setViewportSize({ width, height: 900 });
-          // As the browser's own evaluation, which the page's policy does not bind.
-          await page.evaluate(axe);
-          const found = await page.evaluate(async () => {
-            const { violations } = await (window as unknown as { axe: Axe }).axe.run();
-            return violations.flatMap(({ id, nodes }) =>
-              nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`),
-            );
-          });
-          expect(found, `${state}, ${width} px`).toEqual([]);
-        }
-      };
-      await check("empty");
-      await page.click("#sample");
-      await mapped(page);
-      await page.click("#search-picture");
-      await page.getByText("2 found by this picture.").waitFor();
-      await check("with a scene");
-      await page.click("#to-exchange");
-      await page.click("#exchange-sample");
-      await page.locator("#exchange-status", { hasText: "Each with its own sound" }).waitFor();
-      await check("with two scenes");
-      const background = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
-      expect(background).toBe(colorScheme === "dark" ? "rgb(18, 19, 22)" : "rgb(246, 246, 244)");
-    },
-  );
+  it.each(["light", "dark"] as const)("passes axe in %s, and fits a narrow screen", async (colorScheme) => {
+    const page = await open({ colorScheme, reducedMotion: "reduce" });
+    const check = async (state: string) => {
+      await page.setViewportSize({ width: 390, height: 844 });
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+      expect(wide, `${state}, width`).toBeLessThanOrEqual(390);
+      for (const width of [390, 1280]) {
+        await page.setViewportSize({ width, height: 900 });
+        // As the browser's own evaluation, which the page's policy does not bind.
+        await page.evaluate(axe);
+        const found = await page.evaluate(async () => {
+          const { violations } = await (window as unknown as { axe: Axe }).axe.run();
+          return violations.flatMap(({ id, nodes }) =>
+            nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`),
+          );
+        });
+        expect(found, `${state}, ${width} px`).toEqual([]);
+      }
+    };
+    await check("empty");
+    await page.click("#sample");
+    await mapped(page);
+    await page.click("#search-image");
+    await page.getByText("2 found by this image.").waitFor();
+    await check("with a scene");
+    await page.click("#to-exchange");
+    await page.click("#exchange-sample");
+    await page.locator("#exchange-status", { hasText: "Each with its own audio" }).waitFor();
+    await check("with two scenes");
+    const background = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    expect(background).toBe(colorScheme === "dark" ? "rgb(18, 19, 22)" : "rgb(246, 246, 244)");
+  });
 });

@@ -14,7 +14,7 @@ export const block = (id: string): HTMLElement => find(id, HTMLElement);
 
 export function contextOf(target: HTMLCanvasElement): CanvasRenderingContext2D {
   const context = target.getContext("2d");
-  if (!context) throw new Error("The browser gives no drawing context.");
+  if (!context) throw new Error("The browser provides no drawing context.");
   return context;
 }
 
@@ -29,7 +29,7 @@ export function make<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** A canvas that is on no page. */
+/** A canvas outside the page. */
 export function blank(width: number, height: number): HTMLCanvasElement {
   const made = document.createElement("canvas");
   made.width = width;

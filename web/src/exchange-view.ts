@@ -1,13 +1,14 @@
-/** Two pictures with their sounds: the sounds change places, and both maps are made anew. */
+/** Two images with their audio: the audio is exchanged, and both maps are computed again. */
+
+import { around, lengthOf, wavOf } from "./audio.js";
 import { block, button, canvas, decimal, input } from "./dom.js";
 import { acceptFiles, type Pair, readParts, sorted } from "./files.js";
+import { encoded } from "./images.js";
 import { Painter } from "./painter.js";
-import { encoded } from "./pictures.js";
 import { hideProblem, showProblem } from "./problem.js";
 import { drawSample } from "./sample.js";
 import type { Surroundings, View } from "./scene.js";
 import type { Settings } from "./settings.js";
-import { around, lengthOf, wavOf } from "./sound.js";
 import { pairOf } from "./video-scene.js";
 
 const SIDES = ["left", "right"] as const;
@@ -17,9 +18,9 @@ export class ExchangeView {
   readonly #settings: Settings;
   readonly #surroundings: Omit<Surroundings, "onNews" | "onFailure">;
   readonly #targets: number;
-  readonly #painters = SIDES.map((side) => new Painter(canvas(`${side}-picture`), block(`${side}-badge`)));
+  readonly #painters = SIDES.map((side) => new Painter(canvas(`${side}-image`), block(`${side}-badge`)));
   readonly #pairs: Partial<Pair>[] = [{}, {}];
-  /** By picture and sound. */
+  /** By image and audio. */
   #views: (View | undefined)[][] = [[], []];
   #exchanged = false;
   readonly #player = new Audio();
@@ -49,27 +50,27 @@ export class ExchangeView {
     });
   }
 
-  /** Takes files that were dropped or pasted at an element: for its side, or else for the first that lacks some. */
+  /** Takes files that were dropped or pasted at an element: for its side, or else for the first incomplete one. */
   give(files: readonly File[], at: EventTarget | null): void {
     const aimed = SIDES.findIndex(
       (side) => at instanceof Node && button(`${side}-drop`).parentElement?.contains(at),
     );
-    const lacking = this.#pairs.findIndex(({ picture, sound }) => !picture || !sound);
+    const lacking = this.#pairs.findIndex(({ image, audio }) => !image || !audio);
     this.#read(files, (aimed >= 0 ? aimed : Math.max(0, lacking)) as Side);
   }
 
-  /** Silences what is played. */
+  /** Stops playback. */
   pause(): void {
     this.#player.pause();
   }
 
-  #play(picture: Side): void {
-    const sound = this.#pairs[this.#soundOf(picture)]?.sound;
-    if (!sound) return;
+  #play(image: Side): void {
+    const audio = this.#pairs[this.#audioOf(image)]?.audio;
+    if (!audio) return;
     URL.revokeObjectURL(this.#player.src);
-    this.#player.src = URL.createObjectURL(wavOf(sound));
+    this.#player.src = URL.createObjectURL(wavOf(audio));
     this.#player.play().catch((error) => {
-      // Another sound took its place.
+      // Other audio replaced it.
       if (!(error instanceof DOMException && error.name === "AbortError")) showProblem(error);
     });
   }
@@ -83,7 +84,7 @@ export class ExchangeView {
       if (given.video) {
         this.#pairs[side] = await pairOf(given.video, given.video.name, sampleRate);
       } else {
-        const name = given.picture?.name ?? this.#pairs[side]?.name;
+        const name = given.image?.name ?? this.#pairs[side]?.name;
         const parts = await readParts(given, sampleRate);
         this.#pairs[side] = { ...this.#pairs[side], ...parts, ...(name !== undefined && { name }) };
       }
@@ -94,40 +95,40 @@ export class ExchangeView {
     }
   }
 
-  /** Something was given: what was known holds no more. */
+  /** After new input: earlier results are dropped. */
   #begin(): void {
     this.#stop.abort();
     this.#stop = new AbortController();
     this.#views = [[], []];
     this.#exchanged = false;
     button("exchange").setAttribute("aria-pressed", "false");
-    const ready = this.#pairs.every(({ picture, sound }) => picture && sound);
+    const ready = this.#pairs.every(({ image, audio }) => image && audio);
     button("exchange").disabled = !ready;
     block("matrix").hidden = !ready;
     if (ready) this.#ask();
     else {
       this.#draw();
-      this.#say("Each picture needs its sound.");
+      this.#say("Each image needs its audio.");
     }
   }
 
-  /** The sound that is given to a picture now. */
-  #soundOf(picture: Side): Side {
-    return (this.#exchanged ? 1 - picture : picture) as Side;
+  /** The side whose audio an image has now. */
+  #audioOf(image: Side): Side {
+    return (this.#exchanged ? 1 - image : image) as Side;
   }
 
   #ask(): void {
     hideProblem();
     this.#draw();
     const { signal } = this.#stop;
-    this.#say("Listening…");
-    Promise.all(([0, 1] as const).map((picture) => this.#know(picture, this.#soundOf(picture), signal)))
+    this.#say("Localizing…");
+    Promise.all(([0, 1] as const).map((image) => this.#localize(image, this.#audioOf(image), signal)))
       .then(() => {
         if (signal.aborted) return;
         this.#draw();
-        const confidences = ([0, 1] as const).map((i) => shown(this.#views[i]?.[this.#soundOf(i)]));
+        const confidences = ([0, 1] as const).map((i) => shown(this.#views[i]?.[this.#audioOf(i)]));
         this.#say(
-          `${this.#exchanged ? "Sounds exchanged" : "Each with its own sound"}: ` +
+          `${this.#exchanged ? "Audio exchanged" : "Each with its own audio"}: ` +
             `confidence ${confidences[0]} and ${confidences[1]}.`,
         );
       })
@@ -138,49 +139,49 @@ export class ExchangeView {
       });
   }
 
-  async #know(picture: Side, sound: Side, signal: AbortSignal): Promise<void> {
-    const views = this.#views[picture];
-    const from = this.#pairs[picture]?.picture;
-    const heardFrom = this.#pairs[sound]?.sound;
-    if (!views || views[sound] || !from || !heardFrom) return;
-    const heard = around(heardFrom, lengthOf(heardFrom) / 2, this.#surroundings.seconds);
-    const image = await encoded(from, "image/png");
-    const { logits, confidence } = await this.#surroundings.ask(image, heard, signal);
-    if (!signal.aborted) views[sound] = { logits, confidence, heard };
+  async #localize(image: Side, audio: Side, signal: AbortSignal): Promise<void> {
+    const views = this.#views[image];
+    const source = this.#pairs[image]?.image;
+    const clip = this.#pairs[audio]?.audio;
+    if (!views || views[audio] || !source || !clip) return;
+    const window = around(clip, lengthOf(clip) / 2, this.#surroundings.seconds);
+    const encodedImage = await encoded(source, "image/png");
+    const { logits, confidence } = await this.#surroundings.ask(encodedImage, window, signal);
+    if (!signal.aborted) views[audio] = { logits, confidence, audio: window };
   }
 
   #draw(): void {
     SIDES.forEach((side, i) => {
-      const { picture, sound, name } = this.#pairs[i] ?? {};
-      const heard = this.#soundOf(i as Side);
+      const { image, audio, name } = this.#pairs[i] ?? {};
+      const other = this.#audioOf(i as Side);
       block(`${side}-caption`).textContent =
-        picture && sound
-          ? `Heard: ${heard === i ? "its own sound" : "the other’s sound"}`
-          : picture
-            ? "Now give its sound."
-            : sound
-              ? "Now give the picture to it."
+        image && audio
+          ? `Audio: ${other === i ? "its own" : "the other’s"}`
+          : image
+            ? "Now add its audio."
+            : audio
+              ? "Now add its image."
               : "";
-      button(`${side}-play`).hidden = !this.#pairs[heard]?.sound;
-      if (!picture) return;
-      const view = this.#views[i]?.[heard];
+      button(`${side}-play`).hidden = !this.#pairs[other]?.audio;
+      if (!image) return;
+      const view = this.#views[i]?.[other];
       const { boxes, inView } = (this.#painters[i] as Painter).paint({
-        picture,
-        width: picture.width,
-        height: picture.height,
+        image,
+        width: image.width,
+        height: image.height,
         view,
         settings: this.#settings.values,
         targets: this.#targets,
       });
-      canvas(`${side}-picture`).setAttribute(
+      canvas(`${side}-image`).setAttribute(
         "aria-label",
-        `${name ?? "The picture"}, with ${heard === i ? "its own" : "the other’s"} sound: ` +
+        `${name ?? "The image"}, with ${other === i ? "its own" : "the other’s"} audio: ` +
           (view ? (inView ? `${boxes.length} regions marked` : "no source in view") : "no map yet"),
       );
     });
-    for (const picture of [0, 1]) {
-      for (const sound of [0, 1]) {
-        block(`confidence-${picture}${sound}`).textContent = shown(this.#views[picture]?.[sound]);
+    for (const image of [0, 1]) {
+      for (const audio of [0, 1]) {
+        block(`confidence-${image}${audio}`).textContent = shown(this.#views[image]?.[audio]);
       }
     }
   }

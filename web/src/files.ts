@@ -1,34 +1,35 @@
-/** Files that the reader gives, by what they are. */
-import { loadPicture } from "./pictures.js";
-import { decodeSound, type Sound } from "./sound.js";
+/** Input files by their kind. */
 
-/** A picture with its sound. */
+import { type AudioClip, decodeAudio } from "./audio.js";
+import { loadImage } from "./images.js";
+
+/** An image with its audio. */
 export interface Pair {
-  readonly picture: HTMLCanvasElement;
-  readonly sound: Sound;
+  readonly image: HTMLCanvasElement;
+  readonly audio: AudioClip;
   readonly name: string;
 }
 
 export interface Given {
   readonly video?: File;
-  readonly picture?: File;
-  readonly sound?: File;
+  readonly image?: File;
+  readonly audio?: File;
 }
 
 const ENDINGS: readonly (readonly [keyof Given, RegExp])[] = [
   ["video", /\.(mp4|m4v|webm|mkv|mov|ogv)$/i],
-  ["picture", /\.(png|jpe?g|webp|gif|avif|bmp)$/i],
-  ["sound", /\.(wav|mp3|ogg|oga|opus|flac|m4a|aac|weba)$/i],
+  ["image", /\.(png|jpe?g|webp|gif|avif|bmp)$/i],
+  ["audio", /\.(wav|mp3|ogg|oga|opus|flac|m4a|aac|weba)$/i],
 ];
-const TYPES: Readonly<Record<string, keyof Given>> = { video: "video", image: "picture", audio: "sound" };
+const TYPES: Readonly<Record<string, keyof Given>> = { video: "video", image: "image", audio: "audio" };
 
 function kindOf(file: File): keyof Given | undefined {
   return TYPES[file.type.split("/")[0] ?? ""] ?? ENDINGS.find(([, ending]) => ending.test(file.name))?.[0];
 }
 
 /**
- * The first video, picture and sound of a list.
- * @throws {Error} in words when there is none of them, or a file is too large.
+ * The first video, image and audio file of a list.
+ * @throws {Error} with a message for users when the list has none of them.
  */
 export function sorted(files: Iterable<File>): Given {
   const given: { -readonly [kind in keyof Given]: File } = {};
@@ -38,26 +39,26 @@ export function sorted(files: Iterable<File>): Given {
     if (kind === undefined) others.push(file.name);
     else given[kind] ??= file;
   }
-  if (!given.video && !given.picture && !given.sound) {
+  if (!given.video && !given.image && !given.audio) {
     throw new Error(
       others.length > 0
-        ? `${others[0]} is no video, picture or sound. Give a video, or a picture and a sound.`
-        : "No file was given. Give a video, or a picture and a sound.",
+        ? `${others[0]} is no video, image or audio file. Choose a video, or an image and an audio file.`
+        : "No file was chosen. Choose a video, or an image and an audio file.",
     );
   }
   return given;
 }
 
-/** The parts of a pair that are given, read. */
+/** Reads the parts of a pair that are given. */
 export async function readParts(
-  { picture, sound }: Given,
+  { image, audio }: Given,
   sampleRate: number,
-): Promise<{ picture?: HTMLCanvasElement; sound?: Sound }> {
-  const [readPicture, readSound] = await Promise.all([
-    picture && loadPicture(picture, picture.name),
-    sound && decodeSound(sound, sampleRate, sound.name),
+): Promise<{ image?: HTMLCanvasElement; audio?: AudioClip }> {
+  const [readImage, readAudio] = await Promise.all([
+    image && loadImage(image, image.name),
+    audio && decodeAudio(audio, sampleRate, audio.name),
   ]);
-  return { ...(readPicture && { picture: readPicture }), ...(readSound && { sound: readSound }) };
+  return { ...(readImage && { image: readImage }), ...(readAudio && { audio: readAudio }) };
 }
 
 /** Lets files be chosen by a button and dropped on it. */

@@ -1,4 +1,4 @@
-/** Log spectrogram of a sound, for the eye. */
+/** Log spectrogram of audio, for display. */
 
 const WINDOW = 512;
 const BINS = WINDOW / 2;
@@ -50,7 +50,7 @@ export interface Spectrogram {
   readonly data: Float32Array;
 }
 
-/** `columns` moments at equal distances over the whole sound; 256 bins up to half the sample rate. */
+/** `columns` moments at equal distances over all samples; 256 bins up to half the sample rate. */
 export function spectrogramOf(samples: Float32Array, columns: number): Spectrogram {
   const data = new Float32Array(BINS * columns);
   const real = new Float64Array(WINDOW);

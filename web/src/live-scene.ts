@@ -1,12 +1,13 @@
-/** Camera and microphone: what is seen now with what was heard last. */
-import { copyOf, encoded, fitted, LONGEST_SIDE } from "./pictures.js";
+/** Camera and microphone: the current frame with the latest audio. */
+
+import type { AudioClip } from "./audio.js";
+import { copyOf, encoded, fitted, LONGEST_SIDE } from "./images.js";
 import recorderUrl from "./recorder.worklet.ts?worker&url";
 import type { Scene, Surroundings, View } from "./scene.js";
-import type { Sound } from "./sound.js";
 
-/** Least sound to ask with, in seconds. */
-const LEAST_SOUND = 0.5;
-/** Least time between two questions, in milliseconds. */
+/** Least audio for a request, in seconds. */
+const LEAST_AUDIO = 0.5;
+/** Least time between two requests, in milliseconds. */
 const PAUSE = 100;
 
 export class LiveScene implements Scene {
@@ -40,7 +41,7 @@ export class LiveScene implements Scene {
     this.height = size.height;
   }
 
-  /** @throws {Error} in words when there is no camera or microphone, or the reader does not allow them. */
+  /** @throws {Error} with a message for users without a camera or microphone, or without permission. */
   static async open(surroundings: Surroundings): Promise<LiveScene> {
     const stream = await permitted();
     const context = new AudioContext();
@@ -64,7 +65,7 @@ export class LiveScene implements Scene {
     }
   }
 
-  get picture(): HTMLVideoElement {
+  get image(): HTMLVideoElement {
     return this.#video;
   }
 
@@ -87,15 +88,15 @@ export class LiveScene implements Scene {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       const recorded = this.#ring.read();
-      if (recorded.length >= Math.min(LEAST_SOUND, seconds) * this.#context.sampleRate) {
+      if (recorded.length >= Math.min(LEAST_AUDIO, seconds) * this.#context.sampleRate) {
         const until = this.time;
         const size = fitted(this.#video.videoWidth, this.#video.videoHeight, frameSide);
         const image = await encoded(copyOf(this.#video, size), "image/jpeg");
-        const sound = await resampled(recorded, this.#context.sampleRate, sampleRate);
-        const { logits, confidence } = await ask(image, sound, signal);
+        const audio = await resampled(recorded, this.#context.sampleRate, sampleRate);
+        const { logits, confidence } = await ask(image, audio, signal);
         if (signal.aborted) return;
-        const from = Math.max(0, until - sound.samples.length / sampleRate);
-        this.#view = { logits, confidence, heard: { ...sound, from } };
+        const from = Math.max(0, until - audio.samples.length / sampleRate);
+        this.#view = { logits, confidence, audio: { ...audio, from } };
         onNews();
       }
       await new Promise((resolve) => setTimeout(resolve, PAUSE));
@@ -138,7 +139,7 @@ class Ring {
   }
 }
 
-async function resampled(samples: Float32Array<ArrayBuffer>, from: number, to: number): Promise<Sound> {
+async function resampled(samples: Float32Array<ArrayBuffer>, from: number, to: number): Promise<AudioClip> {
   const context = new OfflineAudioContext(1, Math.max(1, Math.round((samples.length * to) / from)), to);
   const buffer = new AudioBuffer({ length: samples.length, numberOfChannels: 1, sampleRate: from });
   buffer.copyToChannel(samples, 0);
@@ -151,19 +152,19 @@ async function resampled(samples: Float32Array<ArrayBuffer>, from: number, to: n
 
 async function permitted(): Promise<MediaStream> {
   if (!navigator.mediaDevices) {
-    throw new Error("The browser gives camera and microphone to pages on https and on localhost only.");
+    throw new Error("Browsers allow camera and microphone on https and on localhost only.");
   }
   try {
-    // Sound as it is: what makes speech clear takes away what is to be located.
+    // Unprocessed audio: processing for speech removes other audio sources.
     const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
     return await navigator.mediaDevices.getUserMedia({ video: true, audio });
   } catch (cause) {
     const name = cause instanceof DOMException ? cause.name : "";
-    const words: Record<string, string> = {
+    const messages: Record<string, string> = {
       NotAllowedError: "Camera and microphone are not allowed. Allow them for this page, then try again.",
       NotFoundError: "No camera with a microphone was found. Connect them, then try again.",
       NotReadableError: "Camera or microphone are in use by another program. Close it, then try again.",
     };
-    throw new Error(words[name] ?? "Camera and microphone could not be opened. Try again.", { cause });
+    throw new Error(messages[name] ?? "Camera and microphone could not be opened. Try again.", { cause });
   }
 }

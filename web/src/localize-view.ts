@@ -1,18 +1,19 @@
-/** One scene: given, played, drawn with its map, and what else is known of it. */
+/** One scene: its input, playback, map and panels. */
+
+import type { AudioClip, AudioWindow } from "./audio.js";
+import { AudioPanel } from "./audio-panel.js";
 import { block, button, canvas, contextOf, decimal, find, input, make } from "./dom.js";
 import { acceptFiles, readParts, sorted } from "./files.js";
-import { HeardPanel } from "./heard-panel.js";
+import { copyOf, encoded, fitted } from "./images.js";
 import { LiveScene } from "./live-scene.js";
 import { type Attention, allAttention } from "./maps.js";
 import { type Painted, Painter } from "./painter.js";
-import { copyOf, encoded, fitted } from "./pictures.js";
 import { hideProblem, showProblem } from "./problem.js";
 import { drawSample } from "./sample.js";
 import { save } from "./save.js";
 import type { Scene, Surroundings, View } from "./scene.js";
 import type { Settings } from "./settings.js";
 import { SlotsPanel } from "./slots-panel.js";
-import type { HeardPart, Sound } from "./sound.js";
 import { StillScene } from "./still-scene.js";
 import { VideoScene } from "./video-scene.js";
 
@@ -20,28 +21,28 @@ import { VideoScene } from "./video-scene.js";
 const MOVING_MAP_SIDE = 320;
 /** Least time between two drawings of the panels while it plays, in milliseconds. */
 const PANEL_PAUSE = 120;
-/** How long a summary stands before it is told, in milliseconds. */
+/** Time for which a summary must stay the same before it is announced, in milliseconds. */
 const SUMMARY_PAUSE = 250;
 
 export class LocalizeView {
   readonly #settings: Settings;
   readonly #surroundings: Surroundings;
   readonly #targets: number;
-  readonly #painter = new Painter(canvas("picture"), block("badge"));
-  readonly #heard = new HeardPanel(canvas("spectrogram"));
+  readonly #painter = new Painter(canvas("image"), block("badge"));
+  readonly #audioPanel = new AudioPanel(canvas("spectrogram"));
   readonly #slots = new SlotsPanel(block("slots"));
   #scene: Scene | undefined;
-  #held: { picture?: HTMLCanvasElement; sound?: Sound; pictureName?: string; soundName?: string } = {};
+  #held: { image?: HTMLCanvasElement; audio?: AudioClip; imageName?: string; audioName?: string } = {};
   #painted: Painted = { boxes: [], inView: false };
   #panels: { view: View; sharpening: number; attention: Attention } | undefined;
   #panelsAt = 0;
   #scheduled = false;
-  /** What was told of the scene last. */
+  /** The last summary of the scene. */
   #summary: string | undefined;
-  #telling: ReturnType<typeof setTimeout> | undefined;
+  #announcing: ReturnType<typeof setTimeout> | undefined;
   #failed = false;
   #samples = 0;
-  /** Counts what was given, so that an earlier file that is read later does not take its place. */
+  /** Counts inputs: an earlier file that is read later must not replace a newer one. */
   #turn = 0;
 
   constructor(settings: Settings, surroundings: Omit<Surroundings, "onNews" | "onFailure">, targets: number) {
@@ -61,13 +62,13 @@ export class LocalizeView {
     acceptFiles(button("drop"), input("files"), (files) => this.give(files));
     button("sample").addEventListener("click", () => this.#try());
     button("camera").addEventListener("click", () => this.#toggleCamera());
-    button("save-picture").addEventListener("click", () => this.#savePicture());
+    button("save-image").addEventListener("click", () => this.#saveImage());
     button("save-result").addEventListener("click", () => this.#saveResult());
     this.#listenToTransport();
     new ResizeObserver(() => this.#schedule()).observe(canvas("spectrogram"));
   }
 
-  /** Opens a video, or a picture and a sound; with one of those the other that is there already. */
+  /** Opens a video, or an image and an audio file; one of those is joined with the other from before. */
   give(files: readonly File[]): void {
     this.#open(async () => {
       const given = sorted(files);
@@ -78,28 +79,25 @@ export class LocalizeView {
         this.#held = {
           ...this.#held,
           ...parts,
-          ...(given.picture && { pictureName: given.picture.name }),
-          ...(given.sound && { soundName: given.sound.name }),
+          ...(given.image && { imageName: given.image.name }),
+          ...(given.audio && { audioName: given.audio.name }),
         };
-        const { picture, sound, pictureName, soundName } = this.#held;
-        block("held").textContent = [
-          pictureName && `Picture: ${pictureName}`,
-          soundName && `Sound: ${soundName}`,
-        ]
+        const { image, audio, imageName, audioName } = this.#held;
+        block("held").textContent = [imageName && `Image: ${imageName}`, audioName && `Audio: ${audioName}`]
           .filter(Boolean)
           .join(" · ");
-        if (picture && sound) return new StillScene(picture, sound, `${pictureName}`, this.#surroundings);
-        this.#say(picture ? "Now give its sound." : "Now give the picture to it.");
+        if (image && audio) return new StillScene(image, audio, `${imageName}`, this.#surroundings);
+        this.#say(image ? "Now add its audio." : "Now add its image.");
         return undefined;
       };
     });
   }
 
-  /** The picture that is seen and the sound that was heard, for a search. */
-  get current(): { readonly picture: Promise<Blob>; readonly heard: HeardPart } | undefined {
+  /** The current image and audio window, for a search. */
+  get current(): { readonly image: Promise<Blob>; readonly audio: AudioWindow } | undefined {
     const scene = this.#scene;
     if (!scene?.view) return undefined;
-    return { picture: encoded(copyOf(scene.picture, scene), "image/png"), heard: scene.view.heard };
+    return { image: encoded(copyOf(scene.image, scene), "image/png"), audio: scene.view.audio };
   }
 
   pause(): void {
@@ -109,11 +107,11 @@ export class LocalizeView {
 
   #try(): void {
     const { seconds, sampleRate } = this.#surroundings;
-    const { picture, sound, name } = drawSample(this.#samples++, seconds, sampleRate);
+    const { image, audio, name } = drawSample(this.#samples++, seconds, sampleRate);
     this.#open(async () => () => {
-      this.#held = { picture, sound, pictureName: name, soundName: name };
+      this.#held = { image, audio, imageName: name, audioName: name };
       block("held").textContent = `Sample: ${name}`;
-      return new StillScene(picture, sound, name, this.#surroundings);
+      return new StillScene(image, audio, name, this.#surroundings);
     });
   }
 
@@ -122,7 +120,7 @@ export class LocalizeView {
     else this.#open(() => LiveScene.open(this.#surroundings));
   }
 
-  /** @param read gives the scene, or what gives it or none when its turn has not passed */
+  /** @param read returns the scene, or a function that returns it, or undefined, if no newer input came meanwhile */
   #open(read: () => Promise<Scene | (() => Scene | undefined)>): void {
     const turn = ++this.#turn;
     hideProblem();
@@ -146,7 +144,7 @@ export class LocalizeView {
     this.#scene?.close();
     this.#scene = scene;
     this.#summary = undefined;
-    clearTimeout(this.#telling);
+    clearTimeout(this.#announcing);
     this.#panels = undefined;
     if (scene.kind !== "still") this.#held = {};
     if (scene.kind !== "still") block("held").textContent = `Source: ${scene.name}`;
@@ -169,7 +167,7 @@ export class LocalizeView {
 
   #start(): void {
     this.#failed = false;
-    this.#say("Listening…");
+    this.#say("Localizing…");
     this.#scene?.start();
     this.#schedule();
   }
@@ -181,7 +179,7 @@ export class LocalizeView {
     button("camera").setAttribute("aria-pressed", "false");
     button("camera").textContent = "Use camera and microphone";
     block("busy").hidden = true;
-    clearTimeout(this.#telling);
+    clearTimeout(this.#announcing);
     this.#say("The camera is off.");
   }
 
@@ -223,7 +221,7 @@ export class LocalizeView {
     const { view } = scene;
     const settings = this.#settings.values;
     this.#painted = this.#painter.paint({
-      picture: scene.picture,
+      image: scene.image,
       width: scene.width,
       height: scene.height,
       view,
@@ -234,26 +232,26 @@ export class LocalizeView {
     block("screen").setAttribute("aria-busy", String(!view));
     block("busy").hidden = view !== undefined || this.#failed;
     this.#drawTransport(scene);
-    for (const name of ["save-picture", "save-result"]) button(name).disabled = !view;
+    for (const name of ["save-image", "save-result"]) button(name).disabled = !view;
     if (!view) return;
 
     const moving = scene.kind === "live" || (scene.media !== undefined && !scene.media.paused);
     if (!moving || now - this.#panelsAt >= PANEL_PAUSE) {
       this.#panelsAt = now;
       this.#drawPanels(scene, view, settings.sharpening);
-      this.#tellFigures(scene, view);
+      this.#showFigures(scene, view);
     }
     const untouched = scene.time === 0 && !moving;
-    this.#heard.draw(scene.kind === "live" || untouched ? undefined : scene.time);
+    this.#audioPanel.draw(scene.kind === "live" || untouched ? undefined : scene.time);
     this.#summarize(moving ? "" : summaryOf(this.#painted, view));
   }
 
-  /** Told when it has stood for a moment: while a slider is drawn there would be too much to hear. */
+  /** Announced when it has stayed the same for a moment: moving a slider would cause too many announcements. */
   #summarize(text: string): void {
     if (text === this.#summary) return;
     this.#summary = text;
-    clearTimeout(this.#telling);
-    this.#telling = setTimeout(() => this.#say(text), SUMMARY_PAUSE);
+    clearTimeout(this.#announcing);
+    this.#announcing = setTimeout(() => this.#say(text), SUMMARY_PAUSE);
   }
 
   #drawPanels(scene: Scene, view: View, sharpening: number): void {
@@ -262,11 +260,11 @@ export class LocalizeView {
     if (last && last.view === view && last.sharpening === sharpening) return;
     const attention = allAttention(view.logits, sharpening);
     this.#panels = { view, sharpening, attention };
-    this.#slots.show(copyOf(scene.picture, fitted(scene.width, scene.height, 320)), attention, this.#targets);
-    this.#heard.show(view.heard, attention, this.#targets);
+    this.#slots.show(copyOf(scene.image, fitted(scene.width, scene.height, 320)), attention, this.#targets);
+    this.#audioPanel.show(view.audio, attention, this.#targets);
   }
 
-  #tellFigures(scene: Scene, view: View): void {
+  #showFigures(scene: Scene, view: View): void {
     const { boxes, inView } = this.#painted;
     const meter = find("confidence-meter", HTMLMeterElement);
     meter.value = view.confidence;
@@ -281,7 +279,7 @@ export class LocalizeView {
     });
     if (boxes.length > 5) items.push(make("li", { text: `and ${boxes.length - 5} smaller` }));
     block("boxes").replaceChildren(...items);
-    canvas("picture").setAttribute(
+    canvas("image").setAttribute(
       "aria-label",
       inView
         ? `${scene.name}: ${boxes.length} ${boxes.length === 1 ? "region" : "regions"} marked as sounding`
@@ -311,9 +309,9 @@ export class LocalizeView {
     }
   }
 
-  async #savePicture(): Promise<void> {
+  async #saveImage(): Promise<void> {
     try {
-      save(await encoded(canvas("picture"), "image/png"), "soundspot.png");
+      save(await encoded(canvas("image"), "image/png"), "soundspot.png");
       this.#say("Saved soundspot.png.");
     } catch (error) {
       showProblem(error);
@@ -344,8 +342,8 @@ export class LocalizeView {
 function summaryOf({ boxes, inView }: Painted, { confidence }: View): string {
   const value = decimal(confidence);
   if (!inView) return `No source in view: the confidence is ${value}.`;
-  const regions = boxes.length === 1 ? "1 region sounds" : `${boxes.length} regions sound`;
-  return `${regions}, with a confidence of ${value}.`;
+  const regions = boxes.length === 1 ? "1 sounding region" : `${boxes.length} sounding regions`;
+  return `${regions}, confidence ${value}.`;
 }
 
 function plain(attention: Attention): Record<string, { shape: readonly number[]; data: number[] }> {

@@ -1,4 +1,6 @@
-/** The page: asks the service what it serves, then joins the parts. */
+/** The page: requests the model's information, then starts the views. */
+
+import { type AudioClip, wavOf } from "./audio.js";
 import { block, button, canvas } from "./dom.js";
 import { ExchangeView } from "./exchange-view.js";
 import { LocalizeView } from "./localize-view.js";
@@ -7,22 +9,21 @@ import { listenToProblems, showProblem } from "./problem.js";
 import { listenToSearch } from "./search-panel.js";
 import { type Info, info, localize } from "./service.js";
 import { Settings } from "./settings.js";
-import { type Sound, wavOf } from "./sound.js";
 
 const OPENERS = ["drop", "sample", "camera", "left-drop", "right-drop", "exchange-sample"];
 
 function start({ version, model, search }: Info): void {
   const { seconds, sampleRate, targetSlots, imageSize } = model;
-  block("model-line").textContent = `version ${version} · ${imageSize} px · hears ${seconds} s`;
+  block("model-line").textContent = `version ${version} · ${imageSize} px · audio window ${seconds} s`;
   const settings = new Settings();
   settings.reset(model.sharpening);
   const surroundings = {
     seconds,
     sampleRate,
     frameSide: Math.max(320, 2 * imageSize),
-    ask: async (image: Blob, sound: Sound, signal: AbortSignal) => {
-      const answer = await localize({ image, audio: wavOf(sound) }, { signal, onWait: tellWait });
-      block("busy").textContent = "Listening…";
+    ask: async (image: Blob, audio: AudioClip, signal: AbortSignal) => {
+      const answer = await localize({ image, audio: wavOf(audio) }, { signal, onWait: showWait });
+      block("busy").textContent = "Localizing…";
       return answer;
     },
   };
@@ -67,7 +68,7 @@ function start({ version, model, search }: Info): void {
   for (const id of OPENERS) button(id).disabled = false;
 }
 
-function tellWait(seconds: number): void {
+function showWait(seconds: number): void {
   const text = `The service is busy; trying again in ${Math.ceil(seconds)} s…`;
   block("busy").textContent = text;
   for (const id of ["status", "exchange-status"]) block(id).textContent = text;

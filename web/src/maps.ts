@@ -6,7 +6,7 @@ export interface Tensor {
   readonly data: ArrayLike<number>;
 }
 
-/** What the queries of sound and picture attend to, on the picture [slots, h, w] and on the sound [slots, t]. */
+/** Attention of the audio and image queries, on the image [slots, h, w] and on the audio [slots, t]. */
 export interface Attention {
   readonly audioOnImage: Tensor;
   readonly imageOnImage: Tensor;
@@ -28,7 +28,7 @@ export type Refinement = "none" | "iqr";
 export interface MapSettings {
   /** σ, a factor on the logits. */
   readonly sharpening: number;
-  /** The mask is where the map reaches it, in [0, 1]. */
+  /** The mask is 1 where the map reaches it; in [0, 1]. */
   readonly threshold: number;
   /** α, the audio map's share of the refinement, in [0, 1]. */
   readonly alpha: number;
@@ -130,7 +130,7 @@ export function enlarge(
   return large;
 }
 
-/** Scales to [0, 1] in place; a map that is constant but for rounding is left as it is. */
+/** Scales to [0, 1] in place; a map that is constant up to rounding is left as it is. */
 export function scaleToUnit(map: Float32Array): Float32Array {
   let least = Number.POSITIVE_INFINITY;
   let greatest = Number.NEGATIVE_INFINITY;
@@ -158,7 +158,7 @@ export function targetMap(attention: Tensor, targets: number, height: number, wi
   return map;
 }
 
-/** The heatmap of logits at a picture's size: the audio map, or for "iqr" its blend with the image map. */
+/** The heatmap of logits at an image's size: the audio map, or for "iqr" its blend with the image map. */
 export function heatMap(
   logits: Attention,
   targets: number,

@@ -1,9 +1,9 @@
-/** Lays a heatmap and boxes over a picture, with the colours of the figures that the package draws. */
+/** Lays a heatmap and boxes over an image, with the colours of the package's figures. */
 import { colorIndex, inferno } from "../../src/drawing/colormap.js";
 import { blank, contextOf } from "./dom.js";
 import type { Box, HeatMap } from "./maps.js";
 
-/** The map as a picture: pixels of colour whose opacity grows with the heat, from clear where it is cold. */
+/** The map as an image: coloured pixels whose opacity grows with the heat, from clear where it is cold. */
 export function colored({ width, height, data }: HeatMap, opacity: number): HTMLCanvasElement {
   const layer = blank(width, height);
   const pixels = new ImageData(width, height);
@@ -24,7 +24,7 @@ export function colored({ width, height, data }: HeatMap, opacity: number): HTML
   return layer;
 }
 
-/** Green frames with a dark rim, which keeps them visible on a bright picture; in pixels of the canvas. */
+/** Green frames with a dark rim, which keeps them visible on a bright image; in pixels of the canvas. */
 export function drawBoxes(context: CanvasRenderingContext2D, boxes: readonly Box[]): void {
   const { width, height } = context.canvas;
   const line = Math.max(1, Math.round(Math.min(width, height) / 160));

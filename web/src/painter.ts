@@ -1,30 +1,30 @@
-/** Draws a picture with what is known of it, and works out no more than has changed. */
+/** Draws an image with its map and boxes, and recomputes only changes. */
 import { contextOf } from "./dom.js";
+import { fitted } from "./images.js";
 import { type Box, boxesOf, type HeatMap, heatMap } from "./maps.js";
 import { colored, drawBoxes } from "./overlay.js";
-import { fitted } from "./pictures.js";
 import type { View } from "./scene.js";
 import type { ShownSettings } from "./settings.js";
 
 export interface Painted {
-  /** In pixels of the canvas, largest first; none where no source is in view. */
+  /** In pixels of the canvas, largest first; none without a source in view. */
   readonly boxes: readonly Box[];
   readonly inView: boolean;
 }
 
 export interface PaintOptions {
-  readonly picture: CanvasImageSource;
+  readonly image: CanvasImageSource;
   /** Of the canvas, in pixels. */
   readonly width: number;
   readonly height: number;
   readonly view: View | undefined;
   readonly settings: ShownSettings;
   readonly targets: number;
-  /** Longest side of the map, in pixels; default that of the picture. */
+  /** Longest side of the map, in pixels; default that of the image. */
   readonly mapSide?: number | undefined;
 }
 
-/** What stays of the opacity where no source is in view. */
+/** Factor on the opacity without a source in view. */
 const FAINT = 0.35;
 
 export class Painter {
@@ -39,7 +39,7 @@ export class Painter {
     this.#badge = badge;
   }
 
-  paint({ picture, width, height, view, settings, targets, mapSide }: PaintOptions): Painted {
+  paint({ image, width, height, view, settings, targets, mapSide }: PaintOptions): Painted {
     if (this.#canvas.width !== width || this.#canvas.height !== height) {
       this.#canvas.width = width;
       this.#canvas.height = height;
@@ -47,7 +47,7 @@ export class Painter {
     const context = contextOf(this.#canvas);
     context.fillStyle = "rgb(255 255 255)";
     context.fillRect(0, 0, width, height);
-    context.drawImage(picture, 0, 0, width, height);
+    context.drawImage(image, 0, 0, width, height);
     const inView = view !== undefined && view.confidence >= settings.least;
     this.#badge.hidden = view === undefined || inView;
     if (!view) return { boxes: [], inView };
@@ -80,7 +80,7 @@ export class Painter {
   }
 }
 
-/** The last result, for as long as its inputs stay the same. */
+/** The last result, kept while its inputs stay the same. */
 class Memo<T> {
   #inputs: readonly unknown[] = [];
   #value: T | undefined;

@@ -1,4 +1,4 @@
-/** Failures, told to the reader in words. */
+/** Error messages for users. */
 import { block, button } from "./dom.js";
 
 let retry: (() => void) | undefined;
@@ -12,11 +12,11 @@ export function listenToProblems(): void {
   });
 }
 
-/** @param again what "Try again" does; without it there is no such button */
+/** @param again the action of "Try again"; without it the button is hidden */
 export function showProblem(error: unknown, again?: () => void): void {
   retry = again;
   block("problem-text").textContent =
-    error instanceof Error ? error.message : "Something failed. Load the page anew.";
+    error instanceof Error ? error.message : "Something failed. Reload the page.";
   button("problem-retry").hidden = again === undefined;
   block("problem").hidden = false;
 }

@@ -1,4 +1,4 @@
-/** Hands on what the microphone gives, a block at a time, as the mean of its channels. Runs on the audio thread. */
+/** Sends the microphone's samples on, a block at a time, as the mean of its channels. Runs on the audio thread. */
 
 interface ProcessorScope {
   readonly AudioWorkletProcessor: new () => { readonly port: MessagePort };

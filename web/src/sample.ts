@@ -1,13 +1,13 @@
-/** Drawn scenes with their sounds, to try the page without files: those that `soundspot demo` learns from. */
+/** Drawn scenes with audio, to try the page without files: those of `soundspot demo`. */
 import { renderScene } from "../../src/datasets/drawn/scene/scene.js";
 import { blank, contextOf } from "./dom.js";
 import type { Pair } from "./files.js";
 
 const SIDE = 336;
 
-/** The `index`th sample: two things of sounding classes in view, of which one is heard. */
+/** The `index`th sample: two objects of sounding classes in view, of which one sounds. */
 export function drawSample(index: number, seconds: number, sampleRate: number): Pair {
-  const { image, audio, label } = renderScene(
+  const scene = renderScene(
     {
       size: SIDE,
       seconds: Math.min(5, Math.max(1, seconds)),
@@ -18,12 +18,14 @@ export function drawSample(index: number, seconds: number, sampleRate: number): 
     },
     { seed: 7, split: "test", epoch: 0, index },
   );
-  const picture = blank(image.width, image.height);
-  const pixels = new ImageData(image.width, image.height);
-  for (let i = 0; i < image.width * image.height; i++) {
-    pixels.data.set([...image.data.subarray(i * 3, i * 3 + 3), 255], i * 4);
+  const { width, height, data } = scene.image;
+  const image = blank(width, height);
+  const pixels = new ImageData(width, height);
+  for (let i = 0; i < width * height; i++) {
+    pixels.data.set([...data.subarray(i * 3, i * 3 + 3), 255], i * 4);
   }
-  contextOf(picture).putImageData(pixels, 0, 0);
-  const sound = { samples: Float32Array.from(audio.samples), sampleRate: audio.sampleRate };
-  return { picture, sound, name: `a drawn scene in which the ${label} is heard` };
+  contextOf(image).putImageData(pixels, 0, 0);
+  const { samples, sampleRate: rate } = scene.audio;
+  const audio = { samples: Float32Array.from(samples), sampleRate: rate };
+  return { image, audio, name: `a drawn scene in which the ${scene.label} sounds` };
 }

@@ -1,4 +1,4 @@
-/** Files that the page gives back. */
+/** Files to download from the page. */
 
 export function save(file: Blob, name: string): void {
   const link = document.createElement("a");

@@ -1,13 +1,14 @@
-/** Searches the service's index by the picture that is seen or the sound that is heard. */
+/** Searches the service's index by the current image or audio window. */
+
+import { wavOf } from "./audio.js";
 import { block, button, decimal, input, make } from "./dom.js";
 import type { LocalizeView } from "./localize-view.js";
 import { type Found, search } from "./service.js";
-import { wavOf } from "./sound.js";
 
 export function listenToSearch(view: LocalizeView): void {
   block("search-panel").hidden = false;
   let stop = new AbortController();
-  const run = async (by: "picture" | "sound") => {
+  const run = async (by: "image" | "audio") => {
     const current = view.current;
     if (!current) return;
     stop.abort();
@@ -18,7 +19,7 @@ export function listenToSearch(view: LocalizeView): void {
     };
     say("Searching…");
     try {
-      const query = by === "picture" ? { image: await current.picture } : { audio: wavOf(current.heard) };
+      const query = by === "image" ? { image: await current.image } : { audio: wavOf(current.audio) };
       const found = await search(query, {
         signal,
         label: input("search-label").value.trim(),
@@ -31,20 +32,20 @@ export function listenToSearch(view: LocalizeView): void {
       say(error instanceof Error ? error.message : "The search failed. Try again.");
     }
   };
-  button("search-picture").addEventListener("click", () => run("picture"));
-  button("search-sound").addEventListener("click", () => run("sound"));
+  button("search-image").addEventListener("click", () => run("image"));
+  button("search-audio").addEventListener("click", () => run("audio"));
 }
 
 function card({ kind, name, label, score, url }: Found): HTMLLIElement {
   const item = make("li", { className: "result" });
-  // The service gives paths from its root, which need not be the page's host's.
+  // The service sends paths from its root, which may differ from that of the page's host.
   const address = url.replace(/^\//, "");
   if (kind === "image") {
-    const picture = make("img");
-    picture.src = address;
-    picture.alt = name;
-    picture.loading = "lazy";
-    item.append(picture);
+    const image = make("img");
+    image.src = address;
+    image.alt = name;
+    image.loading = "lazy";
+    item.append(image);
   } else {
     const player = make("audio");
     player.src = address;

@@ -1,4 +1,4 @@
-/** The service as the page asks it. */
+/** Requests to the service. */
 import type { Attention, Box } from "./maps.js";
 
 export interface Info {
@@ -16,7 +16,7 @@ export interface Info {
   readonly search: boolean;
 }
 
-/** What the page takes of an answer to /v1/localize. */
+/** The page's part of an answer to /v1/localize. */
 export interface Answer {
   readonly width: number;
   readonly height: number;
@@ -34,7 +34,7 @@ export interface Found {
   readonly url: string;
 }
 
-/** A failure in words for the reader. */
+/** A failure with a message for users. */
 export class ServiceError extends Error {
   override readonly name = "ServiceError";
   readonly status: number;
@@ -45,14 +45,14 @@ export class ServiceError extends Error {
   }
 }
 
-/** Tries in all of a request that the service puts off. */
+/** Total tries of a request that the service postpones. */
 const TRIES = 6;
 const WAIT_SECONDS = 1;
 const LONGEST_WAIT_SECONDS = 30;
 
 export interface AskOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Told before each wait that the service asked for. */
+  /** Called before each wait that the service requests. */
   readonly onWait?: ((seconds: number) => void) | undefined;
 }
 
@@ -60,15 +60,15 @@ export async function info(): Promise<Info> {
   return (await (await ask("v1/info", {})).json()) as Info;
 }
 
-/** A picture (PNG or JPEG) and its sound (WAV). */
+/** An image (PNG or JPEG) and its audio (WAV). */
 export async function localize(
   { image, audio }: { readonly image: Blob; readonly audio: Blob },
   options: AskOptions = {},
 ): Promise<Answer> {
   const form = new FormData();
   form.set("include", "logits");
-  form.set("image", image, image.type === "image/png" ? "picture.png" : "picture.jpg");
-  form.set("audio", audio, "sound.wav");
+  form.set("image", image, image.type === "image/png" ? "image.png" : "image.jpg");
+  form.set("audio", audio, "audio.wav");
   const answer = (await (await ask("v1/localize", { method: "POST", body: form }, options)).json()) as Answer;
   if (answer.logits) return answer;
   throw new ServiceError(
@@ -84,8 +84,8 @@ export async function search(
   const form = new FormData();
   form.set("k", String(k));
   if (label) form.set("label", label);
-  if ("image" in query) form.set("image", query.image, "picture.png");
-  else form.set("audio", query.audio, "sound.wav");
+  if ("image" in query) form.set("image", query.image, "image.png");
+  else form.set("audio", query.audio, "audio.wav");
   const answer = await (await ask("v1/search", { method: "POST", body: form }, options)).json();
   return (answer as { readonly results: readonly Found[] }).results;
 }
@@ -109,7 +109,9 @@ async function send(path: string, init: RequestInit): Promise<Response> {
     return await fetch(path, init);
   } catch (cause) {
     if (init.signal?.aborted) throw cause;
-    throw new ServiceError("The service cannot be reached. See that it runs, then try again.", 0, { cause });
+    throw new ServiceError("The service cannot be reached. Check that it runs, then try again.", 0, {
+      cause,
+    });
   }
 }
 
@@ -136,22 +138,22 @@ function rest(seconds: number, signal: AbortSignal | undefined): Promise<void> {
   });
 }
 
-const WORDS: Readonly<Record<number, string>> = {
-  404: "The service does not know this request. Page and service may be of different versions: load the page anew.",
-  413: "The file is larger than the service takes. Give a smaller one.",
-  415: "The service cannot read files of this kind. Give a common picture, sound or video.",
+const MESSAGES: Readonly<Record<number, string>> = {
+  404: "The service does not know this request. Page and service may be of different versions: reload the page.",
+  413: "The file is larger than the service's limit. Choose a smaller one.",
+  415: "The service cannot read files of this kind. Choose a common image, audio or video format.",
   429: "The service is busy. Try again in a while.",
   503: "The service is busy or shutting down. Try again in a while.",
 };
 
 async function failure(response: Response): Promise<ServiceError> {
   const text = await response.text().catch(() => "");
-  let said: string | undefined;
+  let message: string | undefined;
   try {
-    said = (JSON.parse(text) as { error?: { message?: string } }).error?.message;
+    message = (JSON.parse(text) as { error?: { message?: string } }).error?.message;
   } catch {
     // A proxy in between answers in its own form.
   }
-  const words = WORDS[response.status] ?? `The service failed with status ${response.status}. Try again.`;
-  return new ServiceError(said ?? words, response.status);
+  const usual = MESSAGES[response.status] ?? `The service failed with status ${response.status}. Try again.`;
+  return new ServiceError(message ?? usual, response.status);
 }

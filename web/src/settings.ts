@@ -3,7 +3,7 @@ import { button, find, input } from "./dom.js";
 import type { MapSettings, Refinement } from "./maps.js";
 
 export interface ShownSettings extends MapSettings {
-  /** Below it there is no source in view, in [−1, 1]. */
+  /** Below it no source is in view; in [−1, 1]. */
   readonly least: number;
   /** Of the map where it is hot, in [0, 1]. */
   readonly opacity: number;
@@ -46,7 +46,7 @@ export class Settings {
 
   get values(): ShownSettings {
     const exponent = input("sharpening").valueAsNumber;
-    // The slider has steps; where it was not moved the value is the model's own, not the nearest step.
+    // The slider has steps; until it is moved the value is the model's own, not the nearest step.
     const untouched = Math.abs(exponent - Math.log10(this.#sharpening)) <= 0.01;
     return {
       sharpening: untouched ? this.#sharpening : 10 ** exponent,

@@ -1,12 +1,12 @@
-/** The attention of every slot over the picture, of the sound's queries and of the picture's. */
+/** The attention of every slot over the image, of the audio queries and of the image queries. */
 import { blank, contextOf, make } from "./dom.js";
 import { type Attention, enlarge, type Tensor } from "./maps.js";
 import { colored } from "./overlay.js";
 
 const SIDE = 220;
 const ROWS = [
-  { name: "audioOnImage", title: "Sound’s queries" },
-  { name: "imageOnImage", title: "Picture’s queries" },
+  { name: "audioOnImage", title: "Audio queries" },
+  { name: "imageOnImage", title: "Image queries" },
 ] as const;
 
 export class SlotsPanel {
@@ -18,17 +18,17 @@ export class SlotsPanel {
     this.#root = root;
   }
 
-  /** @param picture what the maps lie on, at any size */
-  show(picture: HTMLCanvasElement, attention: Attention, targets: number): void {
-    const scale = SIDE / Math.max(picture.width, picture.height);
-    const width = Math.max(1, Math.round(picture.width * scale));
-    const height = Math.max(1, Math.round(picture.height * scale));
+  /** @param image under the maps, at any size */
+  show(image: HTMLCanvasElement, attention: Attention, targets: number): void {
+    const scale = SIDE / Math.max(image.width, image.height);
+    const width = Math.max(1, Math.round(image.width * scale));
+    const height = Math.max(1, Math.round(image.height * scale));
     const slots = attention.audioOnImage.shape[0] ?? 0;
     this.#build(slots, targets, width, height);
     const base = blank(width, height);
     const context = contextOf(base);
-    context.drawImage(picture, 0, 0, width, height);
-    // Darkened, so that heat stands out and cold slots are told from a plain picture.
+    context.drawImage(image, 0, 0, width, height);
+    // Darkened: heat stands out, and cold slots differ from a plain image.
     context.fillStyle = "rgb(0 0 0 / 0.45)";
     context.fillRect(0, 0, width, height);
     ROWS.forEach(({ name }, row) => {
@@ -61,7 +61,7 @@ export class SlotsPanel {
             : `off-target${slots - targets > 1 ? ` ${slot - targets + 1}` : ""}`;
         const panel = blank(width, height);
         panel.setAttribute("role", "img");
-        panel.setAttribute("aria-label", `${title}: attention of the ${name} slot on the picture`);
+        panel.setAttribute("aria-label", `${title}: attention of the ${name} slot on the image`);
         const figure = make("figure", { className: slot < targets ? "slot target" : "slot" });
         figure.append(panel, make("figcaption", { text: name }));
         panels.append(figure);

@@ -1,38 +1,39 @@
-/** A picture with a sound, of which the middle is heard. */
-import { encoded } from "./pictures.js";
+/** An image with audio, whose middle is the audio window. */
+
+import { type AudioClip, type AudioWindow, around, lengthOf, wavOf } from "./audio.js";
+import { encoded } from "./images.js";
 import type { Scene, Surroundings, View } from "./scene.js";
-import { around, type HeardPart, lengthOf, type Sound, wavOf } from "./sound.js";
 
 export class StillScene implements Scene {
   readonly kind = "still";
   readonly name: string;
-  readonly picture: HTMLCanvasElement;
-  readonly sound: Sound;
+  readonly image: HTMLCanvasElement;
+  readonly audio: AudioClip;
   readonly media = new Audio();
-  readonly #heard: HeardPart;
+  readonly #window: AudioWindow;
   readonly #surroundings: Surroundings;
   readonly #stop = new AbortController();
   #view: View | undefined;
 
-  constructor(picture: HTMLCanvasElement, sound: Sound, name: string, surroundings: Surroundings) {
-    this.picture = picture;
-    this.sound = sound;
+  constructor(image: HTMLCanvasElement, audio: AudioClip, name: string, surroundings: Surroundings) {
+    this.image = image;
+    this.audio = audio;
     this.name = name;
     this.#surroundings = surroundings;
-    this.#heard = around(sound, lengthOf(sound) / 2, surroundings.seconds);
-    this.media.src = URL.createObjectURL(wavOf(sound));
+    this.#window = around(audio, lengthOf(audio) / 2, surroundings.seconds);
+    this.media.src = URL.createObjectURL(wavOf(audio));
   }
 
   get width(): number {
-    return this.picture.width;
+    return this.image.width;
   }
 
   get height(): number {
-    return this.picture.height;
+    return this.image.height;
   }
 
   get duration(): number {
-    return lengthOf(this.sound);
+    return lengthOf(this.audio);
   }
 
   get time(): number {
@@ -52,10 +53,10 @@ export class StillScene implements Scene {
   async #ask(): Promise<void> {
     const { ask, onNews } = this.#surroundings;
     const { signal } = this.#stop;
-    const image = await encoded(this.picture, "image/png");
-    const { logits, confidence } = await ask(image, this.#heard, signal);
+    const image = await encoded(this.image, "image/png");
+    const { logits, confidence } = await ask(image, this.#window, signal);
     if (signal.aborted) return;
-    this.#view = { logits, confidence, heard: this.#heard };
+    this.#view = { logits, confidence, audio: this.#window };
     onNews();
   }
 

@@ -1,4 +1,4 @@
-/** Results by time: which are known around a moment, and which moment to ask for next. */
+/** Results by time: those around a moment, and the next moment to request. */
 
 export interface Entry<T> {
   /** In seconds. */
@@ -31,7 +31,7 @@ export class Timeline<T> {
     this.#entries.splice(at, same ? 1 : 0, { time, value });
   }
 
-  /** Whether there is a result within half a `step` of a moment. */
+  /** Whether a result lies within half a `step` of a moment. */
   covers(time: number, step: number): boolean {
     const at = this.#indexOf(time);
     return [this.#entries[at - 1], this.#entries[at]].some(
@@ -39,7 +39,7 @@ export class Timeline<T> {
     );
   }
 
-  /** Undefined where no result is near. */
+  /** Undefined without a result nearby. */
   around(time: number): Neighbours<T> | undefined {
     const at = this.#indexOf(time);
     const before = this.#entries[at - 1];
@@ -68,16 +68,16 @@ export class Timeline<T> {
 
 /** From coarse to fine, in seconds: a first result comes soon, then the gaps are filled. */
 const STEPS = [1, 0.5, 0.25];
-/** How far ahead of the playhead is asked for, in seconds. */
+/** Length ahead of the playhead that is requested, in seconds. */
 const AHEAD = 6;
-/** A clip up to this length is asked for as a whole, in seconds. */
+/** A clip up to this length is requested completely, in seconds. */
 const WHOLE = 60;
 
 /**
- * The moment to ask for next, in seconds: of what lies ahead of the playhead the nearest at the coarsest step that is
- * not known yet; then, of a short clip, of what lies behind. Undefined when all is known.
+ * The next moment to request, in seconds: the nearest unknown one ahead of the playhead at the coarsest step; then, of a
+ * short clip, one behind it. Undefined when all are known.
  *
- * @param taken whether a moment is known or asked for, within half a step
+ * @param taken whether a moment is known or requested, within half a step
  */
 export function nextMoment(
   playhead: number,

@@ -1,12 +1,13 @@
-/** A video: it plays while moments around the playhead are asked for, and what is known of them is kept. */
+/** A video: it plays while moments around the playhead are requested, and their results are kept. */
+
+import { type AudioClip, around, decodeAudio, lengthOf } from "./audio.js";
 import type { Pair } from "./files.js";
-import { copyOf, encoded, fitted, LONGEST_SIDE } from "./pictures.js";
+import { copyOf, encoded, fitted, LONGEST_SIDE } from "./images.js";
 import { type Scene, type Surroundings, type View, viewBetween } from "./scene.js";
-import { around, decodeSound, lengthOf, type Sound } from "./sound.js";
 import { nextMoment, Timeline } from "./timeline.js";
 
 const IN_FLIGHT = 2;
-/** A longer video's decoded sound would fill the browser's memory, in seconds. */
+/** The decoded audio of a longer video would fill the browser's memory; in seconds. */
 const LONGEST = 3600;
 
 export class VideoScene implements Scene {
@@ -18,7 +19,7 @@ export class VideoScene implements Scene {
   readonly duration: number;
   readonly #scout: HTMLVideoElement;
   readonly #url: string;
-  readonly #sound: Sound;
+  readonly #audio: AudioClip;
   readonly #surroundings: Surroundings;
   readonly #timeline = new Timeline<View>();
   readonly #asked = new Set<number>();
@@ -32,49 +33,50 @@ export class VideoScene implements Scene {
     media: HTMLVideoElement,
     scout: HTMLVideoElement,
     url: string,
-    sound: Sound,
+    audio: AudioClip,
     name: string,
     surroundings: Surroundings,
   ) {
     this.media = media;
     this.#scout = scout;
     this.#url = url;
-    this.#sound = sound;
+    this.#audio = audio;
     this.name = name;
     this.#surroundings = surroundings;
     const size = fitted(media.videoWidth, media.videoHeight, LONGEST_SIDE);
     this.width = size.width;
     this.height = size.height;
-    // A recording of the browser itself does not say how long it is.
-    this.duration = Number.isFinite(media.duration) ? media.duration : lengthOf(sound);
+    // A recording of the browser itself does not state its duration.
+    this.duration = Number.isFinite(media.duration) ? media.duration : lengthOf(audio);
     const { signal } = this.#stop;
     media.addEventListener("timeupdate", () => this.#pump(), { signal });
-    // After a failure the reader's next move is a new attempt.
+    // After a failure the user's next action is a new attempt.
     for (const event of ["seeking", "play"]) media.addEventListener(event, () => this.start(), { signal });
     for (const event of ["seeked", "loadeddata"]) {
       media.addEventListener(event, () => surroundings.onNews(), { signal });
     }
   }
 
-  /** @throws {Error} in words when the browser cannot play the file. */
+  /** @throws {Error} with a message for users when the browser cannot play the file. */
   static async open(file: Blob, name: string, surroundings: Surroundings): Promise<VideoScene> {
     const url = URL.createObjectURL(file);
     try {
       const [media, scout] = await Promise.all([opened(url, name), opened(url, name)]);
       scout.muted = true;
-      if (media.videoWidth === 0) throw new Error(`${name} has no picture. Give a picture with it.`);
+      if (media.videoWidth === 0)
+        throw new Error(`${name} has no frames. Choose an image and an audio file instead.`);
       if (Number.isFinite(media.duration) && media.duration > LONGEST) {
-        throw new Error(`${name} is longer than an hour. Give a part of it.`);
+        throw new Error(`${name} is longer than an hour. Choose a part of it.`);
       }
-      const sound = await decodeSound(file, surroundings.sampleRate, name);
-      return new VideoScene(media, scout, url, sound, name, surroundings);
+      const audio = await decodeAudio(file, surroundings.sampleRate, name);
+      return new VideoScene(media, scout, url, audio, name, surroundings);
     } catch (error) {
       URL.revokeObjectURL(url);
       throw error;
     }
   }
 
-  get picture(): HTMLVideoElement {
+  get image(): HTMLVideoElement {
     return this.media;
   }
 
@@ -129,10 +131,10 @@ export class VideoScene implements Scene {
     const { ask, onNews, seconds } = this.#surroundings;
     const { signal } = this.#stop;
     const image = await this.#frameAt(moment);
-    const heard = around(this.#sound, moment, seconds);
-    const { logits, confidence } = await ask(image, heard, signal);
+    const audio = around(this.#audio, moment, seconds);
+    const { logits, confidence } = await ask(image, audio, signal);
     if (signal.aborted) return;
-    this.#timeline.add(moment, { logits, confidence, heard });
+    this.#timeline.add(moment, { logits, confidence, audio });
     onNews();
   }
 
@@ -166,7 +168,7 @@ function opened(url: string, name: string): Promise<HTMLVideoElement> {
     video.addEventListener("loadeddata", () => resolve(video), { once: true });
     video.addEventListener(
       "error",
-      () => reject(new Error(`${name} is not a video that this browser can play. Give WebM or MP4.`)),
+      () => reject(new Error(`${name} is not a video that this browser can play. Choose WebM or MP4.`)),
       { once: true },
     );
     video.src = url;
@@ -176,31 +178,31 @@ function opened(url: string, name: string): Promise<HTMLVideoElement> {
 function seek(video: HTMLVideoElement, time: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
-    const heard = new AbortController();
+    const settled = new AbortController();
     const settle = (then: () => void) => {
-      heard.abort();
+      settled.abort();
       then();
     };
-    video.addEventListener("seeked", () => settle(resolve), { signal: heard.signal });
+    video.addEventListener("seeked", () => settle(resolve), { signal: settled.signal });
     video.addEventListener("error", () => settle(() => reject(new Error("The video is damaged here."))), {
-      signal: heard.signal,
+      signal: settled.signal,
     });
-    signal.addEventListener("abort", () => settle(() => reject(signal.reason)), { signal: heard.signal });
+    signal.addEventListener("abort", () => settle(() => reject(signal.reason)), { signal: settled.signal });
     video.currentTime = time;
   });
 }
 
-/** The middle frame of a video and its sound, whose middle that is. */
+/** The middle frame of a video, and its audio. */
 export async function pairOf(file: Blob, name: string, sampleRate: number): Promise<Pair> {
   const url = URL.createObjectURL(file);
   let video: HTMLVideoElement | undefined;
   try {
     video = await opened(url, name);
-    const sound = await decodeSound(file, sampleRate, name);
-    const duration = Number.isFinite(video.duration) ? video.duration : lengthOf(sound);
+    const audio = await decodeAudio(file, sampleRate, name);
+    const duration = Number.isFinite(video.duration) ? video.duration : lengthOf(audio);
     await seek(video, duration / 2, new AbortController().signal);
-    const picture = copyOf(video, fitted(video.videoWidth, video.videoHeight, LONGEST_SIDE));
-    return { picture, sound, name };
+    const image = copyOf(video, fitted(video.videoWidth, video.videoHeight, LONGEST_SIDE));
+    return { image, audio, name };
   } finally {
     video?.removeAttribute("src");
     video?.load();

@@ -59,8 +59,7 @@ FrozenEncoder::FrozenEncoder(const core::Parameters& parameters, const encoders:
 
 Tensor FrozenEncoder::forward(const Tensor& input) const {
   if (!core::within_bounds(input, core::kMostOfInput)) {
-    throw Error("ERR_INPUT",
-                "A picture or a spectrogram has values beyond ±1e6. Give it as the model learned from it.");
+    throw Error("ERR_INPUT", "An image or a spectrogram has values beyond ±1e6. Prepare it as in training.");
   }
   Tensor x = at::empty(input.sizes(), input.options().dtype(type_), at::MemoryFormat::ChannelsLast).copy_(input);
   x = max_pool((*stem_)(x, /*relu=*/true));

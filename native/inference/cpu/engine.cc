@@ -1,4 +1,4 @@
-// The engine of the CPU: frozen encoders, and what the method freezes into.
+// The engine of the CPU: frozen encoders and the frozen method.
 #include "inference/engine.h"
 
 #include "inference/cpu/encoder.h"

@@ -52,7 +52,7 @@ struct TrainingKernels {
                       const float* offset, const float* slope, int64_t rows, int64_t channels, Number* dx,
                       Number* passed);
 
-  /// 3 × 3 maximum, stride 2, padding 1, of one picture, for output rows from `begin` to `end`; `index` holds which of
+  /// 3 × 3 maximum, stride 2, padding 1, of one image, for output rows from `begin` to `end`; `index` holds which of
   /// the nine it was.
   void (*max_pool)(const Number* in, int64_t height, int64_t width, int64_t channels, Number* out, uint8_t* index,
                    int64_t begin, int64_t end);
@@ -67,8 +67,8 @@ struct WinogradKernels {
   /// G g Gᵀ of a panel of outputs of a 3 × 3 weight [outputs][in][9]: product f < t² of input i and output o goes to
   /// out[f · stride + i · 32 + o].
   void (*weight)(const float* weight, int64_t in, float* out, int64_t stride);
-  /// Of the tile whose results begin at (row, column) of a channels-last picture: Bᵀ d B of its inputs d, padding of 1
-  /// around the picture. Element f of channel c goes to out[f · stride + c]; channels are a multiple of kPanel.
+  /// Of the tile whose results begin at (row, column) of a channels-last image: Bᵀ d B of its inputs d, padding of 1
+  /// around the image. Element f of channel c goes to out[f · stride + c]; channels are a multiple of kPanel.
   void (*input)(const float* x, int64_t height, int64_t width, int64_t channels, int64_t row, int64_t column,
                 float* out, int64_t stride);
   /// The same rounded to bfloat16. Null where the processor has no products of bfloat16.
@@ -145,7 +145,7 @@ struct Kernels {
   void (*gru_gradient)(const float* gradient, const float* gates, const float* hidden_new, const float* hidden,
                        int64_t dim, float* input_gates, float* hidden_gates, float* out);
 
-  /// 3 × 3 maximum with stride 2 and padding 1 of one picture in channels-last order that holds no negative number,
+  /// 3 × 3 maximum with stride 2 and padding 1 of one image in channels-last order that holds no negative number,
   /// for output rows from `begin` to `end`.
   void (*max_pool_float)(const float* in, int64_t height, int64_t width, int64_t channels, float* out, int64_t begin,
                          int64_t end);

@@ -36,7 +36,7 @@ void moments(const Number* x, int64_t rows, int64_t channels, double* mean, doub
     double means[kBlock] = {}, powers[kBlock] = {};
     for (int64_t begin = 0; begin < rows; begin += kRun) {
       const int64_t end = std::min(rows, begin + kRun);
-      // Around the first row, so that a mean far from 0 takes nothing from the variance.
+      // Around the first row: a mean far from 0 then costs the variance no precision.
       const Number* const first = x + begin * channels + from;
       float sum[kBlock] = {}, power[kBlock] = {};
       for (int64_t row = begin + 1; row < end; ++row) {

@@ -12,7 +12,7 @@ namespace {
 constexpr float kLayerNormEpsilon = 1e-5f;
 constexpr float kAttentionEpsilon = 1e-8f;
 
-/// Σ of f over the indices of a row, by vectors and what is left of them.
+/// Σ of f over the indices of a row, by vectors, then the rest.
 template <class Vector, class Scalar>
 float sum_over(int64_t count, const Vector& vector, const Scalar& scalar) {
   Vec sums(0.0f);

@@ -1,4 +1,4 @@
-// The registers of this instruction set, and what products of panels keep in them.
+// The registers of this instruction set, and their contents in products of panels.
 #pragma once
 
 #include <ATen/cpu/vec/functional.h>

@@ -644,7 +644,7 @@ describe("weights that are not finite", () => {
     [
       "many, each of a size that might be",
       some(/imgnet\..*bn\d\.weight/, (value) => 1e7 * value),
-      "What comes out of imgnet",
+      "The output of imgnet",
     ],
   ] as const)("are reported where a map of them would mean nothing: %s", async (_, change, culprit) => {
     using model = await Model.create(tiny);

@@ -25,7 +25,7 @@ function archive(name: string): string {
 }
 const silent = () => undefined;
 
-it("refuses an archive of a known name with another content", async () => {
+it("rejects an archive of a known name with another content", async () => {
   const name = "torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl";
   await expect(verifyArchive(archive(name), silent)).rejects.toThrow(`${name} has SHA-256 ${sum}, expected`);
 });

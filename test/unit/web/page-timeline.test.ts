@@ -15,7 +15,7 @@ function order(playhead: number, duration: number): number[] {
 }
 
 describe("moments of a video", () => {
-  it("are asked for ahead of the playhead, from coarse to fine, then behind it", () => {
+  it("are requested ahead of the playhead, from coarse to fine, then behind it", () => {
     expect(order(1.3, 3)).toEqual([1, 2, 1.5, 2.5, 1.25, 1.75, 2.25, 2.75, 0, 0.5, 0.25, 0.75]);
   });
 

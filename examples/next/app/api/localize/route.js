@@ -1,11 +1,11 @@
-// POST a picture and a sound as the form fields `image` and `audio`; the answer is the map over the picture.
+// POST an image and an audio file as the form fields `image` and `audio`; the answer is the map over the image.
 import { Model, SoundspotError } from "soundspot";
 
 export const runtime = "nodejs"; // the addon does not run on the edge
 
 const LARGEST = 20 * 2 ** 20; // bytes of a file
 
-// Loaded by the first request and kept. In development the module is made anew after a change; the model stays.
+// Loaded by the first request and kept. In development a changed module is loaded again; the model stays.
 function model() {
   globalThis.soundspotModel ??= Model.load(process.env.MODEL ?? "model.safetensors").catch((error) => {
     globalThis.soundspotModel = undefined;

@@ -1,37 +1,37 @@
-/** Sound: decoded and resampled by the browser, cut to what the model hears, written as WAV. */
+/** Audio: decoded and resampled by the browser, cut to the audio window, written as WAV. */
 
 /** One channel at the model's sample rate, in [−1, 1]. */
-export interface Sound {
+export interface AudioClip {
   readonly samples: Float32Array<ArrayBuffer>;
   /** In hertz. */
   readonly sampleRate: number;
 }
 
-/** A part of a sound. */
-export interface HeardPart extends Sound {
+/** A part of a clip. */
+export interface AudioWindow extends AudioClip {
   /** Where it begins, in seconds. */
   readonly from: number;
 }
 
-export const lengthOf = ({ samples, sampleRate }: Sound): number => samples.length / sampleRate;
+export const lengthOf = ({ samples, sampleRate }: AudioClip): number => samples.length / sampleRate;
 
 /**
- * Decodes a sound file, or a video's sound, as the mean of its channels.
- * @throws {Error} in words when the browser cannot.
+ * Decodes an audio file, or a video's audio track, as the mean of its channels.
+ * @throws {Error} with a message for users when the browser cannot.
  */
-export async function decodeSound(file: Blob, sampleRate: number, name: string): Promise<Sound> {
+export async function decodeAudio(file: Blob, sampleRate: number, name: string): Promise<AudioClip> {
   const bytes = await file.arrayBuffer();
-  // A context resamples what it decodes to its own rate.
+  // A context resamples decoded audio to its own rate.
   const context = new OfflineAudioContext(1, 1, sampleRate);
   let decoded: AudioBuffer;
   try {
     decoded = await context.decodeAudioData(bytes);
   } catch (cause) {
-    throw new Error(`${name} has no sound that this browser can decode. Give WAV, MP3, Ogg, WebM or MP4.`, {
+    throw new Error(`${name} has no audio that this browser can decode. Choose WAV, MP3, Ogg, WebM or MP4.`, {
       cause,
     });
   }
-  if (decoded.length === 0) throw new Error(`The sound of ${name} is empty.`);
+  if (decoded.length === 0) throw new Error(`The audio of ${name} is empty.`);
   const samples = new Float32Array(decoded.length);
   for (let channel = 0; channel < decoded.numberOfChannels; channel++) {
     const data = decoded.getChannelData(channel);
@@ -42,9 +42,9 @@ export async function decodeSound(file: Blob, sampleRate: number, name: string):
   return { samples, sampleRate };
 }
 
-/** Up to `seconds` around the moment `at`, moved inside the sound. */
-export function around(sound: Sound, at: number, seconds: number): HeardPart {
-  const { samples, sampleRate } = sound;
+/** Up to `seconds` around the moment `at`, moved inside the clip. */
+export function around(audio: AudioClip, at: number, seconds: number): AudioWindow {
+  const { samples, sampleRate } = audio;
   const count = Math.min(samples.length, Math.round(seconds * sampleRate));
   const wanted = Math.round(at * sampleRate - count / 2);
   const first = Math.max(0, Math.min(samples.length - count, wanted));
@@ -52,7 +52,7 @@ export function around(sound: Sound, at: number, seconds: number): HeardPart {
 }
 
 /** 16-bit mono RIFF WAV. */
-export function wavOf({ samples, sampleRate }: Sound): Blob {
+export function wavOf({ samples, sampleRate }: AudioClip): Blob {
   const view = new DataView(new ArrayBuffer(44 + samples.length * 2));
   const text = (at: number, letters: string) => {
     for (let i = 0; i < letters.length; i++) view.setUint8(at + i, letters.charCodeAt(i));

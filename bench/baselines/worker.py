@@ -1,4 +1,4 @@
-"""Runs the PyTorch rivals for bench/run.mjs: one JSON request a line, one JSON answer a line.
+"""Runs the PyTorch baselines for bench/run.mjs: one JSON request a line, one JSON answer a line.
 
 {"make": "name", "kind": "localize", "mode": "eager|channels-last|compiled", "type": "float32|bfloat16", "batch": 1}
 {"run": "name", "times": 5}  →  {"ms": [...]}
@@ -121,5 +121,5 @@ print(json.dumps({"torch": torch.__version__}), flush=True)
 for line in sys.stdin:
     try:
         print(json.dumps(answer(json.loads(line))), flush=True)
-    except Exception as error:  # told to whoever asked
+    except Exception as error:  # reported to the caller
         print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)

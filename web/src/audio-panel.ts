@@ -1,9 +1,9 @@
-/** The sound that the model heard: its spectrogram, the attention over time under it, and a ruler in seconds. */
+/** The audio window: its spectrogram, the attention over time under it, and a ruler in seconds. */
 import { colorIndex, inferno } from "../../src/drawing/colormap.js";
+import { type AudioWindow, lengthOf } from "./audio.js";
 import { blank, contextOf } from "./dom.js";
 import { spectrogramOf } from "./fourier.js";
 import type { Attention, Tensor } from "./maps.js";
-import { type HeardPart, lengthOf } from "./sound.js";
 
 const LEFT = 44;
 const RIGHT = 12;
@@ -15,21 +15,21 @@ const GAP = 6;
 /** Decibels below the loudest that are shown. */
 const RANGE = 70;
 
-export class HeardPanel {
+export class AudioPanel {
   readonly #canvas: HTMLCanvasElement;
-  #part: HeardPart | undefined;
-  #picture: HTMLCanvasElement | undefined;
+  #part: AudioWindow | undefined;
+  #image: HTMLCanvasElement | undefined;
   #attention: { readonly audio: Float32Array; readonly image: Float32Array } | undefined;
 
   constructor(target: HTMLCanvasElement) {
     this.#canvas = target;
   }
 
-  /** Another part, or the same with other attention. */
-  show(part: HeardPart, attention: Attention, targets: number): void {
+  /** Another window, or the same with other attention. */
+  show(part: AudioWindow, attention: Attention, targets: number): void {
     if (part !== this.#part) {
       this.#part = part;
-      this.#picture = pictureOf(part);
+      this.#image = imageOf(part);
     }
     this.#attention = {
       audio: highest(attention.audioOnAudio, targets),
@@ -38,11 +38,11 @@ export class HeardPanel {
     this.#canvas.setAttribute("aria-label", describe(part, this.#attention.audio));
   }
 
-  /** @param playhead in seconds, on the sound's clock */
+  /** @param playhead in seconds, on the audio's clock */
   draw(playhead: number | undefined): void {
     const part = this.#part;
     const attention = this.#attention;
-    if (!part || !this.#picture || !attention) return;
+    if (!part || !this.#image || !attention) return;
     const { width, height } = fitToScreen(this.#canvas);
     const context = contextOf(this.#canvas);
     const style = getComputedStyle(this.#canvas);
@@ -54,7 +54,7 @@ export class HeardPanel {
     const tall = bandTop - GAP - TOP;
 
     context.imageSmoothingEnabled = true;
-    context.drawImage(this.#picture, LEFT, TOP, plot, tall);
+    context.drawImage(this.#image, LEFT, TOP, plot, tall);
     context.fillStyle = color("--faint");
     context.font = "12px system-ui, sans-serif";
     context.textAlign = "right";
@@ -113,7 +113,7 @@ export class HeardPanel {
 
 const trim = (value: number): string => String(Number(value.toFixed(2)));
 
-/** Makes the drawing as wide as it is shown, so that text keeps its size; in the screen's own pixels. */
+/** Sizes the canvas to its width on the screen, in device pixels: text then keeps its size. */
 function fitToScreen(target: HTMLCanvasElement): { width: number; height: number } {
   const density = window.devicePixelRatio || 1;
   const width = Math.max(240, Math.round(target.clientWidth));
@@ -127,9 +127,9 @@ function fitToScreen(target: HTMLCanvasElement): { width: number; height: number
   return { width, height };
 }
 
-function pictureOf({ samples }: HeardPart): HTMLCanvasElement {
+function imageOf({ samples }: AudioWindow): HTMLCanvasElement {
   const { columns, bins, data } = spectrogramOf(samples, 320);
-  const picture = blank(columns, bins);
+  const image = blank(columns, bins);
   const pixels = new ImageData(columns, bins);
   const loudest = data.reduce((most, value) => Math.max(most, value), -100);
   for (let bin = 0; bin < bins; bin++) {
@@ -140,8 +140,8 @@ function pictureOf({ samples }: HeardPart): HTMLCanvasElement {
       pixels.data.set([...inferno.subarray(color, color + 3), 255], at);
     }
   }
-  contextOf(picture).putImageData(pixels, 0, 0);
-  return picture;
+  contextOf(image).putImageData(pixels, 0, 0);
+  return image;
 }
 
 /** [slots, tokens] → [tokens]: of each token the highest of the first `targets`. */
@@ -164,7 +164,7 @@ function valueAt(values: Float32Array, x: number, width: number): number {
   return here + ((values[index + 1] ?? here) - here) * (at - index);
 }
 
-function describe(part: HeardPart, attention: Float32Array): string {
+function describe(part: AudioWindow, attention: Float32Array): string {
   const seconds = lengthOf(part);
   const peak = attention.indexOf(attention.reduce((a, b) => Math.max(a, b), 0));
   const at = part.from + (seconds * (peak + 0.5)) / attention.length;

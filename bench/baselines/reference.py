@@ -1,6 +1,6 @@
 """The model in plain PyTorch, built from the method's description (docs/method.md) with the published names.
 
-It is what soundspot is measured against: `Localizer` gives the maps of both queries on the picture's tokens, and
+The benchmarks compare soundspot with it: `Localizer` gives the maps of both queries on the image's tokens, and
 `losses` the training loss. Weights come from a safetensors file that soundspot wrote.
 """
 
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 
 def read_safetensors(path):
-    """Tensors by name, float32 and int64 alone, which is all that soundspot writes for a model."""
+    """Tensors by name, float32 and int64 alone: soundspot writes no other types for a model."""
     types = {"F32": torch.float32, "I64": torch.int64}
     with open(path, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
@@ -160,7 +160,7 @@ class Localizer(nn.Module):
         return self
 
     def forward(self, image, audio, sharpening=0.1):
-        """Attention of the audio and of the image queries on the picture, [B, 2, 49]."""
+        """Attention of the audio and of the image queries on the image, [B, 2, 49]."""
         out = self.slot_attn(self.imgnet(image), self.audnet(audio), sharpening)
         return out["audio_on_image"].float(), out["image_on_image"].float()
 

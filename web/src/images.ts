@@ -1,7 +1,7 @@
-/** Pictures: read from files, made smaller where they are large, written for the service. */
+/** Images: read from files, reduced where they are large, encoded for the service. */
 import { blank, contextOf } from "./dom.js";
 
-/** Longest side of a picture on the page, in pixels: enough for the eye, and a map is drawn in a moment. */
+/** Longest side of an image on the page, in pixels: sharp enough, and a map is drawn in a moment. */
 export const LONGEST_SIDE = 1024;
 
 /** Width and height with the longest side at most `longest`, never enlarged. */
@@ -13,22 +13,22 @@ export function fitted(width: number, height: number, longest: number): { width:
   };
 }
 
-/** @throws {Error} in words when the browser cannot read it. */
-export async function loadPicture(file: Blob, name: string): Promise<HTMLCanvasElement> {
+/** @throws {Error} with a message for users when the browser cannot read it. */
+export async function loadImage(file: Blob, name: string): Promise<HTMLCanvasElement> {
   let bitmap: ImageBitmap;
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
   } catch (cause) {
-    throw new Error(`${name} is not a picture that this browser can read. Give PNG, JPEG or WebP.`, {
+    throw new Error(`${name} is not an image that this browser can read. Choose PNG, JPEG or WebP.`, {
       cause,
     });
   }
-  const picture = copyOf(bitmap, fitted(bitmap.width, bitmap.height, LONGEST_SIDE));
+  const image = copyOf(bitmap, fitted(bitmap.width, bitmap.height, LONGEST_SIDE));
   bitmap.close();
-  return picture;
+  return image;
 }
 
-/** What a source shows now, at a size. */
+/** A copy of the current content of a source, at a size. */
 export function copyOf(
   source: CanvasImageSource,
   { width, height }: { readonly width: number; readonly height: number },
@@ -36,19 +36,19 @@ export function copyOf(
   const copy = blank(width, height);
   const context = contextOf(copy);
   context.imageSmoothingQuality = "high";
-  // A transparent picture is seen on white, by the reader and by the model.
+  // A transparent image is drawn on white, for users and for the model.
   context.fillStyle = "rgb(255 255 255)";
   context.fillRect(0, 0, width, height);
   context.drawImage(source, 0, 0, width, height);
   return copy;
 }
 
-export function encoded(picture: HTMLCanvasElement, type: "image/png" | "image/jpeg"): Promise<Blob> {
+export function encoded(image: HTMLCanvasElement, type: "image/png" | "image/jpeg"): Promise<Blob> {
   return new Promise((resolve, reject) => {
-    picture.toBlob(
+    image.toBlob(
       (blob) => {
         if (blob) resolve(blob);
-        else reject(new Error("The browser could not encode the picture. Give a smaller one."));
+        else reject(new Error("The browser could not encode the image. Choose a smaller one."));
       },
       type,
       0.92,

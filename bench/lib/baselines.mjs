@@ -1,4 +1,4 @@
-// The rivals that are installed: PyTorch in a Python of the user's, onnxruntime-node in a folder of the user's.
+// The installed baselines: PyTorch in a Python of the user's, onnxruntime-node in a folder of the user's.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createRequire } from "node:module";
@@ -6,10 +6,10 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-const script = (name) => fileURLToPath(new URL(`../rivals/${name}`, import.meta.url));
+const script = (name) => fileURLToPath(new URL(`../baselines/${name}`, import.meta.url));
 const executable = () => process.env.BENCH_PYTHON ?? "python3";
 
-/** rivals/worker.py in a process of its own, or undefined where there is no Python with torch. */
+/** baselines/worker.py in its own process, or undefined without a Python with torch. */
 export async function python(threads) {
   const child = spawn(executable(), [script("worker.py"), String(threads)], {
     stdio: ["pipe", "pipe", process.env.BENCH_VERBOSE ? "inherit" : "ignore"],
@@ -23,9 +23,9 @@ export async function python(threads) {
     async ask(request) {
       child.stdin.write(`${JSON.stringify(request)}\n`);
       const { value, done } = await lines.next();
-      if (done) throw new Error("The Python rival ended. BENCH_VERBOSE=1 shows what it wrote.");
+      if (done) throw new Error("The Python baseline ended. BENCH_VERBOSE=1 shows its output.");
       const answer = JSON.parse(value);
-      if (answer.error) throw new Error(`The Python rival: ${answer.error}`);
+      if (answer.error) throw new Error(`The Python baseline: ${answer.error}`);
       return answer;
     },
     /** A competitor for inTurns. */
@@ -48,7 +48,7 @@ export async function python(threads) {
   };
 }
 
-/** Milliseconds of rivals/startup.py, or undefined where there is no Python with torch. */
+/** Milliseconds of baselines/startup.py, or undefined without a Python with torch. */
 export async function pythonStartup(weights) {
   const started = performance.now();
   const child = spawn(executable(), [script("startup.py"), weights], { stdio: "ignore" });
@@ -58,7 +58,7 @@ export async function pythonStartup(weights) {
 
 /** onnxruntime-node, or undefined. */
 export function onnxruntime() {
-  const from = process.env.BENCH_RIVALS ?? process.cwd();
+  const from = process.env.BENCH_BASELINES ?? process.cwd();
   try {
     return createRequire(join(from, "package.json"))("onnxruntime-node");
   } catch {
