@@ -13,7 +13,7 @@ import { classesCsv, samplesCsv } from "../../report/csv.js";
 import {
   type ChosenGroup,
   chooseSamples,
-  pictureSamples,
+  drawSamples,
   type ReportParts,
   reportParts,
   type ScoredCheckpoint,
@@ -170,13 +170,13 @@ async function run(paths: readonly string[], flags: Flags, group: ProcessGroup |
       if (!main) continue;
       if (i === 0 && pictured) groups = chooseSamples(scores, mapOf(flags, scores), flags.gallery);
       progress.start(`${name}: drawing samples`);
-      const pictures = await pictureSamples(model, data, groups, {
+      const images = await drawSamples(model, data, groups, {
         map: mapOf(flags, scores),
         scores,
         objectness,
         note: names.length > 1 ? name : undefined,
       });
-      results.push({ name, checkpoint, scores, pictures });
+      results.push({ name, checkpoint, scores, images });
     }
     if (pictured)
       report = await reportParts(
