@@ -149,7 +149,7 @@ export const benchmarks: Readonly<Record<string, PublishedTable>> = {
 };
 
 /** Ablations by name: VGG-SS after VGG-Sound 144k, unless the row says otherwise. */
-export const ablations: Readonly<Record<string, PublishedTable>> = {
+export const publishedAblations: Readonly<Record<string, PublishedTable>> = {
   losses: {
     title: "Losses (table 5), rows in the paper's order",
     rows: localization([
