@@ -7,7 +7,7 @@ import { isSoundspotError, SoundspotError } from "../core/errors.js";
 import { decodeImage } from "../media/image.js";
 import { decodeVideoAudio } from "../media/video.js";
 import { encodeWav } from "../media/wav.js";
-import { pictureOf, type SearchIndex, type SearchItem, type SearchResult } from "../search/search-index.js";
+import { imageOf, type SearchIndex, type SearchItem, type SearchResult } from "../search/search-index.js";
 import { numberIn } from "./fields.js";
 import { HttpError } from "./http-error.js";
 import { namingFields } from "./localize-route.js";
@@ -80,7 +80,7 @@ export function searchRoutes(app: FastifyInstance, service: Service, index: Sear
         await turn();
         const item = await itemOf(index, request.params.id, "image");
         const picture = await service.decoders.run(async () => {
-          const { data, width, height } = await asIndexed(() => pictureOf(item, signal));
+          const { data, width, height } = await asIndexed(() => imageOf(item, signal));
           return sharp(data, { raw: { width, height, channels: 3 } })
             .resize({ width: THUMBNAIL, height: THUMBNAIL, fit: "inside", withoutEnlargement: true })
             .jpeg({ quality: 85 })
