@@ -38,7 +38,7 @@ export class Embeddings {
     return this.#rows;
   }
 
-  /** Undefined when there are none, or when a sample had no label. */
+  /** All rows; undefined without any, or when a sample had no label. */
   get rows(): readonly Embedding[] | undefined {
     return this.#rows?.length ? this.#rows : undefined;
   }

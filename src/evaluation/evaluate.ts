@@ -34,7 +34,7 @@ export type {
   SourcesScores,
 } from "./summaries.js";
 
-/** What is scored, on what, and how. */
+/** Model, data and settings of an evaluation. */
 export interface EvaluateOptions {
   readonly model: Model;
   readonly data: Dataset;
@@ -48,13 +48,13 @@ export interface EvaluateOptions {
   readonly threshold?: number;
   /** α, the audio map's share of the refinements. Default 0.4. */
   readonly alpha?: number;
-  /** Of the encoders. Default "float32", so that scores do not depend on the processor. */
+  /** Of the encoders. Default "float32": scores are then independent of the processor. */
   readonly precision?: Precision;
   /** An ImageNet ResNet-18; with it the maps "ogl" and "combined" are scored too. */
   readonly objectness?: Objectness;
   /** Sample i takes the audio of sample i + shift: a control in which audio and image do not belong together. */
   readonly audioShift?: number;
-  /** "skip" goes on without samples that cannot be read and lists them in `skipped`. Default "throw". */
+  /** "skip" leaves out samples that cannot be read and lists them in `skipped`. Default "throw". */
   readonly unreadable?: "throw" | "skip";
   /** Confidence intervals; false makes none. Default 1000 resamples, 95 %, seed 0. */
   readonly bootstrap?: Pick<BootstrapOptions, "resamples" | "level" | "seed"> | false;

@@ -92,9 +92,9 @@ export interface EvaluatorOptions {
   readonly threshold?: number;
   /** α, the audio map's share of the refinements. Default 0.4. */
   readonly alpha?: number;
-  /** Of the encoders. Default "float32", so that scores do not depend on the processor. */
+  /** Of the encoders. Default "float32": scores are then independent of the processor. */
   readonly precision?: Precision;
-  /** An ImageNet ResNet-18; with it the map "ogl" is scored too, and where there is an image map "combined". */
+  /** An ImageNet ResNet-18; with it the map "ogl" is scored too and, with an image map, "combined". */
   readonly objectness?: Objectness;
   /** Confidence intervals; false makes none. Default 1000 resamples, 95 %, seed 0. */
   readonly bootstrap?: Pick<BootstrapOptions, "resamples" | "level" | "seed"> | false;
@@ -190,7 +190,7 @@ export class Evaluator implements AsyncDisposable {
   }
 
   /**
-   * Takes a sample, and resolves when there is room for the next. Its scores come when its batch is full, or with
+   * Adds a sample, and resolves when the next one can be added. It is scored when its batch is full, or with
    * `result`.
    * @throws {SoundspotError} ERR_DATASET when it has no annotation; ERR_SHAPE when a map is not of the annotation's
    *   size; ERR_INPUT without a model and without a map; ERR_ABORTED, ERR_DISPOSED; and the error of an earlier sample.

@@ -28,7 +28,7 @@ export interface Retrieval {
 /** The K of R@K. */
 export const recallRanks: readonly number[] = [1, 5, 10];
 
-/** What is searched, and with which model. */
+/** Model, data and settings of a retrieval run. */
 export interface RetrieveOptions {
   readonly model: Model;
   /** Labelled pairs. */
@@ -37,9 +37,9 @@ export interface RetrieveOptions {
   readonly limit?: number;
   /** Default 16. */
   readonly batchSize?: number;
-  /** Of the encoders. Default "float32", so that scores do not depend on the processor. */
+  /** Of the encoders. Default "float32": scores are then independent of the processor. */
   readonly precision?: Precision;
-  /** "skip" goes on without samples that cannot be read and lists them in `skipped`. Default "throw". */
+  /** "skip" leaves out samples that cannot be read and lists them in `skipped`. Default "throw". */
   readonly unreadable?: "throw" | "skip";
   /** Confidence intervals; false makes none. Default 1000 resamples, 95 %, seed 0. */
   readonly bootstrap?: Pick<BootstrapOptions, "resamples" | "level" | "seed"> | false;

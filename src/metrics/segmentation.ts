@@ -66,7 +66,7 @@ const STEPS = 255;
 /**
  * The 255 thresholds of AVSBench, `torch.linspace(0, 1 - 1e-10, 255)` in float32 to the last bit: torch counts up from
  * the start in the first half and down from the end in the second, each with one rounding (a fused multiply-add). The
- * end rounds to 1, so that only pixels of exactly 1 reach the last threshold.
+ * end rounds to 1: only pixels of exactly 1 reach the last threshold.
  */
 export const fThresholds: readonly number[] = (() => {
   const end = Math.fround(1 - 1e-10);

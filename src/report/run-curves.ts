@@ -20,7 +20,7 @@ interface Entry {
 
 /**
  * Each loss, the entropy of both target attentions (1 is uniform) and cIoU@0.5 after epochs, over the steps of the run
- * in `folder`; nothing where there is no metrics.jsonl. Incomplete lines are skipped.
+ * in `folder`; empty without a metrics.jsonl. Incomplete lines are skipped.
  * @param name prefix of the series' names, to distinguish runs in one chart
  * @throws {SoundspotError} ERR_INPUT when the file cannot be read.
  */

@@ -19,7 +19,7 @@ import { FIELD_BYTES } from "./upload.js";
 const HEAD_SECONDS = 10;
 /** Seconds that an idle connection is kept for another request. */
 const KEEP_ALIVE_SECONDS = 30;
-/** Connections at a time, whatever they do. */
+/** Greatest number of open connections. */
 const CONNECTIONS = 2048;
 
 export async function createApp(service: Service, options: ServerOptions): Promise<FastifyInstance> {

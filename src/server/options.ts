@@ -10,7 +10,7 @@ import type { HttpErrorCode } from "./http-error.js";
 /** A request that has ended. */
 export interface ServedRequest {
   readonly method: string;
-  /** Without what follows "?". */
+  /** Without the query string. */
   readonly path: string;
   /** 499 when the client disconnected before the answer. */
   readonly status: number;
