@@ -1,4 +1,4 @@
-/** What an ablation leaves on the disk: its table, and beside each variant's checkpoints what they were made of. */
+/** Files of an ablation: its table, and beside each variant's checkpoints the record of their training data. */
 
 import { createHash } from "node:crypto";
 import { access, readFile } from "node:fs/promises";
@@ -7,21 +7,22 @@ import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import type { ModelOptions } from "../config/model.js";
 import type { TrainConfig } from "../config/train.js";
+import { isObject } from "../core/arguments.js";
 import { SoundspotError } from "../core/errors.js";
 import type { Evaluation } from "../evaluation/evaluate.js";
 import { type MapName, mapNames } from "../evaluation/evaluate.js";
 import { Queue, writeFiles } from "../files/atomic-writes.js";
-import type { Study } from "./studies.js";
+import type { Ablation } from "./ablations.js";
 
 /** A variant's line of ablation.json. */
 export interface Row {
   readonly variant: string;
-  /** Of training, all invocations together; null where an earlier one did not count them. */
+  /** Of training, over all invocations; null where an earlier one did not record them. */
   readonly minutes: number | null;
   readonly scores: Omit<Evaluation, "perSample">;
 }
 
-/** What a variant is trained on. */
+/** Training data and weights of a variant. */
 export interface Source {
   readonly data: string;
   readonly imageWeights?: { readonly file: string; readonly sha256: string } | undefined;
@@ -44,7 +45,7 @@ function described({ data, imageWeights }: Source): string {
   return `${data} with the image weights ${imageWeights.file} (SHA-256 ${imageWeights.sha256.slice(0, 12)}…)`;
 }
 
-/** What a variant's checkpoints were made of, and in how many minutes; it stands beside them. */
+/** Training data and minutes of a variant's checkpoints; the file lies beside them. */
 export interface RunRecord extends Source {
   readonly minutes: number;
 }
@@ -58,8 +59,8 @@ const recordSchema = z.object({
 });
 
 /**
- * A variant's record: a new one where there is no checkpoint yet, none beside checkpoints that never had one.
- * @throws {SoundspotError} ERR_CONFIG when the checkpoints were made of other data or from other image weights.
+ * A variant's record: a new one without checkpoints, undefined for checkpoints without a record.
+ * @throws {SoundspotError} ERR_CONFIG when the checkpoints were trained on other data or from other image weights.
  */
 export async function recordOf(folder: string, source: Source): Promise<RunRecord | undefined> {
   const trained = await access(join(folder, "last.safetensors")).then(
@@ -70,7 +71,7 @@ export async function recordOf(folder: string, source: Source): Promise<RunRecor
   const before = await readOwn(
     join(folder, RECORD),
     recordSchema,
-    "Remove the folder to train the variant anew.",
+    "Remove the folder to train the variant again.",
   );
   if (!before) return undefined;
   if (before.data !== source.data || before.imageWeights?.sha256 !== source.imageWeights?.sha256) {
@@ -82,7 +83,7 @@ export async function recordOf(folder: string, source: Source): Promise<RunRecor
   return { ...source, minutes: before.minutes };
 }
 
-/** Counts the minutes of training in the record, from where it stood. */
+/** Counts the minutes of training, starting from those in the record. */
 export class Stopwatch {
   readonly #folder: string;
   readonly #record: RunRecord | undefined;
@@ -101,10 +102,10 @@ export class Stopwatch {
     return this.#record.minutes + (performance.now() - this.#started) / 60_000;
   }
 
-  /** Writes the record once a minute: a run that is killed loses no more. */
+  /** Writes the record once a minute: a killed run loses at most that. */
   tick(): void {
     if (performance.now() - this.#noted < 60_000) return;
-    this.note().catch(() => undefined); // the note at the end says what is wrong
+    this.note().catch(() => undefined); // the note at the end reports the error
   }
 
   async note(): Promise<void> {
@@ -115,10 +116,10 @@ export class Stopwatch {
   }
 }
 
-/** What all rows of a table have in common, by name. */
+/** Settings that all rows of a table share, by name. */
 export type Conditions = Readonly<Record<string, unknown>>;
 
-/** The recipe counts as far as it shapes the result. */
+/** The settings of the recipe that affect the result. */
 export function conditionsOf(
   {
     model,
@@ -132,14 +133,14 @@ export function conditionsOf(
 ): Conditions {
   const named = (part: string, fields: object) =>
     Object.fromEntries(Object.entries(fields).map(([field, value]) => [`${part}.${field}`, value]));
-  const imageWeights = common.imageWeights?.sha256; // whatever the file is called
+  const imageWeights = common.imageWeights?.sha256; // independent of the file's name
   const all = { ...common, imageWeights, ...named("model", model), ...named("train", recipe) };
   return JSON.parse(JSON.stringify(all)) as Conditions;
 }
 
-/** As far as the tables need it; what else the scores hold is kept. */
+/** The fields that the tables need; further scores are kept. */
 const tableSchema = z.object({
-  study: z.string(),
+  ablation: z.string(),
   conditions: z.record(z.string(), z.unknown()).optional(),
   rows: z.array(
     z.object({
@@ -157,22 +158,22 @@ const tableSchema = z.object({
 });
 
 /**
- * Rows of an earlier invocation that may stand beside those of this one, by variant.
- * @throws {SoundspotError} ERR_CONFIG for a file of something else, and for other conditions when others' rows are
- * wanted beside those of some variants.
+ * Rows of an earlier invocation that are comparable with those of this one, by variant.
+ * @param beside true when only some variants run: rows of the others are needed
+ * @throws {SoundspotError} ERR_CONFIG for another ablation's table, and with `beside` for rows under other conditions.
  */
 export async function keptRows(
   file: string,
-  study: string,
+  ablation: string,
   conditions: Conditions,
   beside: boolean,
 ): Promise<Map<string, Row>> {
-  const table = await readOwn(file, tableSchema, "Move it away, or give another --output.");
+  const table = await readOwn(file, tableSchema, "Move it away, or give another --output.", earlierTable);
   if (!table) return new Map();
-  if (table.study !== study) {
+  if (table.ablation !== ablation) {
     throw new SoundspotError(
       "ERR_CONFIG",
-      `${file} is the table of the study ${table.study}, not of ${study}. Give another --output.`,
+      `${file} is the table of the ablation ${table.ablation}, not of ${ablation}. Give another --output.`,
     );
   }
   const before = table.conditions ?? {};
@@ -182,41 +183,55 @@ export async function keptRows(
   if (differing === undefined)
     return new Map((table.rows as unknown as Row[]).map((row) => [row.variant, row]));
   if (!beside) return new Map();
-  const words = (value: unknown) => (value === undefined ? "not given" : JSON.stringify(value));
+  const shown = (value: unknown) => (value === undefined ? "not given" : JSON.stringify(value));
   throw new SoundspotError(
     "ERR_CONFIG",
-    `Rows in ${file} were made under other conditions: ${differing} was ${words(before[differing])}, now ${words(conditions[differing])}. Run without --only, or give another --output.`,
+    `Rows in ${file} were made under other conditions: ${differing} was ${shown(before[differing])}, now ${shown(conditions[differing])}. Run without --only, or give another --output.`,
   );
 }
 
 /**
- * A JSON file that an earlier invocation wrote; undefined when it is not there.
- * @throws {SoundspotError} ERR_CONFIG with the mend when it is something else.
+ * A JSON file that an earlier invocation wrote; undefined when it is missing.
+ * @param fix what to do when the file is invalid, for the message
+ * @param upgraded turns the format of an earlier version into the current one
+ * @throws {SoundspotError} ERR_CONFIG with the fix when the content is invalid.
  */
-async function readOwn<T>(file: string, schema: z.ZodType<T>, mend: string): Promise<T | undefined> {
+async function readOwn<T>(
+  file: string,
+  schema: z.ZodType<T>,
+  fix: string,
+  upgraded = (value: unknown): unknown => value,
+): Promise<T | undefined> {
   const text = await readFile(file, "utf8").catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === "ENOENT") return undefined;
     throw new SoundspotError("ERR_FILE_NOT_FOUND", `${file} cannot be read: ${cause.message}.`, { cause });
   });
   if (text === undefined) return undefined;
   try {
-    return schema.parse(JSON.parse(text, notANumber));
+    return schema.parse(upgraded(JSON.parse(text, notANumber)));
   } catch (cause) {
-    throw new SoundspotError("ERR_CONFIG", `${file} is damaged, or not from soundspot ablate. ${mend}`, {
+    throw new SoundspotError("ERR_CONFIG", `${file} is damaged, or not from soundspot ablate. ${fix}`, {
       cause,
     });
   }
 }
 
-/** JSON writes a figure that cannot be computed as null. */
+/** A table of an earlier version names its ablation `study`. */
+function earlierTable(value: unknown): unknown {
+  if (!isObject(value) || "ablation" in value || !("study" in value)) return value;
+  const { study, ...rest } = value;
+  return { ...rest, ablation: study };
+}
+
+/** JSON has null for a figure that cannot be computed. */
 function notANumber(key: string, value: unknown): unknown {
   return value === null && key !== "minutes" ? Number.NaN : value;
 }
 
-export function inOrder(study: Study, rows: ReadonlyMap<string, Row>): Row[] {
-  return study.variants.flatMap(({ name }) => rows.get(name) ?? []);
+export function inOrder(ablation: Ablation, rows: ReadonlyMap<string, Row>): Row[] {
+  return ablation.variants.flatMap(({ name }) => rows.get(name) ?? []);
 }
 
-export function tableFile(study: string, conditions: Conditions, rows: readonly Row[]): string {
-  return `${JSON.stringify({ study, conditions, rows }, null, 2)}\n`;
+export function tableFile(ablation: string, conditions: Conditions, rows: readonly Row[]): string {
+  return `${JSON.stringify({ ablation, conditions, rows }, null, 2)}\n`;
 }

@@ -1,4 +1,4 @@
-/** Checkpoints on the command line: the option for their configuration, and what is said about files of other programs. */
+/** Checkpoints on the command line: the option for their configuration, and messages about files of other programs. */
 import type { Command } from "commander";
 import type { NamedPath } from "../files/outputs.js";
 import type { Precision } from "../model/compute.js";
@@ -11,19 +11,19 @@ const SHOWN = 10; // names before "and n more"
 export function withConfigOption(command: Command): Command {
   return command.option(
     "--config <file>",
-    "JSON with the configuration of a checkpoint that carries none; default configs.json or config.json beside it",
+    "JSON with the configuration, for a checkpoint without one; default configs.json or config.json beside it",
   );
 }
 
-/** The first names of a list, and how many more there are. */
+/** The first names of a list, and the number of the rest. */
 export function someOf(names: readonly string[]): string {
   return names.slice(0, SHOWN).join(", ") + (names.length > SHOWN ? ` and ${names.length - SHOWN} more` : "");
 }
 
-/** Lines about what is not as in a checkpoint of this package; none where all is. */
+/** Lines about differences from a checkpoint of this package; empty without any. */
 export function remarksOn(file: string, report: WeightsReport, given: string | undefined): string[] {
   const { config, ignoredConfig = [], ignored, otherKeys = [], key } = report;
-  const unused = ignoredConfig.length > 0 ? `; fields that are not known: ${someOf(ignoredConfig)}` : "";
+  const unused = ignoredConfig.length > 0 ? `; unknown fields: ${someOf(ignoredConfig)}` : "";
   const tensors = ignored.length === 1 ? "tensor" : "tensors";
   const others =
     otherKeys.length > 0
@@ -52,7 +52,7 @@ export async function loadCheckpoint(
   }: {
     readonly config?: string | undefined;
     readonly precision?: Precision;
-    /** Of several processes one speaks. */
+    /** No output: for all but one of several processes. */
     readonly silent?: boolean;
   } = {},
 ): Promise<Model> {
@@ -65,7 +65,7 @@ export async function loadCheckpoint(
   return model;
 }
 
-/** The files that loading a checkpoint may read, as they are called on the command line. */
+/** The files that loading a checkpoint may read, with their names on the command line. */
 export function checkpointInputs(name: string, path: string, config: string | undefined): NamedPath[] {
   const found = { name: "the configuration", path: undefined };
   return [

@@ -1,4 +1,4 @@
-/** Looks at everything an installation needs, and says how to mend what is missing. */
+/** Checks an installation, and says how to fix what is missing. */
 import { execFile } from "node:child_process";
 import { availableParallelism, cpus } from "node:os";
 import { delimiter, join, relative, sep } from "node:path";
@@ -9,16 +9,16 @@ import { packageRoot, readManifest } from "../core/package.js";
 import { findFfmpeg } from "../media/ffmpeg.js";
 import { addonPath, type ProcessorInfo } from "../native.js";
 
-/** `missing` is something required, `warning` something that limits what can be done or how fast. */
+/** `missing`: a requirement is absent; `warning`: a feature is unavailable, or slow. */
 export type Status = "ok" | "warning" | "missing";
 
 export interface Finding {
   readonly name: "node" | "addon" | "libtorch" | "threads" | "cpu" | "ffmpeg";
   readonly status: Status;
-  /** What was found, in one line. */
+  /** The finding, in one line. */
   readonly found: string;
-  /** What to do about it; absent when the status is `ok`. */
-  readonly mend?: string;
+  /** How to fix it; absent when the status is `ok`. */
+  readonly fix?: string;
   /** The same as values: paths, versions, numbers. */
   readonly details: Readonly<Record<string, string | number | boolean | null>>;
 }
@@ -31,7 +31,7 @@ export interface Diagnosis {
   readonly findings: readonly Finding[];
 }
 
-/** What scripts/libtorch.mjs exports, as far as it is used here. */
+/** The exports of scripts/libtorch.mjs that are used here. */
 interface LibTorchScript {
   readonly LIBTORCH_VERSION: string;
   describeLibTorch():
@@ -44,13 +44,13 @@ interface LibTorchScript {
     | undefined;
 }
 
-/** Works also where npm was told not to run install scripts. */
+/** Works also where npm does not run install scripts. */
 const reinstall = (root: string) =>
   `Run \`node ${join(root, "scripts", "install.mjs")}\` and read what it prints.`;
 
 const run = promisify(execFile);
 
-/** Looks at Node, the addon, LibTorch, threads, the processor and ffmpeg. Changes nothing and never throws for them. */
+/** Checks Node, the addon, LibTorch, threads, the processor and ffmpeg. Changes nothing; a failed check does not throw. */
 export async function diagnose(): Promise<Diagnosis> {
   const root = packageRoot();
   const manifest = readManifest(root);
@@ -74,10 +74,10 @@ function checkNode(range: string): Finding {
   const found = `${details.version} (${details.platform}-${details.arch})`;
   const least = range.replace(/^>=/, "");
   if (compareVersions(details.version, least) >= 0) return { name: "node", status: "ok", found, details };
-  return { name: "node", status: "missing", found, details, mend: `Install Node.js ${least} or newer.` };
+  return { name: "node", status: "missing", found, details, fix: `Install Node.js ${least} or newer.` };
 }
 
-/** The addon, and the processor as the addon sees it. */
+/** The addon, and the processor that it detects. */
 async function checkAddon(root: string): Promise<readonly [addon: Finding, cpu: Finding]> {
   const unknown: Finding = { name: "cpu", status: "ok", found: cpuName(), details: { model: cpuName() } };
   let path: string;
@@ -85,7 +85,7 @@ async function checkAddon(root: string): Promise<readonly [addon: Finding, cpu: 
     path = addonPath();
   } catch {
     return [
-      { name: "addon", status: "missing", found: "none", details: { path: null }, mend: reinstall(root) },
+      { name: "addon", status: "missing", found: "none", details: { path: null }, fix: reinstall(root) },
       unknown,
     ];
   }
@@ -96,12 +96,12 @@ async function checkAddon(root: string): Promise<readonly [addon: Finding, cpu: 
     return [{ name: "addon", status: "ok", found: `${path} (${kind})`, details }, checkCpu(loaded)];
   }
   const found = `${path} (${kind}) does not load: ${loaded}`;
-  return [{ name: "addon", status: "missing", found, details, mend: reinstall(root) }, unknown];
+  return [{ name: "addon", status: "missing", found, details, fix: reinstall(root) }, unknown];
 }
 
 /**
- * Loads the addon in a process of its own, so that a broken one cannot end this one.
- * @returns what it says of the processor, or why it does not load
+ * Loads the addon in a child process: a broken addon cannot crash this one.
+ * @returns the processor that it detects, or why it does not load
  */
 async function loadAside(root: string, addon: string): Promise<ProcessorInfo | string> {
   const script = `const addon = { exports: {} };
@@ -122,16 +122,16 @@ async function checkLibTorch(root: string): Promise<Finding> {
   const wanted = script.LIBTORCH_VERSION;
   const torch = script.describeLibTorch();
   if (!torch) {
-    const mend = `${reinstall(root)} Or set LIBTORCH to an unpacked LibTorch ${wanted} first.`;
-    return { name: "libtorch", status: "missing", found: "none", details: { folder: null, wanted }, mend };
+    const fix = `${reinstall(root)} Or set LIBTORCH to an unpacked LibTorch ${wanted} first.`;
+    return { name: "libtorch", status: "missing", found: "none", details: { folder: null, wanted }, fix };
   }
   const version = torch.version ?? null;
   const details = { folder: torch.folder, version, headers: torch.include, linked: torch.linked, wanted };
   const found = `${version ?? "unknown version"} in ${torch.folder}${torch.linked ? " (linked)" : ""}`;
   if (version === null || version.startsWith(wanted))
     return { name: "libtorch", status: "ok", found, details };
-  const mend = `soundspot is tested with ${wanted}. ${reinstall(root)} LIBTORCH must not be set then.`;
-  return { name: "libtorch", status: "warning", found, details, mend };
+  const fix = `soundspot is tested with ${wanted}. ${reinstall(root)} LIBTORCH must not be set then.`;
+  return { name: "libtorch", status: "warning", found, details, fix };
 }
 
 function checkThreads(): Finding {
@@ -140,8 +140,8 @@ function checkThreads(): Finding {
   const details = { count, OMP_NUM_THREADS: omp };
   const found = `${count}${omp === null ? "" : ` (OMP_NUM_THREADS=${omp})`}`;
   if (omp === null || Number(omp) >= count) return { name: "threads", status: "ok", found, details };
-  const mend = `OMP_NUM_THREADS leaves processors idle: unset it, or set it to ${count}.`;
-  return { name: "threads", status: "warning", found, details, mend };
+  const fix = `OMP_NUM_THREADS leaves processors idle: unset it, or set it to ${count}.`;
+  return { name: "threads", status: "warning", found, details, fix };
 }
 
 const cpuName = () => cpus()[0]?.model.trim() || process.arch;
@@ -159,35 +159,35 @@ function checkCpu({ vendor, model, features, hardware, instructionSet, bfloat16 
   };
   const found = features.length === 0 ? name : `${name} (${features.join(", ")})`;
   if (unused.length > 0) {
-    const mend =
+    const fix =
       `ATEN_CPU_CAPABILITY or ONEDNN_MAX_CPU_ISA leaves ${unused.join(", ")} unused. ` +
-      "Unset them, unless that is what you want.";
-    return { name: "cpu", status: "warning", found, details, mend };
+      "Unset them, unless that is intended.";
+    return { name: "cpu", status: "warning", found, details, fix };
   }
   if (instructionSet !== "default" || process.arch !== "x64")
     return { name: "cpu", status: "ok", found, details };
-  const mend = "Everything works, but slowly: the kernels are fast on processors with AVX2 or newer.";
-  return { name: "cpu", status: "warning", found, details, mend };
+  const fix = "Everything works, but slowly: the kernels are fast on processors with AVX2 or newer.";
+  return { name: "cpu", status: "warning", found, details, fix };
 }
 
 /** libavutil of ffmpeg 5.0. */
 const OLD_FFMPEG = 57;
 
-/** ffmpeg is not required: pictures and WAV files need none. */
+/** ffmpeg is not required: images and WAV files need none. */
 async function checkFfmpeg(): Promise<Finding> {
   try {
     const { path, source, version, libavutil } = await findFfmpeg();
     const details = { path, source: String(source), version: version ?? null };
     const found = `${version ?? "unknown version"}: ${path} (${source})`;
     if (libavutil >= OLD_FFMPEG) return { name: "ffmpeg", status: "ok", found, details };
-    const mend =
-      "This ffmpeg is older than 5.0: newer formats and codecs are not read. Install a newer one: " +
+    const fix =
+      "This ffmpeg is older than 5.0: it cannot read newer formats and codecs. Install a newer one: " +
       "`npm install ffmpeg-static`; `apt install ffmpeg`, `brew install ffmpeg` or `winget install ffmpeg`.";
-    return { name: "ffmpeg", status: "warning", found, details, mend };
+    return { name: "ffmpeg", status: "warning", found, details, fix };
   } catch (error) {
     if (!isSoundspotError(error)) throw error;
-    const mend = `${error.message} Without it only WAV sounds and pictures can be read.`;
-    return { name: "ffmpeg", status: "warning", found: "none", details: { path: null }, mend };
+    const fix = `${error.message} Without it only images and WAV files can be read.`;
+    return { name: "ffmpeg", status: "warning", found: "none", details: { path: null }, fix };
   }
 }
 

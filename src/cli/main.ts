@@ -6,7 +6,7 @@ import { isError, isSoundspotError } from "../core/errors.js";
 import { packageVersion } from "../core/package.js";
 import { UsageCommand } from "./usage.js";
 
-/** Codes of errors that are about the command itself, not about what it met. */
+/** Codes of errors in the command itself, not in its input. */
 const wrongUsage: ReadonlySet<string> = new Set(["ERR_CONFIG", "ERR_OUTPUT_IS_INPUT"]);
 
 interface CommandModule {
@@ -14,12 +14,12 @@ interface CommandModule {
 }
 
 const program: Command = new UsageCommand("soundspot")
-  .description("Find where a sound comes from in a picture.")
+  .description("Find where a sound comes from in an image.")
   .version(packageVersion())
   .showHelpAfterError("(add --help for usage)")
   .exitOverride();
 
-// A reader that stops early, such as head, ends the output and nothing else.
+// A reader that stops early, such as head, only ends the output.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") throw error;
 });

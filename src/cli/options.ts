@@ -1,4 +1,4 @@
-/** Values of options: what is wrong is wrong usage, refused before any work is done. */
+/** Values of options: an invalid one is wrong usage, rejected before any work is done. */
 import { extname } from "node:path";
 import { InvalidArgumentError } from "commander";
 import { videoEndings } from "../media/video-writer.js";
@@ -25,19 +25,19 @@ export function wholeFrom(low: number): (text: string) => number {
   };
 }
 
-/** What `--precision` takes. */
+/** Values of `--precision`. */
 export const precisions = ["auto", "float32", "bfloat16"] as const;
 
-/** Whether a path is that of a video to write, by its ending. */
+/** Whether an output path is a video, by its extension. */
 export function isVideoPath(path: string): boolean {
   return videoEndings.includes(extname(path).toLowerCase());
 }
 
-/** The path of an overlay to write: a picture or a video by its ending. */
+/** The path of an overlay to write: an image or a video by its extension. */
 export function overlayPath(path: string): string {
   if (isVideoPath(path)) return path;
   try {
-    return picturePath(path);
+    return imagePath(path);
   } catch {
     throw new InvalidArgumentError(
       `a path that ends in .png, .jpg, .jpeg, ${videoEndings.join(", ")} is expected`,
@@ -45,8 +45,8 @@ export function overlayPath(path: string): string {
   }
 }
 
-/** The path of a picture to write: PNG or JPEG by its ending. */
-export function picturePath(path: string): string {
+/** The path of an image to write: PNG or JPEG by its extension. */
+export function imagePath(path: string): string {
   if (/\.(png|jpe?g)$/i.test(path)) return path;
   throw new InvalidArgumentError("a path that ends in .png, .jpg or .jpeg is expected");
 }

@@ -1,16 +1,16 @@
-/** Commands that run in several processes: as one of those that a launcher started, or as their launcher. */
+/** Commands that run in several processes: as a member that a launcher started, or as the launcher. */
 import { spawn } from "node:child_process";
 import { createServer } from "node:net";
 import { availableParallelism } from "node:os";
 import { SoundspotError } from "../core/errors.js";
 import { ProcessGroup } from "../distributed/process-group.js";
 
-/** How long processes have to end by themselves, and to save, after one has failed, in milliseconds. */
+/** Milliseconds that processes have to save and exit after one has failed. */
 const GRACE = 120_000;
 
 const LOOPBACK = "127.0.0.1";
 
-/** A TCP port that is free at the moment. */
+/** A currently free TCP port. */
 export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((done, fail) => server.once("error", fail).listen(0, LOOPBACK, done));
@@ -32,8 +32,8 @@ function ownArguments(): string[] {
 }
 
 /**
- * Runs this command in `count` processes on this machine, the cores shared out, and waits for all of them. Signals go
- * on to them; when one fails the others are ended.
+ * Runs this command in `count` processes on this machine, which share its cores, and waits for all of them. Signals are
+ * forwarded to them; when one fails the others are ended.
  * @returns the exit code: that of the first process that failed, or 0
  */
 async function launch(count: number): Promise<number> {
@@ -49,13 +49,13 @@ async function launch(count: number): Promise<number> {
     spawn(process.execPath, [...process.execArgv, process.argv[1] as string, ...ownArguments()], {
       env: { ...env, RANK: String(rank), LOCAL_RANK: String(rank) },
       stdio: ["ignore", rank === 0 ? "inherit" : "ignore", "inherit"],
-      // Of a terminal's signals they get those that are passed on here, once: a second one would not let them save.
+      // They get a terminal's signals only from here, once: a second one would not let them save.
       detached: process.platform !== "win32",
     }),
   );
-  let told = false;
+  let signalled = false;
   const forward = (name: NodeJS.Signals) => {
-    told = true;
+    signalled = true;
     for (const child of children) child.kill(name);
   };
   for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, forward);
@@ -69,7 +69,7 @@ async function launch(count: number): Promise<number> {
               failure ||= code;
               if (why !== undefined) process.stderr.write(`soundspot: a process ${why}\n`);
               // After a signal all of them end by themselves.
-              if (!told) timer ??= setTimeout(() => forward("SIGKILL"), GRACE);
+              if (!signalled) timer ??= setTimeout(() => forward("SIGKILL"), GRACE);
             };
             child.once("error", ({ message }) => {
               failed(1, `could not be started: ${message}`);
@@ -90,8 +90,8 @@ async function launch(count: number): Promise<number> {
 }
 
 /**
- * Runs a command's work: in this process, as a member of a group where the environment has one, or in `processes`
- * processes that this one launches.
+ * Runs a command's work: in this process, as a member of a group if the environment defines one, or in `processes`
+ * processes that it launches.
  */
 export async function inProcesses(
   processes: number | undefined,

@@ -1,2 +1,2 @@
-/** The commands show their progress like the installation, which runs before anything here is compiled. */
+/** Progress output, shared with the installation scripts, which run before anything here is compiled. */
 export { Progress } from "../../scripts/progress.mjs";

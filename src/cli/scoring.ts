@@ -1,4 +1,4 @@
-/** What the commands that score have in common: options, words about what is missing, files. */
+/** Shared parts of the scoring commands: options, files, damaged files. */
 import { type Command, Option } from "commander";
 import type { DamagedFile, Dataset } from "../datasets/dataset.js";
 import type { ProcessGroup } from "../distributed/process-group.js";
@@ -20,21 +20,21 @@ export interface ScoringFlags {
   json?: true;
 }
 
-/** Adds the options that every command has which scores a checkpoint on a dataset. */
+/** Adds the options of every command that scores a checkpoint on a dataset. */
 export function withScoringOptions(command: Command): Command {
-  command.requiredOption("--data <dataset>", "name:field=value,… or a manifest with truth");
+  command.requiredOption("--data <dataset>", "name:field=value,… or a manifest with annotations");
   return withConfigOption(command)
     .option("--limit <n>", "only the first n samples", wholeFrom(1))
     .option("--batch-size <n>", "pairs at a time; default 16", wholeFrom(1))
     .addOption(new Option("--precision <type>", "of the encoders").choices(precisions).default("float32"))
-    .option("--skip-unreadable", "go on without samples that cannot be read, and list them")
+    .option("--skip-unreadable", "skip samples that cannot be read, and list them")
     .option("--resamples <n>", "of the bootstrap; 0 makes no intervals", wholeFrom(0), 1000)
     .option("--processes <n>", "processes on this machine that share the samples", wholeFrom(1))
-    .option("--output <folder>", "writes the scores there")
+    .option("--output <folder>", "folder for the scores")
     .option("--json", "print the scores as JSON");
 }
 
-/** The flags as `evaluate` and `retrieve` take them. */
+/** The flags as options of `evaluate` and `retrieve`. */
 export function scoringOptions(flags: ScoringFlags) {
   return {
     ...(flags.limit === undefined ? {} : { limit: flags.limit }),
@@ -45,12 +45,12 @@ export function scoringOptions(flags: ScoringFlags) {
   };
 }
 
-/** The files that a dataset was opened from, as they are called on the command line. */
+/** The files that a dataset was opened from, with their name on the command line. */
 export function filesOf({ files = [] }: Dataset, name = "--data"): NamedPath[] {
   return files.map((path) => ({ name, path }));
 }
 
-/** Damaged files that any process of the group met. */
+/** Damaged files that any process of the group has found. */
 export async function damagedFiles(
   { damaged = [] }: Dataset,
   group: ProcessGroup | undefined,

@@ -6,7 +6,7 @@ import { type PresetName, presets } from "../config/presets.js";
 import type { TrainOptions } from "../config/train.js";
 import { SoundspotError } from "../core/errors.js";
 
-/** What `--config` may hold. */
+/** Content of the `--config` file. */
 export interface Settings {
   readonly preset?: PresetName;
   readonly model?: ModelOptions;
@@ -14,7 +14,7 @@ export interface Settings {
 }
 
 /**
- * Reads a settings file; without a path there are none.
+ * Reads a settings file; empty without a path.
  * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_CONFIG.
  */
 export async function readSettings(path: string | undefined): Promise<Settings> {
@@ -38,14 +38,14 @@ export async function readSettings(path: string | undefined): Promise<Settings> 
   }
   for (const key of Object.keys(value)) {
     if (!["preset", "model", "train"].includes(key)) {
-      throw new SoundspotError("ERR_CONFIG", `${path}: ${key} is not known. Use preset, model and train.`);
+      throw new SoundspotError("ERR_CONFIG", `${path}: unknown key ${key}. Use preset, model and train.`);
     }
   }
   const { preset } = value as { preset?: unknown };
   if (preset !== undefined && !Object.keys(presets).some((name) => name === preset)) {
     throw new SoundspotError(
       "ERR_CONFIG",
-      `${path}: there is no preset ${JSON.stringify(preset)}. Use ${Object.keys(presets).join(" or ")}.`,
+      `${path}: unknown preset ${JSON.stringify(preset)}. Use ${Object.keys(presets).join(" or ")}.`,
     );
   }
   return value as Settings;

@@ -1,10 +1,10 @@
-/** Work that SIGINT and SIGTERM stop in order. */
+/** Work that SIGINT and SIGTERM stop cleanly. */
 import { SoundspotError } from "../core/errors.js";
 
 /**
- * Gives the work a signal that fires when the process is asked to end.
- * @param stopped what to say then, by the name of the signal; without it the work's own error stands
- * @throws {SoundspotError} ERR_ABORTED with those words; what the work throws.
+ * Gives the work an AbortSignal that fires on SIGINT and SIGTERM.
+ * @param stopped error message for the signal of this name; without it the work's own error is thrown
+ * @throws {SoundspotError} ERR_ABORTED with that message; the errors of the work.
  */
 export async function stoppable<T>(
   work: (signal: AbortSignal) => Promise<T>,

@@ -1,6 +1,6 @@
-/** Configurations that earlier versions stored. */
+/** Configurations stored by earlier versions. */
 
-/** Numbers of joint slot attention that stood beside those of the encoders before methods had a part of their own. */
+/** Fields of joint slot attention that earlier versions stored beside those of the encoders. */
 const OF_SLOTS = [
   "targetSlots",
   "offTargetSlots",
@@ -13,7 +13,7 @@ const OF_SLOTS = [
   "inferenceSharpening",
 ] as const;
 
-/** A stored configuration as this version has it; one of this version as it is. */
+/** A stored configuration in this version's form; one that has this form already is returned unchanged. */
 export function modernized(stored: unknown): unknown {
   if (typeof stored !== "object" || stored === null || "method" in stored) return stored;
   const { localization, ...fields } = stored as Record<string, unknown>;
@@ -27,7 +27,7 @@ export function modernized(stored: unknown): unknown {
   return { ...fields, method };
 }
 
-/** The fields that a configuration had in the earlier form, for what was computed from them. */
+/** A configuration in the earlier form, for hashes that were computed from it. */
 export function earlierForm(config: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const { method, ...fields } = config;
   const { name, ...own } = method as Record<string, unknown>;

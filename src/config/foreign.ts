@@ -11,7 +11,7 @@ const method = (options: SlotOptions): ModelOptions => ({
   method: { name: "joint-slot-attention", ...options },
 });
 
-/** Arguments of the training program of the method's authors that shape a model: the `configs.json` beside theirs. */
+/** Model arguments of the authors' training program, as in the `configs.json` beside their checkpoints. */
 const modelArguments: Readonly<Record<string, (value: number) => ModelOptions>> = {
   out_dim: (dim) => ({ dim }),
   aud_length: (seconds) => ({ audio: { seconds } }),
@@ -22,7 +22,7 @@ const modelArguments: Readonly<Record<string, (value: number) => ModelOptions>> 
   infer_sharpening: (inferenceSharpening) => method({ inferenceSharpening }),
 };
 
-/** Arguments of theirs that shape no model. */
+/** Their arguments that do not affect the model. */
 const trainingArguments: ReadonlySet<string> = new Set([
   "reciprocal_k",
   "tau",
@@ -37,20 +37,20 @@ const trainingArguments: ReadonlySet<string> = new Set([
   "testset",
 ]);
 
-/** What a foreign configuration gives a model. */
+/** A foreign configuration as model options. */
 export interface Translation {
   readonly options: ModelOptions;
-  /** Fields that are not known. */
+  /** Unknown fields. */
   readonly ignored: readonly string[];
 }
 
-/** Whether an object holds arguments of the authors' program that shape a model. */
+/** Whether an object has model arguments of the authors' program. */
 export function isForeignConfig(value: object): value is Readonly<Record<string, unknown>> {
   return Object.keys(modelArguments).some((name) => Object.hasOwn(value, name));
 }
 
 /**
- * Translates the arguments of the authors' program. Those that are absent have the paper's values.
+ * Translates the arguments of the authors' program. Absent ones have the paper's values.
  * @param file for messages
  * @throws {SoundspotError} ERR_CONFIG with file and field when a value has a wrong type or is out of range.
  */
@@ -70,7 +70,7 @@ export function translateConfig(fields: Readonly<Record<string, unknown>>, file:
       if (!isSoundspotError(error)) throw error;
       throw new SoundspotError(
         "ERR_CONFIG",
-        `${file}: ${name} is ${value}, which no model can have. ${error.message}`,
+        `${file}: ${name} is ${value}, which is invalid. ${error.message}`,
         { cause: error },
       );
     }

@@ -1,38 +1,38 @@
 /**
- * The methods by name: their own numbers, the losses that they have, the maps that they give. A method's other half is
- * the file of its name in native/methods.
+ * The methods by name: their options, losses and maps. The C++ half of a method is the file of its name in
+ * native/methods.
  */
 import { z } from "zod";
 import { SoundspotError } from "../core/errors.js";
 import { count, probability } from "./parse.js";
 
-/** Name of a map: of the audio or the image queries, or of what the audio map is blended into (section 1.7). */
+/** Name of a map: of the audio or the image queries, or a refined map (section 1.7). */
 export type MapName = "audio" | "image" | "iqr" | "ogl" | "combined";
 
-/** A method as the rest of the package sees it. */
+/** Description of a method. */
 export interface MethodInfo {
-  /** Its name in words, for reports. */
+  /** Name for reports. */
   readonly title: string;
   /** `model.method` of a configuration. */
   readonly schema: z.ZodObject<{ name: z.ZodLiteral<string> }>;
-  /** Numbers whose default depends on the features of a token, D. */
+  /** Fills in defaults that depend on the features of a token, D. */
   readonly complete?: (method: Readonly<Record<string, unknown>>, dim: number) => Record<string, unknown>;
-  /** Losses that it can be trained by; others have weight 0. */
+  /** Losses that can train it; others have weight 0. */
   readonly losses: readonly string[];
-  /** Those of a recipe that names none. */
+  /** Losses of a recipe that names none. */
   readonly defaultLosses: Readonly<Record<string, { weight: number; temperature?: number }>>;
-  /** Without objectness; with it there is "ogl", and where there is an image map "combined". */
+  /** Maps without objectness; objectness adds "ogl" and, with an image map, "combined". */
   readonly maps: readonly MapName[];
-  /** Which map a model is chosen and failed by. */
+  /** The map for model selection and thresholds. */
   readonly defaultMap: MapName;
 }
 
 /** Joint slot attention, the paper's method. */
 const jointSlotAttentionSchema = z.strictObject({
   name: z.literal("joint-slot-attention"),
-  /** Slots that stand for sound sources. */
+  /** Slots of sound sources. */
   targetSlots: count(1, 16).default(1),
-  /** Slots that take the rest. */
+  /** Slots of the rest. */
   offTargetSlots: count(0, 16).default(1),
   /** One set of initial slots for both modalities, or one each. */
   sharedSlots: z.boolean().default(true),
@@ -49,20 +49,20 @@ const jointSlotAttentionSchema = z.strictObject({
   inferenceSharpening: z.number().positive().max(100).default(0.1),
 });
 
-/** The cosine of encoder tokens, without slots: a max-pooled objective in the manner of EZ-VSL. */
+/** The cosine of encoder tokens, without slots: a max-pooled objective in the style of EZ-VSL. */
 const similaritySchema = z.strictObject({ name: z.literal("similarity") });
 
-/** `model.method` of the methods that come with the package, discriminated by `name`. */
+/** `model.method` of the built-in methods, discriminated by `name`. */
 export type MethodOptions = z.input<typeof jointSlotAttentionSchema> | z.input<typeof similaritySchema>;
 /** The same, complete. */
 export type MethodConfig = CompleteJointSlotAttention | z.output<typeof similaritySchema>;
-/** The numbers of joint slot attention. */
+/** Options of joint slot attention. */
 export type JointSlotAttentionConfig = CompleteJointSlotAttention;
 type CompleteJointSlotAttention = Omit<
   z.output<typeof jointSlotAttentionSchema>,
   "mlpHidden" | "decoderHidden"
 > & { mlpHidden: number; decoderHidden: number };
-/** Name of a method that comes with the package. */
+/** Name of a built-in method. */
 export type MethodName = MethodConfig["name"];
 
 export const DEFAULT_METHOD = "joint-slot-attention";
@@ -77,7 +77,7 @@ export function registerMethod(info: MethodInfo): void {
 registerMethod({
   title: "Joint slot attention",
   schema: jointSlotAttentionSchema as unknown as MethodInfo["schema"],
-  // In one order, whether they were given or not: a checkpoint of a resumed run has the bytes of one that was not.
+  // In a fixed order: checkpoints of a resumed and of an uninterrupted run have the same bytes.
   complete: ({ mlpHidden, decoderHidden, ...method }, dim) => ({
     ...method,
     mlpHidden: mlpHidden ?? 2 * dim,
@@ -111,18 +111,18 @@ registerMethod({
   defaultMap: "audio",
 });
 
-/** @internal Names of all methods, those that were registered since included. */
+/** @internal Names of all methods, including those registered later. */
 export const methodNames = (): string[] => [...methods.keys()];
 
-/** @internal Every loss that some method has, one a file in native/losses. */
+/** @internal Losses of all methods; each has a file in native/losses. */
 export const lossNames = (): string[] =>
   [...new Set([...methods.values()].flatMap(({ losses }) => losses))].sort();
 
-/** @internal @throws {SoundspotError} ERR_CONFIG with the names that there are. */
+/** @internal @throws {SoundspotError} ERR_CONFIG with the known names. */
 export function methodNamed(name: string): MethodInfo {
   const found = methods.get(name);
   if (found) return found;
-  throw new SoundspotError("ERR_CONFIG", `There is no method "${name}". Use ${methodNames().join(", ")}.`);
+  throw new SoundspotError("ERR_CONFIG", `Unknown method "${name}". Use ${methodNames().join(", ")}.`);
 }
 
 /** @internal `model.method`, of any registered method. */
@@ -138,7 +138,7 @@ interface HasMethod {
   readonly method: MethodConfig;
 }
 
-/** Whether the model has slots; `model.method` then has their numbers. */
+/** Whether the model has slots; `model.method` then has their options. */
 export function hasSlots<T extends HasMethod>(
   config: T,
 ): config is T & { readonly method: JointSlotAttentionConfig } {
@@ -150,7 +150,7 @@ export function targetsOf(config: HasMethod): number {
   return hasSlots(config) ? config.method.targetSlots : 1;
 }
 
-/** Factor on the logits of the output attention, 1 where there is none. */
+/** Factor on the logits of the output attention; 1 without one. */
 export function sharpeningOf(config: HasMethod): number {
   return hasSlots(config) ? config.method.inferenceSharpening : 1;
 }

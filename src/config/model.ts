@@ -12,11 +12,11 @@ import {
 } from "./methods.js";
 import { count, parse } from "./parse.js";
 
-/** What the audio encoder hears (section 1.9). */
+/** Input of the audio encoder (section 1.9). */
 const audioSchema = z.strictObject({
-  /** Hertz; every sound is resampled to it. */
+  /** Hertz; all audio is resampled to it. */
   sampleRate: count(1000, 192_000).default(16_000),
-  /** Seconds of sound: the middle of a longer clip, a shorter one repeated. */
+  /** Seconds of the audio window: the middle of a longer clip, a shorter one repeated. */
   seconds: z.number().min(0.1).max(120).default(5),
   /** Samples of the Hann window. */
   window: count(16, 8192).default(512),
@@ -33,7 +33,7 @@ const fields = {
   imageSize: count(32, 1024).default(224),
   /** Residual stages of the image encoder. */
   imageStages: count(1, 4).default(4),
-  /** Pixels a token: 4, 8, 16 or 32; below what the stages would give, the last stages keep stride 1. */
+  /** Pixels a token: 4, 8, 16 or 32; below the stride of the stages, the last ones keep stride 1. */
   imageStride: z.union([z.literal(4), z.literal(8), z.literal(16), z.literal(32)]).default(32),
   /** Channels of the image encoder's first stage; each further stage doubles them. */
   imageWidth: count(4, 256).default(64),
@@ -48,12 +48,12 @@ const schemaOf = () =>
   z
     .strictObject({
       ...fields,
-      /** How audio and image are compared, and that method's own numbers. Default joint slot attention. */
+      /** The method that compares audio and image, with its options. Default joint slot attention. */
       method: methodSchema().prefault({ name: DEFAULT_METHOD }),
     })
     .refine((model) => model.imageStride <= 2 ** (model.imageStages + 1), {
       path: ["imageStride"],
-      message: "is more than the encoder's stages give: use 2^(imageStages + 1) at most",
+      message: "is larger than the encoder's stages allow: use 2^(imageStages + 1) at most",
     })
     .transform(({ method, ...model }) => {
       const { complete } = methodNamed(method.name);
@@ -62,7 +62,7 @@ const schemaOf = () =>
 
 let built: { readonly methods: number; readonly schema: ReturnType<typeof schemaOf> } | undefined;
 
-/** For the methods that are registered now; built anew after another was. */
+/** Schema for the registered methods; rebuilt after another was registered. */
 function modelSchema(): ReturnType<typeof schemaOf> {
   const methods = methodNames().length;
   if (built?.methods !== methods) built = { methods, schema: schemaOf() };
@@ -72,25 +72,25 @@ function modelSchema(): ReturnType<typeof schemaOf> {
 const shape = z.strictObject(fields);
 
 /**
- * A complete configuration of a model, as a checkpoint carries it.
+ * A complete configuration of a model, as stored in a checkpoint.
  * @interface
  */
 export type ModelConfig = z.output<typeof shape> & { method: MethodConfig };
 /**
- * What a model is configured with; a field left out has the value of the paper.
+ * Options of a model; the default of every field is the paper's value.
  * @interface
  */
 export type ModelOptions = z.input<typeof shape> & { method?: MethodOptions | undefined };
 
 /**
- * Completes and checks a model's configuration. Fields in the form of earlier versions are taken too.
- * @throws {SoundspotError} ERR_CONFIG with the path of every field that is wrong.
+ * Completes and checks a model's configuration. Fields in the form of earlier versions are accepted too.
+ * @throws {SoundspotError} ERR_CONFIG with the path of every invalid field.
  */
 export function parseModelConfig(options: ModelOptions | undefined = {}): ModelConfig {
   return parse(modelSchema(), modernized(options), "model");
 }
 
-/** Options over a preset's: numbers of the same method go over the preset's, another method takes its place. */
+/** Options over a preset's: options of the same method override the preset's, another method replaces it. */
 export function mergeModel(preset: ModelOptions, options: ModelOptions = {}): ModelOptions {
   const same = preset.method && options.method && preset.method.name === options.method.name;
   const method = same ? { ...preset.method, ...options.method } : (options.method ?? preset.method);

@@ -1,4 +1,4 @@
-/** Checks a configuration against its schema, and reports every wrong field by its path. */
+/** Checks a configuration against its schema, and reports every invalid field by its path. */
 import { z } from "zod";
 import { SoundspotError } from "../core/errors.js";
 
@@ -9,7 +9,7 @@ export const probability = z.number().min(0).max(1);
 
 /**
  * Completes and checks a value.
- * @throws {SoundspotError} ERR_CONFIG with the path, below `root`, of every field that is wrong.
+ * @throws {SoundspotError} ERR_CONFIG with the path, below `root`, of every invalid field.
  */
 export function parse<T extends z.ZodType>(schema: T, value: unknown, root: string): z.output<T> {
   const result = schema.safeParse(value);

@@ -1,4 +1,4 @@
-/** Named recipes: what to train and how. */
+/** Named recipes for training. */
 
 import { shown } from "../core/arguments.js";
 import { SoundspotError } from "../core/errors.js";
@@ -6,7 +6,7 @@ import type { ModelOptions } from "./model.js";
 import type { TrainOptions } from "./train.js";
 import { parseTrainConfig } from "./train.js";
 
-/** A recipe: a model and how it is trained. */
+/** A recipe: a model and its training. */
 export interface Preset {
   readonly model: ModelOptions;
   readonly train: TrainOptions;
@@ -14,7 +14,7 @@ export interface Preset {
 
 /** The recipes by name. */
 export const presets = {
-  /** The published recipe. It needs an image encoder that starts from ImageNet weights. */
+  /** The published recipe. Its image encoder must start from ImageNet weights. */
   paper: { model: {}, train: {} },
   /** Learns from random weights on a few thousand pairs. */
   scratch: {
@@ -60,16 +60,16 @@ export const presets = {
 /** Name of a recipe. */
 export type PresetName = keyof typeof presets;
 
-/** @throws {SoundspotError} ERR_CONFIG with the names that there are. */
+/** @throws {SoundspotError} ERR_CONFIG with the known names. */
 export function presetNamed(name: string): Preset {
   if (typeof name === "string" && Object.hasOwn(presets, name)) return presets[name as PresetName];
   throw new SoundspotError(
     "ERR_CONFIG",
-    `There is no preset "${shown(name)}". Use ${Object.keys(presets).join(" or ")}.`,
+    `Unknown preset "${shown(name)}". Use ${Object.keys(presets).join(" or ")}.`,
   );
 }
 
-/** @internal Options over a recipe's. Losses that are named go over the recipe's by name; the others stay. */
+/** @internal Options over a recipe's. Named losses override the recipe's; the others stay. */
 export function mergeTrain(preset: TrainOptions, options: TrainOptions): TrainOptions {
   const recipe = preset.losses ?? parseTrainConfig().losses;
   const losses = options.losses ? { losses: { ...recipe, ...options.losses } } : {};

@@ -1,4 +1,4 @@
-/** What changes over a run: the learning rate and the weight of each loss. */
+/** Schedules of a run: the learning rate and the weight of each loss. */
 import type { LossSchedule, TrainConfig } from "./train.js";
 
 /** Learning rate at a step of a run of `total` steps. */
@@ -20,8 +20,8 @@ export function lossWeightAt(loss: LossSchedule, epoch: number): number {
 }
 
 /**
- * The epoch from which the total is a sum of the same losses to the end, so that means can be compared; the last
- * where the schedule goes on changing.
+ * The epoch from which the total loss is a sum of the same losses to the end: means are comparable from there. The last
+ * epoch if the schedule keeps changing.
  */
 export function settledEpoch({ epochs, losses, falseNegatives }: TrainConfig): number {
   const settles = ({ weight, from, ramp, until = Number.POSITIVE_INFINITY }: LossSchedule) => {

@@ -34,7 +34,7 @@ const scheduleSchema = z.discriminatedUnion("type", [
 ]);
 
 const augmentSchema = z.strictObject({
-  /** Short side before the crop over the picture's size; the paper's 246 / 224. */
+  /** Short side before the crop over the image's size; the paper's 246 / 224. */
   resizeRatio: z
     .number()
     .min(1)
@@ -62,13 +62,13 @@ const trainSchema = z.strictObject({
   batchSize: count(2, 65_536).default(256),
   /**
    * Samples that go through the model at a time, for batches that do not fit into memory; 0 all of them. Losses are
-   * those of the whole batch. Batch norm takes its statistics from each part, so a step is that of the undivided batch
-   * only where `batchNorm` is "frozen".
+   * those of the whole batch. Batch norm takes its statistics from each part: a step equals that of the undivided batch
+   * only if `batchNorm` is "frozen".
    */
   microBatchSize: count(0, 65_536).default(0),
   /**
-   * Statistics of batch norm: of each batch, or the running ones, which then stay as they are. Of several processes
-   * each takes those of its own samples; "synchronised" takes those of all, as one process would.
+   * Statistics of batch norm: of each batch, or the running ones, which then stay unchanged. Each of several processes
+   * uses those of its own samples; "synchronised" uses those of all samples, like a single process.
    */
   batchNorm: z.enum(["batch", "synchronised", "frozen"]).default("batch"),
   learningRate: z.number().positive().max(10).default(5e-5),
@@ -76,19 +76,19 @@ const trainSchema = z.strictObject({
   weightDecay: z.number().min(0).max(10).default(0.01),
   beta1: z.number().min(0).lt(1).default(0.9),
   beta2: z.number().min(0).lt(1).default(0.999),
-  /** At least what float32 still divides by. */
+  /** At least the smallest value that float32 can divide by. */
   epsilon: z.number().min(1e-30).default(1e-8),
-  /** Greatest norm of the gradient; 0 clips nothing. */
+  /** Greatest norm of the gradient; 0 disables clipping. */
   clip: z.number().min(0).default(0),
-  /** Of encoders and decoders; "auto" is bfloat16 where the processor multiplies it itself. */
+  /** Of encoders and decoders; "auto" is bfloat16 on processors with bfloat16 instructions. */
   precision: z.enum(["float32", "bfloat16", "auto"]).default("float32"),
   /** Default those of the method. */
   losses: lossesSchema.optional(),
-  /** Reciprocal neighbours in both modalities leave the contrastive loss; k 0 looks for none. */
+  /** Reciprocal neighbours in both modalities leave the contrastive loss; k 0 disables this. */
   falseNegatives: z
     .strictObject({ k: count(0, 100_000).default(20), from: z.number().min(0).default(0) })
     .prefault({}),
-  /** false: pictures and sounds as in evaluation. */
+  /** false: images and audio as in evaluation. */
   augment: z.union([z.literal(false), augmentSchema]).prefault({}),
   seed: z
     .int()
@@ -103,7 +103,7 @@ const trainSchema = z.strictObject({
   keepEvery: count(0, 100_000).default(0),
   /** Write last.safetensors every n epochs. */
   checkpointEvery: count(1, 100_000).default(1),
-  /** and every n steps within an epoch; 0 at the ends of epochs alone. */
+  /** and every n steps within an epoch; 0 only at the ends of epochs. */
   checkpointSteps: count(0, 1_000_000).default(0),
 });
 
@@ -115,7 +115,7 @@ export type TrainConfig = Omit<z.output<typeof trainSchema>, "losses"> & {
   losses: Record<string, LossSchedule>;
 };
 /**
- * What training is configured with; a field left out has the value of the preset, or of the paper.
+ * Options of training; the default of every field is the value of the preset, or of the paper.
  * @interface
  */
 export type TrainOptions = z.input<typeof trainSchema>;
@@ -125,14 +125,14 @@ export type TrainOptions = z.input<typeof trainSchema>;
  */
 export type LossSchedule = z.output<typeof lossSchema>;
 /**
- * How training changes its pictures and spectrograms at random.
+ * Random augmentation of images and spectrograms in training.
  * @interface
  */
 export type AugmentConfig = z.output<typeof augmentSchema>;
 
 /**
  * Completes and checks a training configuration, of a model with that method.
- * @throws {SoundspotError} ERR_CONFIG with the path of every field that is wrong.
+ * @throws {SoundspotError} ERR_CONFIG with the path of every invalid field.
  */
 export function parseTrainConfig(
   options: TrainOptions | undefined = {},

@@ -1,19 +1,19 @@
-/** Arguments of public calls: one of a wrong type is refused by its name before it is used. */
+/** Checks of public calls' arguments: a wrong type is rejected before use, and the error names the argument. */
 
 import { types } from "node:util";
 import { type ErrorCode, SoundspotError } from "./errors.js";
 
-/** Whether a value fits, and how what fits is called. */
+/** Whether a value fits, and the name of the expected type. */
 export type Check = readonly [fits: (value: unknown) => boolean, wanted: string];
 
 export const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
 
-/** Whether a value is a Uint8Array or a Buffer, of any realm: Jest and `vm` give their code classes of its own. */
+/** Whether a value is a Uint8Array or a Buffer, of any realm: code run by Jest or `vm` has its own classes. */
 export function isBytes(value: unknown): value is Uint8Array {
   return types.isUint8Array(value);
 }
 
-/** The same memory as a Uint8Array of this realm, which sharp knows. */
+/** The same memory as a Uint8Array of this realm, which sharp requires. */
 export function ownBytes({ buffer, byteOffset, byteLength }: Uint8Array): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
@@ -29,7 +29,7 @@ export const aFunction: Check = [(value) => typeof value === "function", "a func
 export const aText: Check = [(value) => typeof value === "string", "a text"];
 export const aFlag: Check = [(value) => typeof value === "boolean", "true or false"];
 export const aPath: Check = [(value) => typeof value === "string" && !value.includes("\0"), "a path"];
-// By what it can do: one of another realm, or of a polyfill, serves.
+// Checked by its methods: a signal of another realm or of a polyfill is accepted.
 export const aSignal: Check = [
   (value) =>
     isObject(value) &&
@@ -48,7 +48,7 @@ export const aShare: Check = [
 ];
 export const anInteger: Check = [Number.isSafeInteger, "an integer"];
 
-/** One of the values that there are. */
+/** One of these values. */
 export function oneOf(...values: readonly string[]): Check {
   return [(value) => (values as readonly unknown[]).includes(value), `one of ${values.join(", ")}`];
 }
@@ -87,19 +87,19 @@ export function checkFields(
   }
 }
 
-/** What a value is, for a message. Never fails. */
+/** Kind of a value, for a message. Never fails. */
 export function kindOf(value: unknown): string {
   if (!isObject(value)) return value === null ? "null" : typeof value;
   const name: unknown = value.constructor?.name;
   return typeof name === "string" ? name : "object";
 }
 
-/** A primitive value as text, or what kind of object it is, for a message. */
+/** A primitive value as text, or the kind of an object, for a message. */
 export function shown(value: unknown): string {
   return isObject(value) || typeof value === "function" ? kindOf(value) : String(value);
 }
 
-/** @internal @throws {SoundspotError} ERR_INPUT when an option is no number from `low` to `high`. */
+/** @internal @throws {SoundspotError} ERR_INPUT when an option is not a number from `low` to `high`. */
 export function inRange(value: number, low: number, high: number, name: string): number {
   if (typeof value === "number" && value >= low && value <= high) return value;
   throw new SoundspotError(

@@ -1,4 +1,4 @@
-/** Joins the work of concurrent callers: what arrives together, or while a batch is at work, makes the next one. */
+/** Joins the work of concurrent callers: calls that arrive together, or while a batch runs, form the next batch. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { throwIfAborted } from "./errors.js";
 
@@ -24,9 +24,9 @@ export class Batcher<Item, Settings, Result> {
   }
 
   /**
-   * Calls of equal `kind` have settings that mean the same. A call whose signal fires leaves while it waits; what is at
+   * Calls of equal `kind` have equivalent settings. A call whose signal fires leaves the queue while it waits; running
    * work ends with its batch.
-   * @throws {SoundspotError} ERR_ABORTED, and what the work throws.
+   * @throws {SoundspotError} ERR_ABORTED, and the errors of the work.
    */
   async submit(
     items: readonly Item[],
@@ -37,7 +37,7 @@ export class Batcher<Item, Settings, Result> {
     throwIfAborted(signal);
     try {
       return await new Promise<Result[]>((resolve, reject) => {
-        // The same listener again is no second one, however many calls share the signal.
+        // Adding the same listener again has no effect, however many calls share the signal.
         signal?.addEventListener("abort", this.#onAbort);
         this.#waiting.push({ items, settings, kind, signal, resolve, reject });
         if (!this.#atWork) void this.#work();
@@ -72,7 +72,7 @@ export class Batcher<Item, Settings, Result> {
     }
   }
 
-  /** The first call that waits, and those of its kind that still fit. */
+  /** The first waiting call, and those of its kind that still fit. */
   #take(): Call<Item, Settings, Result>[] {
     const [first] = this.#waiting;
     let count = 0;
@@ -102,7 +102,7 @@ export class Batcher<Item, Settings, Result> {
     } catch (reason) {
       const [only, ...others] = calls;
       if (others.length === 0) only?.reject(reason);
-      // A batch may be too much for the memory, or one caller's mistake: nobody answers for the others.
+      // A batch may need too much memory, or one caller's input may be wrong: each call fails or succeeds alone.
       else for (const call of calls) await this.#answer([call]);
     }
   }

@@ -1,7 +1,7 @@
 /** The one error class of the package, with codes that stay stable between releases. */
 import { types } from "node:util";
 
-/** The stable codes of {@link SoundspotError}; the README lists what each means and what to do. */
+/** The stable codes of {@link SoundspotError}; the README lists the meaning and the fix of each. */
 export type ErrorCode =
   | "ERR_ABORTED"
   | "ERR_ADDON_MISSING"
@@ -44,13 +44,13 @@ export class SoundspotError extends Error {
   }
 }
 
-/** Whether a value is an error, of any realm: Jest and `vm` give their code classes of its own. */
+/** Whether a value is an error, of any realm: code run by Jest or `vm` has its own classes. */
 export function isError(value: unknown): value is Error {
-  // DOMException is an error that util.types knows no more of than its prototype says.
+  // util.types does not recognize DOMException as a native error.
   return types.isNativeError(value) || Object.prototype.toString.call(value) === "[object DOMException]";
 }
 
-/** Whether an error is this package's: an import and a require of it have a class each. */
+/** Whether an error is this package's. Its ESM and CommonJS builds have one class each. */
 export function isSoundspotError(value: unknown): value is SoundspotError {
   return (
     isError(value) && value.name === "SoundspotError" && typeof (value as SoundspotError).code === "string"
@@ -66,7 +66,7 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   }
 }
 
-/** Fires when one of two signals does. The first may be of another realm, which `AbortSignal.any` does not take. */
+/** Fires when one of two signals does. The first may be of another realm, which `AbortSignal.any` rejects. */
 export function eitherSignal(first: AbortSignal, second: AbortSignal): AbortSignal {
   if ((first as object) instanceof EventTarget) return AbortSignal.any([first, second]);
   const either = new AbortController();

@@ -1,14 +1,14 @@
-/** Work on what a source gives, some items ahead of the one that is asked for: the loader of every loop over samples. */
+/** Works on the items of a source ahead of the consumer: the loader of every loop over samples. */
 import { throwIfAborted } from "./errors.js";
 import { SAMPLES_AT_A_TIME, Semaphore } from "./semaphore.js";
 
-/** Does one part of an item's work when there is a place for it. */
+/** Does one part of an item's work as soon as a place is free. */
 export type InPlace = <T>(work: () => Promise<T>) => Promise<T>;
 
 export interface LookAheadOptions {
-  /** Items in memory at most: the one that was given last, and those that are worked on after it. At least 1. */
+  /** Items in memory at most: the last one yielded, and those in work after it. At least 1. */
   readonly items: number;
-  /** Parts that are worked on at a time, of all items together. Default `SAMPLES_AT_A_TIME`. */
+  /** Parts in work at a time, of all items together. Default `SAMPLES_AT_A_TIME`. */
   readonly places?: number;
   /** Ends the work with ERR_ABORTED. */
   readonly signal?: AbortSignal | undefined;
@@ -16,9 +16,9 @@ export interface LookAheadOptions {
 
 /**
  * The results of `work`, in the order of the source. An error of the source or of an item is thrown when its turn comes,
- * after the results before it. When the loop is left, parts that wait for a place are given up and the source is closed.
+ * after the results before it. When the loop is left, waiting parts are cancelled and the source is closed.
  * @param work does the parts of an item through `inPlace`
- * @throws {SoundspotError} ERR_ABORTED, and what source and work throw.
+ * @throws {SoundspotError} ERR_ABORTED, and the errors of source and work.
  */
 export async function* lookAhead<Item, Result>(
   source: Iterable<Item> | AsyncIterable<Item>,
@@ -54,7 +54,7 @@ export async function* lookAhead<Item, Result>(
         if (!first) return;
         yield await first.result;
       } catch (error) {
-        throwIfAborted(signal); // whatever the work says when it is interrupted
+        throwIfAborted(signal); // takes precedence over the error of interrupted work
         throw error;
       }
     }

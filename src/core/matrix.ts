@@ -1,4 +1,4 @@
-/** Vectors as the addon takes them. */
+/** Vectors in the addon's format. */
 import { isFloats, kindOf } from "./arguments.js";
 import { SoundspotError } from "./errors.js";
 import type { TensorData } from "./types.js";

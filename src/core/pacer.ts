@@ -1,8 +1,8 @@
-/** Long loops: they let other work in, and end when their signal fires. */
+/** Long loops that yield to the event loop and end when their signal fires. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { throwIfAborted } from "./errors.js";
 
-/** Lets other work in when a loop has held the event loop for a few milliseconds. */
+/** Yields when a loop has held the event loop for a few milliseconds. */
 export class Pacer {
   readonly #signal: AbortSignal | undefined;
   #since = performance.now();

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SoundspotError } from "./errors.js";
 
-/** What is read of package.json. */
+/** The fields of package.json that are read. */
 export interface Manifest {
   readonly name?: string;
   readonly version: string;
@@ -12,8 +12,8 @@ export interface Manifest {
 }
 
 /**
- * The package's folder, from src/ as from any depth of dist/.
- * @throws {SoundspotError} ERR_INTERNAL when the code no longer lies in the package.
+ * The package's folder, both from src/ and from any depth of dist/.
+ * @throws {SoundspotError} ERR_INTERNAL when the code is no longer inside the package.
  */
 export function packageRoot(): string {
   let folder = dirname(fileURLToPath(import.meta.url));

@@ -1,4 +1,4 @@
-/** Seeded numbers that depend on nothing but their keys, so that a resumed run draws what an uninterrupted one would. */
+/** Seeded numbers that depend on their keys alone: a resumed run draws the same ones as an uninterrupted run. */
 
 /** 64-bit hash of a few integers (splitmix64 over each in turn). */
 export function hash(...keys: readonly number[]): bigint {

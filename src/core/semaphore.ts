@@ -1,13 +1,13 @@
-/** A limit on how much is worked on at a time; what comes beyond it waits, in order. */
+/** A counting semaphore: a bounded number of holders at a time; the rest wait, in order. */
 import { availableParallelism } from "node:os";
 import { SoundspotError, throwIfAborted } from "./errors.js";
 
-/** Samples of a dataset decoded at a time: every processor is busy while files are waited for. */
+/** Samples of a dataset decoded at a time: enough to keep every processor busy while files are read. */
 export const SAMPLES_AT_A_TIME = Math.max(8, 2 * availableParallelism());
 
 interface Waiting {
   readonly signal: AbortSignal | undefined;
-  /** Told whether there is a place, or none will come. */
+  /** Called with true when a place is free, with false when none will come. */
   readonly answer: (place: boolean) => void;
 }
 
@@ -24,13 +24,13 @@ export class Semaphore {
 
   /**
    * Waits for a place.
-   * @returns what gives it back; harmless when it was given back.
-   * @throws {SoundspotError} ERR_ABORTED at once when the signal fires or the limit is closed.
+   * @returns releases the place; calling it again has no effect.
+   * @throws {SoundspotError} ERR_ABORTED at once when the signal fires or the semaphore is closed.
    */
   async take(signal?: AbortSignal): Promise<() => void> {
     if (!(await this.#place(signal))) {
       throwIfAborted(signal);
-      throw new SoundspotError("ERR_ABORTED", "What this was to be part of has ended.");
+      throw new SoundspotError("ERR_ABORTED", "The operation that this work belongs to has ended.");
     }
     let held = true;
     return () => {
@@ -39,7 +39,7 @@ export class Semaphore {
     };
   }
 
-  /** Does the work in a place of its own. @throws {SoundspotError} as `take`, and what the work throws. */
+  /** Does the work in a place of its own. @throws {SoundspotError} as `take`, and the errors of the work. */
   async run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     const giveBack = await this.take(signal);
     try {
@@ -49,7 +49,7 @@ export class Semaphore {
     }
   }
 
-  /** Lets nobody in until `resume`; who has a place keeps it. */
+  /** Gives out no places until `resume`; holders keep theirs. */
   pause(): void {
     this.#paused = true;
   }
@@ -64,7 +64,7 @@ export class Semaphore {
     }
   }
 
-  /** Turns away who waits or comes later; who has a place keeps it. */
+  /** Rejects waiting and later callers; holders keep their places. */
   close(): void {
     this.#closed = true;
     for (const waiting of this.#waiting) this.#leave(waiting, false);
@@ -76,7 +76,7 @@ export class Semaphore {
       this.#taken++;
       return true;
     }
-    // The same listener again is no second one, however many wait.
+    // Adding the same listener again has no effect, however many wait.
     signal?.addEventListener("abort", this.#onAbort);
     return new Promise((answer) => this.#waiting.add({ signal, answer }));
   }

@@ -1,11 +1,11 @@
-/** Tensors that callers give. */
+/** Tensors from callers. */
 
 import { aList, check, isFloats, kindOf } from "./arguments.js";
 import { SoundspotError } from "./errors.js";
 import type { TensorData } from "./types.js";
 
 /**
- * A copy of a caller's tensor: the addon reads while the caller may already hand its memory to another thread.
+ * A copy of a caller's tensor: while the addon reads, the caller may already transfer its memory to another thread.
  * @throws {SoundspotError} ERR_INPUT
  */
 export function ownTensor({ data, shape }: TensorData): TensorData {
@@ -16,7 +16,7 @@ export function ownTensor({ data, shape }: TensorData): TensorData {
   return { data: copied(data), shape: Array.from(shape) };
 }
 
-/** A copy; of memory that was handed on already, which has no length, an empty one. */
+/** A copy; empty for a transferred buffer, which has no length. */
 export function copied(values: Float32Array): Float32Array {
   return values.length === 0 ? new Float32Array(0) : new Float32Array(values);
 }

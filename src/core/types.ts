@@ -1,13 +1,13 @@
 /** Values that cross module borders: decoded media, boxes, masks. */
 
-/** A picture in 8-bit RGB, row-major, interleaved: `data.length === width * height * 3`. */
+/** An image in 8-bit RGB, row-major, interleaved: `data.length === width * height * 3`. */
 export interface RawImage {
   readonly data: Uint8Array;
   readonly width: number;
   readonly height: number;
 }
 
-/** Sound as samples in [−1, 1]. */
+/** Audio as samples in [−1, 1]. */
 export interface RawAudio {
   /** Planar: all samples of channel 0, then of channel 1, … Length is `channels × frames`. */
   readonly samples: Float32Array;
@@ -17,7 +17,7 @@ export interface RawAudio {
   readonly channels?: number;
 }
 
-/** Rectangle in pixels of the picture it belongs to, origin top left. */
+/** Rectangle in pixels of its image, origin top left. */
 export interface Box {
   readonly x: number;
   readonly y: number;
@@ -32,7 +32,7 @@ export interface Mask {
   readonly height: number;
 }
 
-/** How far annotators agree that a pixel belongs to what sounds, row-major, in [0, 1]. */
+/** How far annotators agree that a pixel belongs to the sounding object, row-major, in [0, 1]. */
 export interface GroundTruthMap {
   readonly data: Float32Array;
   readonly width: number;

@@ -1,4 +1,4 @@
-/** Processes that train or evaluate one model together: who is one of them, and what they tell each other. */
+/** Groups of processes that train or evaluate one model together: membership and exchange. */
 
 import { deserialize, serialize } from "node:v8";
 import { z } from "zod";
@@ -7,22 +7,22 @@ import { anObject, aText, check, having } from "../core/arguments.js";
 import { type ErrorCode, isSoundspotError, SoundspotError } from "../core/errors.js";
 import { type GroupHandle, native, type Traffic } from "../native.js";
 
-/** Which of the processes this one is, and where they meet. */
+/** Rank of this process, and the address where the group meets. */
 export interface ProcessGroupOptions {
   /** Of this process, 0 ≤ rank < size. Rank 0 writes the files of a run. */
   readonly rank: number;
   /** Processes in all. */
   readonly size: number;
-  /** Where rank 0 runs: a host name or an address. Default 127.0.0.1. */
+  /** Host name or address of rank 0. Default 127.0.0.1. */
   readonly address?: string;
-  /** A free TCP port there, the same for all. Default 29500. */
+  /** A free TCP port of rank 0, the same for all. Default 29500. */
   readonly port?: number;
   /**
-   * Seconds that a process waits for the others before it gives up: to join, and in each exchange. Evaluation has one
-   * exchange, at its end: give more than processes can be apart there. Default 300.
+   * Seconds that a process waits for the others: to join, and in each exchange. Evaluation has one exchange, at its end:
+   * give more than the processes' time differs there. Default 300.
    */
   readonly timeout?: number;
-  /** The network interface to send through. Default that of this machine's name, of `address` where it is loopback. */
+  /** Network interface for sending. Default that of this machine's name, or of `address` if it is loopback. */
   readonly interface?: string;
 }
 
@@ -37,7 +37,7 @@ const schema = z
   })
   .refine(({ rank, size }) => rank < size, { path: ["rank"], message: "is not below size" });
 
-/** What went wrong in one process, told to the others. */
+/** The failure of one process, sent to the others. */
 interface Failure {
   readonly code: ErrorCode;
   readonly message: string;
@@ -56,7 +56,7 @@ const VARIABLES = [
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** A process's membership. Every method that waits for the others must be called by all of them, in the same order. */
+/** Membership of a process. All processes must call every method that waits for the others, in the same order. */
 export class ProcessGroup implements AsyncDisposable {
   readonly rank: number;
   readonly size: number;
@@ -70,11 +70,11 @@ export class ProcessGroup implements AsyncDisposable {
   }
 
   /**
-   * What torchrun, SLURM and the Kubernetes training operators set: `RANK`, `WORLD_SIZE`, `MASTER_ADDR`, `MASTER_PORT`,
-   * under srun `SLURM_PROCID` and `SLURM_STEP_NUM_TASKS` for the first two; and `GLOO_SOCKET_IFNAME` and
-   * `SOUNDSPOT_TIMEOUT` (seconds).
-   * @returns undefined where there is one process.
-   * @throws {SoundspotError} ERR_CONFIG when some are set and others not, or one is out of range.
+   * Options from the variables of torchrun, SLURM and the Kubernetes training operators: `RANK`, `WORLD_SIZE`,
+   * `MASTER_ADDR`, `MASTER_PORT`, under srun `SLURM_PROCID` and `SLURM_STEP_NUM_TASKS` for the first two; and
+   * `GLOO_SOCKET_IFNAME` and `SOUNDSPOT_TIMEOUT` (seconds).
+   * @returns undefined for a single process.
+   * @throws {SoundspotError} ERR_CONFIG when only some are set, or one is out of range.
    */
   static fromEnvironment(env: Environment = process.env): ProcessGroupOptions | undefined {
     check(env, anObject, "The environment");
@@ -89,7 +89,7 @@ export class ProcessGroup implements AsyncDisposable {
       const names = absent.map(([name]) => name).join(" and ");
       throw new SoundspotError(
         "ERR_CONFIG",
-        `There are ${size} processes by WORLD_SIZE, but ${names} is not set. Launch them by torchrun, srun or --processes, or set ${names}.`,
+        `WORLD_SIZE is ${size}, but ${names} is not set. Launch them by torchrun, srun or --processes, or set ${names}.`,
       );
     }
     const own = {
@@ -112,7 +112,7 @@ export class ProcessGroup implements AsyncDisposable {
     const { env } = process;
     const handle = await native().joinGroup({
       ...own,
-      // torchrun's agent runs the store at that port, and starts the same processes again when one fails.
+      // torchrun's agent runs the store at that port, and restarts all processes when one fails.
       storeIsThere: env.TORCHELASTIC_USE_AGENT_STORE === "True",
       prefix: `soundspot/${env.TORCHELASTIC_RESTART_COUNT ?? "0"}`,
     });
@@ -125,13 +125,13 @@ export class ProcessGroup implements AsyncDisposable {
     throw new SoundspotError("ERR_DISPOSED", "The process has left the group. Join it again.");
   }
 
-  /** Whether this is the process that writes files and says how it goes. */
+  /** Whether this process writes files and reports progress. */
   get main(): boolean {
     return this.rank === 0;
   }
 
   /**
-   * What every process gave, in the order of ranks: anything that structured cloning takes.
+   * Values of all processes in the order of ranks: any value that can be structured-cloned.
    * @throws {SoundspotError} ERR_DISTRIBUTED when another process is lost.
    */
   async gather<T>(value: T): Promise<T[]> {
@@ -140,8 +140,8 @@ export class ProcessGroup implements AsyncDisposable {
   }
 
   /**
-   * Like `gather`, of what `work` gives: where it fails in one process, all throw its error, and none waits for a
-   * process that is gone.
+   * Like `gather`, for the result of `work`: if it fails in one process, all throw its error, and none waits for the
+   * failed process.
    */
   async gatherFrom<T>(work: () => T | Promise<T>): Promise<T[]> {
     let failure: unknown;
@@ -166,14 +166,14 @@ export class ProcessGroup implements AsyncDisposable {
     return all.map(({ value }) => value as T);
   }
 
-  /** What this process exchanged since it joined. */
+  /** Data exchanged by this process since it joined. */
   traffic(): Traffic {
     return native().groupTraffic(this.handle);
   }
 
   /**
-   * Gives up the membership. Connections close when the trainers that were made with it are gone too, at the latest with
-   * the process; what others then wait for fails. Further use throws ERR_DISPOSED.
+   * Leaves the group. Connections close when the trainers of this membership are released too, at the latest with the
+   * process; exchanges that other processes wait for then fail. Further use throws ERR_DISPOSED.
    */
   leave(): Promise<void> {
     this.#left ??= native().leaveGroup(this.#handle);
@@ -201,8 +201,8 @@ export function checkSameWork(
 }
 
 /**
- * The samples of `total` that a process of a group works on, all of them without a group. Whole batches, so that each
- * is the batch that one process would make: results are equal to the last bit.
+ * The samples of `total` that a process of a group works on, all of them without a group. Shares are whole batches,
+ * equal to those of a single process: results are equal to the last bit.
  */
 export function shareOf(
   total: number,
@@ -216,5 +216,5 @@ export function shareOf(
   return [end(rank), end(rank + 1)];
 }
 
-/** @internal By what it can do, not by its class: an import and a require of the package have one each. */
+/** @internal Checked by its methods, not its class: the ESM and CommonJS builds have one class each. */
 export const aGroup = having("a ProcessGroup", "gather", "gatherFrom");

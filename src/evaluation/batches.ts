@@ -1,4 +1,4 @@
-/** Samples of a dataset, decoded and prepared a batch ahead of the one that is worked on, a few at a time. */
+/** Samples of a dataset, decoded and prepared one batch ahead, a few samples at a time. */
 
 import type { ModelConfig } from "../config/model.js";
 import { anObject, check } from "../core/arguments.js";
@@ -13,12 +13,12 @@ export interface BatchOptions {
   readonly config: ModelConfig;
   /** Samples from the start of the dataset. */
   readonly total: number;
-  /** Which of them are loaded: from the first index to the second, that one not counted. Default all. */
+  /** Indices to load: `from` inclusive, `until` exclusive. Default all. */
   readonly range?: readonly [from: number, until: number];
   readonly batchSize: number;
-  /** Sample i hears the sound of sample i + shift. Default 0. */
-  readonly soundShift?: number;
-  /** "skip" leaves out samples that cannot be read, and notes them. Default "throw". */
+  /** Sample i takes the audio of sample i + shift. Default 0. */
+  readonly audioShift?: number;
+  /** "skip" leaves out samples that cannot be read, and records them. Default "throw". */
   readonly unreadable?: "throw" | "skip";
   readonly signal?: AbortSignal | undefined;
 }
@@ -37,7 +37,7 @@ export async function* loadBatches(
   options: BatchOptions,
   skipped: SkippedSample[],
 ): AsyncGenerator<LoadedSample[]> {
-  const { data, config, total, batchSize, soundShift = 0, unreadable = "throw", signal } = options;
+  const { data, config, total, batchSize, audioShift = 0, unreadable = "throw", signal } = options;
   const [start, until] = options.range ?? [0, total];
   const loadOne = async (index: number): Promise<LoadedSample> => {
     const read = async (at: number) => {
@@ -46,8 +46,8 @@ export async function* loadBatches(
       return sample;
     };
     const sample = await read(index);
-    const heard = soundShift === 0 ? sample : await read((index + soundShift) % total);
-    const pair = { image: sample.image, audio: heard.audio };
+    const source = audioShift === 0 ? sample : await read((index + audioShift) % total);
+    const pair = { image: sample.image, audio: source.audio };
     return {
       index,
       sample,

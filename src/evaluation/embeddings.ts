@@ -1,4 +1,4 @@
-/** Embeddings of the samples that were scored, and what is computed from all of them together. */
+/** Embeddings of the scored samples. */
 import type { Sample } from "../datasets/dataset.js";
 
 /** One sample's target vectors, each of length 1, one after the other: dot products are sums of cosines over targets. */
@@ -7,11 +7,11 @@ export interface Embedding {
   readonly label: string;
   readonly image: Float32Array;
   readonly audio: Float32Array;
-  /** What is drawn together in the bootstrap. */
+  /** Samples of one group are drawn together in the bootstrap. */
   readonly group: string;
 }
 
-/** @internal Collects embeddings of labelled samples; after one without a label it holds none, and takes no memory. */
+/** @internal Collects embeddings of labelled samples; after one without a label it is empty and takes no memory. */
 export class Embeddings {
   #rows: Embedding[] | undefined = [];
 
@@ -27,18 +27,18 @@ export class Embeddings {
     });
   }
 
-  /** Rows of the samples after these, undefined when one had no label. */
+  /** Adds the rows of later samples; undefined when one of them had no label. */
   addRows(rows: readonly Embedding[] | undefined): void {
     if (rows === undefined) this.#rows = undefined;
     else for (const row of rows) this.#rows?.push(row);
   }
 
-  /** All that were added; undefined when a sample had no label. */
+  /** All rows; undefined when a sample had no label. */
   get all(): readonly Embedding[] | undefined {
     return this.#rows;
   }
 
-  /** Undefined when there are none, or when a sample had no label. */
+  /** All rows; undefined without any, or when a sample had no label. */
   get rows(): readonly Embedding[] | undefined {
     return this.#rows?.length ? this.#rows : undefined;
   }

@@ -1,4 +1,4 @@
-/** Scores a model on a dataset: localization, segmentation, retrieval, and knowing when nothing sounds (section 1.10). */
+/** Scores a model on a dataset: localization, segmentation, retrieval, and detection of silent images (section 1.10). */
 
 import { aCount, aFunction, anInteger, check, checkFields, oneOf } from "../core/arguments.js";
 import type { SkippedSample } from "../datasets/damage.js";
@@ -17,12 +17,12 @@ import type { SampleScore } from "./scorer.js";
 
 export type { Evaluation } from "./evaluator.js";
 export {
+  groundTruthOf,
   type MapName,
   type MapScore,
   mapNames,
   mapsOf,
   type SampleScore,
-  truthOf,
 } from "./scorer.js";
 export type {
   AreaScores,
@@ -34,7 +34,7 @@ export type {
   SourcesScores,
 } from "./summaries.js";
 
-/** What is scored, on what, and how. */
+/** Model, data and settings of an evaluation. */
 export interface EvaluateOptions {
   readonly model: Model;
   readonly data: Dataset;
@@ -48,30 +48,30 @@ export interface EvaluateOptions {
   readonly threshold?: number;
   /** α, the audio map's share of the refinements. Default 0.4. */
   readonly alpha?: number;
-  /** Of the encoders. Default "float32", so that scores do not depend on the processor. */
+  /** Of the encoders. Default "float32": scores are then independent of the processor. */
   readonly precision?: Precision;
   /** An ImageNet ResNet-18; with it the maps "ogl" and "combined" are scored too. */
   readonly objectness?: Objectness;
-  /** Sample i hears the sound of sample i + shift: a control in which sound and picture do not belong together. */
-  readonly soundShift?: number;
-  /** "skip" goes on without samples that cannot be read and lists them in `skipped`. Default "throw". */
+  /** Sample i takes the audio of sample i + shift: a control in which audio and image do not belong together. */
+  readonly audioShift?: number;
+  /** "skip" leaves out samples that cannot be read and lists them in `skipped`. Default "throw". */
   readonly unreadable?: "throw" | "skip";
   /** Confidence intervals; false makes none. Default 1000 resamples, 95 %, seed 0. */
   readonly bootstrap?: Pick<BootstrapOptions, "resamples" | "level" | "seed"> | false;
   /** How false negatives are predicted among labelled samples, for `exclusions`; false does not. */
   readonly falseNegatives?: ExclusionOptions | false;
-  /** Processes that share the work: all call `evaluate` with the same options, and all are given the whole result. */
+  /** Processes that share the work: all call `evaluate` with the same options, and each gets the whole result. */
   readonly group?: ProcessGroup;
   readonly signal?: AbortSignal | undefined;
   /** In a group, of this process's share. */
   readonly onProgress?: (done: number, total: number) => void;
-  /** Called for every sample that this process scores, in order; the score has no `retrieval` yet, which takes all samples. */
+  /** Called for every sample that this process scores, in order; its score has no `retrieval` yet. */
   readonly onSample?: (sample: Sample, spot: Spot, score: SampleScore) => void | Promise<void>;
 }
 
 /**
  * Scores a model. Maps are compared on the benchmark's grid, or else at the size of each sample's image. Memory holds
- * three batches, of each sample its scores, and while all samples have labels their embeddings.
+ * three batches, the scores of every sample and, while all samples have labels, their embeddings.
  * @example
  * const scores = await evaluate({ model, data: await datasets.vggss({ root, annotations }) });
  * scores.iqr?.ciou; // share of samples with cIoU ≥ 0.5; scores.iqr?.intervals?.ciou its 95 % interval
@@ -81,7 +81,7 @@ export interface EvaluateOptions {
 export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   checkFields(options, {
     limit: aCount,
-    soundShift: anInteger,
+    audioShift: anInteger,
     unreadable: oneOf("throw", "skip"),
     onProgress: aFunction,
   });
@@ -108,7 +108,7 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
       total,
       range,
       batchSize,
-      soundShift: options.soundShift ?? 0,
+      audioShift: options.audioShift ?? 0,
       unreadable: options.unreadable ?? "throw",
       signal,
     },

@@ -1,4 +1,4 @@
-/** Scores sample by sample, of a model or of maps that were made elsewhere. */
+/** Scores samples one by one: a model's maps, or maps from another source. */
 
 import { methodNamed, sharpeningOf } from "../config/methods.js";
 import { aCount, aFunction, anObject, aSignal, check, checkFields, isFloats } from "../core/arguments.js";
@@ -18,7 +18,7 @@ import type { Spot } from "../model/spot.js";
 import { Embeddings } from "./embeddings.js";
 import { type ExclusionOptions, type Exclusions, exclusionsAmong } from "./false-negatives.js";
 import { type Retrieval, retrievalOf } from "./retrieve.js";
-import { type MapName, mapNames, nextTurn, type SampleScore, Scorer, truthOf } from "./scorer.js";
+import { groundTruthOf, type MapName, mapNames, nextTurn, type SampleScore, Scorer } from "./scorer.js";
 import {
   type AreaScores,
   areaScores,
@@ -28,18 +28,18 @@ import {
   type Ends,
   type ExtendedScores,
   extendedScores,
-  heardOverSilent,
   Intervals,
   type MapScores,
   mapScores,
   type SourcesScores,
+  soundingOverSilent,
   sourcesScores,
 } from "./summaries.js";
 
-/** Scores of a model on a dataset, in all and sample by sample. */
+/** Scores of a model on a dataset, overall and for each sample. */
 export interface Evaluation {
   readonly dataset: string;
-  /** Samples scored, those without a source in the picture included. */
+  /** Samples scored, including those without a source in the image. */
   readonly samples: number;
   /** The map that models are compared by: "iqr" where the method refines by the image's own map, else "audio". */
   readonly defaultMap: MapName;
@@ -52,21 +52,21 @@ export interface Evaluation {
   readonly combined?: MapScores;
   /** Absent without labels. */
   readonly retrieval?: Retrieval;
-  /** What the contrastive loss would have left out among these samples; absent without labels, or with few samples. */
+  /** Pairs of these samples that the contrastive loss would exclude; absent without labels, or with few samples. */
   readonly exclusions?: Exclusions;
-  /** Share of samples where the audio map is hotter inside what is heard than inside the first silent object. */
-  readonly heardOverSilent?: number;
-  readonly heardOverSilentInterval?: Ends;
-  /** Present when the sound of some samples is of nothing in the picture. */
+  /** Share of samples where the audio map is hotter inside the sounding object than inside the first silent one. */
+  readonly soundingOverSilent?: number;
+  readonly soundingOverSilentInterval?: Ends;
+  /** Present when some samples have audio without a source in the image. */
   readonly extended?: Readonly<Partial<Record<MapName, ExtendedScores>>>;
-  /** Present when pictures have several sources. */
+  /** Present when images have several sources. */
   readonly interactive?: Readonly<Partial<Record<MapName, SourcesScores>>>;
   /** Absent without labels. */
   readonly perClass?: readonly ClassScores[];
-  /** Quarters of the samples by the area of what sounds, the smallest first. */
+  /** Quarters of the samples by the area of the sounding object, the smallest first. */
   readonly perArea: readonly AreaScores[];
   readonly perSample: readonly SampleScore[];
-  /** Samples that the dataset lists and the disk does not hold. */
+  /** Samples that the dataset lists but whose files are missing. */
   readonly missing: readonly MissingSample[];
   /** Samples that could not be read. */
   readonly skipped: readonly SkippedSample[];
@@ -82,7 +82,7 @@ export interface Evaluation {
 export interface EvaluatorOptions {
   /** Not needed where every sample comes with its map. */
   readonly model?: Model;
-  /** What the result calls the dataset. Default "samples". */
+  /** Name of the dataset in the result. Default "samples". */
   readonly name?: string;
   /** Samples in one pass of the model. Default 16. */
   readonly batchSize?: number;
@@ -92,15 +92,15 @@ export interface EvaluatorOptions {
   readonly threshold?: number;
   /** α, the audio map's share of the refinements. Default 0.4. */
   readonly alpha?: number;
-  /** Of the encoders. Default "float32", so that scores do not depend on the processor. */
+  /** Of the encoders. Default "float32": scores are then independent of the processor. */
   readonly precision?: Precision;
-  /** An ImageNet ResNet-18; with it the map "ogl" is scored too, and where there is an image map "combined". */
+  /** An ImageNet ResNet-18; with it the map "ogl" is scored too and, with an image map, "combined". */
   readonly objectness?: Objectness;
   /** Confidence intervals; false makes none. Default 1000 resamples, 95 %, seed 0. */
   readonly bootstrap?: Pick<BootstrapOptions, "resamples" | "level" | "seed"> | false;
   /** How false negatives are predicted among labelled samples, for `exclusions`; false does not. */
   readonly falseNegatives?: ExclusionOptions | false;
-  /** Processes that share the work: each adds samples of its own, and all call `result` together. */
+  /** Processes that share the work: each adds its own samples, and all call `result` together. */
   readonly group?: ProcessGroup;
   readonly signal?: AbortSignal | undefined;
   /** Called for every sample of the model that this process scores, in order; `retrieval` is not known yet. */
@@ -109,15 +109,15 @@ export interface EvaluatorOptions {
 
 /** How one sample is added. */
 export interface AddOptions {
-  /** A map made elsewhere, [height, width] of the ground truth in [0, 1], row-major, in place of the model's. */
+  /** A map from another source, [height, width] of the ground truth in [0, 1], row-major, in place of the model's. */
   readonly map?: Float32Array;
-  /** Of that map, for data with sounds of nothing in the image. Default 0. */
+  /** Of that map, for data with audio without a source in the image. Default 0. */
   readonly confidence?: number;
   /** Of the sample in its dataset. Default how many were added before it. */
   readonly index?: number;
 }
 
-/** What evaluate() knows that a caller of `add` does not. */
+/** A sample that evaluate() has prepared already. */
 interface LoadedItem {
   readonly index: number;
   readonly sample: Sample;
@@ -129,8 +129,8 @@ interface Item extends LoadedItem {
 }
 
 /**
- * Scores samples one after the other; batches inside. Memory holds a batch or two, of each sample its scores, and while
- * all samples have labels their embeddings.
+ * Scores samples one after the other; it forms batches itself. Memory holds a batch or two, the scores of every sample
+ * and, while all samples have labels, their embeddings.
  * @example
  * await using evaluator = new Evaluator({ model });
  * for await (const sample of data) await evaluator.add(sample);
@@ -149,7 +149,7 @@ export class Evaluator implements AsyncDisposable {
   #waiting: Item[] = [];
   /** The forward passes that have begun, one after the other. */
   #passes: Promise<void> = Promise.resolve();
-  /** Scoring takes one core: it goes on beside the next pass. */
+  /** Scoring takes one core and runs beside the next pass. */
   #scoring: Promise<void> = Promise.resolve();
   #failure: unknown;
   #disposed = false;
@@ -184,28 +184,28 @@ export class Evaluator implements AsyncDisposable {
     this.#scorer = new Scorer(this.settings.threshold);
   }
 
-  /** Samples that are scored so far. */
+  /** Samples scored so far. */
   get scored(): number {
     return this.#scorer.samples.length;
   }
 
   /**
-   * Takes a sample, and resolves when there is room for the next. Its scores come when its batch is full, or with
+   * Adds a sample, and resolves when the next one can be added. It is scored when its batch is full, or with
    * `result`.
    * @throws {SoundspotError} ERR_DATASET when it has no annotation; ERR_SHAPE when a map is not of the annotation's
-   *   size; ERR_INPUT without a model and without a map; ERR_ABORTED, ERR_DISPOSED; and what an earlier sample failed by.
+   *   size; ERR_INPUT without a model and without a map; ERR_ABORTED, ERR_DISPOSED; and the error of an earlier sample.
    */
   async add(sample: Sample, options: AddOptions = {}): Promise<void> {
     this.#check();
     check(sample, anObject, "The sample");
     checkFields(options, { map: [isFloats, "a Float32Array"] });
     const { map, confidence = 0, index = this.#count } = options;
-    const annotation = sample.sounding === false ? undefined : truthOf(sample);
+    const annotation = sample.sounding === false ? undefined : groundTruthOf(sample);
     this.#count++;
     if (map) return this.#addMap({ index, sample, annotation, map, confidence });
     const { model } = this.#options;
     if (!model) {
-      throw new SoundspotError("ERR_INPUT", "Give the evaluator a model, or every sample with its map.");
+      throw new SoundspotError("ERR_INPUT", "Give the evaluator a model, or pass a map with every sample.");
     }
     const handle = await prepareSample(sample, model.config);
     await this.#take({ index, sample, annotation, prepared: { handle, image: sample.image } });
@@ -216,19 +216,19 @@ export class Evaluator implements AsyncDisposable {
     this.#check();
     const { sample } = item;
     this.#count++;
-    await this.#take({ ...item, annotation: sample.sounding === false ? undefined : truthOf(sample) });
+    await this.#take({ ...item, annotation: sample.sounding === false ? undefined : groundTruthOf(sample) });
   }
 
   /**
-   * Scores of all samples that were added so far; more may be added after it. In a group every process is given those of
-   * all, in the order of their ranks.
-   * @throws {SoundspotError} what a sample failed by; ERR_DISTRIBUTED when another process of the group is lost.
+   * Scores of all samples that were added so far; more may be added afterwards. In a group every process gets the
+   * scores of all, in the order of their ranks.
+   * @throws {SoundspotError} the error of a failed sample; ERR_DISTRIBUTED when another process of the group is lost.
    */
   async result(): Promise<Evaluation> {
     return this.resultWith({ missing: [], skipped: [] });
   }
 
-  /** @internal The same, with what the dataset lacked. */
+  /** @internal The same, with the samples that were missing or skipped. */
   async resultWith({ missing, skipped }: Pick<Evaluation, "missing" | "skipped">): Promise<Evaluation> {
     const { group } = this.#options;
     if (!group) {
@@ -248,7 +248,7 @@ export class Evaluator implements AsyncDisposable {
     return this.#summarize(scorer, embeddings, missing, all);
   }
 
-  /** Waits for what is at work. Further use throws ERR_DISPOSED. */
+  /** Waits for running work. Further use throws ERR_DISPOSED. */
   async dispose(): Promise<void> {
     this.#disposed = true;
     this.#waiting = [];
@@ -279,7 +279,7 @@ export class Evaluator implements AsyncDisposable {
     this.#check();
   }
 
-  /** Begins the forward pass of what waits. */
+  /** Begins the forward pass of the waiting samples. */
   #begin(): void {
     const batch = this.#waiting;
     this.#waiting = [];
@@ -337,12 +337,12 @@ export class Evaluator implements AsyncDisposable {
         `The map of sample ${sample.id} has ${map.length} values; its annotation is ${annotation.width} × ${annotation.height}.`,
       );
     }
-    // After those of the model that were added before it.
+    // After the model's samples that were added before it.
     if (this.#waiting.length > 0) this.#begin();
     await this.#passes;
     await this.#scoring;
     await this.#scorer.add(index, sample, annotation, { audioMap: map, refined: {}, confidence });
-    // Maps from elsewhere come without embeddings.
+    // Maps from another source come without embeddings.
     this.#embeddings.addRows(undefined);
   }
 
@@ -382,11 +382,11 @@ export class Evaluator implements AsyncDisposable {
       ...(maps as { audio: MapScores } & typeof maps),
       ...(retrieved ? { retrieval: retrieved.retrieval } : {}),
       ...(exclusions ? { exclusions } : {}),
-      ...(await heardOverSilent(samples, intervals)),
+      ...(await soundingOverSilent(samples, intervals)),
       ...(samples.some(({ sounding }) => !sounding)
         ? { extended: await byMap(names, (map) => extendedScores(samples, map, intervals)) }
         : {}),
-      ...(samples.some(({ picture }) => picture !== undefined)
+      ...(samples.some(({ imageId }) => imageId !== undefined)
         ? { interactive: await byMap(names, (map) => sourcesScores(samples, map, intervals)) }
         : {}),
       ...(labelled ? { perClass: classScores(samples, names) } : {}),

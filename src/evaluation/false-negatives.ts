@@ -1,4 +1,4 @@
-/** Predicted false negatives by themselves, for analysis and tests (section 1.6). */
+/** Predicted false negatives alone, for analysis and tests (section 1.6). */
 import { anObject, check, checkFields, shown } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import { matrixOf } from "../core/matrix.js";
@@ -36,33 +36,33 @@ export async function falseNegatives(
   ]);
 }
 
-/** How false negatives are looked for. */
+/** How false negatives are predicted. */
 export interface ExclusionOptions {
   /** Neighbours; default the paper's 20. */
   readonly k?: number;
-  /** Samples that are compared with each other, as a batch of training is; default the paper's 256. */
+  /** Samples that are compared with each other, as in a training batch; default the paper's 256. */
   readonly batchSize?: number;
 }
 
-/** What the contrastive loss would have left out, had these samples been its batches. */
+/** Pairs that the contrastive loss would exclude if these samples were its batches. */
 export interface Exclusions {
   readonly k: number;
   readonly batchSize: number;
   /** Unordered pairs that are predicted false negatives. */
   readonly pairs: number;
-  /** Share of them whose samples have one class: of these the prediction is right. NaN without pairs. */
+  /** Share of them whose samples have one class, where the prediction is right. NaN without pairs. */
   readonly sameClass: number;
-  /** The same share among all pairs of the batches: what a guess would reach. */
+  /** The same share among all pairs of the batches: chance level. */
   readonly sameClassOfAll: number;
-  /** Samples every two of which were excluded, by id; the 50 largest groups. */
+  /** Ids of samples that were all excluded pairwise; the 50 largest groups. */
   readonly groups: readonly { readonly ids: readonly string[]; readonly sameClass: number }[];
 }
 
 const GROUPS = 50;
 
 /**
- * @internal Predicted false negatives among samples in random batches of nearly one size (seed 0); undefined when there
- * are not more than twice k samples, of which most would be everyone's neighbours.
+ * @internal Predicted false negatives among samples in random batches of nearly one size (seed 0); undefined for
+ * 2k samples or fewer: most of them would be neighbours of all others.
  */
 export async function exclusionsAmong(
   embeddings: readonly Embedding[],
@@ -122,7 +122,7 @@ function pairsOfOneClass(samples: readonly { readonly label: string }[]): number
   return [...counts.values()].reduce((sum, count) => sum + (count * (count - 1)) / 2, 0);
 }
 
-/** Disjoint groups of two and more, every two of whom are a pair: grown greedily from those with the most pairs. */
+/** Disjoint groups of two or more whose members are all pairs, grown greedily from the members with the most pairs. */
 function groupsOf(count: number, pairs: readonly (readonly [number, number])[]): number[][] {
   const partners = Array.from({ length: count }, () => new Set<number>());
   for (const [i, j] of pairs) partners[i]?.add(j);

@@ -1,4 +1,4 @@
-/** Cross-modal retrieval: which pictures go with a sound, and which sounds with a picture (section 1.10). */
+/** Cross-modal retrieval: from audio to images and from images to audio (section 1.10). */
 
 import { aCount, aFunction, anObject, aSignal, check, checkFields, oneOf } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
@@ -28,7 +28,7 @@ export interface Retrieval {
 /** The K of R@K. */
 export const recallRanks: readonly number[] = [1, 5, 10];
 
-/** Which pairs are searched, by which model. */
+/** Model, data and settings of a retrieval run. */
 export interface RetrieveOptions {
   readonly model: Model;
   /** Labelled pairs. */
@@ -37,13 +37,13 @@ export interface RetrieveOptions {
   readonly limit?: number;
   /** Default 16. */
   readonly batchSize?: number;
-  /** Of the encoders. Default "float32", so that scores do not depend on the processor. */
+  /** Of the encoders. Default "float32": scores are then independent of the processor. */
   readonly precision?: Precision;
-  /** "skip" goes on without samples that cannot be read and lists them in `skipped`. Default "throw". */
+  /** "skip" leaves out samples that cannot be read and lists them in `skipped`. Default "throw". */
   readonly unreadable?: "throw" | "skip";
   /** Confidence intervals; false makes none. Default 1000 resamples, 95 %, seed 0. */
   readonly bootstrap?: Pick<BootstrapOptions, "resamples" | "level" | "seed"> | false;
-  /** Processes that share the encoding: all call `retrieve` with the same options, and all are given the whole result. */
+  /** Processes that share the encoding: all call `retrieve` with the same options, and each gets the whole result. */
   readonly group?: ProcessGroup;
   readonly signal?: AbortSignal | undefined;
   /** In a group, of this process's share. */
@@ -53,23 +53,23 @@ export interface RetrieveOptions {
 export interface RetrievalRun extends Retrieval {
   readonly dataset: string;
   readonly samples: number;
-  /** Samples left out because nothing in their picture makes the sound. */
+  /** Samples left out because nothing in their image makes the sound. */
   readonly silent: number;
   readonly missing: readonly MissingSample[];
   readonly skipped: readonly SkippedSample[];
 }
 
-/** What one sample finds, and where the first of its class is among it. */
+/** The nearest neighbours of one sample, and the rank of the first one of its class. */
 export interface SampleRetrieval {
-  /** Ids of the ten nearest pictures of its sound, and of the ten nearest sounds of its picture, nearest first. */
-  readonly pictures: readonly string[];
-  readonly sounds: readonly string[];
-  /** Place, from 1, of the first of its class among them; absent when none of the ten is. */
-  readonly pictureRank?: number;
-  readonly soundRank?: number;
+  /** Ids of the ten images nearest to its audio, and of the ten audio clips nearest to its image, nearest first. */
+  readonly images: readonly string[];
+  readonly audios: readonly string[];
+  /** Rank, from 1, of the first one of its class among them; absent when none of the ten is. */
+  readonly imageRank?: number;
+  readonly audioRank?: number;
 }
 
-/** @internal Recall among embeddings, and what each of them finds, by id. */
+/** @internal Recall among embeddings, and the neighbours of each, by id. */
 export async function retrievalOf(
   embeddings: readonly Embedding[],
   bootstrap: RetrieveOptions["bootstrap"],
@@ -78,7 +78,7 @@ export async function retrievalOf(
   const labels = embeddings.map(({ label }) => label);
   const groups = embeddings.map(({ group }) => group);
   const images = embeddings.map(({ image }) => image);
-  const sounds = embeddings.map(({ audio }) => audio);
+  const audios = embeddings.map(({ audio }) => audio);
   const deepest = Math.max(...recallRanks);
   const direction = async (queries: readonly Float32Array[], gallery: readonly Float32Array[]) => {
     const neighbours = await nearestNeighbours(queries, gallery, deepest, signal);
@@ -95,15 +95,15 @@ export async function retrievalOf(
     const ids = neighbours.map((found) => found.map((i) => (embeddings[i] as Embedding).id));
     return { recalls, intervals, ranks, ids };
   };
-  const there = await direction(sounds, images);
-  const back = await direction(images, sounds);
+  const there = await direction(audios, images);
+  const back = await direction(images, audios);
   const found = embeddings.map(({ id }, i) => {
-    const [pictureRank, soundRank] = [there.ranks[i] as number, back.ranks[i] as number];
+    const [imageRank, audioRank] = [there.ranks[i] as number, back.ranks[i] as number];
     const own: SampleRetrieval = {
-      pictures: there.ids[i] ?? [],
-      sounds: back.ids[i] ?? [],
-      ...(Number.isFinite(pictureRank) ? { pictureRank } : {}),
-      ...(Number.isFinite(soundRank) ? { soundRank } : {}),
+      images: there.ids[i] ?? [],
+      audios: back.ids[i] ?? [],
+      ...(Number.isFinite(imageRank) ? { imageRank } : {}),
+      ...(Number.isFinite(audioRank) ? { audioRank } : {}),
     };
     return [id, own] as const;
   });
@@ -163,22 +163,22 @@ export async function retrieve(options: RetrieveOptions): Promise<RetrievalRun> 
   );
   const encodeShare = async () => {
     for await (const batch of batches) {
-      const heard = batch.filter(({ sample }) => sample.sounding !== false);
-      const unlabelled = heard.find(({ sample }) => sample.label === undefined);
+      const sounding = batch.filter(({ sample }) => sample.sounding !== false);
+      const unlabelled = sounding.find(({ sample }) => sample.label === undefined);
       if (unlabelled) {
         throw new SoundspotError(
           "ERR_DATASET",
           `Sample ${unlabelled.sample.id} of ${data.name} has no label. Retrieval needs the class of every sample.`,
         );
       }
-      silent += batch.length - heard.length;
-      samples += heard.length;
-      if (heard.length === 0) continue;
-      const handles = heard.map(({ prepared }) => prepared.handle);
+      silent += batch.length - sounding.length;
+      samples += sounding.length;
+      if (sounding.length === 0) continue;
+      const handles = sounding.map(({ prepared }) => prepared.handle);
       const { precision = "float32" } = options;
       const images = await embedPrepared(model, handles, "image", { precision });
       const audios = await embedPrepared(model, handles, "audio", { precision });
-      for (const [i, { sample }] of heard.entries()) {
+      for (const [i, { sample }] of sounding.entries()) {
         embeddings.add(sample, { image: images[i] as Float32Array, audio: audios[i] as Float32Array });
       }
       throwIfAborted(signal);
@@ -199,8 +199,7 @@ export async function retrieve(options: RetrieveOptions): Promise<RetrievalRun> 
   } else {
     await encodeShare();
   }
-  if (!embeddings.rows)
-    throw new SoundspotError("ERR_DATASET", `${data.name} has no sample that could be used.`);
+  if (!embeddings.rows) throw new SoundspotError("ERR_DATASET", `${data.name} has no usable sample.`);
   const { retrieval } = await retrievalOf(embeddings.rows, options.bootstrap, signal);
   return { dataset: data.name, samples, silent, ...retrieval, missing: data.missing ?? [], skipped };
 }

@@ -1,4 +1,4 @@
-/** Scores samples one by one: each map of a sample against its truth. */
+/** Scores samples one by one: each map of a sample against its ground truth. */
 
 import type { MapName } from "../config/methods.js";
 import { SoundspotError } from "../core/errors.js";
@@ -9,48 +9,48 @@ import { FCurve, type FCurveState, FrameScores } from "../metrics/segmentation.j
 import type { Spot } from "../model/spot.js";
 import type { SampleRetrieval } from "./retrieve.js";
 
-/** The maps that are scored: the audio and image queries', and what the audio map is blended into (section 1.7). */
+/** The maps that are scored: the audio and image queries' maps, and the refined ones (section 1.7). */
 export const mapNames: readonly MapName[] = ["audio", "image", "iqr", "ogl", "combined"];
 export type { MapName };
 
-/** One map against the truth, at the threshold; each in [0, 1]. */
+/** One map against the ground truth, at the threshold; each in [0, 1]. */
 export interface MapScore {
   readonly ciou: number;
   readonly iou: number;
-  /** F with β² = 0.3; NaN where the truth is empty. */
+  /** F with β² = 0.3; NaN where the ground truth is empty. */
   readonly f: number;
 }
 
-/** One sample: a score for each map that was asked for, and what the summaries group by. */
+/** One sample: a score for each requested map, and the fields that summaries group by. */
 export interface SampleScore extends Partial<Readonly<Record<MapName, MapScore>>> {
   /** Of the sample in its dataset. */
   readonly index: number;
   readonly id: string;
   readonly label?: string;
-  /** Shared by the sources of one picture. */
-  readonly picture?: string;
-  /** How many sources the picture has, where the dataset knows. */
+  /** Shared by the sources of one image. */
+  readonly imageId?: string;
+  /** Number of sources in the image, where the dataset knows. */
   readonly sources?: number;
   /** Shared by the frames of one clip. */
   readonly clip?: string;
-  /** false: nothing in the picture makes the sound, and there is no map to score. */
+  /** false: nothing in the image makes the sound, and no map is scored. */
   readonly sounding: boolean;
   /** Cosine of the embeddings of image and audio, in [−1, 1]. */
   readonly confidence: number;
-  /** Share of the grid that the truth covers, in [0, 1]. */
+  /** Share of the grid that the ground truth covers, in [0, 1]. */
   readonly area?: number;
-  /** Mean of the audio map inside what is heard and inside the first silent object, where both masks are known. */
-  readonly insideHeard?: number;
+  /** Mean of the audio map inside the sounding object and inside the first silent one, where both masks are known. */
+  readonly insideSounding?: number;
   readonly insideSilent?: number;
-  /** What its sound and its picture find among the others; known when all samples are scored and have labels. */
+  /** Nearest neighbours of its audio and its image; known when all samples are scored and have labels. */
   readonly retrieval?: SampleRetrieval;
 }
 
 /**
- * What a sample is scored against: the benchmark's own grid, or the mask or the union of the boxes at the picture's size.
- * @throws {SoundspotError} ERR_DATASET when it has none of them.
+ * Ground truth of a sample: the benchmark's own grid, or the mask or the union of the boxes at the image's size.
+ * @throws {SoundspotError} ERR_DATASET when the sample has none of them.
  */
-export function truthOf(sample: Sample): GroundTruthMap | Mask {
+export function groundTruthOf(sample: Sample): GroundTruthMap | Mask {
   if (sample.groundTruth) return sample.groundTruth;
   if (sample.mask) return sample.mask;
   if (!sample.boxes?.length) {
@@ -71,7 +71,7 @@ export function truthOf(sample: Sample): GroundTruthMap | Mask {
   return { data, width, height };
 }
 
-/** What is scored of a localization: a Spot, or a map that was made elsewhere. */
+/** The scored part of a localization: of a Spot, or of a map from another source. */
 export type ScoredMaps = Pick<Spot, "audioMap" | "refined" | "confidence"> & Partial<Pick<Spot, "imageMap">>;
 
 /** The maps of a localization that evaluation scores. */
@@ -93,14 +93,14 @@ const PIXELS_A_TURN = 2 ** 17;
 
 export const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-/** What a scorer has collected, as plain data. */
+/** State of a scorer, as plain data. */
 export interface ScorerState {
   readonly samples: readonly SampleScore[];
   readonly curves: readonly (readonly [MapName, FCurveState])[];
   readonly clips: readonly (readonly [MapName, readonly (readonly [string, FCurveState])[]])[];
 }
 
-/** Collects scores sample by sample; of a map it keeps three numbers, and of the frames of a clip the sum of their F. */
+/** Collects scores sample by sample; it keeps three numbers a map, and the summed F curves of each clip's frames. */
 export class Scorer {
   readonly samples: SampleScore[] = [];
   readonly #curves = new Map<MapName, FCurve>();
@@ -111,34 +111,34 @@ export class Scorer {
     this.#threshold = threshold;
   }
 
-  /** Lets the event loop turn between maps: one of a large picture takes milliseconds. */
+  /** Yields to the event loop between maps: one of a large image takes milliseconds. */
   async add(
     index: number,
     sample: Sample,
-    truth: GroundTruthMap | Mask | undefined,
+    groundTruth: GroundTruthMap | Mask | undefined,
     spot: ScoredMaps,
   ): Promise<SampleScore> {
     const maps: Partial<Record<MapName, MapScore>> = {};
-    for (const [name, map] of Object.entries(truth ? mapsOf(spot) : {}) as [MapName, Float32Array][]) {
-      maps[name] = await this.#scoreMap(name, map, (truth as GroundTruthMap | Mask).data, sample.clip);
+    for (const [name, map] of Object.entries(groundTruth ? mapsOf(spot) : {}) as [MapName, Float32Array][]) {
+      maps[name] = await this.#scoreMap(name, map, (groundTruth as GroundTruthMap | Mask).data, sample.clip);
     }
     const silent = sample.silentMasks?.[0];
-    const sameSize = truth?.width === silent?.width && truth?.height === silent?.height;
-    const { id, label, imageId: picture, sources, clip } = sample;
+    const sameSize = groundTruth?.width === silent?.width && groundTruth?.height === silent?.height;
+    const { id, label, imageId, sources, clip } = sample;
     const score: SampleScore = {
       index,
       id,
       ...(label === undefined ? {} : { label }),
-      ...(picture === undefined ? {} : { picture }),
+      ...(imageId === undefined ? {} : { imageId }),
       ...(sources === undefined ? {} : { sources }),
       ...(clip === undefined ? {} : { clip }),
       sounding: sample.sounding !== false,
       ...maps,
       confidence: spot.confidence,
-      ...(truth ? { area: mean(truth.data) } : {}),
-      ...(truth && silent && sameSize
+      ...(groundTruth ? { area: mean(groundTruth.data) } : {}),
+      ...(groundTruth && silent && sameSize
         ? {
-            insideHeard: meanInside(spot.audioMap, truth.data),
+            insideSounding: meanInside(spot.audioMap, groundTruth.data),
             insideSilent: meanInside(spot.audioMap, silent.data),
           }
         : {}),
@@ -150,13 +150,13 @@ export class Scorer {
   async #scoreMap(
     name: MapName,
     map: Float32Array,
-    truth: ArrayLike<number>,
+    groundTruth: ArrayLike<number>,
     clip: string | undefined,
   ): Promise<MapScore> {
     const frame = new FrameScores(this.#threshold);
     for (let from = 0; from < map.length; from += PIXELS_A_TURN) {
       await nextTurn();
-      frame.take(map, truth, from, Math.min(map.length, from + PIXELS_A_TURN));
+      frame.take(map, groundTruth, from, Math.min(map.length, from + PIXELS_A_TURN));
     }
     const curve = frame.curve();
     curveOf(this.#curves, name).addCurve(curve);
@@ -178,7 +178,7 @@ export class Scorer {
     };
   }
 
-  /** Takes in what another scorer has collected of the samples after these. */
+  /** Adds the state of another scorer, of later samples. */
   addState({ samples, curves, clips }: ScorerState): void {
     for (const sample of samples) this.samples.push(sample);
     for (const [name, state] of curves) curveOf(this.#curves, name).addAll(FCurve.from(state));
@@ -194,7 +194,7 @@ export class Scorer {
     return this.#curves.get(name)?.max() ?? Number.NaN;
   }
 
-  /** The summed curves of each clip's frames, of which AVSBench's F of some clips is made. Empty without clips. */
+  /** Summed curves of each clip's frames; AVSBench's F of some clips is made of them. Empty without clips. */
   clipCurves(name: MapName): readonly FCurve[] {
     return [...(this.#clips.get(name)?.values() ?? [])];
   }

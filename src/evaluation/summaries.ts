@@ -1,8 +1,8 @@
-/** What is said of all samples together: headline figures with intervals, groups of samples, special benchmarks. */
+/** Summaries over all samples: headline figures with intervals, groups of samples, special benchmarks. */
 import { type BootstrapOptions, bootstrapInterval, bootstrapStatistic } from "../metrics/bootstrap.js";
 import { averagePrecision, bestF1, type ExtendedScore, localizationAccuracy } from "../metrics/extended.js";
 import { byArea, byLabel } from "../metrics/grouping.js";
-import { type InteractiveScores, iiou, worstByPicture } from "../metrics/interactive.js";
+import { type InteractiveScores, iiou, worstByImage } from "../metrics/interactive.js";
 import { auc, successCurve, successRate } from "../metrics/localization.js";
 import { FCurve } from "../metrics/segmentation.js";
 import { type MapName, type MapScore, mean, type SampleScore, type Scorer } from "./scorer.js";
@@ -18,9 +18,9 @@ export interface MapScores {
   /** Success rate at thresholds 0, 0.05, …, 1. */
   readonly curve: readonly number[];
   readonly meanIou: number;
-  /** Mean F at the threshold, β² = 0.3, over samples whose truth is not empty. */
+  /** Mean F at the threshold, β² = 0.3, over samples whose ground truth is not empty. */
   readonly f: number;
-  /** F as AVSBench has it: the maximum over 255 thresholds of the mean over samples. */
+  /** F as AVSBench defines it: the maximum over 255 thresholds of the mean over samples. */
   readonly maxF: number;
   readonly intervals?: {
     readonly ciou: Ends;
@@ -32,11 +32,11 @@ export interface MapScores {
   };
 }
 
-/** With sounds of nothing in the picture among the samples: does the model know? By one map. */
+/** How well one map detects samples whose audio has no source in the image. */
 export interface ExtendedScores {
   readonly averagePrecision: number;
   readonly bestF1: number;
-  /** The confidence that gives it. */
+  /** The confidence threshold that gives it. */
   readonly threshold: number;
   readonly localizationAccuracy: number;
   readonly intervals?: {
@@ -46,9 +46,9 @@ export interface ExtendedScores {
   };
 }
 
-/** Pictures whose every source has to be found, by one map. */
+/** Images whose every source has to be found, by one map. */
 export interface SourcesScores extends InteractiveScores {
-  /** Pictures left out because a source of theirs was not scored. */
+  /** Images left out because one of their sources was not scored. */
   readonly incomplete: number;
   readonly intervals?: { readonly iiou: Ends; readonly auc: Ends };
 }
@@ -59,7 +59,7 @@ export interface GroupScores {
   readonly ciou: number;
   readonly auc: number;
   readonly meanIou: number;
-  /** NaN where every truth is empty. */
+  /** NaN where every ground truth is empty. */
   readonly f: number;
 }
 
@@ -69,16 +69,16 @@ export interface ClassScores {
   /** Sounding samples of the class. */
   readonly samples: number;
   readonly maps: Readonly<Partial<Record<MapName, GroupScores>>>;
-  /** R@1 from its sounds to pictures, and from its pictures to sounds. */
+  /** R@1 from its audio to images, and from its images to audio. */
   readonly audioToImage?: number;
   readonly imageToAudio?: number;
-  /** The other class that its sounds find first most often, and the share of its samples that do; absent when none. */
+  /** The other class that its audio finds first most often, and the share of samples that do; absent when none. */
   readonly confusedWith?: { readonly label: string; readonly share: number };
 }
 
-/** Samples of a quarter of all, by how much of the picture sounds. */
+/** A quarter of all samples, by the share of the image that the sounding object covers. */
 export interface AreaScores {
-  /** The smallest and the greatest share of the picture. */
+  /** The smallest and the greatest share of the image. */
   readonly from: number;
   readonly to: number;
   readonly samples: number;
@@ -86,8 +86,8 @@ export interface AreaScores {
 }
 
 const found = (ciou: number): number => (ciou >= 0.5 ? 1 : 0);
-/** What is not independent is drawn together: the frames of a clip, the sources of a picture. */
-const groupOf = ({ clip, picture, id }: SampleScore) => clip ?? picture ?? id;
+/** Dependent samples are drawn together: the frames of a clip, the sources of an image. */
+const groupOf = ({ clip, imageId, id }: SampleScore) => clip ?? imageId ?? id;
 
 /** Intervals under one set of options, or none. */
 export class Intervals {
@@ -156,7 +156,7 @@ export async function mapScores(name: MapName, scorer: Scorer, intervals: Interv
   };
 }
 
-/** Of the maximum over thresholds, whole clips drawn; undefined without clips. */
+/** Interval of the maximum over thresholds, whole clips drawn; undefined without clips. */
 async function maxFInterval(clips: readonly FCurve[], intervals: Intervals): Promise<Ends | undefined> {
   if (clips.length === 0) return undefined;
   return intervals.of(clips.length, (indices) => {
@@ -166,13 +166,13 @@ async function maxFInterval(clips: readonly FCurve[], intervals: Intervals): Pro
   });
 }
 
-/** Every map's measure of samples that have it. */
+/** Metric of each map. */
 export async function byMap<T>(
   names: readonly MapName[],
-  measure: (name: MapName) => Promise<T>,
+  metric: (name: MapName) => Promise<T>,
 ): Promise<Partial<Record<MapName, T>>> {
   const result: Partial<Record<MapName, T>> = {};
-  for (const name of names) result[name] = await measure(name);
+  for (const name of names) result[name] = await metric(name);
   return result;
 }
 
@@ -191,10 +191,10 @@ export async function extendedScores(
   );
   const { f1, threshold } = bestF1(scores);
   const groups = descending.map(groupOf);
-  const ends = (measure: (scores: readonly ExtendedScore[]) => number) =>
+  const ends = (metric: (scores: readonly ExtendedScore[]) => number) =>
     intervals.of(
       scores.length,
-      (indices) => measure(Array.from(indices, (i) => scores[i] as ExtendedScore)),
+      (indices) => metric(Array.from(indices, (i) => scores[i] as ExtendedScore)),
       groups,
     );
   return {
@@ -214,31 +214,31 @@ export async function extendedScores(
   };
 }
 
-/** Pictures of which a source is missing say nothing about finding every source, and are counted instead. */
+/** Images with a source missing cannot show whether every source is found. They are counted as incomplete. */
 export async function sourcesScores(
   samples: readonly SampleScore[],
   name: MapName,
   intervals: Intervals,
 ): Promise<SourcesScores> {
-  const sources = samples.flatMap(({ picture, sources: all, [name]: score }) =>
-    picture === undefined || !score ? [] : [{ picture, all, ciou: score.ciou }],
+  const sources = samples.flatMap(({ imageId, sources: all, [name]: score }) =>
+    imageId === undefined || !score ? [] : [{ imageId, all, ciou: score.ciou }],
   );
   const scored = new Map<string, number>();
-  for (const { picture } of sources) scored.set(picture, (scored.get(picture) ?? 0) + 1);
-  const whole = sources.filter(({ picture, all }) => all === undefined || scored.get(picture) === all);
-  const worst = worstByPicture(whole);
+  for (const { imageId } of sources) scored.set(imageId, (scored.get(imageId) ?? 0) + 1);
+  const whole = sources.filter(({ imageId, all }) => all === undefined || scored.get(imageId) === all);
+  const worst = worstByImage(whole);
   const lowest = [...worst.values()];
-  const pictures = [...worst.keys()];
+  const images = [...worst.keys()];
   return {
     ...iiou(whole),
     incomplete: scored.size - worst.size,
     ...(intervals.wanted
       ? {
           intervals: {
-            iiou: await intervals.ofMean(lowest.map(found), pictures),
+            iiou: await intervals.ofMean(lowest.map(found), images),
             auc: await intervals.ofMean(
               lowest.map((value) => auc([value])),
-              pictures,
+              images,
             ),
           },
         }
@@ -246,17 +246,19 @@ export async function sourcesScores(
   };
 }
 
-/** Share of samples where the audio map is hotter inside what is heard; undefined where no silent object is known. */
-export async function heardOverSilent(samples: readonly SampleScore[], intervals: Intervals) {
+/** Share of samples where the audio map is hotter inside the sounding object; empty where no silent object is known. */
+export async function soundingOverSilent(samples: readonly SampleScore[], intervals: Intervals) {
   const both = samples.filter(
-    ({ insideHeard, insideSilent }) => insideHeard !== undefined && insideSilent !== undefined,
+    ({ insideSounding, insideSilent }) => insideSounding !== undefined && insideSilent !== undefined,
   );
   if (both.length === 0) return {};
-  const hotter = both.map(({ insideHeard = 0, insideSilent = 0 }) => (insideHeard > insideSilent ? 1 : 0));
+  const hotter = both.map(({ insideSounding = 0, insideSilent = 0 }) =>
+    insideSounding > insideSilent ? 1 : 0,
+  );
   return {
-    heardOverSilent: mean(hotter),
+    soundingOverSilent: mean(hotter),
     ...(intervals.wanted
-      ? { heardOverSilentInterval: await intervals.ofMean(hotter, both.map(groupOf)) }
+      ? { soundingOverSilentInterval: await intervals.ofMean(hotter, both.map(groupOf)) }
       : {}),
   };
 }
@@ -282,10 +284,10 @@ export function classScores(samples: readonly SampleScore[], names: readonly Map
   const sounding = samples.filter((sample) => sample.sounding);
   return byLabel(sounding).map(({ label, samples: members }) => {
     const found = members.flatMap(({ retrieval }) => retrieval ?? []);
-    const first = (rank: "pictureRank" | "soundRank") =>
-      mean(found.map(({ [rank]: place }) => (place === 1 ? 1 : 0)));
+    const first = (rank: "imageRank" | "audioRank") =>
+      mean(found.map(({ [rank]: own }) => (own === 1 ? 1 : 0)));
     const wrong = found
-      .map(({ pictures: [nearest = ""] }) => labels.get(nearest))
+      .map(({ images: [nearest = ""] }) => labels.get(nearest))
       .filter((other) => other !== undefined && other !== label) as string[];
     const [most] = byLabel(wrong.map((other) => ({ label: other }))).sort(
       (a, b) => b.samples.length - a.samples.length,
@@ -294,13 +296,13 @@ export function classScores(samples: readonly SampleScore[], names: readonly Map
       label,
       samples: members.length,
       maps: groupScores(members, names),
-      ...(found.length > 0 ? { audioToImage: first("pictureRank"), imageToAudio: first("soundRank") } : {}),
+      ...(found.length > 0 ? { audioToImage: first("imageRank"), imageToAudio: first("audioRank") } : {}),
       ...(most ? { confusedWith: { label: most.label, share: most.samples.length / members.length } } : {}),
     };
   });
 }
 
-/** Quarters of the samples by the area of what sounds. */
+/** Quarters of the samples by the area of the sounding object. */
 export function areaScores(samples: readonly SampleScore[], names: readonly MapName[]): AreaScores[] {
   return byArea(samples.filter((sample) => sample.sounding)).map(({ from, to, samples: members }) => ({
     from,

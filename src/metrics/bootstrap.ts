@@ -1,7 +1,7 @@
 /**
- * Percentile bootstrap (Efron, 1979): how far a score would move had other samples of the same kind been drawn. The
- * samples are drawn anew, with replacement, as many as there are; the score of each such resample is computed; the
- * interval is what the middle 95 % of those scores span.
+ * Percentile bootstrap (Efron, 1979): how much a score varies between samples of the same kind. Each resample
+ * draws as many samples as there are, with replacement, and has a score of its own. The interval spans the middle 95 %
+ * of those scores.
  */
 
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -9,17 +9,17 @@ import { aFunction, aSignal, type Check, check, checkFields, shown } from "../co
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import { hash, uniform } from "../core/random.js";
 
-/** How samples are drawn again. */
+/** How samples are resampled. */
 export interface BootstrapOptions {
   /** Default 1000. */
   readonly resamples?: number;
   /** Share of the resampled scores that lies inside the interval, in (0, 1). Default 0.95. */
   readonly level?: number;
-  /** An integer; the same one gives the same interval. Default 0. */
+  /** An integer; equal seeds give equal intervals. Default 0. */
   readonly seed?: number;
   /**
-   * Group of each sample. Samples of one group are not independent (the frames of a clip, the sources of a picture) and
-   * are drawn together, as many groups as there are. Default: each sample is a group of its own.
+   * Group of each sample. Samples of one group are not independent (the frames of a clip, the sources of an image) and
+   * are drawn together: each resample draws as many groups as there are. Default: each sample is a group of its own.
    */
   readonly groups?: ArrayLike<string | number>;
   readonly signal?: AbortSignal | undefined;
@@ -27,7 +27,7 @@ export interface BootstrapOptions {
 
 /** A score with the ends of its confidence interval. */
 export interface Interval {
-  /** The score of the samples as they are. */
+  /** The score of the original samples. */
   readonly estimate: number;
   readonly low: number;
   readonly high: number;
@@ -41,7 +41,7 @@ const numbers: Check = [
 ];
 const TURN = 2; // milliseconds between two turns of the event loop
 
-/** The groups by number: how many there are, and which one each sample belongs to. */
+/** Groups by number: their count, and the group of each sample. */
 function numbered(samples: number, groups: ArrayLike<string | number> | undefined) {
   if (!groups) return { count: samples, groupOf: Uint32Array.from({ length: samples }, (_, i) => i) };
   if (groups.length !== samples) {
@@ -68,7 +68,7 @@ function quantile(ascending: Float64Array, share: number): number {
   return below + (place - Math.floor(place)) * (above - below);
 }
 
-/** Runs the resamples and reads the interval off their scores. `once` gets a drawer of group numbers. */
+/** Runs the resamples and reads the interval off their scores. `once` gets a function that draws a group number. */
 async function interval(
   estimate: number,
   groups: number,
@@ -148,9 +148,9 @@ export async function bootstrapInterval(
 /**
  * Interval of any score that is computed from samples. Yields to the event loop between resamples; one call of
  * `statistic` is never interrupted.
- * @param samples how many there are
- * @param statistic score of the samples with these indices, which come in ascending order, repeated as often as they
- *   were drawn; the array is overwritten by the next resample. What sorts its samples is fast when they are sorted
+ * @param samples number of samples
+ * @param statistic score of the samples with these indices, in ascending order, repeated as often as they were
+ *   drawn; the next resample overwrites the array. A statistic that sorts its samples is fast when they are sorted
  *   already. Resamples for which it is NaN are left out.
  * @returns NaN when the statistic of all samples is
  * @throws {SoundspotError} ERR_INPUT when an option is out of range or `groups` has another length, ERR_ABORTED.

@@ -1,6 +1,6 @@
 /**
- * Measures of lists in which some sounds belong to nothing in the picture, as on extended VGG-SS and extended
- * Flickr-SoundNet (SLAVC: Mo and Morgado, NeurIPS 2022). A model has to find the source and to know when there is none.
+ * Metrics for lists in which some audio has no source in the image, as on extended VGG-SS and extended
+ * Flickr-SoundNet (SLAVC: Mo and Morgado, NeurIPS 2022). A model has to find the source and to detect when none exists.
  *
  * A pair is *confident* at a threshold when its confidence reaches it (≥), and *right* when its cIoU reaches 0.5.
  *
@@ -9,24 +9,24 @@
  * | it sounds        | true positive    | false positive       | false negative     |
  * | nothing sounds   | false positive   | false positive       | (true negative)    |
  *
- * A sounding pair that is found in the wrong place is thus a false positive and *not* a false negative: it lowers
+ * A sounding pair that is localized in the wrong place is thus a false positive and *not* a false negative: it lowers
  * precision and leaves recall's denominator. Recall never falls as the threshold does, and ends at 1.
  */
 import { successRate } from "./localization.js";
 
-/** A pair of an extended list, of which some have no sounding source. */
+/** A pair of an extended list; some pairs have no sounding source. */
 export interface ExtendedScore {
-  /** That something in the picture sounds; a finite number on any scale, only its order counts. */
+  /** Confidence that something in the image sounds; a finite number on any scale, only its order counts. */
   readonly confidence: number;
   /** Not read when nothing sounds. */
   readonly ciou: number;
-  /** Something in the picture makes the sound. */
+  /** Something in the image makes the sound. */
   readonly sounding: boolean;
 }
 
-/** What a threshold on the confidence gives. */
+/** Precision and recall at a threshold on the confidence. */
 export interface OperatingPoint {
-  /** Confidence from which on a pair counts as confident. */
+  /** A pair counts as confident from this value on. */
   readonly threshold: number;
   /** TP / (TP + FP), in [0, 1]. */
   readonly precision: number;
@@ -38,7 +38,7 @@ export interface OperatingPoint {
 
 /**
  * Precision and recall at every confidence that occurs, the highest first. Pairs of the same confidence pass the
- * threshold together, so that their order means nothing. Empty when no pair is sounding: recall has no meaning then.
+ * threshold together: their order does not matter. Empty when no pair is sounding, because recall is undefined then.
  */
 export function operatingPoints(scores: readonly ExtendedScore[], success = 0.5): OperatingPoint[] {
   let missed = 0; // sounding pairs below the threshold
@@ -72,7 +72,7 @@ export function operatingPoints(scores: readonly ExtendedScore[], success = 0.5)
  *
  * over the points k of {@link operatingPoints}, from the highest threshold to the lowest. SLAVC's own script
  * interpolates alike, but on about 200 of the thresholds, without the highest one and the recall that it reaches, and
- * with each step of recall at the precision before it; on a few thousand pairs that moves AP by fractions of a point.
+ * with each step of recall at the precision before it. On a few thousand pairs this changes AP by fractions of a point.
  * @returns in [0, 1]; 0 when no sounding pair is right. NaN without sounding pairs.
  */
 export function averagePrecision(scores: readonly ExtendedScore[], success = 0.5): number {
@@ -90,7 +90,7 @@ export function averagePrecision(scores: readonly ExtendedScore[], success = 0.5
 
 /**
  * The highest F1 = 2PR / (P + R) over all thresholds, and the confidence threshold that gives it, the highest one of
- * several. SLAVC's own script looks at some ten thresholds only, so its figure is never above this one.
+ * several. SLAVC's own script tries about ten thresholds only: its figure is never above this one.
  * @returns F1 in [0, 1]. Both NaN without sounding pairs.
  */
 export function bestF1(scores: readonly ExtendedScore[], success = 0.5): { f1: number; threshold: number } {

@@ -1,4 +1,4 @@
-/** Samples in groups: by class, and by how large what sounds is. */
+/** Samples in groups: by class, and by the area of the sounding object. */
 
 /** Samples by their label, in the order of the labels' code units; those without one are left out. */
 export function byLabel<T extends { readonly label?: string | undefined }>(

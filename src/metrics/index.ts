@@ -1,4 +1,4 @@
-/** The measures of the field, pure functions. */
+/** The metrics of the field, as pure functions. */
 export * from "./bootstrap.js";
 export * from "./extended.js";
 export * from "./grouping.js";

@@ -1,21 +1,21 @@
 /**
- * Interactive localization (IS3: Senocak et al., Aligning Sight and Sound): one picture, several sources, and each
- * sound has to be found at its own source.
+ * Interactive localization (IS3: Senocak et al., Aligning Sight and Sound): one image has several sources, and the
+ * audio of each has to be localized at its own source.
  */
 import { auc, successCurve, successRate } from "./localization.js";
 
-/** One source of a picture, localized by its own sound. */
+/** One source of an image, localized by its own audio. */
 export interface SourceScore {
-  /** Shared by the sources of one picture. */
-  readonly picture: string;
+  /** Shared by the sources of one image. */
+  readonly imageId: string;
   readonly ciou: number;
 }
 
-/** How many pictures have all of their sources found. */
+/** How many images have all of their sources found. */
 export interface InteractiveScores {
-  /** How many pictures there are. */
-  readonly pictures: number;
-  /** Share of pictures whose every source has cIoU ≥ 0.5. */
+  /** Number of images. */
+  readonly images: number;
+  /** Share of images whose every source has cIoU ≥ 0.5. */
   readonly iiou: number;
   /** Area under `curve` by the trapezoid rule. */
   readonly auc: number;
@@ -23,21 +23,21 @@ export interface InteractiveScores {
   readonly curve: readonly number[];
 }
 
-/** The lowest cIoU among the sources of each picture, by picture, in the order of their first source. */
-export function worstByPicture(scores: readonly SourceScore[]): Map<string, number> {
+/** The lowest cIoU among the sources of each image, by image, in the order of their first source. */
+export function worstByImage(scores: readonly SourceScore[]): Map<string, number> {
   const worst = new Map<string, number>();
-  for (const { picture, ciou } of scores) {
-    worst.set(picture, Math.min(ciou, worst.get(picture) ?? Number.POSITIVE_INFINITY));
+  for (const { imageId, ciou } of scores) {
+    worst.set(imageId, Math.min(ciou, worst.get(imageId) ?? Number.POSITIVE_INFINITY));
   }
   return worst;
 }
 
 /**
- * Interactive IoU and its AUC. Every source of a picture reaches a threshold exactly when its worst one does, so these
- * are the success rate, curve and area of the pictures' lowest cIoU.
- * @returns shares in [0, 1]; NaN without pictures
+ * Interactive IoU and its AUC. Every source of an image reaches a threshold exactly when its worst one does. These are
+ * therefore the success rate, curve and area of the images' lowest cIoU.
+ * @returns shares in [0, 1]; NaN without images
  */
 export function iiou(scores: readonly SourceScore[]): InteractiveScores {
-  const worst = [...worstByPicture(scores).values()];
-  return { pictures: worst.length, iiou: successRate(worst), auc: auc(worst), curve: successCurve(worst) };
+  const worst = [...worstByImage(scores).values()];
+  return { images: worst.length, iiou: successRate(worst), auc: auc(worst), curve: successCurve(worst) };
 }

@@ -1,17 +1,17 @@
-/** Localization measures (section 1.10): cIoU of one prediction, and over a set its success rate and AUC. */
+/** Localization metrics (section 1.10): cIoU of one prediction; success rate and AUC over a set. */
 
 /**
  * cIoU = ΣPG / (ΣG + ΣP·[G = 0]).
  * @param prediction binary, row-major
- * @param truth in [0, 1], same length; consensus maps may lie between
+ * @param groundTruth in [0, 1], same length; consensus maps have values in between
  * @returns in [0, 1]; 0 when both are empty
  */
-export function ciou(prediction: ArrayLike<number>, truth: ArrayLike<number>): number {
+export function ciou(prediction: ArrayLike<number>, groundTruth: ArrayLike<number>): number {
   let shared = 0;
   let object = 0;
   let outside = 0;
-  for (let i = 0; i < truth.length; i++) {
-    const g = truth[i] as number;
+  for (let i = 0; i < groundTruth.length; i++) {
+    const g = groundTruth[i] as number;
     const p = prediction[i] as number;
     shared += p * g;
     object += g;

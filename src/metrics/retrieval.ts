@@ -1,16 +1,16 @@
-/** Retrieval measures: recall at K by cosine of target slots, a hit when one of the top K has the query's class. */
+/** Retrieval metrics: recall at K by cosine of target slots. A hit: one of the top K has the query's class. */
 import { aCount, aList, aSignal, check, shown } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import { matrixOf } from "../core/matrix.js";
 import { native } from "../native.js";
 
-/** Products of one call: a second or so, between which an abort is heard. */
+/** Products of one call: about a second. Aborts take effect between calls. */
 const WORK_A_CALL = 2e10;
 
 /**
  * For each query the gallery's first `depth` vectors by descending cosine, as indices. Equal cosines (in float32) rank
- * in the gallery's order, so that slots which are all alike earn nothing for their own pair; a vector that holds NaN is
- * never found.
+ * in the gallery's order: slots that are all alike gain nothing for their own pair. A vector that holds NaN is never
+ * found.
  * @param queries N vectors of one length
  * @param gallery M vectors of that length
  * @returns N lists of at most `depth` indices
@@ -46,7 +46,7 @@ export async function nearestNeighbours(
 }
 
 /**
- * The place, from 1, of each query's first neighbour that has its class; Infinity when none has.
+ * The rank, from 1, of each query's first neighbour of its class; Infinity when none has it.
  * @param neighbours indices by query, nearest first
  * @param labels class of each sample
  */
@@ -57,7 +57,7 @@ export const firstHits = (neighbours: readonly (readonly number[])[], labels: re
   });
 
 /**
- * For each query the place, from 1, of the first neighbour that has its class, as {@link nearestNeighbours} ranks them;
+ * For each query the rank, from 1, of the first neighbour of its class, as {@link nearestNeighbours} ranks them;
  * Infinity when none of the first `depth` has it. The query's own pair is in the gallery.
  * @param queries one vector a sample
  * @param gallery the other modality's vectors, same order

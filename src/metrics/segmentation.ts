@@ -1,19 +1,19 @@
-/** Segmentation measures, as AVSBench (Zhou et al., ECCV 2022) reports them: IoU and F-measure of binary maps. */
+/** Segmentation metrics, as AVSBench (Zhou et al., ECCV 2022) reports them: IoU and F-measure of binary maps. */
 
 /**
- * What the IoU of a frame with an empty mask is. `plain`: 1 when nothing is predicted, else 0. `background`: the share
+ * IoU of a frame with an empty mask. `plain`: 1 when nothing is predicted, else 0. `background`: the share
  * of pixels that are not predicted, which is AVSBench's own rule.
  */
 export type SilentFrame = "plain" | "background";
 
-/** Pixels of the prediction, of the truth, and of both. Pixels above 0 count. */
-function areas(prediction: ArrayLike<number>, truth: ArrayLike<number>) {
+/** Pixels of the prediction, of the ground truth, and of both. Pixels above 0 count. */
+function areas(prediction: ArrayLike<number>, groundTruth: ArrayLike<number>) {
   let predicted = 0;
   let object = 0;
   let shared = 0;
-  for (let i = 0; i < truth.length; i++) {
+  for (let i = 0; i < groundTruth.length; i++) {
     const p = (prediction[i] as number) > 0 ? 1 : 0;
-    const g = (truth[i] as number) > 0 ? 1 : 0;
+    const g = (groundTruth[i] as number) > 0 ? 1 : 0;
     predicted += p;
     object += g;
     shared += p & g;
@@ -22,20 +22,21 @@ function areas(prediction: ArrayLike<number>, truth: ArrayLike<number>) {
 }
 
 /**
- * IoU = |P ∩ G| / |P ∪ G|. The default is plain IoU also where nothing sounds, because a map that is min–max scaled
- * predicts something in every frame: the `background` rule would pay it for being small, not for being silent. The two
- * differ only in frames with an empty mask.
+ * IoU = |P ∩ G| / |P ∪ G|. The default is plain IoU, also where nothing sounds: a min–max scaled map predicts something
+ * in every frame, and the `background` rule would reward it for being small, not for being silent. The two rules differ
+ * only in frames with an empty mask.
  * @param prediction binary, row-major
- * @param truth binary, same length
+ * @param groundTruth binary, same length
  * @returns in [0, 1]; 1 when both are empty, 0 when exactly one is
  */
 export function iou(
   prediction: ArrayLike<number>,
-  truth: ArrayLike<number>,
+  groundTruth: ArrayLike<number>,
   silentFrame: SilentFrame = "plain",
 ): number {
-  const { predicted, object, shared } = areas(prediction, truth);
-  if (object === 0 && silentFrame === "background" && truth.length > 0) return 1 - predicted / truth.length;
+  const { predicted, object, shared } = areas(prediction, groundTruth);
+  if (object === 0 && silentFrame === "background" && groundTruth.length > 0)
+    return 1 - predicted / groundTruth.length;
   const union = predicted + object - shared;
   return union > 0 ? shared / union : 1;
 }
@@ -48,11 +49,15 @@ function fOf(shared: number, predicted: number, object: number, betaSquared: num
 /**
  * F = (1 + β²)·precision·recall / (β²·precision + recall) of one binary prediction.
  * @param prediction binary, row-major
- * @param truth binary, same length
+ * @param groundTruth binary, same length
  * @returns in [0, 1]; 0 when precision and recall are both 0 or undefined
  */
-export function fMeasure(prediction: ArrayLike<number>, truth: ArrayLike<number>, betaSquared = 0.3): number {
-  const { predicted, object, shared } = areas(prediction, truth);
+export function fMeasure(
+  prediction: ArrayLike<number>,
+  groundTruth: ArrayLike<number>,
+  betaSquared = 0.3,
+): number {
+  const { predicted, object, shared } = areas(prediction, groundTruth);
   return fOf(shared, predicted, object, betaSquared);
 }
 
@@ -61,7 +66,7 @@ const STEPS = 255;
 /**
  * The 255 thresholds of AVSBench, `torch.linspace(0, 1 - 1e-10, 255)` in float32 to the last bit: torch counts up from
  * the start in the first half and down from the end in the second, each with one rounding (a fused multiply-add). The
- * end rounds to 1, so that only pixels of exactly 1 reach the last threshold.
+ * end rounds to 1: only pixels of exactly 1 reach the last threshold.
  */
 export const fThresholds: readonly number[] = (() => {
   const end = Math.fround(1 - 1e-10);
@@ -78,8 +83,8 @@ const reachable = Float64Array.from(fThresholds);
 const INSIDE = 256;
 
 /**
- * One map against its truth, in one pass over the pixels: every measure of the prediction `map ≥ threshold`, and F at
- * AVSBench's 255 thresholds. Pixels are taken in pieces, so that nobody waits for a large map.
+ * One map against its ground truth, in one pass over the pixels: every metric of the prediction `map ≥ threshold`, and
+ * F at AVSBench's 255 thresholds. Pixels can be added in pieces: a large map does not block the event loop.
  */
 export class FrameScores {
   readonly #threshold: number;
@@ -88,27 +93,27 @@ export class FrameScores {
   /** ΣG and ΣPG, G in [0, 1]. */
   #object = 0;
   #shared = 0;
-  /** Pixels of the prediction, of the truth, and of both; those of the truth are above 0. */
+  /** Pixels of the prediction, of the ground truth, and of both; those of the ground truth are above 0. */
   #predicted = 0;
   #inObject = 0;
   #inBoth = 0;
 
-  /** Pixels from `threshold`, in [0, 1], on are the prediction. */
+  /** Pixels of at least `threshold`, in [0, 1], are the prediction. */
   constructor(threshold: number) {
     this.#threshold = threshold;
   }
 
   /**
-   * Takes in the pixels from `from` up to `to`.
+   * Adds the pixels from `from` up to `to`.
    * @param map in [0, 1], row-major; compared with the 255 thresholds as float32
-   * @param truth in [0, 1], same length
+   * @param groundTruth in [0, 1], same length
    */
-  take(map: ArrayLike<number>, truth: ArrayLike<number>, from = 0, to = truth.length): void {
+  take(map: ArrayLike<number>, groundTruth: ArrayLike<number>, from = 0, to = groundTruth.length): void {
     const [reached, threshold] = [this.#reached, this.#threshold];
     let [object, shared] = [0, 0];
     let [predicted, inObject, inBoth] = [0, 0, 0];
     for (let i = from; i < to; i++) {
-      const g = truth[i] as number;
+      const g = groundTruth[i] as number;
       const inside = g > 0 ? 1 : 0;
       object += g;
       inObject += inside;
@@ -169,21 +174,21 @@ export class FrameScores {
 }
 
 /**
- * F-measure of one frame at the 255 thresholds, as {@link FrameScores.curve} has it.
+ * F-measure of one frame at the 255 thresholds, as {@link FrameScores.curve} gives it.
  * @param map in [0, 1], row-major; compared as float32
- * @param truth binary, same length
+ * @param groundTruth binary, same length
  */
 export function frameFCurve(
   map: ArrayLike<number>,
-  truth: ArrayLike<number>,
+  groundTruth: ArrayLike<number>,
   betaSquared = 0.3,
 ): Float64Array | undefined {
   const frame = new FrameScores(Number.NaN);
-  frame.take(map, truth);
+  frame.take(map, groundTruth);
   return frame.curve(betaSquared);
 }
 
-/** What an FCurve has summed up, for another process to go on with. */
+/** State of an FCurve, to continue from in another process. */
 export interface FCurveState {
   readonly sums: Float64Array;
   readonly frames: number;
@@ -193,7 +198,7 @@ export interface FCurveState {
 /**
  * F-measure over a set as AVSBench defines it: per frame at 255 thresholds, averaged over the frames whose mask is not
  * empty, then the maximum over thresholds. AVSBench's test script takes that maximum for each batch and averages the
- * maxima, which depends on the batch size and tends to be higher; here it is taken once, over all frames. Sums are
+ * maxima, which depends on the batch size and tends to be higher. Here it is taken once, over all frames. Sums are
  * float64 where AVSBench's are float32, a difference of about 1e-7.
  */
 export class FCurve {
@@ -212,16 +217,16 @@ export class FCurve {
   }
 
   /**
-   * Takes in a frame and keeps nothing of it but its share of the sums.
+   * Adds a frame to the sums.
    * @param map in [0, 1], row-major
-   * @param truth binary, same length
-   * @returns the frame's own curve, for whoever needs it; undefined when the mask is empty and the frame not counted
+   * @param groundTruth binary, same length
+   * @returns the frame's own curve; undefined when the mask is empty and the frame not counted
    */
-  add(map: ArrayLike<number>, truth: ArrayLike<number>): Float64Array | undefined {
-    return this.addCurve(frameFCurve(map, truth, this.#betaSquared));
+  add(map: ArrayLike<number>, groundTruth: ArrayLike<number>): Float64Array | undefined {
+    return this.addCurve(frameFCurve(map, groundTruth, this.#betaSquared));
   }
 
-  /** Takes in a frame's own curve; undefined, the curve of a frame with an empty mask, is not counted. */
+  /** Adds a frame's own curve; undefined, the curve of a frame with an empty mask, is not counted. */
   addCurve(curve: Float64Array | undefined): Float64Array | undefined {
     if (!curve) return undefined;
     for (let i = 0; i < STEPS; i++) this.#sums[i] = (this.#sums[i] as number) + (curve[i] as number);
@@ -229,18 +234,18 @@ export class FCurve {
     return curve;
   }
 
-  /** Takes in all frames of another set. */
+  /** Adds all frames of another set. */
   addAll(other: FCurve): void {
     for (let i = 0; i < STEPS; i++) this.#sums[i] = (this.#sums[i] as number) + (other.#sums[i] as number);
     this.#frames += other.#frames;
   }
 
-  /** What was taken in, as plain data. */
+  /** The sums, as plain data. */
   state(): FCurveState {
     return { sums: this.#sums, frames: this.#frames, betaSquared: this.#betaSquared };
   }
 
-  /** A curve that goes on from a state. */
+  /** A curve that continues from a state. */
   static from({ sums, frames, betaSquared }: FCurveState): FCurve {
     const curve = new FCurve(betaSquared);
     curve.#sums.set(sums);

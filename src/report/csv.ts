@@ -1,4 +1,4 @@
-/** Scores as CSV (RFC 4180), a row a sample or a class. */
+/** Scores as CSV (RFC 4180), one row a sample or a class. */
 import { type Evaluation, mapNames, type SampleScore } from "../evaluation/evaluate.js";
 
 type Cell = string | number | boolean | undefined;
@@ -25,10 +25,10 @@ export function samplesCsv(scores: Evaluation): string {
     "confidence",
     "area",
     ...maps.flatMap((map) => [`${map}_ciou`, `${map}_iou`, `${map}_f`]),
-    "inside_heard",
+    "inside_sounding",
     "inside_silent",
-    "picture_rank",
-    "sound_rank",
+    "image_rank",
+    "audio_rank",
   ];
   const row = (sample: SampleScore): Cell[] => [
     sample.id,
@@ -37,15 +37,15 @@ export function samplesCsv(scores: Evaluation): string {
     sample.confidence,
     sample.area,
     ...maps.flatMap((map) => [sample[map]?.ciou, sample[map]?.iou, sample[map]?.f]),
-    sample.insideHeard,
+    sample.insideSounding,
     sample.insideSilent,
-    sample.retrieval?.pictureRank,
-    sample.retrieval?.soundRank,
+    sample.retrieval?.imageRank,
+    sample.retrieval?.audioRank,
   ];
   return csv(header, scores.perSample.map(row));
 }
 
-/** A row a class: how many samples, every map's scores of them, R@1 both ways, and what its sounds are taken for. */
+/** A row a class: number of samples, their scores on every map, R@1 both ways, and the class it is confused with. */
 export function classesCsv(scores: Evaluation): string {
   const maps = mapsIn(scores);
   const header = [

@@ -1,4 +1,4 @@
-/** The report of an evaluation: figures, curves, and what the model saw and took for what. */
+/** The report of an evaluation: figures, curves, overlays and retrieved samples. */
 
 import { dirname } from "node:path";
 import sharp from "sharp";
@@ -6,7 +6,13 @@ import { targetsOf } from "../config/methods.js";
 import type { Dataset, Sample } from "../datasets/dataset.js";
 import { encodeImage } from "../drawing/encode.js";
 import { renderPanels } from "../drawing/panels.js";
-import { type Evaluation, type MapName, mapsOf, type SampleScore, truthOf } from "../evaluation/evaluate.js";
+import {
+  type Evaluation,
+  groundTruthOf,
+  type MapName,
+  mapsOf,
+  type SampleScore,
+} from "../evaluation/evaluate.js";
 import { successThresholds } from "../metrics/localization.js";
 import { prepareSample } from "../model/inputs.js";
 import { localizePrepared } from "../model/localize.js";
@@ -25,13 +31,13 @@ import type {
 } from "./html.js";
 import { runCurves } from "./run-curves.js";
 
-/** One checkpoint, its scores, and its pictures of the chosen samples, group by group. */
+/** One checkpoint, its scores, and its images of the chosen samples, group by group. */
 export interface ScoredCheckpoint {
   readonly name: string;
   /** Path; a metrics.jsonl beside it gives the curves of its run. */
   readonly checkpoint: string;
   readonly scores: Evaluation;
-  readonly pictures: readonly ChosenPictures[];
+  readonly images: readonly ChosenImages[];
 }
 
 /** Samples to show: the best, those around the median, and the worst by cIoU. */
@@ -40,20 +46,20 @@ export interface ChosenGroup {
   readonly samples: readonly SampleScore[];
 }
 
-/** What one checkpoint shows of a group. */
-export interface ChosenPictures {
+/** Images of a group by one checkpoint. */
+export interface ChosenImages {
   readonly overlays: readonly ReportSample[];
   /** Attention of all slots on the group's first sample. */
   readonly attention?: ReportSample;
 }
 
 const RETRIEVED = 5; // neighbours of a query that are shown
-const QUERIES = 3; // queries of each kind: answered rightly, and not
+const QUERIES = 3; // queries of each kind: with a right and with a wrong first result
 const EXCLUDED = { groups: 6, members: 8 };
 
 /**
- * Best, median and worst samples by the cIoU of a map, `count` in all; fewer groups where there are few samples. None is
- * in two groups.
+ * Best, median and worst samples by the cIoU of a map, `count` in all; fewer groups for few samples. No sample is in two
+ * groups.
  */
 export function chooseSamples(scores: Evaluation, map: MapName, count: number): ChosenGroup[] {
   const ranked = scores.perSample
@@ -69,23 +75,23 @@ export function chooseSamples(scores: Evaluation, map: MapName, count: number): 
   return (ranked.length < 3 ? groups.slice(0, 1) : groups).filter(({ samples }) => samples.length > 0);
 }
 
-/** The chosen samples once more through the model, as pictures. */
-export async function pictureSamples(
+/** Localizes the chosen samples again and draws them. */
+export async function drawSamples(
   model: Model,
   data: Dataset,
   groups: readonly ChosenGroup[],
   options: {
     readonly map: MapName;
-    /** The checkpoint's own, for the settings and what its overlays reached. */
+    /** The checkpoint's own, for the settings and the cIoU of its overlays. */
     readonly scores: Evaluation;
     readonly objectness?: Objectness | undefined;
-    /** Said of every overlay. */
+    /** Note under every overlay. */
     readonly note?: string | undefined;
   },
-): Promise<ChosenPictures[]> {
+): Promise<ChosenImages[]> {
   const { map, scores, note } = options;
   const cious = new Map(scores.perSample.map(({ id, [map]: own }) => [id, own?.ciou]));
-  const pictured: ChosenPictures[] = [];
+  const drawnGroups: ChosenImages[] = [];
   for (const { samples } of groups) {
     const overlays: ReportSample[] = [];
     let attention: ReportSample | undefined;
@@ -104,17 +110,17 @@ export async function pictureSamples(
       const drawn = attention ? undefined : await attentionOf(model, sample, spot);
       if (drawn) attention = { id, overlay: drawn, label, note };
     }
-    pictured.push({ overlays, ...(attention ? { attention } : {}) });
+    drawnGroups.push({ overlays, ...(attention ? { attention } : {}) });
   }
-  return pictured;
+  return drawnGroups;
 }
 
 async function localizeOnGrid(
   model: Model,
   sample: Sample,
-  { scores, objectness }: Pick<Parameters<typeof pictureSamples>[3], "scores" | "objectness">,
+  { scores, objectness }: Pick<Parameters<typeof drawSamples>[3], "scores" | "objectness">,
 ): Promise<Spot> {
-  const { height, width } = sample.sounding === false ? sample.image : truthOf(sample);
+  const { height, width } = sample.sounding === false ? sample.image : groundTruthOf(sample);
   const handle = await prepareSample(sample, model.config);
   const [spot] = await localizePrepared(model, [{ handle, image: sample.image }], {
     ...scores.settings,
@@ -142,8 +148,8 @@ async function attentionOf(model: Model, sample: Sample, { attention }: Spot): P
 export type ReportParts = Pick<ReportData, "curves" | "success" | "breakdowns" | "galleries" | "grids">;
 
 /**
- * All parts of the report below its tables of figures. The first checkpoint's are the samples, the retrieval and the
- * false negatives that are shown; every checkpoint has its curves and overlays.
+ * All parts of the report below its tables of figures. Samples, retrieval and false negatives are those of the first
+ * checkpoint; every checkpoint has its curves and overlays.
  */
 export async function reportParts(
   results: readonly ScoredCheckpoint[],
@@ -170,7 +176,7 @@ export async function reportParts(
   };
 }
 
-/** Of each run once, however many of its checkpoints are scored. */
+/** Curves of each run once, however many of its checkpoints are scored. */
 async function curvesOf(results: readonly ScoredCheckpoint[]): Promise<ReportData["curves"]> {
   const folders = new Map(results.map(({ name, checkpoint }) => [dirname(checkpoint), name] as const));
   const curves: NonNullable<ReportData["curves"]>[number][] = [];
@@ -188,21 +194,21 @@ function overlayGalleries(
 ): ReportGallery[] {
   return groups.map(({ title, samples }, group) => ({
     title,
-    note: `By the cIoU of map ${map}${results.length > 1 ? ` of ${results[0]?.name}` : ""}. White is the contour of the truth.`,
-    samples: samples.flatMap((_, i) => results.flatMap(({ pictures }) => pictures[group]?.overlays[i] ?? [])),
+    note: `By the cIoU of map ${map}${results.length > 1 ? ` of ${results[0]?.name}` : ""}. The white contour is the ground truth.`,
+    samples: samples.flatMap((_, i) => results.flatMap(({ images }) => images[group]?.overlays[i] ?? [])),
   }));
 }
 
 function attentionGallery(results: readonly ScoredCheckpoint[]): ReportGallery[] {
-  const samples = results.flatMap(({ pictures }) => pictures.flatMap(({ attention }) => attention ?? []));
+  const samples = results.flatMap(({ images }) => images.flatMap(({ attention }) => attention ?? []));
   if (samples.length === 0) return [];
   const title = "Attention of target and off-target slots";
   const note =
-    "The first sample of each group. A row of panels shares one colour scale; contours are where a slot's attention is halfway from its least to its most, the target's green; a flat one has none.";
+    "The first sample of each group. A row of panels shares one colour scale. A contour marks where a slot's attention is halfway between its minimum and maximum; the target's is green. A uniform attention has none.";
   return [{ title, note, samples, wide: true }];
 }
 
-const MEASURES = [
+const METRICS = [
   ["ciou", "cIoU@0.5"],
   ["auc", "AUC"],
   ["meanIou", "mean IoU"],
@@ -214,12 +220,12 @@ function areaTable({ name, scores }: ScoredCheckpoint, map: MapName, several: bo
   if (scores.perArea.length < 2) return [];
   return [
     {
-      title: `By the area of what sounds${several ? `, ${name}` : ""}`,
-      columns: ["share of the picture", "samples", ...MEASURES.map(([, title]) => title)],
+      title: `By the area of the sounding object${several ? `, ${name}` : ""}`,
+      columns: ["share of the image", "samples", ...METRICS.map(([, title]) => title)],
       rows: scores.perArea.map(({ from, to, samples, maps }) => [
         `${share(from)} – ${share(to)} %`,
         String(samples),
-        ...MEASURES.map(([measure]) => share(maps[map]?.[measure])),
+        ...METRICS.map(([metric]) => share(maps[map]?.[metric])),
       ]),
       note: `Quarters of the samples, map ${map}, percent.`,
     },
@@ -251,27 +257,27 @@ function classTable(results: readonly ScoredCheckpoint[], map: MapName): ReportT
       columns: [
         "class",
         "samples",
-        ...MEASURES.map(([, title]) => title),
-        "R@1 of pictures",
-        "R@1 of sounds",
+        ...METRICS.map(([, title]) => title),
+        "R@1 of images",
+        "R@1 of audio",
         "confused with",
       ],
       rows: first.scores.perClass.map(
         ({ label, samples, maps, audioToImage, imageToAudio, confusedWith }) => [
           label,
           String(samples),
-          ...MEASURES.map(([measure]) => share(maps[map]?.[measure])),
+          ...METRICS.map(([metric]) => share(maps[map]?.[metric])),
           share(audioToImage),
           share(imageToAudio),
           confusedWith ? `${confusedWith.label}, ${share(confusedWith.share)}` : "–",
         ],
       ),
-      note: `Map ${map}, percent. R@1 of the pictures that its sounds find and of the sounds that its pictures find. Confused with: the other class whose picture its sounds find first most often, and how often.`,
+      note: `Map ${map}, percent. R@1 of the images retrieved by its audio and of the audio retrieved by its images. Confused with: the other class whose image its audio retrieves first most often, and how often.`,
     },
   ];
 }
 
-/** Small pictures of samples by id, each made once. */
+/** Thumbnails of samples by id, each made once. */
 class Thumbnails {
   readonly #data: Dataset;
   readonly #samples: ReadonlyMap<string, SampleScore>;
@@ -303,17 +309,17 @@ class Thumbnails {
   }
 }
 
-/** As many as asked for, evenly spread. */
+/** At most `count` items, evenly spread. */
 function spread<T>(items: readonly T[], count: number): T[] {
   const taken = Math.min(count, items.length);
   return Array.from({ length: taken }, (_, i) => items[Math.floor((i * items.length) / taken)] as T);
 }
 
-/** Some queries that find their class first and some that do not, with what they find, both ways. */
+/** Some queries that find their class first and some that do not, with their results, both ways. */
 async function retrievalGrids(scores: Evaluation, thumbnails: Thumbnails): Promise<ReportGrid[]> {
   const ways = [
-    { title: "Pictures that sounds find", found: "pictures", rank: "pictureRank", query: "Sound of" },
-    { title: "Sounds that pictures find", found: "sounds", rank: "soundRank", query: "Picture of" },
+    { title: "Images retrieved by audio", found: "images", rank: "imageRank", query: "Audio of" },
+    { title: "Audio retrieved by images", found: "audios", rank: "audioRank", query: "Image of" },
   ] as const;
   const asked = scores.perSample.filter((sample) => sample.retrieval);
   if (asked.length === 0) return [];
@@ -323,11 +329,11 @@ async function retrievalGrids(scores: Evaluation, thumbnails: Thumbnails): Promi
     const wrong = asked.filter(({ retrieval }) => retrieval?.[rank] !== 1);
     const rows: ReportGrid["rows"][number][] = [];
     for (const { id, label, retrieval } of [...spread(right, QUERIES), ...spread(wrong, QUERIES)]) {
-      const cells: ReportThumbnail[] = [{ picture: await thumbnails.of(id), caption: "its own picture" }];
+      const cells: ReportThumbnail[] = [{ image: await thumbnails.of(id), caption: "its own image" }];
       for (const other of retrieval?.[found].slice(0, RETRIEVED) ?? []) {
         const caption = thumbnails.label(other) + (other === id ? " (its own pair)" : "");
         cells.push({
-          picture: await thumbnails.of(other),
+          image: await thumbnails.of(other),
           caption,
           right: thumbnails.label(other) === label,
         });
@@ -336,14 +342,14 @@ async function retrievalGrids(scores: Evaluation, thumbnails: Thumbnails): Promi
     }
     grids.push({
       title,
-      note: `By cosine of the target slots, the nearest first; right is one of the query's class. A sound is shown as its picture. ${right.length} of ${asked.length} find their class first; half of the queries shown are of those.`,
+      note: `By cosine of the target slots, the nearest first; right is one of the query's class. Audio is shown as its image. ${right.length} of ${asked.length} find their class first; half of the queries shown are of those.`,
       rows,
     });
   }
   return grids;
 }
 
-/** Pairs that the contrastive loss would leave out as predicted false negatives, in groups. */
+/** Pairs that the contrastive loss would exclude as predicted false negatives, in groups. */
 async function exclusionGrid({ exclusions }: Evaluation, thumbnails: Thumbnails): Promise<ReportGrid[]> {
   if (!exclusions || exclusions.pairs === 0) return [];
   const { k, batchSize, pairs, sameClass, sameClassOfAll, groups } = exclusions;
@@ -351,7 +357,7 @@ async function exclusionGrid({ exclusions }: Evaluation, thumbnails: Thumbnails)
   for (const group of groups.slice(0, EXCLUDED.groups)) {
     const cells: ReportThumbnail[] = [];
     for (const id of group.ids.slice(0, EXCLUDED.members)) {
-      cells.push({ picture: await thumbnails.of(id), caption: thumbnails.label(id) });
+      cells.push({ image: await thumbnails.of(id), caption: thumbnails.label(id) });
     }
     const more = group.ids.length > cells.length ? `, ${cells.length} of them shown` : "";
     rows.push({
@@ -362,7 +368,7 @@ async function exclusionGrid({ exclusions }: Evaluation, thumbnails: Thumbnails)
   return [
     {
       title: "Predicted false negatives",
-      note: `With k = ${k} in batches of at most ${batchSize}, ${pairs} combinations of two pairs would be left out of the contrastive loss; ${share(sameClass)} % of them are of one class, of all combinations ${share(sameClassOfAll)} %. The largest groups in which every two are left out:`,
+      note: `With k = ${k} in batches of at most ${batchSize}, ${pairs} combinations of two pairs would be excluded from the contrastive loss; ${share(sameClass)} % of them are of one class, against ${share(sameClassOfAll)} % of all combinations. The largest groups whose members are all excluded pairwise:`,
       rows,
     },
   ];

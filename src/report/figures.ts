@@ -1,11 +1,11 @@
-/** An evaluation as a flat list of figures in percent: what tables show and thresholds are set on. */
+/** An evaluation as a flat list of figures in percent: for tables and thresholds. */
 import type { Ends, Evaluation, MapName } from "../evaluation/evaluate.js";
 import { recallRanks } from "../evaluation/retrieve.js";
 
 export interface Figure {
   /** Short name, such as `ciou` or `a2i-r1`. */
   readonly name: string;
-  /** What a table calls it. */
+  /** Name in a table. */
   readonly title: string;
   /** In percent; NaN where it cannot be computed. */
   readonly value: number;
@@ -13,7 +13,7 @@ export interface Figure {
   readonly interval?: Ends;
 }
 
-/** Figures of one map, and those that belong to no map. */
+/** Figures of one map, and those independent of a map. */
 export function figuresOf(scores: Evaluation, map: MapName): Figure[] {
   const figures: Figure[] = [];
   const add = (name: string, title: string, share: number | undefined, ends?: Ends) => {
@@ -31,29 +31,34 @@ export function figuresOf(scores: Evaluation, map: MapName): Figure[] {
   for (const [i, k] of recallRanks.entries()) {
     add(
       `a2i-r${k}`,
-      `R@${k} sound → picture`,
+      `R@${k} audio → image`,
       retrieval?.audioToImage[i],
       retrieval?.intervals?.audioToImage[i],
     );
     add(
       `i2a-r${k}`,
-      `R@${k} picture → sound`,
+      `R@${k} image → audio`,
       retrieval?.imageToAudio[i],
       retrieval?.intervals?.imageToAudio[i],
     );
   }
-  add("heard", "heard over silent", scores.heardOverSilent, scores.heardOverSilentInterval);
-  const knows = extended?.[map];
-  add("ap", "average precision", knows?.averagePrecision, knows?.intervals?.averagePrecision);
-  add("bestf1", "best F1", knows?.bestF1, knows?.intervals?.bestF1);
-  add("locacc", "localization accuracy", knows?.localizationAccuracy, knows?.intervals?.localizationAccuracy);
+  add("sounding", "sounding over silent", scores.soundingOverSilent, scores.soundingOverSilentInterval);
+  const detection = extended?.[map];
+  add("ap", "average precision", detection?.averagePrecision, detection?.intervals?.averagePrecision);
+  add("bestf1", "best F1", detection?.bestF1, detection?.intervals?.bestF1);
+  add(
+    "locacc",
+    "localization accuracy",
+    detection?.localizationAccuracy,
+    detection?.intervals?.localizationAccuracy,
+  );
   const every = interactive?.[map];
   add("iiou", "IIoU", every?.iiou, every?.intervals?.iiou);
   add("iiou-auc", "IIoU AUC", every?.auc, every?.intervals?.auc);
   return figures;
 }
 
-/** Names of all figures there can be. */
+/** Names of all possible figures. */
 export const figureNames: readonly string[] = [
   "ciou",
   "auc",
@@ -61,7 +66,7 @@ export const figureNames: readonly string[] = [
   "f",
   "maxf",
   ...recallRanks.flatMap((k) => [`a2i-r${k}`, `i2a-r${k}`]),
-  "heard",
+  "sounding",
   "ap",
   "bestf1",
   "locacc",
@@ -69,7 +74,7 @@ export const figureNames: readonly string[] = [
   "iiou-auc",
 ];
 
-/** One decimal, as the field writes percentages; a dash for what is not there. */
+/** One decimal, as the field writes percentages; a dash for a missing value. */
 export function percentText(value: number | undefined): string {
   return value === undefined || Number.isNaN(value) ? "–" : value.toFixed(1);
 }

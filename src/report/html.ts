@@ -1,10 +1,10 @@
-/** An experiment's report as one HTML file that needs nothing else: no scripts, no requests. */
+/** An experiment's report as one self-contained HTML file: no scripts, no requests. */
 import { Pacer } from "../core/pacer.js";
 
 /** A row of the table of key figures. */
 export interface ReportFigure {
   readonly name: string;
-  /** A string is shown as it is; a number with four significant digits. */
+  /** A string is shown unchanged; a number with four significant digits. */
   readonly value: number | string;
   /** 95 % confidence interval, in the value's unit. */
   readonly interval?: readonly [low: number, high: number] | undefined;
@@ -16,14 +16,14 @@ export interface Point {
   readonly y: number;
 }
 
-/** A named line of a chart; where `y` is not finite the line is broken. */
+/** A named line of a chart; the line breaks where `y` is not finite. */
 export interface ReportSeries {
   readonly name: string;
   /** In order of `x`. */
   readonly points: readonly Point[];
   /** Series with the same chart are drawn together. Default its own, named after it. */
   readonly chart?: string | undefined;
-  /** What `x` is. Default "step". */
+  /** Label of the x axis. Default "step". */
   readonly xLabel?: string | undefined;
 }
 
@@ -36,7 +36,7 @@ export interface SuccessCurve {
 
 export interface ReportSample {
   readonly id: string;
-  /** An encoded PNG or JPEG, as `encodeImage` gives it. */
+  /** An encoded PNG or JPEG, as `encodeImage` returns it. */
   readonly overlay: Uint8Array;
   readonly label?: string | undefined;
   /** In [0, 1]. */
@@ -49,20 +49,20 @@ export interface ReportGallery {
   readonly title: string;
   readonly note?: string | undefined;
   readonly samples: readonly ReportSample[];
-  /** Pictures over the whole width, one below the other. Default false. */
+  /** Images over the whole width, one below the other. Default false. */
   readonly wide?: boolean | undefined;
 }
 
-/** A small picture in a grid. */
+/** A thumbnail in a grid. */
 export interface ReportThumbnail {
   /** An encoded PNG or JPEG. */
-  readonly picture: Uint8Array;
+  readonly image: Uint8Array;
   readonly caption: string;
-  /** Framed as right or as wrong; undefined is neither. */
+  /** Framed as right or as wrong; undefined: no frame. */
   readonly right?: boolean | undefined;
 }
 
-/** Rows of small pictures, each under a line of text: what was asked for and what was found. */
+/** Rows of thumbnails, each under a heading: a query and its results. */
 export interface ReportGrid {
   readonly title: string;
   readonly note?: string | undefined;
@@ -95,7 +95,7 @@ export interface ReportData {
 }
 
 /**
- * Renders a report as one self-contained HTML document: styles, charts (SVG) and pictures (data URIs)
+ * Renders a report as one self-contained HTML document: styles, charts (SVG) and images (data URIs)
  * are inside, a content security policy forbids everything else, colours follow the reader's light
  * or dark setting, and all text is escaped.
  *
@@ -177,7 +177,7 @@ function figureTable(figures: readonly ReportFigure[]): string {
   return `<section>
 <h2>Key figures</h2>
 <div class="scroll"><table>
-<thead><tr><th scope="col">Measure</th><th scope="col" class="number">Value</th><th scope="col" class="number">95 % interval</th><th scope="col">Note</th></tr></thead>
+<thead><tr><th scope="col">Metric</th><th scope="col" class="number">Value</th><th scope="col" class="number">95 % interval</th><th scope="col">Note</th></tr></thead>
 <tbody>
 ${rows.join("\n")}
 </tbody>
@@ -212,7 +212,7 @@ interface Scale {
 
 /** The SVG's own units; the page scales it. */
 const CHART = { width: 400, height: 240, left: 52, right: 14, top: 12, bottom: 38 } as const;
-/** More points than this are thinned: a chart has no more columns. */
+/** More points than this are thinned: a chart has not more columns. */
 const MAX_POINTS = 600;
 /** So few points are marked, each with its value as a tooltip. */
 const MAX_MARKERS = 60;
@@ -287,7 +287,7 @@ function linePath(
   return `<g class="c${color}"><path d="${path}"/>${dots.join("")}</g>`;
 }
 
-/** Keeps the smallest and the greatest point of each stretch, so that spikes stay. */
+/** Keeps the smallest and the greatest point of each stretch: spikes stay visible. */
 function thin(points: readonly Point[]): readonly Point[] {
   if (points.length <= MAX_POINTS) return points;
   const size = Math.ceil(points.length / (MAX_POINTS / 2));
@@ -312,14 +312,14 @@ async function inTurn<T>(
   return rendered;
 }
 
-/** Encoded pictures inside the page, in pieces, so that nobody waits for a long gallery. */
-class Pictures {
+/** Encoded images inside the page, written in pieces: a long gallery does not block the event loop. */
+class InlineImages {
   readonly #pacer = new Pacer();
 
-  async tag(picture: Uint8Array, description: string): Promise<string> {
+  async tag(image: Uint8Array, description: string): Promise<string> {
     if (this.#pacer.due) await this.#pacer.rest();
-    const type = picture[0] === 0xff && picture[1] === 0xd8 ? "jpeg" : "png";
-    const source = Buffer.from(picture.buffer, picture.byteOffset, picture.byteLength).toString("base64");
+    const type = image[0] === 0xff && image[1] === 0xd8 ? "jpeg" : "png";
+    const source = Buffer.from(image.buffer, image.byteOffset, image.byteLength).toString("base64");
     return `<img src="data:image/${type};base64,${source}" alt="${escapeHtml(description)}" loading="lazy">`;
   }
 }
@@ -328,14 +328,14 @@ const aside = (note: string | undefined) => (note ? `<p class="faint">${escapeHt
 
 async function gallerySection({ title, note, samples, wide = false }: ReportGallery): Promise<string> {
   if (samples.length === 0) return "";
-  const pictures = new Pictures();
+  const images = new InlineImages();
   const figures: string[] = [];
   for (const { id, overlay, label, ciou, note: own } of samples) {
     const facts = [label, ciou === undefined ? undefined : `cIoU ${ciou.toFixed(3)}`, own]
       .filter(Boolean)
       .join(" · ");
     figures.push(`<figure>
-${await pictures.tag(overlay, `Where the model hears the sound in ${id}`)}
+${await images.tag(overlay, `Heatmap of the sound source in ${id}`)}
 <figcaption><b>${escapeHtml(id)}</b>${facts ? `<br>${escapeHtml(facts)}` : ""}</figcaption>
 </figure>`);
   }
@@ -349,15 +349,15 @@ ${figures.join("\n")}
 
 async function gridSection({ title, note, rows }: ReportGrid): Promise<string> {
   if (rows.length === 0) return "";
-  const pictures = new Pictures();
+  const images = new InlineImages();
   const parts: string[] = [];
   for (const { heading, cells } of rows) {
     parts.push(`<h3>${escapeHtml(heading)}</h3>`, `<div class="grid">`);
-    for (const { picture, caption, right } of cells) {
+    for (const { image, caption, right } of cells) {
       const verdict = right === undefined ? "" : right ? "right" : "wrong";
       const mark = verdict ? `<b class="${verdict}">${right ? "✓" : "✗"}</b> ` : "";
       parts.push(
-        `<figure class="${verdict}">${await pictures.tag(picture, caption)}<figcaption>${mark}${escapeHtml(caption)}</figcaption></figure>`,
+        `<figure class="${verdict}">${await images.tag(image, caption)}<figcaption>${mark}${escapeHtml(caption)}</figcaption></figure>`,
       );
     }
     parts.push("</div>");

@@ -1,11 +1,11 @@
-/** Words about samples that are missing, unreadable or damaged. */
+/** Messages about missing, unreadable or damaged samples. */
 
 import type { SkippedSample } from "../datasets/damage.js";
 import type { DamagedFile, MissingSample } from "../datasets/dataset.js";
 
 const SHOWN = 5; // names before "and n more"
 
-/** One line each about samples that were not there or could not be read, and damaged files; nothing when all is well. */
+/** One line each for missing samples, unreadable samples and damaged files; empty when all were read. */
 export function leftOut(
   missing: readonly MissingSample[],
   skipped: readonly SkippedSample[],
@@ -22,7 +22,7 @@ export function leftOut(
   ];
 }
 
-/** What the head of a table says of samples that were left out; nothing when all were read. */
+/** The part of a table's heading about skipped samples; empty when all were read. */
 export function skippedText({ length }: readonly SkippedSample[]): string {
   return length > 0 ? `, ${length} unreadable and skipped` : "";
 }

@@ -1,10 +1,10 @@
 /**
- * Published figures, in percent, to stand beside one's own: Kim et al., "Improving Sound Source Localization with Joint
+ * Published figures, in percent, for comparison: Kim et al., "Improving Sound Source Localization with Joint
  * Slot Attention on Image and Audio", CVPR 2025, tables 1–4 and 8 (with those of the methods it compares with) and its
  * ablations, tables 5, 6 and 9–12; table 7 counts parameters and is in docs/benchmarks.md. Cells that could not be read
- * are left out: the method's own rows of tables 3 and 8, on VGG-SS that after Flickr 10k, and what the rows of table 5
- * combine. Localization figures of that method are after IQR unless the row says otherwise, and the best over all epochs
- * on the test set, each figure for itself.
+ * are left out: the method's own rows of tables 3 and 8, on VGG-SS that after Flickr 10k, and the losses that the rows
+ * of table 5 combine. Localization figures of that method are after IQR unless the row says otherwise, and each is the
+ * best over all epochs on the test set.
  */
 
 /** Figures by name, in percent; the names are those of the command line's table. */
@@ -148,8 +148,8 @@ export const benchmarks: Readonly<Record<string, PublishedTable>> = {
   },
 };
 
-/** Ablations by the study's name: VGG-SS after VGG-Sound 144k, unless the row says otherwise. */
-export const ablations: Readonly<Record<string, PublishedTable>> = {
+/** Ablations by name: VGG-SS after VGG-Sound 144k, unless the row says otherwise. */
+export const publishedAblations: Readonly<Record<string, PublishedTable>> = {
   losses: {
     title: "Losses (table 5), rows in the paper's order",
     rows: localization([

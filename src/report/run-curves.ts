@@ -20,8 +20,8 @@ interface Entry {
 
 /**
  * Each loss, the entropy of both target attentions (1 is uniform) and cIoU@0.5 after epochs, over the steps of the run
- * in `folder`; nothing where there is no metrics.jsonl. Torn lines are passed over.
- * @param name goes before the names of the series, to tell runs apart in one chart
+ * in `folder`; empty without a metrics.jsonl. Incomplete lines are skipped.
+ * @param name prefix of the series' names, to distinguish runs in one chart
  * @throws {SoundspotError} ERR_INPUT when the file cannot be read.
  */
 export async function runCurves(folder: string, name?: string): Promise<ReportSeries[]> {
@@ -72,7 +72,7 @@ function entriesOf(text: string): Entry[] {
       const entry: unknown = JSON.parse(line);
       return typeof entry === "object" && entry !== null ? [entry as Entry] : [];
     } catch {
-      return []; // empty or torn
+      return []; // empty or incomplete
     }
   });
 }

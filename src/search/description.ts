@@ -1,4 +1,4 @@
-/** The file that says what an index is of: the model, the folder, and how its tables are divided. */
+/** The description file of an index: its model, its folder, and the partitions of its tables. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
@@ -28,7 +28,7 @@ export async function readDescription(folder: string): Promise<Description> {
   const text = await readFile(path, "utf8").catch((cause: Error) => {
     throw new SoundspotError(
       "ERR_FILE_NOT_FOUND",
-      `There is no search index in ${folder}. Make one with \`soundspot index\`. (${cause.message})`,
+      `${folder} has no search index. Make one with \`soundspot index\`. (${cause.message})`,
       { cause },
     );
   });

@@ -1,4 +1,4 @@
-/** From files to vectors of images and of audio, each embedded by itself. */
+/** From files to vectors of images and of audio, embedded separately. */
 import { join } from "node:path";
 import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
 import { type InPlace, lookAhead } from "../core/look-ahead.js";
@@ -10,18 +10,18 @@ import type { Model } from "../model/model.js";
 import { preprocess } from "../model/preprocess.js";
 import { hashOf, type MediaFile, type SkippedFile, skippedFile, stateOf } from "./media-files.js";
 
-/** What the encoders take of one file, or why there is nothing. */
+/** The encoders' input from one file. */
 interface DecodedFile {
   readonly file: MediaFile;
   readonly hash: string;
-  /** Of a video: the moment that was taken, in seconds. */
+  /** Of a video: the time of its frame, in seconds. */
   readonly at?: number;
-  readonly picture?: TensorData;
-  readonly sound?: TensorData;
+  readonly image?: TensorData;
+  readonly audio?: TensorData;
 }
 
-/** What an index keeps of one file. */
-export interface EncodedFile extends Omit<DecodedFile, "picture" | "sound"> {
+/** The vectors of one file. */
+export interface EncodedFile extends Omit<DecodedFile, "image" | "audio"> {
   readonly image?: Float32Array;
   readonly audio?: Float32Array;
 }
@@ -29,7 +29,7 @@ export interface EncodedFile extends Omit<DecodedFile, "picture" | "sound"> {
 /** Files decoded ahead of those that are encoded. */
 const FILES_AT_A_TIME = 32;
 
-/** What says nothing about a file ends the work. */
+/** Errors that are not about a file end the work. */
 const fatal = new Set<string>([
   "ERR_ABORTED",
   "ERR_ADDON_MISSING",
@@ -43,45 +43,48 @@ const fatal = new Set<string>([
 /** Vectors of images and of audio, in float32 as retrieval is scored. */
 export async function encodeEach(
   model: Model,
-  pictures: readonly TensorData[],
-  sounds: readonly TensorData[],
+  imageTensors: readonly TensorData[],
+  spectrograms: readonly TensorData[],
   signal?: AbortSignal | undefined,
 ): Promise<{ readonly images: Float32Array[]; readonly audios: Float32Array[] }> {
   const options = { precision: "float32", signal } as const;
-  const images = pictures.map(({ data: tensor, shape }) => ({ image: { tensor, shape } }));
-  const audios = sounds.map(({ data: spectrogram, shape }) => ({ audio: { spectrogram, shape } }));
+  const images = imageTensors.map(({ data: tensor, shape }) => ({ image: { tensor, shape } }));
+  const audios = spectrograms.map(({ data: spectrogram, shape }) => ({ audio: { spectrogram, shape } }));
   return { images: await model.embed(images, options), audios: await model.embed(audios, options) };
 }
 
-/** Does the work of decoding when there is room for it. */
+/** Runs decoding work when resources are free. */
 export type Decoding = <T>(work: () => Promise<T>) => Promise<T>;
 
-/** The vector of one picture. */
+/** The vector of one image. */
 export async function encodeImage(
   model: Model,
   source: ImageSource,
   decoding: Decoding,
   signal?: AbortSignal | undefined,
 ): Promise<Float32Array> {
-  const picture = await decoding(() => preprocess.image(source, model.config, { signal }));
-  return (await encodeEach(model, [picture], [], signal)).images[0] as Float32Array;
+  const image = await decoding(() => preprocess.image(source, model.config, { signal }));
+  return (await encodeEach(model, [image], [], signal)).images[0] as Float32Array;
 }
 
-/** The vector of one sound, and the spectrogram that the model hears. */
+/** The vector of one audio clip, and the spectrogram of its audio window. */
 export async function encodeAudio(
   model: Model,
   source: AudioSource,
   decoding: Decoding,
   signal?: AbortSignal | undefined,
-): Promise<{ readonly vector: Float32Array; readonly heard: TensorData }> {
-  const heard = await decoding(() => preprocess.audio(source, model.config, { signal }));
-  return { vector: (await encodeEach(model, [], [heard], signal)).audios[0] as Float32Array, heard };
+): Promise<{ readonly vector: Float32Array; readonly spectrogram: TensorData }> {
+  const spectrogram = await decoding(() => preprocess.audio(source, model.config, { signal }));
+  return {
+    vector: (await encodeEach(model, [], [spectrogram], signal)).audios[0] as Float32Array,
+    spectrogram,
+  };
 }
 
 /**
- * Encodes files below a folder, and decodes the next of them meanwhile. A file that cannot be read is given back with
+ * Encodes files below a folder, and decodes the next of them meanwhile. A file that cannot be read is returned with
  * the reason.
- * @throws {SoundspotError} ERR_ABORTED, and what says nothing about a file: ERR_FFMPEG_MISSING, ERR_DISPOSED.
+ * @throws {SoundspotError} ERR_ABORTED, and errors that are not about a file: ERR_FFMPEG_MISSING, ERR_DISPOSED.
  */
 export async function* encodeFiles(
   model: Model,
@@ -99,14 +102,14 @@ export async function* encodeFiles(
 
   for await (const all of lookAhead(parts(), decode, { items: 2, signal })) {
     const decoded = all.filter((each) => "hash" in each);
-    const pictures = decoded.flatMap(({ picture }) => picture ?? []);
-    const sounds = decoded.flatMap(({ sound }) => sound ?? []);
-    const { images, audios } = await encodeEach(model, pictures, sounds, signal);
+    const tensors = decoded.flatMap(({ image }) => image ?? []);
+    const spectrograms = decoded.flatMap(({ audio }) => audio ?? []);
+    const { images, audios } = await encodeEach(model, tensors, spectrograms, signal);
     yield all.map((each) => {
       if (!("hash" in each)) return each;
-      const { picture, sound, ...file } = each;
-      const image = picture && images.shift();
-      const audio = sound && audios.shift();
+      const { image: tensor, audio: spectrogram, ...file } = each;
+      const image = tensor && images.shift();
+      const audio = spectrogram && audios.shift();
       return { ...file, ...(image ? { image } : {}), ...(audio ? { audio } : {}) };
     });
   }
@@ -143,10 +146,10 @@ async function decodeFile(
   return { file, hash, ...media };
 
   async function decodeMedia() {
-    if (file.type === "picture") return { picture: await preprocess.image(path, config, { signal }) };
-    if (file.type === "sound") return { sound: await preprocess.audio(path, config, { signal }) };
-    const { at, image, audio } = await middleOfVideo(path, config, signal);
-    const picture = await preprocess.image(image, config, { signal });
-    return { at, picture, ...(audio ? { sound: await preprocess.audio(audio, config, { signal }) } : {}) };
+    if (file.type === "image") return { image: await preprocess.image(path, config, { signal }) };
+    if (file.type === "audio") return { audio: await preprocess.audio(path, config, { signal }) };
+    const { at, image: frame, audio: window } = await middleOfVideo(path, config, signal);
+    const image = await preprocess.image(frame, config, { signal });
+    return { at, image, ...(window ? { audio: await preprocess.audio(window, config, { signal }) } : {}) };
   }
 }

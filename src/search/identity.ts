@@ -1,4 +1,4 @@
-/** What tells models apart: vectors of two models cannot be compared. */
+/** Identity of a model: vectors of two models cannot be compared. */
 
 import { createHash } from "node:crypto";
 import { earlierForm } from "../config/earlier.js";
@@ -9,12 +9,12 @@ type Identities = WeakMap<Model, Promise<string>>;
 const known: Identities = new WeakMap();
 const knownEarlier: Identities = new WeakMap();
 
-/** SHA-256 of configuration and weights, in hexadecimal. Computed once a model; `again` after it may have changed. */
+/** SHA-256 of configuration and weights, in hexadecimal. Computed once a model; `again` computes it anew. */
 export function identityOf(model: Model, again = false): Promise<string> {
   return remembered(known, model, again, () => computed(model, model.config));
 }
 
-/** The same as versions before methods had a part of the configuration made it, for indexes that they wrote. */
+/** The identity in earlier versions, whose configuration had no section for methods; for indexes that they wrote. */
 export function earlierIdentityOf(model: Model, again = false): Promise<string> {
   const config = earlierForm(model.config as unknown as Record<string, unknown>);
   return remembered(knownEarlier, model, again, () => computed(model, config));
@@ -47,7 +47,7 @@ async function computed(model: Model, config: unknown): Promise<string> {
   return hash.digest("hex");
 }
 
-/** The same with its fields by name: those of a configuration that was stored come in another order. */
+/** The same with sorted fields: a stored configuration has them in another order. */
 function inOrder(value: unknown): unknown {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
   const fields = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));

@@ -5,7 +5,7 @@ import { paced } from "../core/pacer.js";
 import { csvRecords, wrong } from "../files/csv.js";
 import { readText } from "../files/text.js";
 
-/** "folder": the name of the folder that a file lies in. Or a CSV of two columns: file, relative to the folder that is indexed, and label. */
+/** "folder": the name of each file's folder. Or a CSV with two columns: file, relative to the indexed folder, and label. */
 export type SearchLabels = "folder" | { readonly csv: string };
 
 /** Gives the label of a file by its path relative to `folder`; undefined where the list has none. */
@@ -23,8 +23,7 @@ export async function labelsOf(
 }
 
 /**
- * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_ABORTED; ERR_DATASET for a row that is wrong, with its
- * line.
+ * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_ABORTED; ERR_DATASET for an invalid row, with its line.
  */
 async function readFileLabels(
   csv: string,
@@ -52,7 +51,7 @@ async function readFileLabels(
   return byFile;
 }
 
-/** As the index writes a path: relative to the folder, with "/" between names. */
+/** A path in the index's form: relative to the folder, with "/" between names. */
 function pathIn(folder: string, file: string): string {
   const path = relative(folder, isAbsolute(file) ? file : join(folder, file));
   return path.split(sep).join("/");

@@ -20,7 +20,7 @@ export function lance(): Lance {
 function load(): Lance {
   // Both by require: LanceDB requires Arrow itself, and the two must share its classes.
   const require = createRequire(import.meta.url);
-  // Read once, when the library is loaded: it warns of every table that it is asked to make.
+  // Read once, when the library is loaded: it warns for every table that it creates.
   const level = process.env.LANCEDB_LOG;
   process.env.LANCEDB_LOG ??= "error";
   try {

@@ -1,4 +1,4 @@
-/** The pictures, sounds and videos below a folder, as they are on the disk. */
+/** The images, audio files and videos in a folder, and their state on disk. */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readdir, realpath, stat } from "node:fs/promises";
@@ -8,7 +8,7 @@ import { isSoundspotError, type SoundspotError, throwIfAborted } from "../core/e
 import { unreadable } from "../files/media-file.js";
 import { VIDEO } from "../preparation/video-sources.js";
 
-export type MediaType = "picture" | "sound" | "video";
+export type MediaType = "image" | "audio" | "video";
 
 export interface FileState {
   readonly bytes: number;
@@ -22,7 +22,7 @@ export interface MediaFile extends FileState {
   readonly type: MediaType;
 }
 
-/** A file or folder that could not be read, and why. */
+/** A file or folder that could not be read, and the reason. */
 export interface SkippedFile {
   /** Relative to the folder. */
   readonly file: string;
@@ -30,18 +30,18 @@ export interface SkippedFile {
   readonly reason: string;
 }
 
-const PICTURE = /\.(jpe?g|png|webp|avif|gif|tiff?)$/i;
-const SOUND = /\.(wav|mp3|flac|ogg|oga|opus|m4a|aac|wma|aiff?)$/i;
+const IMAGE = /\.(jpe?g|png|webp|avif|gif|tiff?)$/i;
+const AUDIO = /\.(wav|mp3|flac|ogg|oga|opus|m4a|aac|wma|aiff?)$/i;
 
 function typeOf(name: string): MediaType | undefined {
-  if (PICTURE.test(name)) return "picture";
-  if (SOUND.test(name)) return "sound";
+  if (IMAGE.test(name)) return "image";
+  if (AUDIO.test(name)) return "audio";
   return VIDEO.test(name) ? "video" : undefined;
 }
 
 /**
- * Finds media by the usual endings, to any depth. Hidden files and folders are passed over, links are followed, and
- * what is met twice counts once. The order depends on names alone.
+ * Finds media files by the usual extensions, to any depth. Hidden files and folders are skipped, links are followed, and
+ * a file that is found twice counts once. The order depends on names alone.
  * @throws {SoundspotError} ERR_FILE_NOT_FOUND when the folder itself cannot be read, ERR_ABORTED.
  */
 export async function findMedia(
@@ -71,7 +71,7 @@ export async function findMedia(
         files.push({ path: inside, type, bytes: info.size, modified: info.mtimeMs });
       } catch (error) {
         throwIfAborted(signal);
-        // A broken link to something else is no matter.
+        // A broken link to another kind of file does not matter.
         if (type === undefined && (error as NodeJS.ErrnoException).code === "ENOENT") continue;
         skipped.push(skippedFile(inside, unreadable(join(folder, inside), error)));
       }

@@ -1,4 +1,4 @@
-/** Search by sound: pictures for a sound, and sounds for a picture, out of a folder. */
+/** Cross-modal search in a folder: images by audio, and audio by an image. */
 
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
@@ -27,26 +27,26 @@ import { type IndexChanges, updateTables } from "./update.js";
 export interface UpdateIndexOptions {
   /** The one that made the index. */
   readonly model: Model;
-  /** Searched to any depth for pictures, sounds and videos. The index is of this folder alone. */
+  /** Searched to any depth for images, audio files and videos. An index covers one folder. */
   readonly folder: string;
-  /** Default "folder": the name of the folder that a file lies in. */
+  /** Default "folder": the name of each file's folder. */
   readonly labels?: SearchLabels;
-  /** Tables with at least so many rows are divided into partitions, of which a search reads the nearest. Default 100,000. */
+  /** Tables with at least this many rows are divided into partitions; a search reads the nearest ones. Default 100,000. */
   readonly approximateFrom?: number;
   readonly signal?: AbortSignal | undefined;
   /** In files; those that need not be encoded are done at once. */
   readonly onProgress?: (done: number, total: number, skipped: number) => void;
 }
 
-/** What an update did, in files, and what the index has then, in items. */
+/** Changes of an update, in files, and the size of the index after it, in items. */
 export interface IndexUpdate extends IndexChanges {
   readonly images: number;
-  readonly sounds: number;
+  readonly audios: number;
 }
 
-/** Options of {@link SearchIndex.search}, beside the picture or sound to search with. */
+/** Options of {@link SearchIndex.search}, in addition to the query image or audio. */
 export interface SearchIndexOptions {
-  /** The one that made the index. Its weights are looked at when it is first used: `update` looks again. */
+  /** The one that made the index. Its weights are compared when it is first used, and in every `update`. */
   readonly model: Model;
   /** Results, 1 to 1000. Default 10. */
   readonly k?: number;
@@ -54,40 +54,40 @@ export interface SearchIndexOptions {
   readonly label?: string | readonly string[];
   /** Compare with every item, however many there are. Default false. */
   readonly exact?: boolean;
-  /** In each picture that is found, box where the sound comes from. Default false. */
+  /** Localize the sound source in each image found. Default false. */
   readonly localize?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What is searched with, and how. */
+/** The query and its options. */
 type SearchQuery = SearchIndexOptions &
   (
     | { readonly image: ImageSource; readonly audio?: never }
     | { readonly audio: AudioSource; readonly image?: never }
   );
 
-/** A picture or a sound in an index. */
+/** An image or an audio clip in an index. */
 export interface SearchItem {
   readonly id: string;
   readonly kind: SearchKind;
   /** Of the file, absolute. */
   readonly path: string;
-  /** The same relative to the folder that is indexed, with "/" between names. */
+  /** The same relative to the indexed folder, with "/" between names. */
   readonly name: string;
   readonly label?: string;
-  /** Of a video: the moment in seconds of its frame, around which its sound is heard. */
+  /** Of a video: the time of its frame in seconds, the middle of its audio window. */
   readonly at?: number;
 }
 
 export interface SearchResult extends SearchItem {
   /** Cosine of the target slots, in [−1, 1]. */
   readonly score: number;
-  /** The largest region that makes the sound, in pixels; absent where there is none or the picture cannot be read. */
+  /** The largest region that makes the sound, in pixels; absent without one, or when the image cannot be read. */
   readonly box?: SpotBox;
 }
 
 const APPROXIMATE_FROM = 100_000;
-/** Versions of a table are kept so long for searches that read them, in milliseconds. */
+/** Milliseconds that old versions of a table are kept, for searches that read them. */
 const KEPT = 3_600_000;
 const MOST_RESULTS = 1000;
 const LOCK = "index.lock";
@@ -99,7 +99,7 @@ export function isIndexFile(file: string): boolean {
 const TABLES = "tables";
 
 /**
- * Vectors of the pictures and sounds below a folder, on the disk, of one model. Needs LanceDB:
+ * An index on disk of the images and audio clips in a folder, as vectors of one model. Needs LanceDB:
  * `npm install @lancedb/lancedb apache-arrow`.
  * @example
  * const index = await SearchIndex.create("pets.index", { model });
@@ -128,7 +128,7 @@ export class SearchIndex implements Disposable {
     checkFields(options, {});
     const { model } = options;
     check(model, aModel, "model");
-    lance(); // where it is missing nothing is made
+    lance(); // if it is missing, nothing is created
     const path = resolve(folder);
     await writing(path, () => mkdir(path, { recursive: true }));
     const unlock = await lockFolder(path, LOCK);
@@ -147,7 +147,7 @@ export class SearchIndex implements Disposable {
         divided: {},
       };
       const tables = await Tables.create(join(path, TABLES), description.dimensions);
-      // Last: without it there is no index.
+      // Last: without it the folder is not an index.
       await writeDescription(path, description);
       return new SearchIndex(path, tables, description);
     } finally {
@@ -163,7 +163,7 @@ export class SearchIndex implements Disposable {
     return new SearchIndex(path, await Tables.open(join(path, TABLES)), description);
   }
 
-  /** Whether a folder has an index, whole or damaged. */
+  /** Whether a folder has an index, intact or damaged. */
   static async exists(folder: string): Promise<boolean> {
     try {
       await readDescription(resolve(folder));
@@ -178,19 +178,19 @@ export class SearchIndex implements Disposable {
     return this.#description.media;
   }
 
-  /** Pictures and sounds in the index. */
-  async count(): Promise<{ readonly images: number; readonly sounds: number }> {
+  /** Number of images and audio clips in the index. */
+  async count(): Promise<{ readonly images: number; readonly audios: number }> {
     this.#checkOpen();
-    return { images: await this.#tables.count("image"), sounds: await this.#tables.count("audio") };
+    return { images: await this.#tables.count("image"), audios: await this.#tables.count("audio") };
   }
 
   /**
-   * Makes the index say what is below a folder now. Only files that are new or whose content has changed are encoded:
-   * where size and time of change are as they were, a file is taken for unchanged, and where only the time differs its
-   * content decides. Files that are gone leave the index, files that cannot be read are listed in `skipped`. An update
-   * that is aborted or killed leaves an index that can be searched, and the next one goes on from there.
-   * @throws {SoundspotError} ERR_INDEX_MISMATCH for another model, ERR_FILE_NOT_FOUND when the folder is not there,
-   * ERR_DATASET when it has no media or the CSV is wrong, ERR_BUSY when another update is at work, ERR_FILE_WRITE,
+   * Brings the index up to date with a folder. Only new files and files with changed content are encoded: a file whose
+   * size and modification time are the same counts as unchanged; if only the time differs, its content is compared.
+   * Deleted files are removed from the index, and files that cannot be read are listed in `skipped`. An aborted or killed
+   * update leaves an index that can be searched, and the next one continues from there.
+   * @throws {SoundspotError} ERR_INDEX_MISMATCH for another model, ERR_FILE_NOT_FOUND when the folder is missing,
+   * ERR_DATASET when it has no media or the CSV is wrong, ERR_BUSY when another update is running, ERR_FILE_WRITE,
    * ERR_FFMPEG_MISSING, ERR_OUTPUT_IS_INPUT when the CSV is a file of the index, ERR_DISPOSED, ERR_ABORTED.
    */
   async update(options: UpdateIndexOptions): Promise<IndexUpdate> {
@@ -209,7 +209,7 @@ export class SearchIndex implements Disposable {
     });
     const unlock = await lockFolder(this.folder, LOCK);
     try {
-      await removeTemporary(this.folder).catch(() => undefined); // they do no harm
+      await removeTemporary(this.folder).catch(() => undefined); // they are harmless
       this.#description = await readDescription(this.folder);
       await this.checkModel(model, true);
       const labelOf = await labelsOf(options.labels ?? "folder", folder, signal);
@@ -217,7 +217,7 @@ export class SearchIndex implements Disposable {
         model,
         folder,
         labelOf,
-        // Paths in the index are relative to it: from here on they are those of this folder.
+        // Paths in the index are relative to the folder: from here on to this one.
         begin: async () => {
           if (this.#description.media !== folder) await this.#describe({ media: folder });
         },
@@ -233,7 +233,7 @@ export class SearchIndex implements Disposable {
   }
 
   /**
-   * The nearest items of the other modality: pictures for a sound, sounds for a picture, nearest first.
+   * The nearest items of the other modality, nearest first: images for audio, audio for an image.
    * @throws {SoundspotError} ERR_INDEX_MISMATCH for another model, ERR_INPUT, ERR_INDEX_CORRUPT, ERR_ABORTED, and those of
    * decoding.
    */
@@ -247,7 +247,7 @@ export class SearchIndex implements Disposable {
     return this.searchWithin(options, (work) => work());
   }
 
-  /** @internal The same; `decoding` does what decodes the query, and finds the box in each picture. */
+  /** @internal The same; `decoding` runs the decoding of the query, and the localization in each image. */
   async searchWithin(options: SearchQuery, decoding: Decoding): Promise<SearchResult[]> {
     this.#checkOpen();
     checkFields(options, { signal: aSignal });
@@ -270,10 +270,10 @@ export class SearchIndex implements Disposable {
       const vector = await encodeImage(model, image, decoding, signal);
       return this.#nearest("audio", vector, { k, labels, exact });
     }
-    const { vector, heard } = await encodeAudio(model, audio as AudioSource, decoding, signal);
+    const { vector, spectrogram } = await encodeAudio(model, audio as AudioSource, decoding, signal);
     const found = await this.#nearest("image", vector, { k, labels, exact });
     throwIfAborted(signal);
-    return options.localize ? localized(found, heard, model, decoding, signal) : found;
+    return options.localize ? localized(found, spectrogram, model, decoding, signal) : found;
   }
 
   /** The item of an id; undefined when the index has none. */
@@ -288,7 +288,7 @@ export class SearchIndex implements Disposable {
     return undefined;
   }
 
-  /** Gives the tables back; further use throws ERR_DISPOSED. */
+  /** Closes the tables; further use throws ERR_DISPOSED. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -357,12 +357,12 @@ export class SearchIndex implements Disposable {
   }
 }
 
-/** @internal The picture of an item: the file, or of a video its frame. */
-export function pictureOf({ path, at }: SearchItem, signal?: AbortSignal | undefined): Promise<RawImage> {
+/** @internal The image of an item: the file, or of a video its frame. */
+export function imageOf({ path, at }: SearchItem, signal?: AbortSignal | undefined): Promise<RawImage> {
   return at === undefined ? decodeImage(path, { signal }) : decodeFrame(path, at, { signal });
 }
 
-/** Boxes where the sound comes from in pictures that were found. */
+/** Adds to each image found the box of the sound source. */
 async function localized(
   found: readonly SearchResult[],
   { data: spectrogram, shape }: TensorData,
@@ -373,14 +373,14 @@ async function localized(
   const results: SearchResult[] = [];
   for (const result of found) {
     const box = await decoding(async () => {
-      const picture = await pictureOf(result, signal).catch((error: unknown) => {
+      const image = await imageOf(result, signal).catch((error: unknown) => {
         throwIfAborted(signal);
-        // It may be gone since it was indexed.
+        // It may have been deleted since it was indexed.
         if (isSoundspotError(error) && error.code !== "ERR_FFMPEG_MISSING") return undefined;
         throw error;
       });
-      if (!picture) return undefined;
-      const input = { image: picture, audio: { spectrogram, shape } };
+      if (!image) return undefined;
+      const input = { image, audio: { spectrogram, shape } };
       return (await model.localize(input, signal ? { signal } : {})).boxes[0];
     });
     results.push(box ? { ...result, box } : result);

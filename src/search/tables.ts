@@ -1,4 +1,4 @@
-/** The two tables of an index, pictures and sounds, and what is asked of them. */
+/** The two tables of an index, images and audio, and their queries. */
 import { createHash } from "node:crypto";
 import { access, mkdir } from "node:fs/promises";
 import type { Connection, Table } from "@lancedb/lancedb";
@@ -8,18 +8,18 @@ import { writing } from "../files/atomic-writes.js";
 import { lance } from "./lance.js";
 import type { FileState } from "./media-files.js";
 
-/** What an item of an index is: searched for with the other kind. */
+/** Kind of an item in an index; queries for it are of the other kind. */
 export type SearchKind = "image" | "audio";
 
 export const kinds: readonly SearchKind[] = ["image", "audio"];
 
-/** What is known of an item without its vector. */
+/** An item without its vector. */
 export interface Entry extends FileState {
   readonly id: string;
-  /** Relative to the folder that is indexed. */
+  /** Relative to the indexed folder. */
   readonly path: string;
   readonly label: string | null;
-  /** Of a video: the moment in seconds of its frame, around which its sound is heard. */
+  /** Of a video: the time of its frame in seconds, the middle of its audio window. */
   readonly at: number | null;
   /** SHA-256 of the file. */
   readonly hash: string;
@@ -31,6 +31,7 @@ export interface Row extends Entry {
 }
 
 const columns = ["id", "path", "label", "at", "hash", "bytes", "modified"] as const;
+/** Names of the tables on disk. */
 const names: Readonly<Record<SearchKind, string>> = { image: "images", audio: "sounds" };
 const VECTOR_INDEX = "vector_idx";
 /** Ids in one condition. */
@@ -40,7 +41,7 @@ export function idOf(kind: SearchKind, path: string): string {
   return createHash("sha256").update(`${kind}\0${path}`).digest("hex").slice(0, 32);
 }
 
-/** A text as SQL writes it. */
+/** A text as an SQL literal. */
 function quoted(text: string): string {
   return `'${text.replaceAll("'", "''")}'`;
 }
@@ -73,8 +74,8 @@ export interface NearestOptions {
 /** About 1,000 vectors a partition. docs/search.md has the recall that this was measured to give. */
 const ROWS_A_PARTITION = 1000;
 /**
- * The share of the partitions that a search reads, the nearest ones, and how many at least. A sound lies elsewhere than
- * the pictures that it finds, so that they are in more partitions than the neighbours of a picture would be.
+ * The share of the partitions that a search reads, the nearest ones, and the minimum. Audio vectors lie apart from the
+ * image vectors that they retrieve. Those are therefore in more partitions than the neighbours of an image.
  */
 const SHARE_READ = 0.1;
 const LEAST_READ = 50;
@@ -97,7 +98,7 @@ export class Tables {
     this.#tables = tables;
   }
 
-  /** Makes both tables, empty, in place of any that are there. @throws {SoundspotError} ERR_FILE_WRITE. */
+  /** Makes both tables, empty, and replaces existing ones. @throws {SoundspotError} ERR_FILE_WRITE. */
   static create(folder: string, dimensions: number): Promise<Tables> {
     const { lancedb } = lance();
     return writing(folder, async () => {
@@ -113,8 +114,8 @@ export class Tables {
   static open(folder: string): Promise<Tables> {
     const { lancedb } = lance();
     return reading(folder, async () => {
-      await access(folder); // LanceDB would make it
-      // Each question sees what another process has written since.
+      await access(folder); // LanceDB would create it
+      // Each query sees what another process has written since.
       const connection = await lancedb.connect(folder, { readConsistencyInterval: 0 });
       const open = (kind: SearchKind) => connection.openTable(names[kind]);
       return new Tables(folder, connection, { image: await open("image"), audio: await open("audio") });
@@ -178,7 +179,7 @@ export class Tables {
     });
   }
 
-  /** Puts rows in place of those with their ids, and new ones beside them: all or none. */
+  /** Replaces rows with the same ids and inserts new ones: all or none. */
   async put(kind: SearchKind, rows: readonly Row[]): Promise<void> {
     if (rows.length === 0) return;
     await writing(this.#folder, () =>
@@ -196,7 +197,7 @@ export class Tables {
     }
   }
 
-  /** Writes what is known of files whose content is as it was; the vectors stay. */
+  /** Updates the entries of files with unchanged content; their vectors stay. */
   async rewrite(kind: SearchKind, entries: readonly Entry[]): Promise<void> {
     for (const some of slices(entries, IDS_AT_A_TIME)) {
       const vectors = await reading(this.#folder, () =>
@@ -217,13 +218,13 @@ export class Tables {
     }
   }
 
-  /** Divides the vectors of a kind into partitions, so that a search reads some of them only. */
+  /** Divides the vectors of a kind into partitions: a search then reads only some of them. */
   async approximate(kind: SearchKind): Promise<void> {
     const { lancedb } = lance();
     const config = lancedb.Index.ivfFlat({
       distanceType: "cosine",
       numPartitions: partitionsOf(await this.count(kind)),
-      // Less than the defaults, and enough for the recall that was measured.
+      // Lower than the defaults, and sufficient for the measured recall.
       sampleRate: 64,
       maxIterations: 15,
     });
@@ -237,13 +238,13 @@ export class Tables {
     });
   }
 
-  /** Brings rows written since into the partitions, joins small files, and removes versions older than `before`. */
+  /** Adds newer rows to the partitions, joins small files, and removes versions older than `before`. */
   async tidy(kind: SearchKind, before: Date): Promise<void> {
     await writing(this.#folder, () => this.#tables[kind].optimize({ cleanupOlderThan: before }));
   }
 }
 
-/** A row of an answer is a view of it that keeps all of it. */
+/** Copies a row: as a view it would keep the whole answer in memory. */
 function entryOf({ id, path, label, at, hash, bytes, modified }: Entry): Entry {
   return { id, path, label, at, hash, bytes, modified };
 }
@@ -265,7 +266,7 @@ function schemaOf(dimensions: number): Schema {
   ]);
 }
 
-/** @throws {SoundspotError} ERR_INDEX_CORRUPT, whatever LanceDB said. */
+/** @throws {SoundspotError} ERR_INDEX_CORRUPT for any error of LanceDB. */
 async function reading<T>(folder: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();

@@ -1,4 +1,4 @@
-/** Making an index say what is in a folder, with as little encoding as that takes. */
+/** Brings an index up to date with a folder, and encodes as few files as possible. */
 import { join } from "node:path";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import { inParallel } from "../core/parallel.js";
@@ -8,12 +8,12 @@ import { type EncodedFile, encodeFiles } from "./encoder.js";
 import { findMedia, hashOf, type MediaFile, type SkippedFile } from "./media-files.js";
 import { type Entry, idOf, kinds, type Row, type SearchKind, type Tables } from "./tables.js";
 
-/** What an update did, in files. */
+/** Changes of an update, in files. */
 export interface IndexChanges {
   readonly added: number;
-  /** Files with another content than before. */
+  /** Files with changed content. */
   readonly changed: number;
-  /** Files that are no longer there. */
+  /** Deleted files. */
   readonly removed: number;
   readonly unchanged: number;
   /** Files and folders that could not be read, and are not in the index. */
@@ -24,13 +24,13 @@ export interface UpdateWork {
   readonly model: Model;
   readonly folder: string;
   readonly labelOf: (path: string) => string | undefined;
-  /** Called when it is clear that there is something to index, before anything is written. */
+  /** Called once media files were found, before anything is written. */
   readonly begin: () => Promise<void>;
   readonly signal: AbortSignal | undefined;
   readonly onProgress: ((done: number, total: number, skipped: number) => void) | undefined;
 }
 
-/** Rows that are written at a time, and milliseconds after which fewer are: what a killed update has lost at most. */
+/** Rows written at a time, and milliseconds after which fewer are written. A killed update loses no more than that. */
 const ROWS_AT_A_TIME = 512;
 const WRITE_EVERY = 10_000;
 
@@ -48,24 +48,24 @@ async function knownFiles(tables: Tables): Promise<Map<string, Known>> {
 }
 
 /**
- * Whether the entries are of the file's content as it is. Of a video its picture is written last: without it the rest
- * may be missing.
+ * Whether the entries match the file's current content. The image of a video is written last: without it the rest may be
+ * missing.
  */
 async function isUnchanged(file: MediaFile, known: Known, work: UpdateWork): Promise<boolean> {
-  const last = file.type === "sound" ? known.audio : known.image;
+  const last = file.type === "audio" ? known.audio : known.image;
   if (!last) return false;
   const entries = Object.values(known);
   if (entries.some(({ bytes, hash }) => bytes !== file.bytes || hash !== last.hash)) return false;
   if (entries.every(({ modified }) => modified === file.modified)) return true;
-  // One that cannot be read is told when it is decoded.
+  // An unreadable file is reported when it is decoded.
   const hash = await hashOf(join(work.folder, file.path), work.signal).catch(() => undefined);
   throwIfAborted(work.signal);
   return hash === last.hash;
 }
 
 /**
- * Each write is whole or not there, and carries the state of its files, so that an update may end anywhere: the next
- * one compares what is there with the folder again.
+ * Each write is atomic and contains the state of its files. An update may therefore end anywhere: the next one compares
+ * the tables with the folder again.
  * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_DATASET when the folder has no media, ERR_FILE_WRITE, ERR_ABORTED.
  */
 export async function updateTables(tables: Tables, work: UpdateWork): Promise<IndexChanges> {
@@ -75,7 +75,7 @@ export async function updateTables(tables: Tables, work: UpdateWork): Promise<In
   if (found.files.length === 0) {
     throw new SoundspotError(
       "ERR_DATASET",
-      `${folder} has no pictures, sounds or videos. Check the path; the index is as it was.`,
+      `${folder} has no images, audio files or videos. Check the path; the index is unchanged.`,
     );
   }
   const known = await knownFiles(tables);
@@ -124,7 +124,7 @@ export async function updateTables(tables: Tables, work: UpdateWork): Promise<In
       onProgress?.(done, total, skipped.length);
     }
   } finally {
-    // What was encoded before an error or an abort need not be encoded again.
+    // Files encoded before an error or an abort need not be encoded again.
     await pending.write();
   }
   return { added, changed, removed, unchanged: unchanged.length, skipped };
@@ -139,14 +139,14 @@ async function deleteEntries(tables: Tables, entries: readonly Known[]): Promise
   }
 }
 
-/** Brings labels and times of change up to date. */
+/** Updates labels and modification times. */
 async function rewriteStale(
   tables: Tables,
   files: readonly MediaFile[],
   known: ReadonlyMap<string, Known>,
   labelOf: UpdateWork["labelOf"],
 ): Promise<void> {
-  // Pictures last, as when they are written first.
+  // Images last, as in the first write.
   for (const kind of kinds.toReversed()) {
     const stale = files.flatMap(({ path, modified }) => {
       const entry = known.get(path)?.[kind];
@@ -158,7 +158,7 @@ async function rewriteStale(
   }
 }
 
-/** What is to be written. */
+/** Changes to be written. */
 class Pending {
   readonly #tables: Tables;
   readonly #known: ReadonlyMap<string, Known>;
@@ -187,7 +187,7 @@ class Pending {
       const vector = vectors[kind];
       const entry = { path, label: this.#labelOf(path) ?? null, at, hash, bytes, modified };
       if (vector) this.#rows[kind].push({ id: idOf(kind, path), ...entry, vector });
-      // A video that has lost its sound.
+      // A video that no longer has audio.
       else if (before?.[kind]) this.#dropped.push({ [kind]: before[kind] });
     }
   }
@@ -198,7 +198,7 @@ class Pending {
     if (before) this.#dropped.push(before);
   }
 
-  /** A video's picture comes last: where it is there, its sound is. */
+  /** A video's image is written last: if it exists, its audio does too. */
   async write(): Promise<void> {
     const [rows, dropped] = [this.#rows, this.#dropped];
     this.#rows = { image: [], audio: [] };

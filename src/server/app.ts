@@ -1,4 +1,4 @@
-/** The Fastify application: routes, limits, and how failures are answered. */
+/** The Fastify application: routes, limits and error answers. */
 
 import multipart from "@fastify/multipart";
 import swagger from "@fastify/swagger";
@@ -19,7 +19,7 @@ import { FIELD_BYTES } from "./upload.js";
 const HEAD_SECONDS = 10;
 /** Seconds that an idle connection is kept for another request. */
 const KEEP_ALIVE_SECONDS = 30;
-/** Connections at a time, whatever they do. */
+/** Greatest number of open connections. */
 const CONNECTIONS = 2048;
 
 export async function createApp(service: Service, options: ServerOptions): Promise<FastifyInstance> {
@@ -34,18 +34,18 @@ export async function createApp(service: Service, options: ServerOptions): Promi
     http: {
       headersTimeout: 1000 * Math.min(HEAD_SECONDS, limits.uploadTimeout),
       connectionsCheckingInterval: 500,
-      requireHostHeader: false, // guardConnections answers as every other failure is
+      requireHostHeader: false, // guardConnections answers it like every other failure
     },
     clientErrorHandler: answerToBrokenRequest,
     frameworkErrors: (_error, request, reply) =>
-      answerFailure(reply, new HttpError(400, "ERR_INPUT", `${shown(request)} is no valid address.`)),
+      answerFailure(reply, new HttpError(400, "ERR_INPUT", `${shown(request)} is not a valid address.`)),
   });
   app.server.maxConnections = CONNECTIONS;
   app.removeAllContentTypeParsers();
   const missing = (request: FastifyRequest) =>
     new HttpError(404, "ERR_NOT_FOUND", notFound(request, options.index !== undefined));
   app.setErrorHandler((error, request, reply) =>
-    // What the page's folder refuses is not there.
+    // A file that the page's folder rejects counts as missing.
     answerFailure(reply, (error as { statusCode?: number }).statusCode === 403 ? missing(request) : error),
   );
   app.setNotFoundHandler((request, reply) => answerFailure(reply, missing(request)));
@@ -64,13 +64,13 @@ export async function createApp(service: Service, options: ServerOptions): Promi
       openapi: "3.1.0",
       info: {
         title: "soundspot",
-        description: "Finds where a sound comes from in a picture.",
+        description: "Finds where a sound comes from in an image.",
         version: packageVersion(),
         license: { name: "MIT" },
       },
       tags: [
         { name: "localization", description: "Where a sound comes from." },
-        { name: "search", description: "Pictures for a sound, sounds for a picture." },
+        { name: "search", description: "Images by audio, audio by an image." },
         { name: "service", description: "The service itself." },
         { name: "page", description: "For people." },
       ],
@@ -110,7 +110,7 @@ function serviceRoutes(app: FastifyInstance, service: Service, search: boolean):
   app.get("/openapi.json", { schema: documentSchema }, async () => app.swagger());
 }
 
-/** Counts every request when it has ended, and tells `onRequest`. */
+/** Counts every ended request, and calls `onRequest`. */
 function observe(app: FastifyInstance, service: Service, onRequest: ServerOptions["onRequest"]): void {
   app.addHook("onRequest", async (request, reply) => {
     const started = performance.now();
@@ -133,7 +133,7 @@ function observe(app: FastifyInstance, service: Service, onRequest: ServerOption
   });
 }
 
-/** Pages of other origins may call the service only where they were named. */
+/** Pages of other origins may call the service only if `cors` names them. */
 function guardOrigins(app: FastifyInstance, origins: readonly string[]): void {
   const all = origins.includes("*");
   app.addHook("onRequest", async (request, reply) => {
@@ -156,7 +156,7 @@ function guardOrigins(app: FastifyInstance, origins: readonly string[]): void {
       }
       return;
     }
-    // A page need not read an answer to keep the model busy. Another port of this computer is another origin of its site.
+    // A page could keep the model busy without reading answers. Another port of this computer is another origin, same site.
     const site = request.headers["sec-fetch-site"];
     if ((site === "cross-site" || site === "same-site") && request.method === "POST") {
       const pages = origin === undefined ? "other origins" : origin.slice(0, 200);
@@ -183,5 +183,5 @@ function shown({ method, url }: FastifyRequest): string {
 
 function notFound(request: FastifyRequest, search: boolean): string {
   if (!search && request.url.startsWith("/v1/search")) return "This service has no index to search.";
-  return `There is no ${shown(request)}. What there is stands in /openapi.json.`;
+  return `There is no ${shown(request)}. See /openapi.json for the routes.`;
 }

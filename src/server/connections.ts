@@ -1,4 +1,4 @@
-/** What one connection may do: send some requests ahead, and take its answers within a time. */
+/** Limits of a connection: requests sent ahead, and the time to take an answer. */
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyInstance } from "fastify";
@@ -7,10 +7,10 @@ import { HttpError, type HttpErrorCode } from "./http-error.js";
 /** Requests that a connection may send before it has its answers. */
 const AHEAD = 64;
 
-/** The requests of a connection that are not answered. */
+/** The unanswered requests of a connection. */
 interface Line {
   current?: { readonly request: IncomingMessage; readonly response: ServerResponse };
-  /** Called when their turn has come, or the connection is gone. */
+  /** Called when their turn comes, or the connection is closed. */
   readonly waiting: (() => void)[];
 }
 
@@ -28,8 +28,8 @@ function lineOf(socket: Socket): Line {
 }
 
 /**
- * Works on the requests of a connection one after the other, so that those sent ahead take nothing but their heads, and
- * cuts a client off that does not take its answer within `seconds`.
+ * Handles the requests of a connection one after the other: those sent ahead take only the memory of their heads. A
+ * client that does not take its answer within `seconds` is disconnected.
  */
 export function guardConnections(app: FastifyInstance, seconds: number): void {
   app.server.on("checkExpectation", (_request, response: ServerResponse) => {
@@ -38,7 +38,7 @@ export function guardConnections(app: FastifyInstance, seconds: number): void {
   });
   app.addHook("onRequest", async ({ raw: request }, { raw: response }) => {
     const { socket } = request;
-    response.setMaxListeners(30); // limits, figures and files all wait for its end
+    response.setMaxListeners(30); // limits, metrics and files all wait for its end
     const line = lineOf(socket);
     if (line.current) {
       if (line.waiting.length >= AHEAD) {
@@ -63,7 +63,7 @@ export function guardConnections(app: FastifyInstance, seconds: number): void {
     }
   });
   app.addHook("onSend", async ({ raw: { socket } }, { raw: response }) => {
-    // Answers behind it, of requests that were refused, go when it goes.
+    // Answers queued behind it, of rejected requests, are sent after it.
     if (lines.get(socket)?.current?.response !== response) return;
     const timer = setTimeout(() => response.destroy(), 1000 * seconds);
     response.once("close", () => clearTimeout(timer));
@@ -83,10 +83,10 @@ function bare(code: HttpErrorCode, message: string): [body: string, headers: Rec
   ];
 }
 
-/** Requests that are no HTTP, too slow or too large in their head never reach a route. */
+/** Requests that are not HTTP, too slow, or too large in their head never reach a route. */
 export function answerToBrokenRequest(error: Error & { readonly code?: string }, socket: Socket): void {
   const current = lines.get(socket)?.current;
-  // What is broken comes after a request that is still to be answered: an answer now would be taken for that one's.
+  // The broken part follows a request that is not answered yet: an answer now would be taken for that one's.
   const late = current !== undefined && (current.request.complete || current.response.headersSent);
   if (error.code === "ECONNRESET" || !socket.writable || late) {
     socket.destroy();

@@ -7,7 +7,7 @@ function wrong(name: string, expected: string, text: string): SoundspotError {
   return new SoundspotError("ERR_INPUT", `${name} must be ${expected}; it was ${JSON.stringify(text)}.`);
 }
 
-/** @throws {SoundspotError} ERR_INPUT when the field is no number from `low` to `high`. */
+/** @throws {SoundspotError} ERR_INPUT when the field is not a number from `low` to `high`. */
 export function numberIn(fields: Fields, name: string, low: number, high: number): number | undefined {
   const text = fields.get(name);
   if (text === undefined) return undefined;

@@ -1,10 +1,10 @@
-/** How much is accepted: so many requests at work, so many that wait, and no more. */
+/** Admission of requests: a number at work, a number that waits; more are rejected. */
 import { Semaphore } from "../core/semaphore.js";
 import { HttpError } from "./http-error.js";
 
-/** Weight of what was measured before against one more request. */
+/** Weight of earlier measurements against one more request. */
 const MEMORY = 0.95;
-/** Longest time that a client is told to wait, in seconds. */
+/** Longest `Retry-After`, in seconds. */
 const LONGEST = 60;
 
 export interface GateOptions {
@@ -14,11 +14,11 @@ export interface GateOptions {
   readonly queue: number;
 }
 
-/** A request that was accepted. */
+/** An accepted request. */
 export interface Ticket {
   /** Waits for its turn. @throws {SoundspotError} ERR_ABORTED when the signal fires. */
   turn(signal: AbortSignal): Promise<void>;
-  /** Gives its place to the next; harmless when it has done so. `answered` ones count for the rate. */
+  /** Gives its place to the next; calling it again has no effect. `answered` ones count for the rate. */
   leave(answered: boolean): void;
 }
 
@@ -28,7 +28,7 @@ export class Gate {
   readonly #now: () => number;
   #accepted = 0;
   #atWork = 0;
-  /** Answers and the seconds at work that they took, both fading. */
+  /** Answers and the seconds of work that they took, as decaying sums. */
   #answers = 0;
   #seconds = 0;
   #since = 0;
@@ -49,7 +49,7 @@ export class Gate {
     return this.#atWork;
   }
 
-  /** Seconds until what is accepted now will have been answered, at the measured rate: a whole number from 1 to 60. */
+  /** Seconds until all accepted requests are answered, at the measured rate: a whole number from 1 to 60. */
   get retryAfter(): number {
     const each = this.#answers > 0 ? this.#seconds / this.#answers : 0;
     return Math.max(1, Math.min(LONGEST, Math.ceil(this.#accepted * each)));
@@ -61,7 +61,7 @@ export class Gate {
       throw new HttpError(
         429,
         "ERR_OVERLOADED",
-        `${this.#most} requests are waiting or at work, and no more are taken. Try again after ${this.retryAfter} s.`,
+        `${this.#most} requests are waiting or at work, and no more are accepted. Try again after ${this.retryAfter} s.`,
         { retryAfter: this.retryAfter },
       );
     }

@@ -2,7 +2,7 @@
 import { tmpdir } from "node:os";
 import { type ErrorCode, isSoundspotError } from "../core/errors.js";
 
-/** Codes of the package, and those that only an HTTP service has. */
+/** Codes of the package, and those of the HTTP service. */
 export type HttpErrorCode =
   | ErrorCode
   | "ERR_CLIENT_GONE"
@@ -14,7 +14,7 @@ export type HttpErrorCode =
   | "ERR_TIMEOUT"
   | "ERR_TOO_LARGE";
 
-/** A failure with the status it is answered with. */
+/** A failure with its HTTP status. */
 export class HttpError extends Error {
   override readonly name = "HttpError";
   readonly status: number;
@@ -35,7 +35,7 @@ export class HttpError extends Error {
   }
 }
 
-/** What the client sent is wrong. */
+/** Codes for wrong input of the client. */
 const ofInput: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "ERR_AUDIO_EMPTY",
   "ERR_AUDIO_NOT_FINITE",
@@ -53,11 +53,11 @@ const ofStatus: Readonly<Record<number, HttpErrorCode>> = {
   415: "ERR_MEDIA_TYPE",
 };
 
-const OWN_FAILURE = "The service failed. What it met is in its log; try again, and report it if it stays.";
+const OWN_FAILURE = "The service failed. The error is in its log; try again, and report it if it persists.";
 
 export const NOT_A_FORM = "Send the files as multipart/form-data.";
 
-/** Messages of the decoders may have the path of an upload's copy in them. */
+/** Messages of the decoders may contain the path of an upload's copy. */
 function withoutPaths(message: string): string {
   return message
     .split(/(\s+)/)
@@ -65,11 +65,11 @@ function withoutPaths(message: string): string {
     .join("");
 }
 
-/** The answer to any failure; of one that is the service's own the message stays in the log. */
+/** The answer to any failure. The message of an internal one stays in the log. */
 export function answerTo(error: unknown): HttpError {
   if (error instanceof HttpError) return error;
   if (isSoundspotError(error)) {
-    if (error.cause instanceof HttpError) return error.cause; // the reason that a signal was fired with
+    if (error.cause instanceof HttpError) return error.cause; // the reason of the fired signal
     if (!ofInput.has(error.code)) return new HttpError(500, error.code, OWN_FAILURE, { cause: error });
     return new HttpError(400, error.code, withoutPaths(error.message), { cause: error });
   }

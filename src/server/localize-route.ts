@@ -1,4 +1,4 @@
-/** POST /v1/localize: an upload to where its sound comes from. */
+/** POST /v1/localize: localizes the sound source of an upload. */
 
 import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
@@ -9,7 +9,7 @@ import { type LocalizeInput, prepareInput } from "../model/inputs.js";
 import { localizePrepared } from "../model/localize.js";
 import type { Spot, SpotAttention } from "../model/spot.js";
 import { choice, list, numberIn } from "./fields.js";
-import { checkPicture } from "./picture-kinds.js";
+import { checkImage } from "./image-kinds.js";
 import { INCLUDABLE, localizeSchema } from "./schemas.js";
 import type { Service } from "./service.js";
 import { readUpload, type Upload } from "./upload.js";
@@ -52,7 +52,7 @@ export function localizeRoute(app: FastifyInstance, service: Service): void {
     };
   }
 
-  /** Localizes, and lets `use` make an answer of the spot while there is memory set aside for it. */
+  /** Localizes, and lets `use` make the answer while memory is reserved for it. */
   async function localize<T>(
     { input, settings }: Asked,
     signal: AbortSignal,
@@ -87,11 +87,11 @@ export function localizeRoute(app: FastifyInstance, service: Service): void {
         const wanted = asked(upload);
         await turn();
         return await localize(wanted, signal, async (spot) => {
-          const picture = wantsPicture(request.headers.accept);
-          const large = picture || wanted.include.has("heatmap") || wanted.include.has("overlay");
+          const image = wantsImage(request.headers.accept);
+          const large = image || wanted.include.has("heatmap") || wanted.include.has("overlay");
           if (large) service.holdAnswer(spot.width * spot.height, reply);
-          reply.type(picture ? "image/png" : "application/json; charset=utf-8");
-          return picture
+          reply.type(image ? "image/png" : "application/json; charset=utf-8");
+          return image
             ? await spot.overlay({ signal })
             : await bodyOf(spot, wanted, targetsOf(model.config), signal);
         });
@@ -136,12 +136,12 @@ function inputOf(
   if (audioTrack !== undefined) {
     throw new SoundspotError("ERR_INPUT", "audioTrack is of a video. Leave it out beside image and audio.");
   }
-  checkPicture(image);
+  checkImage(image);
   return { image, audio };
 }
 
-/** Whether a picture is asked for, and JSON is not asked for as much. */
-export function wantsPicture(accept: string | undefined): boolean {
+/** Whether the client prefers an image to JSON. */
+export function wantsImage(accept: string | undefined): boolean {
   const weightOf = (type: string): number => {
     for (const entry of (accept ?? "").toLowerCase().split(",")) {
       const [name = "", ...parameters] = entry.split(";").map((part) => part.trim());
@@ -154,7 +154,7 @@ export function wantsPicture(accept: string | undefined): boolean {
   return weightOf("image/png") > weightOf("application/json");
 }
 
-/** Messages name the field, not where the upload lies. */
+/** Makes messages name the field, not the path of the upload. */
 export function namingFields(error: unknown, paths: ReadonlyMap<string, string>): unknown {
   if (!isSoundspotError(error)) return error;
   let message = error.message.replace(/^The image buffer/, "image").replace(/^The audio buffer/, "audio");
@@ -186,7 +186,7 @@ function logitsOf({ logits }: Spot): SpotAttention {
   throw new SoundspotError("ERR_INPUT", "This model gives no logits. Leave logits out of include.");
 }
 
-/** What is sent once the place is given back: who takes an answer slowly keeps nobody from theirs. */
+/** The answer. It is sent after the place is given back: a slow client does not block others. */
 async function bodyOf(
   spot: Spot,
   { settings, include }: Asked,
@@ -212,10 +212,10 @@ async function bodyOf(
   return include.has("heatmap") ? Readable.from(withHeatmap(JSON.stringify(body), spot)) : body;
 }
 
-/** Bytes of a heatmap that are encoded at a time: a multiple of 3, for base64 pads at the end alone. */
+/** Bytes of a heatmap encoded at a time: a multiple of 3, because base64 pads only at the end. */
 const SLICE = 3 * 2 ** 16;
 
-/** The answer with the heatmap as its last property, in parts: a large one would keep the event loop. */
+/** The answer with the heatmap as its last property, in parts: a large one would block the event loop. */
 function* withHeatmap(json: string, { heatmap, width, height }: Spot): Generator<string> {
   yield `${json.slice(0, -1)},"heatmap":{"shape":[${height},${width}],"data":"`;
   const bytes = Buffer.from(heatmap.buffer, heatmap.byteOffset, heatmap.byteLength);

@@ -1,4 +1,4 @@
-/** Figures of the service in a registry of its own, as Prometheus reads them. */
+/** Metrics of the service in its own registry, in Prometheus format. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Gate } from "./gate.js";
 
@@ -15,7 +15,7 @@ export class Metrics {
     collectDefaultMetrics({ register: this.registry });
     this.#requests = new Counter({
       name: "soundspot_http_requests_total",
-      help: "Requests that have ended, by route and status; 499 where the client went away.",
+      help: "Ended requests, by route and status; 499 if the client disconnected.",
       labelNames: ["method", "route", "status"],
       registers,
     });
@@ -28,12 +28,12 @@ export class Metrics {
     });
     this.#pairs = new Counter({
       name: "soundspot_localized_pairs_total",
-      help: "Pairs of picture and sound that the model has localized.",
+      help: "Pairs of image and audio that the model has localized.",
       registers,
     });
     new Gauge({
       name: "soundspot_queue_depth",
-      help: "Requests that are received or wait for their turn.",
+      help: "Requests that are being received or wait for their turn.",
       registers,
       collect() {
         this.set(gate.waiting);
@@ -41,7 +41,7 @@ export class Metrics {
     });
     new Gauge({
       name: "soundspot_in_flight",
-      help: "Requests that are decoded or at the model.",
+      help: "Requests that are being decoded or processed by the model.",
       registers,
       collect() {
         this.set(gate.atWork);

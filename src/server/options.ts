@@ -1,4 +1,4 @@
-/** What a server is made with, checked. */
+/** Options of a server and their checks. */
 
 import { aFunction, aList, aPath, checkFields, shown } from "../core/arguments.js";
 import { SoundspotError } from "../core/errors.js";
@@ -10,25 +10,25 @@ import type { HttpErrorCode } from "./http-error.js";
 /** A request that has ended. */
 export interface ServedRequest {
   readonly method: string;
-  /** Without what follows "?". */
+  /** Without the query string. */
   readonly path: string;
-  /** 499 when the client went away before the answer. */
+  /** 499 when the client disconnected before the answer. */
   readonly status: number;
   readonly milliseconds: number;
-  /** Of the client, as the connection gives it. */
+  /** Of the client, from the connection. */
   readonly address: string;
   readonly code?: HttpErrorCode;
-  /** What the service met, of status 500. */
+  /** The error behind a status of 500 or more. */
   readonly error?: unknown;
 }
 
-/** What a server is made with. */
+/** Options of a server. */
 export interface ServerOptions {
-  /** Stays the caller's: it is not disposed when the server closes. */
+  /** Owned by the caller: closing the server does not dispose it. */
   readonly model: Model;
-  /** Searched by `POST /v1/search`; made by this model. It stays the caller's too. */
+  /** Searched by `POST /v1/search`; made by this model. Owned by the caller too. */
   readonly index?: SearchIndex;
-  /** What the encoders compute in. Default "auto". */
+  /** Of the encoders. Default "auto". */
   readonly precision?: Precision;
   /** Requests at work at a time: decoded, in the model's batch of up to 32, or ready for the next one. Default 80. */
   readonly concurrency?: number;
@@ -36,7 +36,7 @@ export interface ServerOptions {
   readonly queue?: number;
   /** Bytes of an uploaded file. Default 32,000,000. */
   readonly uploadBytes?: number;
-  /** Pixels of a picture or of a video's frames. Default 16,777,216. */
+  /** Pixels of an image or of a video's frames. Default 16,777,216. */
   readonly pixels?: number;
   /** Seconds for a whole request to arrive. Default 60. */
   readonly uploadTimeout?: number;
@@ -46,7 +46,7 @@ export interface ServerOptions {
   readonly cors?: readonly string[];
   /** Folder of the page. Default the package's own. */
   readonly page?: string;
-  /** Told of every request when it has ended. */
+  /** Called for every ended request. */
   readonly onRequest?: (request: ServedRequest) => void;
 }
 

@@ -1,4 +1,4 @@
-/** The page, and the headers that keep it and every other answer from doing more than they should. */
+/** The page, and the security headers of all answers. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import serveStatic from "@fastify/static";
@@ -6,7 +6,7 @@ import type { FastifyInstance } from "fastify";
 import { packageRoot } from "../core/package.js";
 import { pageSchema } from "./schemas.js";
 
-/** Where the build puts the page. */
+/** The folder that the build writes the page to. */
 export function defaultPage(): string {
   return join(packageRoot(), "dist", "web");
 }
@@ -20,10 +20,10 @@ const forAll = {
   "x-frame-options": "DENY",
 };
 
-/** Nothing in an answer of the API is to run. */
+/** Answers of the API must not run anything. */
 const forData = "default-src 'none'; frame-ancestors 'none'";
 
-/** The page's own scripts and styles; pictures, sounds and videos that it was given or made. */
+/** The page's own scripts and styles; images, audio and videos that it loaded or made. */
 const forPage = [
   "default-src 'none'",
   "script-src 'self'",
@@ -66,7 +66,7 @@ export async function page(app: FastifyInstance, folder: string): Promise<void> 
     cacheControl: false,
     schemaHide: true,
     setHeaders(reply, path) {
-      // The build names what is in assets/ by its content.
+      // The build names the files in assets/ by their content.
       const named = path.startsWith(join(folder, "assets"));
       reply.header("cache-control", named ? `public, max-age=${YEAR}, immutable` : "no-cache");
     },

@@ -1,4 +1,4 @@
-/** What requests and answers look like, for serialization and for /openapi.json. */
+/** Schemas of requests and answers, for serialization and for /openapi.json. */
 import { NOT_A_FORM } from "./http-error.js";
 import { DEFAULTS } from "./options.js";
 import { FIELD_BYTES } from "./upload.js";
@@ -20,7 +20,7 @@ const file = (description: string) => text(description, { format: "binary" });
 
 const errorBody = (description: string, code: string, message: string) => ({
   ...object(description, {
-    error: object("What went wrong.", {
+    error: object("The error.", {
       code: text("Stable between releases."),
       message: text("Names the field or file, and says what to do."),
     }),
@@ -40,7 +40,7 @@ export const failures = {
     "ERR_ORIGIN",
     "Pages of https://example.org may not call this service.",
   ),
-  404: errorBody("There is no such thing.", "ERR_NOT_FOUND", "There is no GET /v2."),
+  404: errorBody("Not found.", "ERR_NOT_FOUND", "There is no GET /v2."),
   408: errorBody(
     "The request took too long to arrive.",
     "ERR_TIMEOUT",
@@ -56,11 +56,11 @@ export const failures = {
     ...errorBody(
       "The queue is full.",
       "ERR_OVERLOADED",
-      "144 requests are waiting or at work, and no more are taken.",
+      "144 requests are waiting or at work, and no more are accepted.",
     ),
     headers: retryAfter,
   },
-  500: errorBody("The service failed.", "ERR_INTERNAL", "The service failed. What it met is in its log."),
+  500: errorBody("The service failed.", "ERR_INTERNAL", "The service failed. The error is in its log."),
   503: {
     ...errorBody(
       "The service is shutting down, or was too slow.",
@@ -79,16 +79,16 @@ const tensor = (description: string) =>
 
 const attention = (description: string) =>
   object(description, {
-    audioOnImage: tensor("Audio queries on the picture: [slots, h, w]."),
-    imageOnImage: tensor("Image queries on the picture: [slots, h, w]."),
-    audioOnAudio: tensor("Audio queries on the sound: [slots, t]."),
-    imageOnAudio: tensor("Image queries on the sound: [slots, t]."),
+    audioOnImage: tensor("Audio queries on the image: [slots, h, w]."),
+    imageOnImage: tensor("Image queries on the image: [slots, h, w]."),
+    audioOnAudio: tensor("Audio queries on the audio: [slots, t]."),
+    imageOnAudio: tensor("Image queries on the audio: [slots, t]."),
   });
 
-/** What `include` may name. */
+/** Values of `include`. */
 export const INCLUDABLE = ["attention", "logits", "heatmap", "overlay", "spectrogram"] as const;
 
-const box = object("In pixels of the picture, origin top left.", {
+const box = object("In pixels of the image, origin top left.", {
   x: number("Left."),
   y: number("Top."),
   width: number("In pixels."),
@@ -100,32 +100,32 @@ const localized = {
   ...object(
     "Where the sound comes from.",
     {
-      width: integer("Of the picture, in pixels."),
-      height: integer("Of the picture, in pixels."),
-      confidence: number("Cosine of the target slots of picture and sound, −1 … 1."),
+      width: integer("Of the image, in pixels."),
+      height: integer("Of the image, in pixels."),
+      confidence: number("Cosine of the target slots of image and audio, −1 … 1."),
       silent: {
         type: "boolean",
         description: "True where no sample of the audio window reaches −60 dBFS; absent otherwise.",
       },
       time: number("Of a video: presentation time of the frame, in seconds from the start of the file."),
       boxes: { type: "array", description: "Connected regions of the mask, largest first.", items: box },
-      settings: object("What the answer was made with.", {
+      settings: object("The settings used.", {
         sharpening: number("Factor on the logits."),
         threshold: number("The mask is where the heatmap reaches it."),
         alpha: number("The audio map's share of the refinement."),
         refine: text("Refinement of the map."),
-        targetSlots: integer("Slots that stand for what sounds: the first ones."),
+        targetSlots: integer("Slots of the sounding object: the first ones."),
       }),
       attention: attention("Normalised over tokens."),
       logits: attention("The same before sharpening and softmax."),
-      heatmap: object("At the size of the picture, in [0, 1].", {
+      heatmap: object("At the size of the image, in [0, 1].", {
         shape: { type: "array", items: { type: "integer" }, description: "[height, width]" },
         data: text("Little-endian float32, row-major, in base64."),
       }),
       figures: object(
         "Drawings.",
         {
-          overlay: text("The heatmap over the picture: PNG in base64."),
+          overlay: text("The heatmap over the image: PNG in base64."),
           spectrogram: text("The spectrogram with the attention over time: PNG in base64."),
         },
         [],
@@ -145,35 +145,35 @@ const localized = {
 };
 
 export const localizeSchema = {
-  summary: "Find what sounds in a picture",
+  summary: "Find what sounds in an image",
   description:
     "Send `image` and `audio`, or `video` alone. Fields have at most " +
-    `${FIELD_BYTES} bytes; unknown ones are refused. With \`Accept: image/png\` the answer is the heatmap drawn over the picture.`,
+    `${FIELD_BYTES} bytes; unknown ones are rejected. With \`Accept: image/png\` the answer is the heatmap drawn over the image.`,
   operationId: "localize",
   tags: ["localization"],
   consumes: ["multipart/form-data"],
   body: {
     type: "object",
     properties: {
-      image: file("A picture: JPEG, PNG, WebP, AVIF, GIF or TIFF."),
-      audio: file("A sound: WAV, or whatever ffmpeg reads. Of a long one the middle is heard."),
-      video: file("A video with sound, instead of image and audio."),
+      image: file("An image: JPEG, PNG, WebP, AVIF, GIF or TIFF."),
+      audio: file("An audio file: WAV, or any format of ffmpeg. Of a long one the middle is used."),
+      video: file("A video with audio, instead of image and audio."),
       at: number(
-        "Seconds: the frame of the video, heard with the sound around it. Default the middle, or the nearest moment with sound.",
+        "Seconds: the frame of the video, with the audio around it. Default the middle, or the nearest moment with audio.",
         { minimum: 0 },
       ),
-      audioTrack: integer("Of the video, from 0. Default the one that it marks as default.", { minimum: 0 }),
+      audioTrack: integer("Of the video, from 0. Default the track marked as default.", { minimum: 0 }),
       sharpening: number("Factor on the attention logits. Default the checkpoint's.", {
         minimum: 1e-6,
         maximum: 1e6,
       }),
       threshold: number("Of the mask.", { minimum: 0, maximum: 1, default: 0.6 }),
       alpha: number("The audio map's share of the refinement.", { minimum: 0, maximum: 1, default: 0.4 }),
-      refine: text("What the audio map is blended with: `iqr` the image map.", {
+      refine: text("Refinement of the audio map: `iqr` blends it with the image map.", {
         enum: ["none", "iqr"],
         default: "none",
       }),
-      include: text(`What to add to the answer, separated by commas: ${INCLUDABLE.join(", ")}.`, {
+      include: text(`Additions to the answer, separated by commas: ${INCLUDABLE.join(", ")}.`, {
         default: "",
         examples: ["attention,heatmap"],
       }),
@@ -184,7 +184,7 @@ export const localizeSchema = {
       description: "Where the sound comes from.",
       content: {
         "application/json": { schema: localized },
-        "image/png": { schema: file("The heatmap over the picture.") },
+        "image/png": { schema: file("The heatmap over the image.") },
       },
     },
     ...failures,
@@ -195,33 +195,33 @@ export const localizeSchema = {
 export const MOST_RESULTS = 100;
 
 export const searchSchema = {
-  summary: "Pictures for a sound, or sounds for a picture",
+  summary: "Images by audio, or audio by an image",
   operationId: "search",
   tags: ["search"],
   consumes: ["multipart/form-data"],
   body: {
     type: "object",
     properties: {
-      image: file("A picture, to find sounds; or give audio."),
-      audio: file("A sound, to find pictures."),
-      k: integer("How many results.", { minimum: 1, maximum: MOST_RESULTS, default: 10 }),
+      image: file("An image, to find audio; or give audio."),
+      audio: file("An audio file, to find images."),
+      k: integer("Number of results.", { minimum: 1, maximum: MOST_RESULTS, default: 10 }),
       label: text("Only items of this label."),
     },
   },
   response: {
-    200: object("What is nearest, nearest first.", {
-      query: text("What was sent.", { enum: ["image", "audio"] }),
+    200: object("The nearest items, nearest first.", {
+      query: text("Kind of the query.", { enum: ["image", "audio"] }),
       results: {
         type: "array",
         items: object(
-          "A picture or a sound.",
+          "An image or an audio clip.",
           {
             id: text("Of the index."),
             score: number("Cosine of the target slots, −1 … 1."),
-            kind: text("What it is.", { enum: ["image", "audio"] }),
-            name: text("Path relative to the folder that was indexed."),
-            label: text("Of the item, where it has one."),
-            url: text("Of a thumbnail, or of the sound."),
+            kind: text("Kind of the item.", { enum: ["image", "audio"] }),
+            name: text("Path relative to the indexed folder."),
+            label: text("Of the item, if it has one."),
+            url: text("Of a thumbnail, or of the audio."),
             box,
           },
           ["id", "score", "kind", "name", "url"],
@@ -232,7 +232,7 @@ export const searchSchema = {
   },
 };
 
-/** Of a file that the index has. */
+/** Schema of a route that serves a file of the index. */
 export const itemSchema = (summary: string, type: string) => ({
   summary,
   tags: ["search"],
@@ -250,24 +250,24 @@ export const infoSchema = {
       ...object("Model and limits.", {
         name: text("Of the package."),
         version: text("Of the package."),
-        model: object("What the model takes and has.", {
-          imageSize: integer("Pixels a side that pictures are resized to."),
-          seconds: number("Of sound that is heard."),
-          sampleRate: integer("Hertz that sounds are resampled to."),
-          targetSlots: integer("Slots that stand for what sounds."),
-          offTargetSlots: integer("Slots that take the rest."),
+        model: object("Input sizes and slots of the model.", {
+          imageSize: integer("Pixels a side that images are resized to."),
+          seconds: number("Length of the audio window."),
+          sampleRate: integer("Hertz that audio is resampled to."),
+          targetSlots: integer("Slots of the sounding object."),
+          offTargetSlots: integer("Slots of the rest."),
           sharpening: number("Default factor on the attention logits."),
         }),
-        limits: object("More is refused.", {
+        limits: object("More is rejected.", {
           uploadBytes: integer("Bytes of a file."),
           fieldBytes: integer("Bytes of a field."),
-          pixels: integer("Pixels of a picture or a frame."),
+          pixels: integer("Pixels of an image or a frame."),
           concurrency: integer("Requests at work at a time."),
           queue: integer("Requests that may wait."),
           uploadTimeout: number("Seconds for a request to arrive."),
           timeout: number("Seconds for its answer after that."),
         }),
-        search: { type: "boolean", description: "Whether there is an index to search." },
+        search: { type: "boolean", description: "Whether the service has an index to search." },
       }),
       examples: [
         {
@@ -292,12 +292,12 @@ export const infoSchema = {
 };
 
 export const healthSchema = {
-  summary: "Whether the service takes requests",
+  summary: "Whether the service accepts requests",
   operationId: "health",
   tags: ["service"],
   response: {
     200: {
-      ...object("It does.", { status: { type: "string", enum: ["ok"] } }),
+      ...object("It accepts requests.", { status: { type: "string", enum: ["ok"] } }),
       examples: [{ status: "ok" }],
     },
     503: failures[503],
@@ -305,7 +305,7 @@ export const healthSchema = {
 };
 
 export const metricsSchema = {
-  summary: "Figures of the service, as Prometheus reads them",
+  summary: "Metrics of the service, in Prometheus format",
   operationId: "metrics",
   tags: ["service"],
   response: {

@@ -1,4 +1,4 @@
-/** POST /v1/search and what it finds: an index behind HTTP. */
+/** POST /v1/search and the items found: an index over HTTP. */
 import { open } from "node:fs/promises";
 import { extname } from "node:path";
 import type { FastifyInstance } from "fastify";
@@ -7,11 +7,11 @@ import { isSoundspotError, SoundspotError } from "../core/errors.js";
 import { decodeImage } from "../media/image.js";
 import { decodeVideoAudio } from "../media/video.js";
 import { encodeWav } from "../media/wav.js";
-import { pictureOf, type SearchIndex, type SearchItem, type SearchResult } from "../search/search-index.js";
+import { imageOf, type SearchIndex, type SearchItem, type SearchResult } from "../search/search-index.js";
 import { numberIn } from "./fields.js";
 import { HttpError } from "./http-error.js";
+import { checkImage } from "./image-kinds.js";
 import { namingFields } from "./localize-route.js";
-import { checkPicture } from "./picture-kinds.js";
 import { itemSchema, MOST_RESULTS, searchSchema } from "./schemas.js";
 import type { Service } from "./service.js";
 import { readUpload, type Upload } from "./upload.js";
@@ -21,7 +21,7 @@ const FORM = { files: { image: "memory", audio: "memory" }, fields: ["k", "label
 /** Pixels of the longer side of a thumbnail. */
 const THUMBNAIL = 320;
 
-const soundTypes: Readonly<Record<string, string>> = {
+const audioTypes: Readonly<Record<string, string>> = {
   ".wav": "audio/wav",
   ".mp3": "audio/mpeg",
   ".flac": "audio/flac",
@@ -37,13 +37,13 @@ const soundTypes: Readonly<Record<string, string>> = {
 
 /**
  * Registers `POST /v1/search`, `GET /v1/search/items/:id/thumbnail` and `GET /v1/search/items/:id/audio`. Files are
- * served by the ids of the index alone; no path is taken from a request.
+ * served only by the ids of the index; a request cannot contain a path.
  */
 export function searchRoutes(app: FastifyInstance, service: Service, index: SearchIndex): void {
   const { model, limits } = service;
   app.post(
     "/v1/search",
-    // The body is a stream of parts, which no schema can check: readUpload does.
+    // readUpload checks the body: it is a stream of parts, which a schema cannot check.
     { schema: searchSchema, validatorCompiler: () => () => true },
     (request, reply) =>
       service.accept(request, reply, async ({ signal, turn }) => {
@@ -74,26 +74,26 @@ export function searchRoutes(app: FastifyInstance, service: Service, index: Sear
 
   app.get<{ Params: { id: string } }>(
     "/v1/search/items/:id/thumbnail",
-    { schema: itemSchema("A picture of the index, small", "image/jpeg") },
+    { schema: itemSchema("An image of the index, as thumbnail", "image/jpeg") },
     (request, reply) =>
       service.accept(request, reply, async ({ signal, turn }) => {
         await turn();
         const item = await itemOf(index, request.params.id, "image");
-        const picture = await service.decoders.run(async () => {
-          const { data, width, height } = await asIndexed(() => pictureOf(item, signal));
+        const thumbnail = await service.decoders.run(async () => {
+          const { data, width, height } = await asIndexed(() => imageOf(item, signal));
           return sharp(data, { raw: { width, height, channels: 3 } })
             .resize({ width: THUMBNAIL, height: THUMBNAIL, fit: "inside", withoutEnlargement: true })
             .jpeg({ quality: 85 })
             .toBuffer();
         }, signal);
         reply.type("image/jpeg").header("cache-control", "private, max-age=60");
-        return picture;
+        return thumbnail;
       }),
   );
 
   app.get<{ Params: { id: string } }>(
     "/v1/search/items/:id/audio",
-    { schema: itemSchema("A sound of the index; of a video, as WAV, what the model hears", "audio/*") },
+    { schema: itemSchema("An audio file of the index; of a video its audio window, as WAV", "audio/*") },
     (request, reply) =>
       service.accept(request, reply, async ({ signal, turn }) => {
         await turn();
@@ -101,32 +101,29 @@ export function searchRoutes(app: FastifyInstance, service: Service, index: Sear
         reply.header("cache-control", "private, max-age=60");
         if (item.at !== undefined) {
           const range = { at: item.at, window: model.config.audio.seconds, signal };
-          const sound = await service.videoDecoders.run(
+          const window = await service.videoDecoders.run(
             () => asIndexed(() => decodeVideoAudio(item.path, range)),
             signal,
           );
           reply.type("audio/wav");
-          return Buffer.from(encodeWav(sound));
+          return Buffer.from(encodeWav(window));
         }
         const { bytes, content } = await asIndexed(() => fileOf(item));
         reply
-          .type(soundTypes[extname(item.path).toLowerCase()] ?? "application/octet-stream")
+          .type(audioTypes[extname(item.path).toLowerCase()] ?? "application/octet-stream")
           .header("content-length", bytes);
         return content;
       }),
   );
 }
 
-/** @throws {SoundspotError} ERR_INPUT when there is not one file, or a field is out of range. */
+/** @throws {SoundspotError} ERR_INPUT unless exactly one file was sent, or when a field is out of range. */
 function queryOf({ buffers, fields }: Upload) {
   const [image, audio] = [buffers.get("image"), buffers.get("audio")];
   if ((image === undefined) === (audio === undefined)) {
-    throw new SoundspotError(
-      "ERR_INPUT",
-      "Send one file: image, to find sounds, or audio, to find pictures.",
-    );
+    throw new SoundspotError("ERR_INPUT", "Send one file: image, to find audio, or audio, to find images.");
   }
-  if (image) checkPicture(image);
+  if (image) checkImage(image);
   const k = numberIn(fields, "k", 1, MOST_RESULTS) ?? 10;
   if (!Number.isInteger(k)) throw new SoundspotError("ERR_INPUT", `k must be a whole number; it was ${k}.`);
   return { query: { image, audio }, k, label: fields.get("label") };
@@ -141,8 +138,8 @@ function described({ id, score, kind, name, label, box }: SearchResult) {
 async function itemOf(index: SearchIndex, id: string, kind: SearchItem["kind"]): Promise<SearchItem> {
   const item = await index.item(id);
   if (item?.kind === kind) return item;
-  const what = kind === "image" ? "picture" : "sound";
-  throw new HttpError(404, "ERR_NOT_FOUND", `The index has no ${what} of this id. Search again.`);
+  const name = kind === "image" ? "image" : "audio";
+  throw new HttpError(404, "ERR_NOT_FOUND", `The index has no ${name} of this id. Search again.`);
 }
 
 async function fileOf({ path }: SearchItem) {
@@ -156,13 +153,13 @@ async function fileOf({ path }: SearchItem) {
   }
 }
 
-/** Names no path. @throws {HttpError} 404 when a file is no longer as it was indexed. */
+/** @throws {HttpError} 404 when a file has changed since it was indexed; the message has no path. */
 async function asIndexed<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (cause) {
     if (isSoundspotError(cause) && cause.code === "ERR_ABORTED") throw cause;
-    const message = "The file of this item is gone or cannot be read any more. Update the index.";
+    const message = "The file of this item is missing or unreadable. Update the index.";
     throw new HttpError(404, "ERR_NOT_FOUND", message, { cause });
   }
 }

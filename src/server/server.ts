@@ -1,4 +1,4 @@
-/** A model behind HTTP. */
+/** A model served over HTTP. */
 
 import type { AddressInfo } from "node:net";
 import type { FastifyInstance } from "fastify";
@@ -10,9 +10,9 @@ import type { Service } from "./service.js";
 
 export type { ServedRequest, ServerOptions } from "./options.js";
 
-/** Where a server listens. */
+/** Address that a server listens on. */
 export interface ListenOptions {
-  /** Default 127.0.0.1: this computer alone. */
+  /** Default 127.0.0.1: this computer only. */
   readonly host?: string;
   /** 0 takes a free one. Default 8080. */
   readonly port?: number;
@@ -20,11 +20,11 @@ export interface ListenOptions {
 
 /** How a server shuts down. */
 export interface CloseOptions {
-  /** Seconds for what was accepted to be answered. Default 30. */
+  /** Seconds to answer accepted requests. Default 30. */
   readonly grace?: number;
 }
 
-/** A model behind HTTP: made by {@link createServer} or {@link serve}. */
+/** A model served over HTTP: made by {@link createServer} or {@link serve}. */
 export class Server implements AsyncDisposable {
   /** The Fastify application, with `inject` for tests. */
   readonly app: FastifyInstance;
@@ -40,7 +40,7 @@ export class Server implements AsyncDisposable {
   /**
    * Starts to listen.
    * @returns the address, such as "http://127.0.0.1:8080"
-   * @throws {SoundspotError} ERR_BUSY when the port is taken, ERR_INPUT when host or port cannot be had, ERR_DISPOSED.
+   * @throws {SoundspotError} ERR_BUSY when the port is taken, ERR_INPUT when host or port is unavailable, ERR_DISPOSED.
    */
   async listen({ host = "127.0.0.1", port = 8080 }: ListenOptions = {}): Promise<string> {
     if (this.#closed) throw new SoundspotError("ERR_DISPOSED", "The server was closed. Create it again.");
@@ -52,8 +52,8 @@ export class Server implements AsyncDisposable {
   }
 
   /**
-   * Shuts down: new requests get 503, accepted ones are finished within `grace` seconds and given up after them,
-   * temporary files are removed. The model stays.
+   * Shuts down: new requests get 503, accepted ones are finished within `grace` seconds and aborted after that,
+   * temporary files are removed. The model stays open.
    */
   close({ grace = 30 }: CloseOptions = {}): Promise<void> {
     this.#closed ??= this.#close(grace);
@@ -63,7 +63,7 @@ export class Server implements AsyncDisposable {
   async #close(grace: number): Promise<void> {
     await this.#service.drain(grace);
     const closed = this.app.close();
-    // What is being sent may end; who does not take it is cut off.
+    // Answers in transfer may end; clients that do not take them are disconnected.
     const timer = setTimeout(() => this.app.server.closeAllConnections(), 1000);
     await closed;
     clearTimeout(timer);
@@ -104,7 +104,7 @@ function listenError(cause: NodeJS.ErrnoException, host: string, port: number): 
 export async function createServer(options: ServerOptions): Promise<Server> {
   checkFields(options, {});
   check(options.model, aModel, "model");
-  // Fastify is loaded by those who serve, not by everybody who localizes.
+  // Fastify is loaded only to serve, not by every import of the package.
   const [{ createApp }, { Service }] = await Promise.all([import("./app.js"), import("./service.js")]);
   const service = new Service(options);
   return new Server(await createApp(service, options), service);

@@ -1,4 +1,4 @@
-/** What routes share: the model, limits, and the life of a request from its acceptance to its answer. */
+/** Shared by the routes: the model, limits, and the life cycle of a request. */
 import { availableParallelism } from "node:os";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { throwIfAborted } from "../core/errors.js";
@@ -16,25 +16,25 @@ import { Turns } from "./turns.js";
 const AREA_UNITS = 64;
 const UNIT_PIXELS = 2 ** 20;
 
-/** Bytes of uploads at a time; of one form it may be more. */
+/** Bytes of all uploads at a time; a single form may have more. */
 const UPLOADED_BYTES = 2 ** 30;
 
-/** Seconds that a client is told to wait when the service shuts down: for another to take its place. */
+/** `Retry-After` in seconds when the service shuts down: time for another to start. */
 const RESTART_SECONDS = 5;
 
 /** An accepted request. */
 export interface Accepted {
-  /** Fires when the client goes away, the time is over or the service gives up. */
+  /** Fires when the client disconnects, the time is over or the service shuts down. */
   readonly signal: AbortSignal;
-  /** Waits until the request may be worked on; its time begins to count. */
+  /** Waits for the request's turn, and starts its timeout. */
   turn(): Promise<void>;
 }
 
 interface Active {
   readonly controller: AbortController;
-  /** When the work is done, well or not. */
+  /** When the work is done, with success or failure. */
   readonly settled: Promise<void>;
-  /** When the answer has left, or cannot. */
+  /** When the answer is sent, or the connection is closed. */
   readonly sent: Promise<void>;
 }
 
@@ -52,11 +52,11 @@ export class Service {
   readonly folder = new TemporaryFolder();
   /** Requests decoded at a time. */
   readonly decoders = new Semaphore(2 * availableParallelism());
-  /** Videos decoded at a time: beside the others, for one may take all of its time. */
+  /** Videos decoded at a time, separately from the others: one may take its whole timeout. */
   readonly videoDecoders = new Semaphore(availableParallelism());
   readonly turns = new Turns(this.decoders);
   readonly #area = new Semaphore(AREA_UNITS);
-  /** Who takes several units takes them one after the other, and nobody in between. */
+  /** Serializes requests that take several units: no other takes units in between. */
   readonly #takingArea = new Semaphore(1);
   readonly #active = new Set<Active>();
   #uploaded = 0;
@@ -65,7 +65,7 @@ export class Service {
 
   constructor(options: ServerOptions) {
     this.model = options.model;
-    void this.model.handle; // a disposed model is refused before anything listens
+    void this.model.handle; // a disposed model is rejected before the server listens
     this.precision = options.precision ?? "auto";
     this.limits = limitsOf(options);
     this.gate = new Gate(this.limits);
@@ -82,8 +82,8 @@ export class Service {
   }
 
   /**
-   * Waits until there is memory for the maps of a picture; a picture of more than there ever is takes all of it.
-   * @returns what gives it back; harmless when it was given back.
+   * Waits for memory for the maps of an image; an image larger than the total takes all of it.
+   * @returns releases the memory; calling it again has no effect.
    * @throws {SoundspotError} ERR_ABORTED
    */
   takeArea(pixels: number, signal: AbortSignal): Promise<() => void> {
@@ -105,29 +105,29 @@ export class Service {
 
   /**
    * Counts bytes of an upload.
-   * @throws {HttpError} 429 when those of others leave no room for `bytes` more, of a request that has `held`.
+   * @throws {HttpError} 429 when other uploads leave no memory for `bytes` more of a request that already has `held`.
    */
   takeUpload(bytes: number, held: number): void {
     if (this.#uploaded > held && this.#uploaded + bytes > UPLOADED_BYTES) {
-      throw this.#fullError("Uploads of others have the memory for them.");
+      throw this.#fullError("Other uploads take all memory for uploads.");
     }
     this.#uploaded += bytes;
   }
 
-  /** Gives back what `takeUpload` counted. */
+  /** Gives back bytes that `takeUpload` counted. */
   giveUploadBack(bytes: number): void {
     this.#uploaded -= bytes;
   }
 
   /**
-   * Holds memory for an answer with maps of a picture until the client has taken it.
-   * @throws {HttpError} 429 when answers that others have not taken leave no room.
+   * Holds memory for an answer with maps of an image until the client has taken it.
+   * @throws {HttpError} 429 when answers that other clients have not taken leave no memory.
    */
   holdAnswer(pixels: number, reply: FastifyReply): void {
     const units = Math.min(AREA_UNITS, Math.ceil(pixels / UNIT_PIXELS));
     if (this.#untakenUnits > 0 && this.#untakenUnits + units > AREA_UNITS) {
       throw this.#fullError(
-        "Answers that others have not taken have the memory for large ones. Ask for no maps.",
+        "Answers that other clients have not taken fill the memory for large answers. Leave the maps out.",
       );
     }
     this.#untakenUnits += units;
@@ -146,9 +146,9 @@ export class Service {
   }
 
   /**
-   * Works on a request that there is a place for.
-   * @throws {HttpError} 429 when there is none, 503 when it takes too long or the service shuts down; what the work
-   * throws.
+   * Handles a request if a place is free.
+   * @throws {HttpError} 429 without a free place, 503 when it takes too long or the service shuts down; the errors
+   * of the work.
    */
   async accept<T>(
     request: FastifyRequest,
@@ -192,7 +192,7 @@ export class Service {
     return working;
   }
 
-  /** Takes nothing more, and lets what was accepted end: for `grace` seconds, then it is given up. */
+  /** Accepts no more requests, and lets the accepted ones end within `grace` seconds; then it aborts them. */
   async drain(grace: number): Promise<void> {
     this.#closing = true;
     let timer: NodeJS.Timeout | undefined;
@@ -225,5 +225,5 @@ function closingError(): HttpError {
 }
 
 function goneError(): HttpError {
-  return new HttpError(499, "ERR_CLIENT_GONE", "The client went away before the answer.");
+  return new HttpError(499, "ERR_CLIENT_GONE", "The client disconnected before the answer.");
 }

@@ -6,14 +6,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SoundspotError } from "../core/errors.js";
 
-/** A folder in the system's place for temporary files, made on first use and gone when the process ends. */
+/** A folder among the system's temporary files, made on first use and removed when the process ends. */
 export class TemporaryFolder {
   #made: Promise<string> | undefined;
   #path: string | undefined;
 
-  /** A path that nobody else has or can guess; the file is for the caller to write and to remove. */
+  /** A unique path that nobody can guess; the caller writes and removes the file. */
   async newPath(): Promise<string> {
-    if (this.#path !== undefined && !existsSync(this.#path)) this.#forget(); // the system has tidied up
+    if (this.#path !== undefined && !existsSync(this.#path)) this.#forget(); // the system has removed it
     this.#made ??= mkdtemp(join(tmpdir(), "soundspot-serve-")).then((path) => {
       this.#path = path;
       process.once("exit", this.#removeNow);
@@ -26,13 +26,13 @@ export class TemporaryFolder {
       if (this.#made === made) this.#forget(); // the next upload tries again
       throw new SoundspotError(
         "ERR_FILE_WRITE",
-        "The folder for temporary files cannot be written. See that it is there and has free space.",
+        "The folder for temporary files cannot be written. Check that it exists and has free space.",
         { cause },
       );
     }
   }
 
-  /** Removes the folder with what is still in it. */
+  /** Removes the folder with its content. */
   async remove(): Promise<void> {
     if (this.#made) await rm(await this.#made, { recursive: true, force: true });
     this.#forget();

@@ -1,29 +1,29 @@
-/** Decoding and the model in turns: either wants all processors, and side by side each waits for the other. */
+/** Decoding and the model take turns: each uses all processors, and in parallel they slow each other down. */
 import { throwIfAborted } from "../core/errors.js";
 import type { Semaphore } from "../core/semaphore.js";
 import { MOST_TOGETHER } from "../model/localize.js";
 
-/** Milliseconds in which nothing was decoded after which the model waits for no more. */
+/** Milliseconds without a decoded request after which the model no longer waits. */
 const PATIENCE = 15;
 
 export class Turns {
   readonly #decoders: Semaphore;
-  /** Who waits for the model, in order. */
+  /** Requests that wait for the model, in order. */
   readonly #waiting = new Set<() => void>();
-  /** Requests that are decoded, or are to be. */
+  /** Requests that are being decoded, or wait for it. */
   #decoding = 0;
   #computing = 0;
   #timer: NodeJS.Timeout | undefined;
   #asked = false;
 
-  /** @param decoders places to decode in; they are given while the model rests */
+  /** @param decoders places for decoding; they are given out while the model is idle */
   constructor(decoders: Semaphore) {
     this.#decoders = decoders;
   }
 
   /**
-   * Decodes when the model rests; what has begun goes on beside it.
-   * @throws {SoundspotError} ERR_ABORTED, and what the work throws.
+   * Decodes while the model is idle; decoding that has begun continues beside it.
+   * @throws {SoundspotError} ERR_ABORTED, and the errors of the work.
    */
   async decode<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
     this.#decoding++;
@@ -37,9 +37,9 @@ export class Turns {
   }
 
   /**
-   * Works with the model together with others: when there are enough, when nobody else is decoded, or when what is
-   * decoded takes its time.
-   * @throws {SoundspotError} ERR_ABORTED, and what the work throws.
+   * Runs on the model together with other requests: when enough of them wait, when no other is being decoded, or when
+   * decoding takes too long.
+   * @throws {SoundspotError} ERR_ABORTED, and the errors of the work.
    */
   async compute<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
     await this.#turn(signal);
@@ -68,7 +68,7 @@ export class Turns {
     });
   }
 
-  /** Looks whether it is the model's turn when all that happens now has happened. */
+  /** Checks after the current events whether it is the model's turn. */
   #ask(): void {
     if (this.#asked) return;
     this.#asked = true;

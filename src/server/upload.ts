@@ -14,15 +14,15 @@ export const FIELD_BYTES = 1024;
 const FRAMING_BYTES = 2 ** 16;
 
 export interface UploadForm {
-  /** Files that are taken, and where they go. */
+  /** Accepted files, and where they are stored. */
   readonly files: Readonly<Record<string, "memory" | "disk">>;
   readonly fields: readonly string[];
-  /** Files in one request that may all be of the greatest size. */
+  /** Files of the greatest size that one request may have. */
   readonly most: number;
 }
 
 export interface UploadOptions {
-  /** Has the limits, the folder for files that go to the disk, and counts the bytes of all uploads. */
+  /** Gives the limits and the folder for files on disk, and counts the bytes of all uploads. */
   readonly service: Service;
   readonly signal: AbortSignal;
 }
@@ -33,14 +33,14 @@ export interface Upload {
   /** Files on the disk by their field. */
   readonly paths: ReadonlyMap<string, string>;
   readonly fields: ReadonlyMap<string, string>;
-  /** Removes the files on the disk and gives the memory back; harmless when it was done. */
+  /** Removes the files on disk and gives the memory back; calling it again has no effect. */
   remove(): Promise<void>;
 }
 
 /**
- * Reads a form to its end. Nothing is left on the disk when it fails.
+ * Reads a form to its end. No file is left on disk when it fails.
  * @throws {HttpError} 400 for a form that is malformed or has other fields than `form` names, 413 for one that is too
- * large, 415 for one that is no multipart form.
+ * large, 415 for any other content type.
  */
 export async function readUpload(
   request: FastifyRequest,
@@ -76,13 +76,13 @@ export async function readUpload(
     throwIfAborted(signal);
     throw upload.failure ?? readable(error);
   } finally {
-    // What is left is read and dropped, so that the answer reaches a client that is still sending.
+    // The rest is read and dropped: the answer then reaches a client that is still sending.
     request.raw.unpipe();
     request.raw.resume();
   }
 }
 
-/** Calls `tooMany` when the body is longer than `most`; one that goes on and on is cut off. */
+/** Calls `tooMany` when the body is longer than `most`; an endless one is disconnected. */
 function countBytes({ raw }: FastifyRequest, most: number, upload: Received, tooMany: () => void): void {
   let received = 0;
   raw.on("data", (chunk: Buffer) => {
@@ -115,7 +115,7 @@ class Received implements Upload {
     this.#current?.destroy(failure);
   }
 
-  /** Counts what has arrived, until it fails or is removed. */
+  /** Counts received bytes, until it fails or is removed. */
   count(bytes: number): void {
     if (this.failure || this.#removed) return;
     try {
@@ -128,7 +128,7 @@ class Received implements Upload {
 
   async take(part: Multipart): Promise<void> {
     if (this.failure) throw this.failure;
-    // A part may come without one.
+    // A part may have none.
     const name: string | undefined = part.fieldname;
     if (name === undefined) throw wrong("A part of the form has no name. Name each.");
     const kind = Object.hasOwn(this.#form.files, name) ? this.#form.files[name] : undefined;
@@ -204,7 +204,7 @@ function tooLarge(uploadBytes: number, name = "A file"): HttpError {
   return new HttpError(413, "ERR_TOO_LARGE", `${name} is larger than ${megabytes} MB. Send a smaller one.`);
 }
 
-/** What the parser met, as a failure of the client's. */
+/** An error of the parser, as a failure of the client. */
 function readable(error: unknown): unknown {
   if (error instanceof HttpError || isSoundspotError(error)) return error;
   const { code } = error as { code?: string };
@@ -223,7 +223,7 @@ function readable(error: unknown): unknown {
   });
 }
 
-/** What the parser says in words of its own, not those of the program. */
+/** The parser's own message, without messages of the program. */
 function reasonOf(error: unknown): string {
   const { message } = error as Error;
   const known = /^(Multipart: Boundary not found|Unexpected end|Part terminated early|prototype property)/;

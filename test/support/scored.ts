@@ -1,10 +1,10 @@
-/** Small datasets with truth, in memory, for what scores models. */
+/** Small annotated datasets in memory, for tests that score models. */
 import type { Dataset, Sample } from "../../src/index.js";
 
 const rate = 16_000;
 const side = 40;
 
-/** A bright bar whose place goes with the pitch; `of` may change or add fields. */
+/** A bright bar whose place depends on the pitch; `of` may change or add fields. */
 export function bar(index: number, of: Partial<Sample> = {}): Sample {
   const kind = index % 4;
   const data = new Uint8Array(side * side * 3).map((_, i) => (i * 31 + index * 17) % 64);

@@ -1,7 +1,8 @@
-/** `soundspot ablate`: trains every variant of a study alike, scores each, and prints one table. */
+/** `soundspot ablate`: trains every variant of an ablation alike, scores each, and prints one table. */
 
 import { join } from "node:path";
 import { type Command, Option } from "commander";
+import { type Ablation, ablations, keptLosses, recipeOf, type Variant } from "../../ablation/ablations.js";
 import {
   type Conditions,
   conditionsOf,
@@ -16,7 +17,6 @@ import {
   tableFile,
   weightsOf,
 } from "../../ablation/files.js";
-import { keptLosses, recipeOf, type Study, studies, type Variant } from "../../ablation/studies.js";
 
 import { type ModelOptions, mergeModel, parseModelConfig } from "../../config/model.js";
 import { mergeTrain, type PresetName, presets } from "../../config/presets.js";
@@ -32,7 +32,7 @@ import { checkOutputs, oneOfNames } from "../../files/outputs.js";
 import { type Figure, figuresOf, percentText } from "../../report/figures.js";
 import { type ReportTable, renderHtmlReport } from "../../report/html.js";
 import { leftOut } from "../../report/left-out.js";
-import { ablations, type FigureName, type PublishedTable } from "../../report/published.js";
+import { type FigureName, type PublishedTable, publishedAblations } from "../../report/published.js";
 import { isRunFile } from "../../training/run-folder.js";
 import type { TrainRun } from "../../training/run-options.js";
 import { train } from "../../training/train.js";
@@ -59,28 +59,28 @@ interface Flags {
 export function register(program: Command): void {
   program
     .command("ablate")
-    .description("train and score every variant of a study")
-    .argument("<study>", `one of ${Object.keys(studies).join(", ")}`)
+    .description("train and score every variant of an ablation")
+    .argument("<ablation>", `one of ${Object.keys(ablations).join(", ")}`)
     .requiredOption("--data <dataset>", "to train on: name:field=value,… or a manifest")
-    .requiredOption("--evaluation <dataset>", "to score on, with truth")
+    .requiredOption("--evaluation <dataset>", "to score on, with annotations")
     .addOption(new Option("--preset <name>", "recipe").choices(Object.keys(presets)))
     .option("--config <file>", "YAML with preset, model and train")
     .option("--epochs <n>", "epochs of every variant", wholeFrom(1))
     .option("--seed <n>", "seed", wholeFrom(0))
-    .option("--only <variants...>", "only these variants, by name; the rows of others stay in the table")
+    .option("--only <variants...>", "only these variants, by name; the table keeps the rows of others")
     .addOption(
-      new Option("--map <name>", "map of AUC and mean IoU; cIoU is of the audio map and IQR always")
+      new Option("--map <name>", "map of AUC and mean IoU; cIoU is always of the audio map and IQR")
         .choices(mapNames.slice(0, 3))
         .default("iqr"),
     )
-    .option("--output <folder>", "a folder a variant, the table and the report; default runs/ablation/STUDY")
+    .option("--output <folder>", "a folder a variant, the table and the report; default runs/ablation/NAME")
     .option("--image-weights <file>", "torchvision's ResNet-18 .pth for the image encoder")
     .option("--json", "print the rows as JSON")
-    .addHelpText("after", "\nA study goes on where it was left: finished variants are only scored again.")
+    .addHelpText("after", "\nAn interrupted ablation resumes: finished variants are only scored again.")
     .action(run);
 }
 
-/** A variant as it is to be trained. */
+/** Training plan of a variant. */
 interface Plan {
   readonly variant: string;
   readonly folder: string;
@@ -89,12 +89,14 @@ interface Plan {
 }
 
 async function run(name: string, flags: Flags, command: Command): Promise<void> {
-  const study: Study | undefined = studies[name];
-  if (!study) command.error(`error: there is no study "${name}"; use ${Object.keys(studies).join(", ")}`);
-  const unknown = flags.only?.filter((wanted) => !study.variants.some((variant) => variant.name === wanted));
+  const ablation: Ablation | undefined = ablations[name];
+  if (!ablation) command.error(`error: unknown ablation "${name}"; use ${Object.keys(ablations).join(", ")}`);
+  const unknown = flags.only?.filter(
+    (wanted) => !ablation.variants.some((variant) => variant.name === wanted),
+  );
   if (unknown?.length) {
     command.error(
-      `error: ${name} has no variant "${unknown[0]}"; it has ${study.variants.map((variant) => variant.name).join("; ")}`,
+      `error: ${name} has no variant "${unknown[0]}"; it has ${ablation.variants.map((variant) => variant.name).join("; ")}`,
     );
   }
   const settings = await readSettings(flags.config);
@@ -107,7 +109,7 @@ async function run(name: string, flags: Flags, command: Command): Promise<void> 
   const recipe = parseTrainConfig(mergeTrain(presets[preset].train, given));
   const output = flags.output ?? join("runs", "ablation", name);
   const model = mergeModel(presets[preset].model, settings.model);
-  const plans = study.variants
+  const plans = ablation.variants
     .filter((variant) => flags.only?.includes(variant.name) ?? true)
     .map((variant) => planOf(variant, recipe, model, output));
   const source: Source = { data: flags.data, ...(await weightsOf(flags.imageWeights)) };
@@ -116,7 +118,7 @@ async function run(name: string, flags: Flags, command: Command): Promise<void> 
   const records = new Map<Plan, RunRecord | undefined>();
   for (const plan of plans) records.set(plan, await recordOf(plan.folder, source));
 
-  const notes = keptNotes(study, recipe);
+  const notes = keptNotes(ablation, recipe);
   const data = await openDataset(flags.data);
   const evaluation = await openDataset(flags.evaluation);
   for (const [kind, { missing = [] }] of [["training", data] as const, ["evaluation", evaluation] as const]) {
@@ -138,7 +140,7 @@ async function run(name: string, flags: Flags, command: Command): Promise<void> 
       const { result, minutes } = await trained(plan, records.get(plan), { preset, data, flags, progress });
       if (result.stoppedBy) {
         progress.clear();
-        process.stderr.write(`stopped by ${result.stoppedBy}; the same command goes on\n`);
+        process.stderr.write(`stopped by ${result.stoppedBy}; run the same command again to resume\n`);
         process.exitCode = 1;
         return;
       }
@@ -150,7 +152,7 @@ async function run(name: string, flags: Flags, command: Command): Promise<void> 
       });
       result.model.dispose();
       rows.set(variant, { variant, minutes, scores });
-      await writeFiles(output, { "ablation.json": tableFile(name, conditions, inOrder(study, rows)) });
+      await writeFiles(output, { "ablation.json": tableFile(name, conditions, inOrder(ablation, rows)) });
       progress.clear();
       if (!flags.json) process.stdout.write(`${variant}: ${line(rows.get(variant) as Row, flags.map)}\n`);
     }
@@ -159,7 +161,7 @@ async function run(name: string, flags: Flags, command: Command): Promise<void> 
     await data.close?.();
     await evaluation.close?.();
   }
-  await report(name, inOrder(study, rows), { flags, output, notes, conditions });
+  await report(name, inOrder(ablation, rows), { flags, output, notes, conditions });
 }
 
 /** @throws {SoundspotError} ERR_OUTPUT_IS_INPUT */
@@ -196,7 +198,7 @@ function checkFiles(
   });
 }
 
-/** A variant's configuration, refused before any variant is trained. */
+/** A variant's configuration, checked before any variant is trained. */
 function planOf(variant: Variant, recipe: TrainConfig, base: ModelOptions, output: string): Plan {
   const model = mergeModel(base, variant.model);
   const options = recipeOf(variant, recipe);
@@ -211,7 +213,7 @@ function planOf(variant: Variant, recipe: TrainConfig, base: ModelOptions, outpu
   return { variant: variant.name, folder, model, train: options };
 }
 
-/** Trains a variant, or goes on with it, and counts the minutes. */
+/** Trains a variant, or resumes it, and counts the minutes. */
 async function trained(
   { variant, folder, model, train: options }: Plan,
   record: RunRecord | undefined,
@@ -248,9 +250,9 @@ async function trained(
   return { result, minutes: stopwatch.minutes };
 }
 
-/** What a study on losses does not vary, where the variants' names do not tell. */
-function keptNotes(study: Study, recipe: TrainConfig): string[] {
-  const kept = keptLosses(study, recipe);
+/** A note about the losses that an ablation of losses does not vary. */
+function keptNotes(ablation: Ablation, recipe: TrainConfig): string[] {
+  const kept = keptLosses(ablation, recipe);
   if (kept.length === 0) return [];
   const list = new Intl.ListFormat("en-GB", { type: "conjunction" }).format(kept);
   return [`every variant keeps the recipe's ${list}`];
@@ -259,7 +261,7 @@ function keptNotes(study: Study, recipe: TrainConfig): string[] {
 interface Column {
   readonly name: FigureName;
   readonly title: string;
-  /** On a terminal, which shows no others. */
+  /** Title on a terminal; columns without one are not shown there. */
   readonly brief?: string | undefined;
   readonly of: (row: Row) => Figure | undefined;
 }
@@ -278,11 +280,11 @@ function column(name: FigureName, map: MapName, title: string, brief?: string): 
   return { name, title, brief, of };
 }
 
-/** cIoU of the audio map and of IQR, the other measures of one map, and retrieval where the rows have it. */
+/** cIoU of the audio map and of IQR, the other metrics of one map, and retrieval where the rows have it. */
 function columnsOf(rows: readonly Row[], map: MapName): Column[] {
   const recalls = (["a2i", "i2a"] as const).flatMap((way) =>
     recallRanks.map((k) => {
-      const [long, short] = way === "a2i" ? ["sound → picture", "s→p"] : ["picture → sound", "p→s"];
+      const [long, short] = way === "a2i" ? ["audio → image", "a→i"] : ["image → audio", "i→a"];
       return column(
         `${way}-r${k}` as FigureName,
         map,
@@ -309,7 +311,7 @@ function withInterval(figure: Figure | undefined): string {
 
 const minutesText = ({ minutes }: Row) => (minutes === null ? "–" : minutes.toFixed(1));
 
-/** The figures of the terminal in one line. */
+/** The terminal's figures in one line. */
 function line(row: Row, map: MapName): string {
   return columnsOf([row], map)
     .filter(({ brief }) => brief !== undefined)
@@ -317,13 +319,13 @@ function line(row: Row, map: MapName): string {
     .join(", ");
 }
 
-/** Published figures in a table of their own: they are of other data than most studies. */
+/** Published figures, in a separate table: most ablations use other data. */
 function publishedTable({ title, rows, note }: PublishedTable): ReportTable {
   const titles = new Map<FigureName, string>([
     ["ciou", "cIoU@0.5 IQR"],
     ["auc", "AUC IQR"],
-    ...recallRanks.map((k) => [`a2i-r${k}`, `R@${k} sound → picture`] as [FigureName, string]),
-    ...recallRanks.map((k) => [`i2a-r${k}`, `R@${k} picture → sound`] as [FigureName, string]),
+    ...recallRanks.map((k) => [`a2i-r${k}`, `R@${k} audio → image`] as [FigureName, string]),
+    ...recallRanks.map((k) => [`i2a-r${k}`, `R@${k} image → audio`] as [FigureName, string]),
   ]);
   const shown = [...titles].filter(([name]) => rows.some(({ figures }) => figures[name] !== undefined));
   return {
@@ -352,9 +354,9 @@ async function report(
     readonly conditions: Conditions;
   },
 ): Promise<void> {
-  const { title } = studies[name] as Study;
+  const { title } = ablations[name] as Ablation;
   const columns = columnsOf(rows, flags.map);
-  const published = ablations[name] && publishedTable(ablations[name]);
+  const published = publishedAblations[name] && publishedTable(publishedAblations[name]);
   const skipped = leftOut([], rows[0]?.scores.skipped ?? []);
   const full: ReportTable = {
     title: "Variants",

@@ -1,4 +1,4 @@
-/** `soundspot check`: reads a whole dataset and lists what is damaged. */
+/** `soundspot check`: reads a whole dataset and lists damaged samples. */
 import type { Command } from "commander";
 import { openDataset } from "../../datasets/registry.js";
 import { checkDataset } from "../../preparation/check-dataset.js";
@@ -23,7 +23,7 @@ export function register(program: Command): void {
     .option("--json", "print the result as JSON")
     .addHelpText(
       "after",
-      "\nThe exit code is 0 when all is well and 1 when something is damaged or missing. Stopped by Ctrl-C, the same command goes on where it was.",
+      "\nThe exit code is 0 without damage and 1 when something is damaged or missing. After Ctrl-C, the same command resumes.",
     )
     .action((spec: string, flags: Flags) =>
       stoppable((signal) => run(spec, flags, signal), stoppedText(flags)),
@@ -33,7 +33,7 @@ export function register(program: Command): void {
 const stoppedText =
   ({ output }: Flags) =>
   (name: string) =>
-    `Stopped by ${name}. What was found so far is in ${output}.partial; run the same command again to go on.`;
+    `Stopped by ${name}. The results so far are in ${output}.partial; run the same command again to resume.`;
 
 async function run(spec: string, { output, concurrency, json }: Flags, signal: AbortSignal): Promise<void> {
   const progress = new Progress({ enabled: !json });

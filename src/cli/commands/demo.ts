@@ -5,7 +5,7 @@ import type { Command } from "commander";
 import { presets } from "../../config/presets.js";
 import type { Dataset } from "../../datasets/dataset.js";
 import { scenes } from "../../datasets/drawn/scenes.js";
-import { type Evaluation, evaluate, truthOf } from "../../evaluation/evaluate.js";
+import { type Evaluation, evaluate, groundTruthOf } from "../../evaluation/evaluate.js";
 import { replaceFile, writing } from "../../files/atomic-writes.js";
 import { auc, ciou, successRate, successThresholds } from "../../metrics/localization.js";
 import { Model } from "../../model/model.js";
@@ -34,17 +34,17 @@ export function register(program: Command): void {
     .action(run);
 }
 
-/** A disc in the middle that covers 12 % of the picture: what knowing nothing but the prior gives. */
+/** A disc in the middle that covers 12 % of the image: the baseline of the position prior alone. */
 async function discBaseline(data: Dataset, count: number): Promise<{ ciou: number; auc: number }> {
   const scores: number[] = [];
   for (let i = 0; i < count; i++) {
-    const truth = truthOf(await data.load(i));
-    const radius = Math.sqrt((0.12 * truth.width * truth.height) / Math.PI);
-    const disc = truth.data.map((_, pixel) => {
-      const [x, y] = [(pixel % truth.width) + 0.5, Math.floor(pixel / truth.width) + 0.5];
-      return Math.hypot(x - truth.width / 2, y - truth.height / 2) <= radius ? 1 : 0;
+    const groundTruth = groundTruthOf(await data.load(i));
+    const radius = Math.sqrt((0.12 * groundTruth.width * groundTruth.height) / Math.PI);
+    const disc = groundTruth.data.map((_, pixel) => {
+      const [x, y] = [(pixel % groundTruth.width) + 0.5, Math.floor(pixel / groundTruth.width) + 0.5];
+      return Math.hypot(x - groundTruth.width / 2, y - groundTruth.height / 2) <= radius ? 1 : 0;
     });
-    scores.push(ciou(disc, truth.data));
+    scores.push(ciou(disc, groundTruth.data));
   }
   return { ciou: successRate(scores), auc: auc(scores) };
 }
@@ -120,8 +120,8 @@ async function run(flags: Flags): Promise<void> {
       model,
       data: held,
       ...common,
-      soundShift: 1,
-      onProgress: task("exchanged sounds"),
+      audioShift: 1,
+      onProgress: task("exchanged audio"),
     });
     const two = await evaluate({
       model,
@@ -150,7 +150,7 @@ async function run(flags: Flags): Promise<void> {
       r1: each.retrieval?.audioToImage[0],
       r1Back: each.retrieval?.imageToAudio[0],
     });
-    const rows = [line("trained", scores), line("sounds exchanged", exchanged), line("untrained", untrained)];
+    const rows = [line("trained", scores), line("audio exchanged", exchanged), line("untrained", untrained)];
     const report = join(flags.output, "report.html");
     const figures = [
       {
@@ -164,11 +164,11 @@ async function run(flags: Flags): Promise<void> {
       { name: "R@1 audio → image", value: percent(scores.retrieval?.audioToImage[0]) },
       { name: "R@1 image → audio", value: percent(scores.retrieval?.imageToAudio[0]) },
       {
-        name: "heard over silent",
-        value: percent(two.heardOverSilent),
+        name: "sounding over silent",
+        value: percent(two.soundingOverSilent),
         note: `${counts.two} scenes with two sources, chance 50 %`,
       },
-      { name: "cIoU@0.5 with sounds exchanged, IQR", value: percent(exchanged.iqr?.ciou) },
+      { name: "cIoU@0.5 with audio exchanged, IQR", value: percent(exchanged.iqr?.ciou) },
       { name: "cIoU@0.5 untrained, IQR", value: percent(untrained.iqr?.ciou) },
       { name: "cIoU@0.5 centred disc", value: percent(disc.ciou) },
     ];
@@ -189,7 +189,13 @@ async function run(flags: Flags): Promise<void> {
       }),
     );
     if (flags.json) {
-      const summary = { rows, heardOverSilent: two.heardOverSilent, disc, trainingSeconds: trained, report };
+      const summary = {
+        rows,
+        soundingOverSilent: two.soundingOverSilent,
+        disc,
+        trainingSeconds: trained,
+        report,
+      };
       process.stdout.write(`${JSON.stringify(summary, null, 2)}\n`);
     } else {
       say(`\n${"".padEnd(18)} cIoU@0.5 audio   cIoU@0.5 IQR   AUC IQR   R@1 a→i   R@1 i→a`);
@@ -205,7 +211,7 @@ async function run(flags: Flags): Promise<void> {
       }
       say(`${"centred disc".padEnd(18)} ${percent(disc.ciou).padStart(14)}`);
       say(
-        `two sources: the heard object is hotter in ${percent(two.heardOverSilent)} of ${counts.two} scenes (chance 50 %)`,
+        `two sources: the sounding object is hotter in ${percent(two.soundingOverSilent)} of ${counts.two} scenes (chance 50 %)`,
       );
       say(
         `trained in ${(trained / 60).toFixed(1)} min; all in ${((performance.now() - started) / 60_000).toFixed(1)} min`,

@@ -1,4 +1,4 @@
-/** `soundspot doctor`: what this installation consists of, and what to mend. */
+/** `soundspot doctor`: checks the installation, and says what to fix. */
 import type { Command } from "commander";
 import { type Diagnosis, diagnose, type Status } from "../doctor.js";
 
@@ -7,9 +7,7 @@ const MARK: Readonly<Record<Status, string>> = { ok: "ok", warning: "warning", m
 export function register(program: Command): void {
   program
     .command("doctor")
-    .description(
-      "say what was found of Node.js, the addon, LibTorch and ffmpeg, and how to mend what is missing",
-    )
+    .description("check Node.js, the addon, LibTorch and ffmpeg, and say how to fix what is missing")
     .option("--json", "print the findings as JSON")
     .action(async ({ json }: { json?: true }) => {
       const diagnosis = await diagnose();
@@ -20,9 +18,9 @@ export function register(program: Command): void {
 
 function formatTable({ version, findings }: Diagnosis): string {
   const width = Math.max(...findings.map(({ name }) => name.length));
-  const lines = findings.flatMap(({ name, status, found, mend }) => {
+  const lines = findings.flatMap(({ name, status, found, fix }) => {
     const line = `${name.padEnd(width)}  ${MARK[status].padEnd(MARK.missing.length)}  ${found}`;
-    return mend === undefined ? [line] : [line, `${" ".repeat(width + 2)}→ ${mend}`];
+    return fix === undefined ? [line] : [line, `${" ".repeat(width + 2)}→ ${fix}`];
   });
   return `soundspot ${version}\n\n${lines.join("\n")}\n`;
 }

@@ -1,4 +1,4 @@
-/** `soundspot evaluate`: scores one checkpoint or several side by side, for people and for CI. */
+/** `soundspot evaluate`: scores one checkpoint or several side by side; exit codes are for CI. */
 import { basename, relative } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { SoundspotError } from "../../core/errors.js";
@@ -13,7 +13,7 @@ import { classesCsv, samplesCsv } from "../../report/csv.js";
 import {
   type ChosenGroup,
   chooseSamples,
-  pictureSamples,
+  drawSamples,
   type ReportParts,
   reportParts,
   type ScoredCheckpoint,
@@ -68,7 +68,7 @@ function floor(text: string, before: Floor[] = []): Floor[] {
 export function register(program: Command): void {
   const command = program
     .command("evaluate")
-    .description("score checkpoints on a dataset with truth")
+    .description("score checkpoints on an annotated dataset")
     .argument("[checkpoints...]", "one checkpoint, or several to compare");
   withScoringOptions(command)
     .option("--compare <checkpoints...>", "more checkpoints, side by side")
@@ -86,10 +86,10 @@ export function register(program: Command): void {
     .option("--alpha <x>", "the audio map's share of a refinement; default 0.4", numberFrom(0, 1))
     .option("--objectness <file>", "ImageNet ResNet-18 (.pth): scores the maps ogl and combined too")
     .addOption(
-      new Option("--published <name>", "published figures beside; default those of the benchmark").choices([
-        ...Object.keys(benchmarks),
-        "none",
-      ]),
+      new Option(
+        "--published <name>",
+        "published figures for comparison; default those of the benchmark",
+      ).choices([...Object.keys(benchmarks), "none"]),
     )
     .addOption(
       new Option(
@@ -103,7 +103,7 @@ export function register(program: Command): void {
     .option("--neighbours <k>", "of the false negatives that the report predicts; default 20", wholeFrom(1))
     .option(
       "--fail-under <figure=percent>",
-      "exit 1 when it is lower, such as ciou=38; again for more",
+      "exit 1 when the figure is lower, such as ciou=38; repeatable",
       floor,
     )
     .action((paths: string[], flags: Flags) =>
@@ -111,7 +111,7 @@ export function register(program: Command): void {
     );
 }
 
-/** Checkpoints by the shortest names that tell them apart. */
+/** Checkpoints by their shortest distinct names. */
 function namesOf(paths: readonly string[]): string[] {
   const short = paths.map((path) => basename(path));
   const names =
@@ -129,7 +129,7 @@ async function run(paths: readonly string[], flags: Flags, group: ProcessGroup |
   if ((flags.map === "ogl" || flags.map === "combined") && flags.objectness === undefined) {
     throw new SoundspotError("ERR_CONFIG", `--map ${flags.map} needs --objectness resnet18.pth.`);
   }
-  // Of several processes one speaks, draws and writes.
+  // Only one of several processes prints, draws and writes.
   const main = group?.main ?? true;
   const progress = new Progress({ enabled: main && !flags.json });
   const data = await openDataset(flags.data);
@@ -170,13 +170,13 @@ async function run(paths: readonly string[], flags: Flags, group: ProcessGroup |
       if (!main) continue;
       if (i === 0 && pictured) groups = chooseSamples(scores, mapOf(flags, scores), flags.gallery);
       progress.start(`${name}: drawing samples`);
-      const pictures = await pictureSamples(model, data, groups, {
+      const images = await drawSamples(model, data, groups, {
         map: mapOf(flags, scores),
         scores,
         objectness,
         note: names.length > 1 ? name : undefined,
       });
-      results.push({ name, checkpoint, scores, pictures });
+      results.push({ name, checkpoint, scores, images });
     }
     if (pictured)
       report = await reportParts(
@@ -211,12 +211,12 @@ async function run(paths: readonly string[], flags: Flags, group: ProcessGroup |
   checkFloors(results, flags);
 }
 
-/** The map that was asked for, or by which models of the method are compared. */
+/** The requested map, or the method's default. */
 const mapOf = ({ map }: Flags, { defaultMap }: Evaluation): MapName => map ?? defaultMap;
 
 const withoutSamples = ({ perSample, ...rest }: Evaluation) => rest;
 
-/** The published table that was asked for, or that of the benchmark, by its dataset's name, when all of it is scored. */
+/** The requested published table, or that of the benchmark by the dataset's name when all of it is scored. */
 function publishedFor({ published, limit }: Flags, data: Dataset): PublishedTable | undefined {
   const byDataset: Readonly<Record<string, string>> = {
     "vgg-ss": "vggss",
@@ -230,7 +230,7 @@ function publishedFor({ published, limit }: Flags, data: Dataset): PublishedTabl
   return name === undefined || name === "none" ? undefined : benchmarks[name];
 }
 
-/** A column a checkpoint, a row a figure; then published methods, and each figure's best where it is asked for. */
+/** A column a checkpoint, a row a figure; then published methods, and each figure's best where requested. */
 function comparison(
   results: readonly ScoredCheckpoint[],
   flags: Flags,
@@ -258,14 +258,14 @@ function comparison(
     ];
   });
   if (!published) return { columns, rows };
-  // Many methods: a row each reads better than a column each.
+  // Many methods: rows are easier to read than columns.
   const transposed = columns.slice(1).map((name, i) => [name, ...rows.map((row) => row[i + 1] ?? "")]);
   return { columns: ["", ...shown.map(({ title }) => title)], rows: transposed };
 }
 
 const REPORT = "report.html";
 
-/** The files of a checkpoint, which have its name before theirs where there are several. */
+/** The files of a checkpoint, prefixed with its name when several are scored. */
 function fileNames(checkpoints: readonly string[], at: number) {
   const prefix = checkpoints.length > 1 ? `${(checkpoints[at] as string).replace(/[^\w.-]+/g, "_")}.` : "";
   return {
@@ -299,7 +299,7 @@ async function files(
     summary: [
       `${first.scores.samples} samples${skippedText(first.scores.skipped)}, map ${mapOf(flags, first.scores)}, threshold ${first.scores.settings.threshold}, sharpening ${first.scores.settings.sharpening}. In percent, with 95 % bootstrap intervals.`,
       flags.select === "best-on-test"
-        ? "The column “best on test” takes each figure's best checkpoint on this very test set."
+        ? "The column “best on test” takes each figure's best checkpoint on this same test set."
         : "Each column is one checkpoint, as given.",
       ...leftOut(first.scores.missing, first.scores.skipped),
     ].join(" "),
@@ -314,7 +314,7 @@ async function files(
       several || published
         ? [
             {
-              title: published ? `Beside ${published.title}` : "Comparison",
+              title: published ? `Compared with ${published.title}` : "Comparison",
               ...table,
               note: published ? "Published figures are the best over epochs on the test set." : undefined,
             },
@@ -326,15 +326,15 @@ async function files(
   return written;
 }
 
-/** Every floor holds for every checkpoint, or the exit code is 1. */
+/** Sets exit code 1 when a checkpoint is below a floor. */
 function checkFloors(results: readonly ScoredCheckpoint[], flags: Flags): void {
   for (const { map: wanted, figure, least } of flags.failUnder ?? []) {
     for (const { name, scores } of results) {
       const map = wanted ?? mapOf(flags, scores);
       const found = figuresOf(scores, map).find((each) => each.name === figure);
       if (found && found.value >= least) continue;
-      const what = found ? `is ${percentText(found.value)} %` : "is not measured on this dataset";
-      process.stderr.write(`${name}: ${figure} of map ${map} ${what}; at least ${least} % is asked for\n`);
+      const state = found ? `is ${percentText(found.value)} %` : "is not available on this dataset";
+      process.stderr.write(`${name}: ${figure} of map ${map} ${state}; at least ${least} % is required\n`);
       process.exitCode = 1;
     }
   }

@@ -1,4 +1,4 @@
-/** `soundspot index-shards`: counts the samples of archives, so that training need not look through them. */
+/** `soundspot index-shards`: counts the samples of archives: training then need not scan them. */
 import { stat } from "node:fs/promises";
 import { dirname, relative } from "node:path";
 import type { Command } from "commander";
@@ -61,7 +61,7 @@ async function run(patterns: readonly string[], { output, json }: Flags): Promis
     process.stdout.write(
       shards.length > 0
         ? `${samples} samples in ${shards.length} shards; ${output}\n`
-        : "no samples; nothing is written\n",
+        : "no samples; nothing was written\n",
     );
   } finally {
     progress.end();

@@ -1,4 +1,4 @@
-/** `soundspot index`: the pictures and sounds of a folder, to be searched. */
+/** `soundspot index`: indexes the images and audio of a folder for search. */
 import type { Command } from "commander";
 import { checkOutputs } from "../../files/outputs.js";
 import { type IndexUpdate, isIndexFile, SearchIndex } from "../../search/search-index.js";
@@ -22,15 +22,15 @@ const SHOWN = 10;
 export function register(program: Command): void {
   const command = program
     .command("index")
-    .description("index the pictures, sounds and videos of a folder, for soundspot search")
+    .description("index the images, audio files and videos of a folder, for soundspot search")
     .argument("<folder>", "searched to any depth")
     .requiredOption("--model <file>", "checkpoint (.safetensors or .pth)");
   withConfigOption(command)
-    .requiredOption("--output <folder>", "the index; one that is there is brought up to date")
+    .requiredOption("--output <folder>", "folder of the index; an existing index is updated")
     .option("--labels <csv>", "columns file and label; default the name of each file's folder")
     .option(
       "--approximate-from <n>",
-      "pictures, or sounds, from which on a search does not compare all of them; default 100000",
+      "number of images, or of audio clips, from which search is approximate; default 100000",
       wholeFrom(1),
     )
     .option("--json", "print the result as JSON")
@@ -66,18 +66,19 @@ async function run(folder: string, flags: Flags): Promise<void> {
           },
         });
       },
-      (name) => `Stopped by ${name}; ${output} has what is done. The same command goes on.`,
+      (name) =>
+        `Stopped by ${name}; ${output} has the files done so far. Run the same command again to resume.`,
     );
     progress.clear();
     process.stdout.write(json ? `${JSON.stringify(result)}\n` : summary(result, output));
-    if (result.images + result.sounds === 0) process.exitCode = 1;
+    if (result.images + result.audios === 0) process.exitCode = 1;
   } finally {
     progress.end();
   }
 }
 
 function summary(
-  { added, changed, removed, unchanged, skipped, images, sounds }: IndexUpdate,
+  { added, changed, removed, unchanged, skipped, images, audios }: IndexUpdate,
   output: string,
 ): string {
   const lines = [
@@ -85,5 +86,5 @@ function summary(
     ...skipped.slice(0, SHOWN).map(({ code, reason }) => `  ${reason} [${code}]`),
   ];
   if (skipped.length > SHOWN) lines.push(`  … and ${skipped.length - SHOWN} more`);
-  return `${[...lines, `${images} pictures and ${sounds} sounds in ${output}`].join("\n")}\n`;
+  return `${[...lines, `${images} images and ${audios} audio clips in ${output}`].join("\n")}\n`;
 }

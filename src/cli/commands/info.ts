@@ -1,4 +1,4 @@
-/** `soundspot info`: what a checkpoint or a media file holds, or the paper's model without a file. */
+/** `soundspot info`: the content of a checkpoint or a media file; without a file, of the paper's model. */
 import { open } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Command } from "commander";
@@ -42,14 +42,14 @@ export function register(program: Command): void {
   const command = program
     .command("info")
     .description("list parameters, parts and configuration of a checkpoint, or the streams of a media file")
-    .argument("[file]", "checkpoint (.safetensors or .pth), video or sound; default the paper's model");
+    .argument("[file]", "checkpoint (.safetensors or .pth), video or audio file; default the paper's model");
   withConfigOption(command)
     .option("--tensors", "list every tensor")
     .option("--json", "print as JSON")
     .action(run);
 }
 
-/** Whether a file begins as safetensors, a zip archive or a pickle does. */
+/** Whether a file begins like safetensors, a zip archive or a pickle. */
 async function beginsAsCheckpoint(path: string): Promise<boolean> {
   const file = await open(path).catch(() => undefined);
   if (!file) return true;
@@ -64,7 +64,7 @@ async function beginsAsCheckpoint(path: string): Promise<boolean> {
   }
 }
 
-/** Nothing where it is no media. */
+/** Undefined when the file is not a media file. */
 async function mediaAt(path: string): Promise<Media | undefined> {
   if (await beginsAsCheckpoint(path)) return undefined;
   return openMedia(path).catch((error: unknown) => {
@@ -106,16 +106,16 @@ interface Flags {
   json?: true;
 }
 
-/** What is printed of a model. */
+/** The printed facts of a model. */
 interface Inspected {
   readonly tensors: readonly Listed[];
-  /** The same with the names that the model has for them. */
+  /** The same under the model's names. */
   readonly parameters: readonly Listed[];
   readonly config: unknown;
   readonly metadata: Readonly<Record<string, string>>;
-  /** What a model of this configuration takes from the file. */
+  /** The weights that a model of this configuration loads from the file. */
   readonly weights?: WeightsReport;
-  /** Why it takes nothing. */
+  /** Why it loads none. */
   readonly mismatch?: string;
 }
 
@@ -142,7 +142,7 @@ async function inspect(file: string, given: string | undefined): Promise<Inspect
   const key = report?.key ?? tensors[0]?.key;
   const names = new Map(report?.sources.map((source, i) => [source, report.loaded[i] as string]));
   return {
-    // Those of other keys by both.
+    // Tensors of other keys by key and name.
     tensors: tensors.map(({ key: own, name, ...rest }) => ({
       name: own === key || own === "" ? name : `${own}/${name}`,
       ...rest,
@@ -157,7 +157,7 @@ async function inspect(file: string, given: string | undefined): Promise<Inspect
   };
 }
 
-/** Lines about what a model of the configuration takes from the file. */
+/** Lines about the weights that a model of the configuration loads from the file. */
 function weightsLines({ weights, mismatch }: Inspected): string[] {
   if (mismatch !== undefined) return [`weights               do not fit: ${mismatch}`];
   if (!weights) return [];
@@ -170,7 +170,7 @@ function weightsLines({ weights, mismatch }: Inspected): string[] {
     ...(ignored.length === 0 ? [] : [`  ignored             ${someOf(ignored)}`]),
     ...(missing.length === 0 ? [] : [`  missing             ${someOf(missing)}`]),
     ...(config === undefined ? [] : [`configuration from    ${config}`]),
-    ...(ignoredConfig.length === 0 ? [] : [`  not known           ${someOf(ignoredConfig)}`]),
+    ...(ignoredConfig.length === 0 ? [] : [`  unknown fields      ${someOf(ignoredConfig)}`]),
   ];
 }
 

@@ -1,4 +1,4 @@
-/** `soundspot localize`: a picture and a sound, or a video, to an overlay. */
+/** `soundspot localize`: an image and audio, or a video, to an overlay. */
 import { extname } from "node:path";
 import { type Command, Option } from "commander";
 import { SoundspotError } from "../../core/errors.js";
@@ -10,7 +10,7 @@ import { Objectness } from "../../model/objectness.js";
 import type { Refinement } from "../../native.js";
 import { renderVideo } from "../../video/render-video.js";
 import { checkpointInputs, loadCheckpoint, withConfigOption } from "../checkpoints.js";
-import { isVideoPath, numberFrom, overlayPath, picturePath, precisions, wholeFrom } from "../options.js";
+import { imagePath, isVideoPath, numberFrom, overlayPath, precisions, wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
 import { stoppable } from "../signals.js";
 
@@ -40,9 +40,9 @@ interface Flags {
 export function register(program: Command): void {
   const command = program
     .command("localize")
-    .description("find what sounds in a picture")
-    .argument("<picture-or-video>", "a picture, with a sound as second argument, or a video")
-    .argument("[sound]", "the sound that belongs to the picture")
+    .description("find what sounds in an image")
+    .argument("<image-or-video>", "an image, with audio as second argument, or a video")
+    .argument("[audio]", "the audio that belongs to the image")
     .requiredOption("--model <file>", "checkpoint (.safetensors or .pth)");
   withConfigOption(command)
     .option(
@@ -51,18 +51,18 @@ export function register(program: Command): void {
       overlayPath,
     )
     .option("--track <file>", "boxes and confidence of every frame of a video, as lines of JSON")
-    .option("--from <seconds>", "begin of the part of a video", numberFrom(0))
+    .option("--from <seconds>", "start of the part of a video", numberFrom(0))
     .option("--to <seconds>", "its end", numberFrom(0))
     .option("--every <n>", "the model looks at every nth frame; default some five a second", wholeFrom(1))
     .option("--smoothing <seconds>", "of the map over time; default 0.2", numberFrom(0, 10))
-    .option("--min-confidence <x>", "below it no source is in view, -1 to 1; default 0.5", numberFrom(-1, 1))
+    .option("--min-confidence <x>", "below it, no source is in view, -1 to 1; default 0.5", numberFrom(-1, 1))
     .option("--include-silent", "look for a source in frames whose audio is silent as well")
-    .option("--audio-track <n>", "of a video, from 0; default the one that it marks", wholeFrom(0))
-    .option("--panels <file>", "attention of every slot, .png or .jpg", picturePath)
-    .option("--spectrogram <file>", "spectrogram with the audio attention, .png or .jpg", picturePath)
+    .option("--audio-track <n>", "of a video, from 0; default the track marked as default", wholeFrom(0))
+    .option("--panels <file>", "attention of every slot, .png or .jpg", imagePath)
+    .option("--spectrogram <file>", "spectrogram with the audio attention, .png or .jpg", imagePath)
     .option(
       "--at <seconds>",
-      "frame of the video, heard with the sound around it; default the middle",
+      "frame of the video, with the audio around it; default the middle",
       numberFrom(0),
     )
     .addOption(
@@ -91,15 +91,15 @@ function formatOf(path: string): "png" | "jpeg" {
 }
 
 /** @throws {SoundspotError} ERR_CONFIG, before any file is read. */
-function checkUsage(picture: string, sound: string | undefined, flags: Flags): void {
+function checkUsage(image: string, audio: string | undefined, flags: Flags): void {
   const { at, refine, objectness, output, track } = flags;
   const wrong = (message: string) => new SoundspotError("ERR_CONFIG", message);
-  if (sound === undefined && /\.(png|jpe?g|webp|gif|avif|tiff?|bmp|svg)$/i.test(picture)) {
-    throw wrong(`${picture} is a picture. Give its sound as second argument.`);
+  if (audio === undefined && /\.(png|jpe?g|webp|gif|avif|tiff?|bmp|svg)$/i.test(image)) {
+    throw wrong(`${image} is an image. Give its audio as second argument.`);
   }
   if (overVideo(flags)) {
-    if (sound !== undefined)
-      throw wrong(`--output ${output ?? track} is for a video. Give no sound beside it.`);
+    if (audio !== undefined)
+      throw wrong(`--output ${output ?? track} is for a video. Leave the audio argument out.`);
     if (refine === "ogl" || refine === "combined") throw wrong("--refine is none or iqr for all of a video.");
     for (const name of forMoments) {
       if (flags[name] !== undefined)
@@ -116,11 +116,11 @@ function checkUsage(picture: string, sound: string | undefined, flags: Flags): v
       );
     }
   }
-  if (sound !== undefined && at !== undefined) {
-    throw wrong("--at is a moment of a video. Leave it out beside a picture and its sound.");
+  if (audio !== undefined && at !== undefined) {
+    throw wrong("--at is a moment of a video. Leave it out with an image and its audio.");
   }
-  if (sound !== undefined && flags.audioTrack !== undefined) {
-    throw wrong("--audio-track is of a video. Leave it out beside a picture and its sound.");
+  if (audio !== undefined && flags.audioTrack !== undefined) {
+    throw wrong("--audio-track is of a video. Leave it out with an image and its audio.");
   }
   if ((refine === "ogl" || refine === "combined") && objectness === undefined) {
     throw wrong(`--refine ${refine} needs --objectness resnet18.pth.`);
@@ -128,11 +128,11 @@ function checkUsage(picture: string, sound: string | undefined, flags: Flags): v
 }
 
 /** @throws {SoundspotError} ERR_OUTPUT_IS_INPUT, ERR_CONFIG for two outputs that are one file. */
-function checkFiles(picture: string, sound: string | undefined, flags: Flags): Promise<void> {
+function checkFiles(image: string, audio: string | undefined, flags: Flags): Promise<void> {
   return checkOutputs({
     inputs: [
-      { name: sound === undefined ? "the video" : "the image", path: picture },
-      { name: "the sound", path: sound },
+      { name: audio === undefined ? "the video" : "the image", path: image },
+      { name: "the audio", path: audio },
       ...checkpointInputs("--model", flags.model, flags.config),
       { name: "--objectness", path: flags.objectness },
     ],
@@ -143,14 +143,14 @@ function checkFiles(picture: string, sound: string | undefined, flags: Flags): P
   });
 }
 
-/** Whether all of a video is asked for, not one moment of it. */
+/** Whether the output covers all of a video, not one moment of it. */
 function overVideo({ output, track }: Flags): boolean {
   return track !== undefined || (output !== undefined && isVideoPath(output));
 }
 
-/** Options that are for all of a video alone. */
+/** Options for all of a video only. */
 const forVideos = ["from", "to", "every", "smoothing", "minConfidence", "includeSilent"] as const;
-/** Options that are for one moment alone. */
+/** Options for one moment only. */
 const forMoments = ["at", "panels", "spectrogram"] as const;
 
 function flagName(name: string): string {
@@ -189,18 +189,18 @@ async function runOverVideo(video: string, flags: Flags): Promise<void> {
   }
 }
 
-async function run(picture: string, sound: string | undefined, flags: Flags): Promise<void> {
-  checkUsage(picture, sound, flags);
-  await checkFiles(picture, sound, flags);
-  if (overVideo(flags)) return runOverVideo(picture, flags);
+async function run(image: string, audio: string | undefined, flags: Flags): Promise<void> {
+  checkUsage(image, audio, flags);
+  await checkFiles(image, audio, flags);
+  if (overVideo(flags)) return runOverVideo(image, flags);
   const input: LocalizeInput =
-    sound === undefined
+    audio === undefined
       ? {
-          video: picture,
+          video: image,
           ...(flags.at === undefined ? {} : { at: flags.at }),
           ...(flags.audioTrack === undefined ? {} : { audioTrack: flags.audioTrack }),
         }
-      : { image: picture, audio: sound };
+      : { image, audio };
   using model = await loadCheckpoint(flags.model, flags);
   using objectness = flags.objectness === undefined ? undefined : await Objectness.load(flags.objectness);
   const spot = await model.localize(input, {
@@ -222,7 +222,9 @@ async function run(picture: string, sound: string | undefined, flags: Flags): Pr
   }
   process.stdout.write(`${width} × ${height}, confidence ${confidence.toFixed(3)}\n`);
   if (silent)
-    process.stdout.write("the audio is silent there (below −60 dBFS): boxes and confidence mean nothing\n");
+    process.stdout.write(
+      "the audio is silent there (below −60 dBFS): boxes and confidence are meaningless\n",
+    );
   for (const box of boxes) {
     process.stdout.write(
       `  ${box.width} × ${box.height} at ${box.x}, ${box.y}  score ${box.score.toFixed(3)}\n`,

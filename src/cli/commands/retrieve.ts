@@ -1,4 +1,4 @@
-/** `soundspot retrieve`: which pictures go with a sound and which sounds with a picture, scored by class. */
+/** `soundspot retrieve`: cross-modal retrieval from audio to images and back, scored by class. */
 import type { Command } from "commander";
 import { openDataset } from "../../datasets/registry.js";
 import type { ProcessGroup } from "../../distributed/process-group.js";
@@ -29,7 +29,7 @@ export function register(program: Command): void {
 }
 
 async function run(checkpoint: string, flags: ScoringFlags, group: ProcessGroup | undefined): Promise<void> {
-  // Of several processes one speaks and writes.
+  // Only one of several processes prints and writes.
   const main = group?.main ?? true;
   const progress = new Progress({ enabled: main && !flags.json });
   const data = await openDataset(flags.data);
@@ -66,7 +66,7 @@ async function run(checkpoint: string, flags: ScoringFlags, group: ProcessGroup 
       });
     const whole = data.name === "vgg-ss" && flags.limit === undefined;
     const published = whole ? (benchmarks["vggss-retrieval"]?.rows ?? []) : [];
-    const columns = ["sound → picture", "picture → sound"].flatMap((way) =>
+    const columns = ["audio → image", "image → audio"].flatMap((way) =>
       recallRanks.map((k) => `R@${k} ${way}`),
     );
     const names = ["a2i", "i2a"].flatMap((way) => recallRanks.map((k) => `${way}-r${k}`));

@@ -1,4 +1,4 @@
-/** `soundspot search`: pictures for a sound, or sounds for a picture, out of an index. */
+/** `soundspot search`: finds images by audio, or audio by an image, in an index. */
 import type { Command } from "commander";
 import { SoundspotError } from "../../core/errors.js";
 import { SearchIndex, type SearchResult } from "../../search/search-index.js";
@@ -22,16 +22,16 @@ interface Flags {
 export function register(program: Command): void {
   const command = program
     .command("search")
-    .description("find pictures for a sound, or sounds for a picture, in an index")
+    .description("find images by audio, or audio by an image, in an index")
     .requiredOption("--index <folder>", "made by soundspot index")
     .requiredOption("--model <file>", "the checkpoint that the index was made with");
   withConfigOption(command)
-    .option("--image <file>", "picture to find sounds for")
-    .option("--audio <file>", "sound to find pictures for")
+    .option("--image <file>", "image to find audio for")
+    .option("--audio <file>", "audio file to find images for")
     .option("-k <n>", "results", wholeFrom(1), 10)
-    .option("--label <label...>", "only what has this label, or one of these")
-    .option("--exact", "compare with all, in a large index too")
-    .option("--no-boxes", "do not box where the sound comes from in pictures")
+    .option("--label <label...>", "only results with this label, or one of these")
+    .option("--exact", "compare with all items, in a large index too")
+    .option("--no-boxes", "do not localize the sound source in the images found")
     .option("--json", "print the results as JSON")
     .action(run);
 }

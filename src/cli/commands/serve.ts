@@ -1,4 +1,4 @@
-/** `soundspot serve`: a model behind HTTP, until a signal ends it. */
+/** `soundspot serve`: serves a model over HTTP until a signal ends it. */
 import { type Command, Option } from "commander";
 import sharp from "sharp";
 import { isError, SoundspotError } from "../../core/errors.js";
@@ -31,7 +31,7 @@ interface Flags {
 export function register(program: Command): void {
   const command = program
     .command("serve")
-    .description("answer requests over HTTP, with a page to try it on")
+    .description("answer requests over HTTP, with a page to try it")
     .argument("[checkpoint]", "checkpoint (.safetensors or .pth)")
     .option("--model <file>", "the checkpoint, instead of the argument");
   withConfigOption(command)
@@ -39,8 +39,8 @@ export function register(program: Command): void {
     .option("--host <address>", "0.0.0.0 for every network of this computer", "127.0.0.1")
     .option("--port <number>", "0 takes a free one", portNumber, 8080)
     .option("--max-upload <MB>", "of a file", numberFrom(0.001, 1e6), DEFAULTS.uploadBytes / 1e6)
-    .option("--max-pixels <number>", "of a picture or frame", wholeFrom(1), DEFAULTS.pixels)
-    .option("--concurrency <number>", "requests at work at a time", wholeFrom(1), DEFAULTS.concurrency)
+    .option("--max-pixels <number>", "of an image or frame", wholeFrom(1), DEFAULTS.pixels)
+    .option("--concurrency <number>", "requests in work at a time", wholeFrom(1), DEFAULTS.concurrency)
     .option("--queue <number>", "requests that may wait", wholeFrom(0), DEFAULTS.queue)
     .option("--upload-timeout <seconds>", "for a request to arrive", numberFrom(0.1), DEFAULTS.uploadTimeout)
     .option("--timeout <seconds>", "from there to the answer", numberFrom(0.1), DEFAULTS.timeout)
@@ -63,7 +63,7 @@ async function run(checkpoint: string | undefined, flags: Flags): Promise<void> 
   if (checkpoint !== undefined && flags.model !== undefined) {
     throw new SoundspotError("ERR_CONFIG", "The checkpoint was given twice. Leave --model out.");
   }
-  giveWayToOthers();
+  yieldCores();
   const ending = firstSignal();
   using model = await loadCheckpoint(path, flags);
   using index = flags.index === undefined ? undefined : await SearchIndex.open(flags.index);
@@ -90,15 +90,15 @@ async function run(checkpoint: string | undefined, flags: Flags): Promise<void> 
 }
 
 /**
- * Lets a thread of the model that waits for the others sleep sooner: decoding, and whoever else is at work on the
- * computer, would take the others' cores from them while it spins. LibTorch's OpenMP reads this when it is loaded.
+ * Lets waiting threads of the model sleep sooner. While they spin, decoding and other programs would compete for the
+ * cores of the working threads. LibTorch's OpenMP reads this when it is loaded.
  */
-function giveWayToOthers(): void {
-  sharp.concurrency(1); // several pictures are decoded at a time, each by one thread
+function yieldCores(): void {
+  sharp.concurrency(1); // several images are decoded at a time, each by one thread
   if (process.env.OMP_WAIT_POLICY === undefined) process.env.GOMP_SPINCOUNT ??= "3000";
 }
 
-/** A first pair takes several times as long as the next ones: it is no client's. */
+/** The first pair takes several times as long as the next ones: no client should wait for it. */
 async function warmUp(model: Model, precision: Precision): Promise<void> {
   const { imageSize: size, audio } = model.config;
   const image = { data: new Uint8Array(3 * size * size), width: size, height: size };

@@ -45,7 +45,7 @@ export function register(program: Command): void {
       "--data <file>",
       "manifest (.jsonl or .csv), shards (.tar), or a dataset as name:field=value,…",
     )
-    .option("--evaluation <file>", "the same, with truth; for scenes and stamps alone their test split")
+    .option("--evaluation <file>", "the same, with annotations; for scenes and stamps alone their test split")
     .addOption(new Option("--preset <name>", "recipe").choices(Object.keys(presets)))
     .option("--config <file>", "YAML with preset, model and train")
     .option("--output <folder>", "checkpoints and metrics", "runs/latest")
@@ -53,10 +53,10 @@ export function register(program: Command): void {
     .option("--batch-size <n>", "pairs a step", wholeFrom(2))
     .option("--learning-rate <x>", "learning rate", numberFrom(0))
     .option("--seed <n>", "seed", wholeFrom(0))
-    .option("--weights <file>", "checkpoint to start from: what fits by name and shape")
+    .option("--weights <file>", "checkpoint to start from: the tensors that fit by name and shape")
     .option("--image-weights <file>", "torchvision's ResNet-18 .pth for the image encoder")
-    .option("--keep-every <n>", "keep the parameters of every nth epoch in files of their own", wholeFrom(1))
-    .option("--resume", "go on from the output folder's last.safetensors")
+    .option("--keep-every <n>", "keep the parameters of every nth epoch in separate files", wholeFrom(1))
+    .option("--resume", "resume from the output folder's last.safetensors")
     .option("--allow-changed-data", "with --resume: also when samples were added to the data or removed")
     .option("--strict", "end the run at the first sample that cannot be read; default: skip it")
     .option(
@@ -73,7 +73,7 @@ export function register(program: Command): void {
     .action((flags: Flags) => inProcesses(flags.processes, (group) => run(flags, group)));
 }
 
-/** What the bare name of a dataset that draws its samples means for evaluation. */
+/** Evaluation data for the bare name of a dataset that draws its samples. */
 const heldOut: Readonly<Record<string, string>> = {
   scenes: "scenes:split=test,length=1000",
   stamps: "stamps:split=test,length=400",
@@ -108,7 +108,7 @@ async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void>
       : await openDataset(heldOut[flags.evaluation] ?? flags.evaluation);
 
   const missing = { data: data.missing ?? [], evaluation: evaluation?.missing ?? [] };
-  // Of several processes one speaks.
+  // Only one of several processes prints.
   const main = group?.main ?? true;
   const progress = new Progress({ enabled: main && !flags.json });
   const say = (text: string) => {
@@ -121,7 +121,7 @@ async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void>
   };
   for (const text of leftOut(missing.data, [], data.damaged)) note(`training data: ${text}`);
   for (const text of leftOut(missing.evaluation, [], evaluation?.damaged)) note(`evaluation data: ${text}`);
-  /** Damaged samples that were met since the last epoch that ended. */
+  /** Damaged samples found since the end of the last epoch. */
   const fresh: SkippedInRun[] = [];
   const skippedNotes = () => {
     const all = fresh.splice(0);
@@ -158,7 +158,7 @@ async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void>
             ? ""
             : `, on ${now[what]} ${what} where there were ${now[`${what}Before`]}`;
         note(
-          `goes on from ${file}: step ${step}, epoch ${epoch + 1}${changed("processes")}${changed("samples")}`,
+          `resumes from ${file}: step ${step}, epoch ${epoch + 1}${changed("processes")}${changed("samples")}`,
         );
       },
       onSkip: (sample) => fresh.push(sample),
@@ -218,7 +218,7 @@ async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void>
     } else {
       if (result.weights) say(`weights: ${taken(result.weights)}`);
       if (result.imageWeights) say(`image weights: ${taken(result.imageWeights)}`);
-      if (result.stoppedBy) say(`stopped by ${result.stoppedBy}; go on with --resume`);
+      if (result.stoppedBy) say(`stopped by ${result.stoppedBy}; continue with --resume`);
       if (group) say(exchangedText(group));
       skippedNotes();
       if (result.skipped.length > 0)

@@ -1,4 +1,4 @@
-/** What is asked of a processor that lacks it: another path, a warning, the same answer. */
+/** A processor without the requested instructions: another path, a warning, the same answer. */
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -15,7 +15,7 @@ const folder = mkdtempSync(join(tmpdir(), "soundspot-processor-"));
 const checkpoint = join(folder, "model.safetensors");
 const worker = fileURLToPath(new URL("../../support/precision-worker.mjs", import.meta.url));
 
-/** Of x86: caps that every processor of the kind can follow, and what they leave. */
+/** Of x86: caps that every such processor accepts, and the instruction set that remains. */
 const caps = [
   [{ ATEN_CPU_CAPABILITY: "default" }, "default"],
   [{ ONEDNN_MAX_CPU_ISA: "SSE41" }, "default"],
@@ -45,7 +45,7 @@ interface Answer {
 
 const answers = new Map<string, Promise<Answer>>();
 
-/** What a process under these caps says. */
+/** Output of a process under these caps. */
 function under(env: Readonly<Record<string, string | undefined>>): Promise<Answer> {
   const key = JSON.stringify(env);
   const found = answers.get(key);
@@ -76,7 +76,7 @@ describe.skipIf(process.arch !== "x64")("under a cap", () => {
     expect(cpu.bfloat16).toBe(false);
   });
 
-  it.each(caps)("%o bfloat16 is computed in float32, and one warning says so", async (env) => {
+  it.each(caps)("%o bfloat16 is computed in float32, with one warning", async (env) => {
     const { compute, warnings, bfloat16, auto, losses, resumed } = await under(env);
     expect(compute).toMatchObject({ device: "cpu", requested: "bfloat16", precision: "float32" });
     expect(bfloat16).toBe(0);
@@ -97,7 +97,7 @@ describe("without a cap", () => {
     expect(losses.bfloat16 !== losses.float32).toBe(cpu.bfloat16);
   });
 
-  it("a model reports what it was asked for", async () => {
+  it("a model reports the requested precision", async () => {
     using model = await Model.load(checkpoint, { precision: "float32" });
     expect(model.compute).toMatchObject({ requested: "float32", precision: "float32", processor });
     using automatic = await Model.create(tiny);

@@ -1,4 +1,4 @@
-/** Several processes that train or evaluate one model together, against one process that does it alone. */
+/** Several processes that train or evaluate one model together, against a single process. */
 import { execFile } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -56,7 +56,7 @@ process.on("uncaughtException", (error) => {
 });
 `;
 
-/** Steps on batches of 32; prints the losses, and rank 0 saves what it ends with. */
+/** Steps on batches of 32; prints the losses, and rank 0 saves the final model. */
 const steps = `${prelude}
 const model = await Model.create(config, { seed: 4 });
 const { contrastive, matching, divergence, reconstruction } = losses;
@@ -109,8 +109,8 @@ process.stdout.write(JSON.stringify(scores) + "\\n");
 `;
 
 /**
- * Joins a group, takes a step and drops all that has to do with it, at each of some ports. All on one core, with Gloo's
- * threads behind all others: they are then often still about the last gradients when the group is dropped.
+ * Joins a group, takes a step and drops every reference to the group, at each of some ports. All run on one core, with
+ * the lowest priority for Gloo's threads: they often still work on the last gradients when the group is dropped.
  */
 const memberships = `${prelude}
 import { execFileSync } from "node:child_process";
@@ -180,7 +180,7 @@ interface StepsOptions {
   readonly sgd?: number;
   readonly everyLoss?: boolean;
   /**
-   * Without masks. AdamW divides gradients near zero by their own size, so that rounding grows from step to step, and
+   * Without masks. AdamW divides gradients near zero by their own size: rounding errors grow from step to step, and
    * with masks a hundred times faster: 3e-8 becomes 6e-5 in 20 steps. Masks are compared under plain gradient descent.
    */
   readonly unmasked?: boolean;
@@ -228,7 +228,7 @@ function checkStep(own: Step, alone: Step): void {
 }
 
 describe("a process group", () => {
-  it("is read from what launchers set", () => {
+  it("is read from the variables of launchers", () => {
     const env = { RANK: "1", WORLD_SIZE: "4", MASTER_ADDR: "node7", MASTER_PORT: "29400" };
     expect(ProcessGroup.fromEnvironment({})).toBeUndefined();
     expect(ProcessGroup.fromEnvironment({ ...env, WORLD_SIZE: "1", RANK: "0" })).toBeUndefined();
@@ -255,7 +255,7 @@ describe("a process group", () => {
     expect(() => ProcessGroup.fromEnvironment({ ...env, RANK: "one" })).toThrow(/rank/);
   });
 
-  it("names the error when a process does not come", async () => {
+  it("reports a process that does not join", async () => {
     const joining = ProcessGroup.join({ rank: 0, size: 2, port: await freePort(), timeout: 2 });
     await expect(joining).rejects.toMatchObject({ code: "ERR_DISTRIBUTED" });
     await expect(joining).rejects.toThrow(/Process 0 of 2/);
@@ -263,7 +263,7 @@ describe("a process group", () => {
 });
 
 describe("training in several processes", () => {
-  it.each([2, 4])("takes the steps that one process takes: AdamW, %i processes", async (size) => {
+  it.each([2, 4])("takes the steps of a single process: AdamW, %i processes", async (size) => {
     const [alone, group] = await compareSteps(
       size,
       { steps: 20, unmasked: true, train: { batchNorm: "synchronised" } },
@@ -293,14 +293,14 @@ describe("training in several processes", () => {
     }
   });
 
-  it("ends with the parameters of one process under plain gradient descent", async () => {
+  it("ends with the parameters of a single process under plain gradient descent", async () => {
     const options = { steps: 20, sgd: 1e-3, train: { batchNorm: "synchronised" } } as const;
     const [alone, group] = await compareSteps(2, options, checkStep);
     expectSame(alone, group);
   });
 
   it("sees the whole batch in every loss", async () => {
-    // A few steps: maxima over tokens change places sooner or later, and rounding decides when.
+    // Few steps: sooner or later rounding decides which token is a maximum.
     const options = { steps: 3, everyLoss: true, sgd: 1e-4, train: { batchNorm: "synchronised" } } as const;
     const [alone, group] = await compareSteps(4, options, checkStep);
     expectSame(alone, group);
@@ -319,11 +319,11 @@ describe("training in several processes", () => {
     for (let i = 0; i < 4; i++) ports.push(await freePort());
     const args = ["--expose-gc", script("memberships", memberships), JSON.stringify(ports)];
     const whole = { code: 0, signal: null, output: "0 left\n".repeat(ports.length), errors: "" };
-    // The script joins by itself: for what joins at its beginning, each is the only process.
+    // The script joins later: its prelude takes each process for the only one.
     expect(await inGroup(2, args, undefined, { WORLD_SIZE: "1" })).toEqual([whole, whole]);
   });
 
-  it("refuses processes of different configuration, in each of them", async () => {
+  it("rejects processes of different configuration, in each of them", async () => {
     const path = script("different", run.replace("epochs: 2", "epochs: 2 + (group?.rank ?? 0)"));
     for (const { code, output } of await inGroup(2, [path, join(folder, "different")])) {
       expect(code).toBe(1);
@@ -331,7 +331,7 @@ describe("training in several processes", () => {
     }
   });
 
-  it("tells every process why one cannot begin", async () => {
+  it("reports to every process why one cannot begin", async () => {
     const output = join(folder, "no-folder");
     writeFileSync(output, "a file, where the run wants a folder");
     for (const { code, output: text } of await inGroup(2, [script("run", run), output])) {
@@ -340,7 +340,7 @@ describe("training in several processes", () => {
     }
   });
 
-  it("goes on after a process was killed, and ends as if none had been", async () => {
+  it("resumes after a process was killed, with the result of an uninterrupted run", async () => {
     const path = script("run", run);
     const [calm, killed] = [join(folder, "calm"), join(folder, "killed")];
     for (const { output } of await inGroup(2, [path, calm])) expect(output).toMatch(/done\n$/);
@@ -362,16 +362,16 @@ describe("training in several processes", () => {
     for (const [name, { data }] of one as Weights) expect(other?.get(name)?.data, name).toEqual(data);
   });
 
-  it("goes on with what a resumed run may change, changed in all processes", async () => {
+  it("accepts changed options that a resumed run allows, in all processes", async () => {
     const output = join(folder, "changed");
     const first = script(
       "first",
       run.replace("epochs: 2,", "epochs: 2, evaluateEvery: 1, evaluation: data(5),"),
     );
-    let told = false;
+    let signalled = false;
     await inGroup(2, [first, output], (_, text, children) => {
-      if (told || !text.includes("step 2\n")) return;
-      told = true;
+      if (signalled || !text.includes("step 2\n")) return;
+      signalled = true;
       children[0]?.kill("SIGTERM");
     });
     const second = script(
@@ -384,18 +384,18 @@ describe("training in several processes", () => {
     }
   });
 
-  it("goes on with another number of processes, and says so", async () => {
+  it("resumes with another number of processes, and reports it", async () => {
     const path = script("run", run);
     const [alone, elastic] = [join(folder, "elastic-alone"), join(folder, "elastic")];
-    // A step moves a parameter by 1e-4 at most. Rounding alone may decide which of two pixels a maximum takes, which was
-    // seen to move running statistics by 5e-5; a batch that is lost or taken twice moves them by hundredths.
+    // A step moves a parameter by 1e-4 at most. Rounding may decide which of two pixels is a maximum; this was seen to
+    // move running statistics by 5e-5. A batch that is lost or taken twice moves them by hundredths.
     const rate = JSON.stringify({ train: { learningRate: 1e-4 } });
     await inGroup(1, [path, alone, rate]);
     const stop = (size: number, step: number) => {
-      let told = false;
+      let signalled = false;
       return inGroup(size, [path, elastic, rate], (_, output, children) => {
-        if (told || !output.includes(`step ${step}\n`)) return;
-        told = true;
+        if (signalled || !output.includes(`step ${step}\n`)) return;
+        signalled = true;
         children[size - 1]?.kill("SIGTERM");
       });
     };
@@ -425,7 +425,7 @@ describe("training in several processes", () => {
 });
 
 describe("evaluation in several processes", () => {
-  it("is refused where they have not the same samples", async () => {
+  it("is rejected when they do not have the same samples", async () => {
     const path = script("unequal", evaluation.replace("data(23)", "data(23 - group.rank)"));
     for (const { code, output } of await inGroup(2, [path])) {
       expect(code).toBe(1);
@@ -433,7 +433,7 @@ describe("evaluation in several processes", () => {
     }
   });
 
-  it("gives each of them what one process finds", async () => {
+  it("gives each of them the result of a single process", async () => {
     const path = script("evaluation", evaluation);
     const [alone] = (await inGroup(1, [path])) as [ProcessOutcome];
     const expected = JSON.parse(alone.output) as { audio: { maxF: number } };
@@ -457,7 +457,7 @@ describe("evaluation in several processes", () => {
     }
   });
 
-  it("prints and writes once on the command line, what one process would", async () => {
+  it("prints and writes once on the command line, like a single process", async () => {
     const checkpoint = join(folder, "small.safetensors");
     const model = await Model.create({ ...tiny, imageSize: 64 }, { seed: 2 });
     await model.save(checkpoint);

@@ -1,4 +1,4 @@
-/** Evaluation against straightforward computations from the maps themselves, and what it does with bad data. */
+/** Evaluation against straightforward computations from the maps themselves, and its handling of bad data. */
 import { execFile } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -36,7 +36,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const truth = (cells: (x: number, y: number) => number): GroundTruthMap => ({
+const groundTruth = (cells: (x: number, y: number) => number): GroundTruthMap => ({
   data: Float32Array.from({ length: 224 * 224 }, (_, i) => cells(i % 224, Math.floor(i / 224))),
   width: 224,
   height: 224,
@@ -61,7 +61,7 @@ async function resnetFile(factor = 1): Promise<string> {
 
 describe("evaluate", () => {
   it("scores every map at the benchmark's grid as the formulas say", async () => {
-    const consensus = truth((x, y) => (x < 100 && y < 150 ? (x < 60 ? 1 : 0.5) : 0));
+    const consensus = groundTruth((x, y) => (x < 100 && y < 150 ? (x < 60 ? 1 : 0.5) : 0));
     const data = bars(6, () => ({ groundTruth: consensus }));
     const seen: { maps: Record<string, Float32Array>; score: unknown }[] = [];
     const scores = await evaluate({
@@ -106,7 +106,7 @@ describe("evaluate", () => {
     }
   });
 
-  it("takes the mask, or the union of the boxes, at the picture's size where there is no grid", async () => {
+  it("takes the mask, or the union of the boxes, at the image's size where no grid exists", async () => {
     const mask = { data: new Uint8Array(1600).fill(1), width: 40, height: 40 };
     const everything = await evaluate({ model, data: bars(2, () => ({ mask })), threshold: 0 });
     expect(everything.audio).toMatchObject({ ciou: 1, meanIou: 1, f: 1 });
@@ -114,7 +114,7 @@ describe("evaluate", () => {
     expect(boxes.perSample.map(({ audio }) => audio?.iou)).toEqual([320 / 1600, 320 / 1600]);
   });
 
-  it("tells sounds of nothing in the picture apart by confidence", async () => {
+  it("detects audio without a source in the image by confidence", async () => {
     const data = bars(12, (i) => (i % 3 === 2 ? { sounding: false, boxes: [] } : {}));
     const scores = await evaluate({ model, data });
     const list = scores.perSample.map(({ confidence, sounding, audio }) => ({
@@ -129,7 +129,7 @@ describe("evaluate", () => {
     expect(scores.perSample.filter(({ audio }) => audio)).toHaveLength(8);
   });
 
-  it("asks for every source of a picture", async () => {
+  it("requires every source of an image", async () => {
     const half = { data: new Uint8Array(1600).fill(1, 0, 800), width: 40, height: 40 };
     const whole = { data: new Uint8Array(1600).fill(1), width: 40, height: 40 };
     // At threshold 0 everything is predicted: a whole mask is found, a quarter is not.
@@ -139,20 +139,20 @@ describe("evaluate", () => {
       mask: i === 5 ? quarter : i % 2 ? half : whole,
     }));
     const scores = await evaluate({ model, data, threshold: 0 });
-    expect(scores.interactive?.audio).toMatchObject({ pictures: 3, iiou: 2 / 3 });
+    expect(scores.interactive?.audio).toMatchObject({ images: 3, iiou: 2 / 3 });
     expect(scores.audio.ciou).toBe(5 / 6);
   });
 
-  it("leaves out pictures of which a source was not scored, and counts them", async () => {
+  it("leaves out images with an unscored source, and counts them", async () => {
     const whole = { data: new Uint8Array(1600).fill(1), width: 40, height: 40 };
-    // Picture 0 has both of its sources, picture 1 lost one, picture 2 does not say how many it has.
+    // Image 0 has both of its sources, image 1 lost one, image 2 does not give their number.
     const data = bars(4, (i) => ({
       imageId: String(i < 2 ? 0 : i - 1),
       ...(i < 3 ? { sources: 2 } : {}),
       mask: whole,
     }));
     const { interactive } = await evaluate({ model, data, threshold: 0 });
-    expect(interactive?.audio).toMatchObject({ pictures: 2, incomplete: 1, iiou: 1 });
+    expect(interactive?.audio).toMatchObject({ images: 2, incomplete: 1, iiou: 1 });
     expect(interactive?.audio?.intervals?.iiou).toEqual([1, 1]);
     expect(interactive?.audio?.intervals?.auc[0]).toBeCloseTo(1, 12);
   });
@@ -172,7 +172,7 @@ describe("evaluate", () => {
     const ones = perSample.filter(({ label }) => label === "1");
     expect(perClass[1]?.maps.audio?.meanIou).toBeCloseTo(average(ones.map(({ audio }) => audio?.iou)), 12);
     expect(perClass[1]?.audioToImage).toBeCloseTo(
-      average(ones.map(({ retrieval }) => (retrieval?.pictureRank === 1 ? 1 : 0))),
+      average(ones.map(({ retrieval }) => (retrieval?.imageRank === 1 ? 1 : 0))),
       12,
     );
     expect(perArea.map(({ from, to, samples }) => [from, to, samples])).toEqual([
@@ -183,11 +183,11 @@ describe("evaluate", () => {
     ]);
     const largest = perSample.slice(9).map(({ iqr }) => iqr?.iou);
     expect(perArea[3]?.maps.iqr?.meanIou).toBeCloseTo(average(largest), 12);
-    // The wrong class that its sounds find first most often.
+    // The wrong class that its audio retrieves first most often.
     for (const { label, confusedWith } of perClass) {
       const firsts = perSample
         .filter((sample) => sample.label === label)
-        .map(({ retrieval }) => String(Number(retrieval?.pictures[0]) % 4))
+        .map(({ retrieval }) => String(Number(retrieval?.images[0]) % 4))
         .filter((other) => other !== label);
       const counts = [...new Set(firsts)].map((other) => firsts.filter((each) => each === other).length);
       expect(confusedWith?.share).toBe(counts.length ? Math.max(...counts) / 3 : undefined);
@@ -261,14 +261,14 @@ describe("evaluate", () => {
     await expect(model.localize(input, { refine: "ogl" })).rejects.toMatchObject({ code: "ERR_INPUT" });
   });
 
-  it("says so where an ImageNet ResNet-18 gives no numbers", async () => {
+  it("reports an ImageNet ResNet-18 whose output is not finite", async () => {
     using objectness = await Objectness.load(await resnetFile(1e20));
     const error = { code: "ERR_INTERNAL", message: expect.stringMatching(/too large/) };
     await expect(objectness.maps([bar(0).image])).rejects.toMatchObject(error);
     await expect(evaluate({ model, data: bars(3), objectness })).rejects.toMatchObject(error);
   });
 
-  it("refuses datasets that give no samples, or claim more than there can be", async () => {
+  it("rejects datasets that give no samples, or claim too many", async () => {
     const none = { ...bars(3), load: async () => undefined as unknown as Sample };
     await expect(evaluate({ model, data: none })).rejects.toMatchObject({
       code: "ERR_INPUT",
@@ -283,7 +283,7 @@ describe("evaluate", () => {
     }
   });
 
-  it("lists what is missing and what it skipped, and throws unless told to skip", async () => {
+  it("lists what is missing and what it skipped, and throws unless unreadable is skip", async () => {
     const missing = [{ id: "gone", files: ["gone.jpg"] }];
     const broken: Dataset = {
       ...bars(5),
@@ -334,10 +334,10 @@ describe("retrieve", () => {
         x.reduce((sum, value, d) => sum + value * (y[d] as number), 0);
       return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
     };
-    const [images, sounds] = [rows(imageSlots), rows(audioSlots)];
-    const hits = sounds.map((sound, i) => {
+    const [images, audios] = [rows(imageSlots), rows(audioSlots)];
+    const hits = audios.map((audio, i) => {
       const ranked = images
-        .map((image, j) => ({ j, score: cosine(sound, image) }))
+        .map((image, j) => ({ j, score: cosine(audio, image) }))
         .sort((a, b) => b.score - a.score);
       return [1, 5, 10].map((k) => (ranked.slice(0, k).some(({ j }) => j % 4 === i % 4) ? 1 : 0) as number);
     });
@@ -373,11 +373,11 @@ describe("retrieve", () => {
         .sort((a, b) => b.score - a.score)
         .slice(0, 10)
         .map(({ j }) => String(j));
-      expect(retrieval?.pictures).toEqual(ranked);
+      expect(retrieval?.images).toEqual(ranked);
     }
   });
 
-  it("passes over sounds of nothing in the picture, whole batches of them too", async () => {
+  it("skips audio without a source in the image, whole batches of it too", async () => {
     const data = bars(12, (i) => (i < 8 ? {} : { sounding: false }));
     const found = await retrieve({ model, data, batchSize: 4, bootstrap: false });
     expect(found).toMatchObject({ samples: 8, silent: 4 });
@@ -386,7 +386,7 @@ describe("retrieve", () => {
     );
   });
 
-  it("refuses data without labels", async () => {
+  it("rejects data without labels", async () => {
     const { label, ...rest } = bar(0);
     const data: Dataset = { name: "unlabelled", length: 1, load: async () => rest };
     await expect(retrieve({ model, data })).rejects.toMatchObject({ code: "ERR_DATASET" });
@@ -394,7 +394,7 @@ describe("retrieve", () => {
 });
 
 describe("localization by similarity", () => {
-  it("is hottest where a token's cosine with the sound is highest", async () => {
+  it("is hottest where a token's cosine with the audio is highest", async () => {
     using similar = await Model.create({ ...tiny, method: { name: "similarity" } }, { seed: 5 });
     const input = { image: bar(1).image, audio: bar(1).audio };
     const spot = await similar.localize(input, { precision: "float32" });
@@ -402,13 +402,13 @@ describe("localization by similarity", () => {
     const [, tokens = 0, dim = 0] = imageFeatures.shape;
     const row = (data: Float32Array, i: number) => data.subarray(i * dim, (i + 1) * dim);
     const times = audioFeatures.shape[1] as number;
-    const sound = Float32Array.from({ length: dim }, (_, d) =>
+    const audio = Float32Array.from({ length: dim }, (_, d) =>
       Math.max(...Array.from({ length: times }, (_, t) => audioFeatures.data[t * dim + d] as number)),
     );
     const norm = (v: Float32Array) => Math.hypot(...v);
     const cosines = Array.from({ length: tokens }, (_, n) => {
       const token = row(imageFeatures.data, n);
-      return token.reduce((sum, v, d) => sum + v * (sound[d] as number), 0) / norm(token) / norm(sound);
+      return token.reduce((sum, v, d) => sum + v * (audio[d] as number), 0) / norm(token) / norm(audio);
     });
     const target = spot.targets.audio.data.subarray(0, tokens);
     const sum = cosines.reduce((total, value) => total + 1 + value, 0);
@@ -455,14 +455,14 @@ describe("soundspot evaluate", () => {
     expect([...html.matchAll(/<h2>(.*?)<\/h2>/g)].map(([, title]) => title)).toEqual(
       expect.arrayContaining([
         "Success over thresholds",
-        "By the area of what sounds",
+        "By the area of the sounding object",
         "By class",
         "Best samples",
         "Median samples",
         "Worst samples",
         "Attention of target and off-target slots",
-        "Pictures that sounds find",
-        "Sounds that pictures find",
+        "Images retrieved by audio",
+        "Audio retrieved by images",
       ]),
     );
 
@@ -470,7 +470,7 @@ describe("soundspot evaluate", () => {
     expect(fail.code).toBe(1);
     expect(fail.stderr).toContain("at least 99.9 %");
     const absent = await soundspot("evaluate", checkpoint, "--data", scenes, "--fail-under", "ap=1");
-    expect(absent).toMatchObject({ code: 1, stderr: expect.stringContaining("not measured") as string });
+    expect(absent).toMatchObject({ code: 1, stderr: expect.stringContaining("not available") as string });
   });
 
   it("compares checkpoints", async () => {
@@ -501,7 +501,7 @@ describe("soundspot evaluate", () => {
     expect(table.stdout).toMatch(/EZ-VSL +34\.4 +37\.7/);
   });
 
-  it("calls wrong usage 2", async () => {
+  it("exits with 2 on wrong usage", async () => {
     for (const args of [
       ["evaluate", "--data", scenes],
       ["evaluate", checkpoint, "--data", "nothing"],
@@ -521,7 +521,7 @@ describe("soundspot evaluate", () => {
     });
   });
 
-  it("ablates a study, and goes on where it was left", async () => {
+  it("runs an ablation, and resumes it", async () => {
     const config = join(folder, "tiny.yaml");
     writeFileSync(
       config,

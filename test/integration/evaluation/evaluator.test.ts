@@ -1,4 +1,4 @@
-/** Evaluator: sample by sample what evaluate() gives in one call, and scores of maps made elsewhere. */
+/** Evaluator: the results of evaluate(), sample by sample, and scores of maps from another source. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Evaluator, evaluate, Model, metrics, type Sample } from "../../../src/index.js";
 import { bars } from "../../support/scored.js";
@@ -15,7 +15,7 @@ const samples = (): Promise<Sample[]> =>
   Promise.all(Array.from({ length: data.length }, (_, i) => data.load(i)));
 
 describe("Evaluator", () => {
-  it.each([1, 3, 4, 16])("gives what evaluate gives, in batches of %i", async (batchSize) => {
+  it.each([1, 3, 4, 16])("gives the results of evaluate, in batches of %i", async (batchSize) => {
     const wanted = await evaluate({ model, data, batchSize: 5 });
     await using evaluator = new Evaluator({ model, name: data.name, batchSize });
     for (const sample of await samples()) await evaluator.add(sample);
@@ -39,7 +39,7 @@ describe("Evaluator", () => {
     expect(perSample.map(({ id }) => id).sort()).toEqual(ids.sort());
   });
 
-  it("gives results at any time, and goes on", async () => {
+  it("gives results at any time, and accepts more samples", async () => {
     await using evaluator = new Evaluator({ model, batchSize: 4, bootstrap: false });
     const seen: number[] = [];
     for (const sample of await samples()) {
@@ -51,7 +51,7 @@ describe("Evaluator", () => {
     expect((await evaluator.result()).audio.ciou).toBe(whole.audio.ciou);
   });
 
-  it("scores maps that were made elsewhere, without a model", async () => {
+  it("scores maps from another source, without a model", async () => {
     await using evaluator = new Evaluator({ bootstrap: false });
     const cious: number[] = [];
     for (const [i, sample] of (await samples()).entries()) {
@@ -73,7 +73,7 @@ describe("Evaluator", () => {
     expect([scores.iqr, scores.image, scores.retrieval]).toEqual([undefined, undefined, undefined]);
   });
 
-  it("rejects what cannot be scored, and goes on after it", async () => {
+  it("rejects invalid samples, and continues after them", async () => {
     const [first] = (await samples()) as [Sample];
     await using evaluator = new Evaluator({ bootstrap: false });
     await expect(evaluator.add(first)).rejects.toMatchObject({ code: "ERR_INPUT" });
@@ -87,7 +87,7 @@ describe("Evaluator", () => {
     expect((await evaluator.result()).samples).toBe(1);
   });
 
-  it("fails by what a batch failed by, and after dispose by ERR_DISPOSED", async () => {
+  it("fails with a batch's error, and after dispose with ERR_DISPOSED", async () => {
     const control = new AbortController();
     const evaluator = new Evaluator({ model, batchSize: 2, bootstrap: false, signal: control.signal });
     const [first, second] = (await samples()) as [Sample, Sample];

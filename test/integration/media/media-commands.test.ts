@@ -110,7 +110,7 @@ describe.skipIf(process.platform === "win32")("of several programs", () => {
     const { findings } = await diagnose();
     expect(findings.find(({ name }) => name === "ffmpeg")).toMatchObject({
       status: "warning",
-      mend: expect.stringContaining("older than 5.0"),
+      fix: expect.stringContaining("older than 5.0"),
     });
     process.env.FFMPEG_PATH = newest;
     const again = await diagnose();

@@ -871,7 +871,7 @@ describe("a run that is ended", () => {
     const done = idsIn(output).length;
     expect(done).toBeGreaterThan(0);
     expect((await soundspot(args)).output).toContain(
-      `${count - done} prepared, ${done} there already, 0 failed`,
+      `${count - done} prepared, ${done} already done, 0 failed`,
     );
   });
 });
@@ -979,7 +979,7 @@ describe("soundspot prepare", () => {
     const args = ["prepare", at("shell"), "--output", at("shell-out"), "--label-by-folder"];
     const first = await soundspot(args);
     expect(first).toMatchObject({ code: 0, errors: "" });
-    expect(first.output).toMatch(/^1 prepared, 0 there already, 1 failed\n.*mute\.mp4 has no audio/);
+    expect(first.output).toMatch(/^1 prepared, 0 already done, 1 failed\n.*mute\.mp4 has no audio/);
     expect(first.output).toContain(join(at("shell-out"), "failed.jsonl"));
     expect(rowsOf(at("shell-out", "manifest.jsonl"))).toMatchObject([{ id: "good", label: "cats" }]);
 

@@ -1,4 +1,4 @@
-/** Search by sound: what an index finds, how it follows its folder, and what it refuses. */
+/** Cross-modal search: results of an index, updates from its folder, and rejected input. */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import {
   copyFileSync,
@@ -52,7 +52,7 @@ function random(seed: number): () => number {
   };
 }
 
-async function writePicture(path: string, seed: number): Promise<void> {
+async function writeImage(path: string, seed: number): Promise<void> {
   const draw = random(seed);
   const cells = Buffer.from(Array.from({ length: 4 * 4 * 3 }, () => 256 * draw()));
   mkdirSync(dirname(path), { recursive: true });
@@ -62,7 +62,7 @@ async function writePicture(path: string, seed: number): Promise<void> {
     .toFile(path);
 }
 
-function writeSound(path: string, seed: number): void {
+function writeAudio(path: string, seed: number): void {
   const draw = random(seed);
   const [pitch, depth] = [100 + 3000 * draw(), draw()];
   const samples = Float32Array.from(
@@ -74,13 +74,13 @@ function writeSound(path: string, seed: number): void {
 }
 
 let folders = 0;
-/** A folder of its own with pictures and sounds, in folders named by label. */
+/** A new folder with images and audio files, in folders named by label. */
 async function media(count: number, labels: readonly string[] = ["dog", "cat"]): Promise<string> {
   const folder = join(root, `media-${folders++}`);
   for (let i = 0; i < count; i++) {
     const label = labels[i % labels.length] as string;
-    await writePicture(join(folder, label, `picture-${i}.png`), i);
-    writeSound(join(folder, label, `sound-${i}.wav`), 1000 + i);
+    await writeImage(join(folder, label, `image-${i}.png`), i);
+    writeAudio(join(folder, label, `audio-${i}.wav`), 1000 + i);
   }
   return folder;
 }
@@ -99,55 +99,55 @@ const failure = (work: Promise<unknown>): Promise<SoundspotError> =>
 
 const names = (found: readonly { readonly name: string }[]) => found.map(({ name }) => name);
 
-/** Mean cosine over target slots of a picture and a sound, as retrieval has it. */
+/** Mean cosine over target slots of an image and audio, as in retrieval. */
 async function cosine(image: string, audio: string): Promise<number> {
   return (await model.localize({ image, audio }, { precision: "float32" })).confidence;
 }
 
 describe("search", () => {
-  it("finds for a sound the pictures, and for a picture the sounds, that comparing all of them finds", async () => {
+  it("finds images by audio, and audio by an image, like a comparison with all of them", async () => {
     const folder = await media(12);
     using index = await indexed(folder);
-    expect(await index.count()).toEqual({ images: 12, sounds: 12 });
+    expect(await index.count()).toEqual({ images: 12, audios: 12 });
     const at = (kind: string, i: number) =>
-      join(folder, i % 2 ? "cat" : "dog", kind === "image" ? `picture-${i}.png` : `sound-${i}.wav`);
+      join(folder, i % 2 ? "cat" : "dog", kind === "image" ? `image-${i}.png` : `audio-${i}.wav`);
     const all = Array.from({ length: 12 }, (_, i) => i);
     const there = await Promise.all(
       all.map(async (i) => ({ path: at("image", i), score: await cosine(at("image", i), at("audio", 3)) })),
     );
     there.sort((a, b) => b.score - a.score);
-    const pictures = await index.search({ audio: at("audio", 3), model, k: 12 });
-    expect(pictures.map(({ path }) => path)).toEqual(there.map(({ path }) => path));
-    for (const [i, { score }] of pictures.entries()) expect(score).toBeCloseTo(there[i]?.score as number, 5);
-    expect(pictures[0]).toMatchObject({ kind: "image", label: expect.stringMatching(/^(dog|cat)$/) });
+    const images = await index.search({ audio: at("audio", 3), model, k: 12 });
+    expect(images.map(({ path }) => path)).toEqual(there.map(({ path }) => path));
+    for (const [i, { score }] of images.entries()) expect(score).toBeCloseTo(there[i]?.score as number, 5);
+    expect(images[0]).toMatchObject({ kind: "image", label: expect.stringMatching(/^(dog|cat)$/) });
 
     const back = await Promise.all(
       all.map(async (i) => ({ path: at("audio", i), score: await cosine(at("image", 5), at("audio", i)) })),
     );
     back.sort((a, b) => b.score - a.score);
-    const sounds = await index.search({ image: readFileSync(at("image", 5)), model, k: 4 });
-    expect(sounds.map(({ path }) => path)).toEqual(back.slice(0, 4).map(({ path }) => path));
-    expect(sounds[0]).toMatchObject({ kind: "audio" });
-    expect(sounds[0]?.score).toBeCloseTo(back[0]?.score as number, 5);
+    const audios = await index.search({ image: readFileSync(at("image", 5)), model, k: 4 });
+    expect(audios.map(({ path }) => path)).toEqual(back.slice(0, 4).map(({ path }) => path));
+    expect(audios[0]).toMatchObject({ kind: "audio" });
+    expect(audios[0]?.score).toBeCloseTo(back[0]?.score as number, 5);
   });
 });
 
 describe("an update", () => {
-  it("encodes only what is new or has other content, and drops what is gone", async () => {
+  it("encodes only new and changed files, and drops deleted ones", async () => {
     const folder = await media(4);
     using index = await indexed(folder);
     const [kept, replaced, touched, gone] = [0, 1, 2, 3].map((i) =>
-      join(folder, i % 2 ? "cat" : "dog", `picture-${i}.png`),
+      join(folder, i % 2 ? "cat" : "dog", `image-${i}.png`),
     ) as [string, string, string, string];
-    await writePicture(replaced, 100);
+    await writeImage(replaced, 100);
     utimesSync(touched, new Date(), new Date(Date.now() - 60_000));
     rmSync(gone);
-    await writePicture(join(folder, "bird", "new.png"), 101);
-    // Under the names of others: an index that went by names alone would keep their vectors.
-    renameSync(join(folder, "dog", "sound-0.wav"), join(folder, "sound-0.tmp"));
-    renameSync(join(folder, "dog", "sound-2.wav"), join(folder, "dog", "sound-0.wav"));
-    renameSync(join(folder, "sound-0.tmp"), join(folder, "dog", "sound-2.wav"));
-    for (const i of [0, 2]) utimesSync(join(folder, "dog", `sound-${i}.wav`), i + 1, i + 1);
+    await writeImage(join(folder, "bird", "new.png"), 101);
+    // Under the names of others: an index that compared names only would keep their vectors.
+    renameSync(join(folder, "dog", "audio-0.wav"), join(folder, "audio-0.tmp"));
+    renameSync(join(folder, "dog", "audio-2.wav"), join(folder, "dog", "audio-0.wav"));
+    renameSync(join(folder, "audio-0.tmp"), join(folder, "dog", "audio-2.wav"));
+    for (const i of [0, 2]) utimesSync(join(folder, "dog", `audio-${i}.wav`), i + 1, i + 1);
     const encoded: number[] = [];
     const changes = await index.update({
       model,
@@ -161,13 +161,13 @@ describe("an update", () => {
       unchanged: 4,
       skipped: [],
       images: 4,
-      sounds: 4,
+      audios: 4,
     });
     expect(encoded[0]).toBe(4);
 
     using fresh = await SearchIndex.create(`${folder}.fresh`, { model });
     await fresh.update({ model, folder });
-    for (const query of [{ audio: join(folder, "dog", "sound-0.wav") }, { image: kept }] as const) {
+    for (const query of [{ audio: join(folder, "dog", "audio-0.wav") }, { image: kept }] as const) {
       const [after, anew] = [
         await index.search({ ...query, model, k: 20 }),
         await fresh.search({ ...query, model, k: 20 }),
@@ -178,67 +178,64 @@ describe("an update", () => {
     expect(await index.update({ model, folder })).toMatchObject({ added: 0, changed: 0, unchanged: 8 });
   });
 
-  it("follows a folder that has moved, without encoding, and new labels", async () => {
+  it("follows a moved folder and new labels without encoding", async () => {
     const folder = await media(3);
     using index = await indexed(folder);
     const moved = `${folder}-moved`;
     renameSync(folder, moved);
     const csv = join(root, "moved.csv");
-    writeFileSync(
-      csv,
-      `file,label\ncat/picture-1.png,tabby\n"${join(moved, "dog", "picture-0.png")}",hound\n`,
-    );
+    writeFileSync(csv, `file,label\ncat/image-1.png,tabby\n"${join(moved, "dog", "image-0.png")}",hound\n`);
     const update = await index.update({ model, folder: moved, labels: { csv } });
     expect(update).toMatchObject({ added: 0, changed: 0, removed: 0, unchanged: 6 });
-    const audio = join(moved, "dog", "sound-0.wav");
-    expect(names(await index.search({ audio, model, label: "tabby" }))).toEqual(["cat/picture-1.png"]);
+    const audio = join(moved, "dog", "audio-0.wav");
+    expect(names(await index.search({ audio, model, label: "tabby" }))).toEqual(["cat/image-1.png"]);
     const [hound] = await index.search({ audio, model, label: "hound" });
-    expect(hound?.path).toBe(join(moved, "dog", "picture-0.png"));
+    expect(hound?.path).toBe(join(moved, "dog", "image-0.png"));
     const rest = (await index.search({ audio, model })).filter(({ label }) => label === undefined);
-    expect(names(rest)).toEqual(["dog/picture-2.png"]);
+    expect(names(rest)).toEqual(["dog/image-2.png"]);
   });
 
-  it("reports files that cannot be read and goes on, and drops their former items", async () => {
+  it("reports unreadable files, continues, and drops their former items", async () => {
     const folder = await media(3);
     using index = await indexed(folder);
-    const damaged = join(folder, "dog", "picture-0.png");
-    writeFileSync(damaged, "no picture");
+    const damaged = join(folder, "dog", "image-0.png");
+    writeFileSync(damaged, "no image");
     writeFileSync(join(folder, "dog", "empty.wav"), "");
     symlinkSync(join(root, "nowhere.png"), join(folder, "dog", "broken.png"));
     const { skipped, ...update } = await index.update({ model, folder });
-    expect(update).toEqual({ added: 0, changed: 0, removed: 0, unchanged: 5, images: 2, sounds: 3 });
+    expect(update).toEqual({ added: 0, changed: 0, removed: 0, unchanged: 5, images: 2, audios: 3 });
     expect(skipped.map(({ file, code }) => [file, code]).sort()).toEqual([
       ["dog/broken.png", "ERR_FILE_NOT_FOUND"],
       ["dog/empty.wav", "ERR_FILE_EMPTY"],
-      ["dog/picture-0.png", "ERR_MEDIA_DECODE"],
+      ["dog/image-0.png", "ERR_MEDIA_DECODE"],
     ]);
     for (const { reason } of skipped) expect(reason).toContain(folder);
-    await writePicture(damaged, 0);
+    await writeImage(damaged, 0);
     expect(await index.update({ model, folder })).toMatchObject({ added: 1, images: 3 });
   });
 
-  it("takes the middle frame and the sound of a video, and knows one without sound", async () => {
+  it("takes the middle frame and the audio of a video, and accepts one without audio", async () => {
     const folder = join(root, "videos");
     mkdirSync(folder);
     const { path } = await findFfmpeg();
     const inputs =
       "-v error -f lavfi -i testsrc=s=64x48:r=10:d=2 -f lavfi -i sine=sample_rate=16000:duration=2";
-    const video = join(folder, "heard.mp4");
+    const video = join(folder, "audible.mp4");
     execFileSync(path, [...inputs.split(" "), "-c:v", "libx264", "-c:a", "aac", video]);
     execFileSync(path, ["-v", "error", "-i", video, "-an", "-c", "copy", join(folder, "mute.mp4")]);
     using index = await indexed(folder);
-    expect(await index.count()).toEqual({ images: 2, sounds: 1 });
+    expect(await index.count()).toEqual({ images: 2, audios: 1 });
     const spot = await model.localize({ video }, { precision: "float32" });
-    const sounds = await index.search({ image: await decodeFrame(video, 1), model });
-    expect(sounds).toHaveLength(1);
-    expect(sounds[0]).toMatchObject({ name: "heard.mp4", kind: "audio", at: expect.closeTo(1, 1) });
-    expect(sounds[0]?.score).toBeCloseTo(spot.confidence, 5);
-    const pictures = await index.search({ audio: video, model, localize: true });
-    expect(names(pictures).sort()).toEqual(["heard.mp4", "mute.mp4"]);
+    const audios = await index.search({ image: await decodeFrame(video, 1), model });
+    expect(audios).toHaveLength(1);
+    expect(audios[0]).toMatchObject({ name: "audible.mp4", kind: "audio", at: expect.closeTo(1, 1) });
+    expect(audios[0]?.score).toBeCloseTo(spot.confidence, 5);
+    const images = await index.search({ audio: video, model, localize: true });
+    expect(names(images).sort()).toEqual(["audible.mp4", "mute.mp4"]);
     expect(await index.update({ model, folder })).toMatchObject({ unchanged: 2, changed: 0 });
-    // The same name without its sound: the item of the sound leaves.
+    // The same name without audio: the audio item is removed.
     copyFileSync(join(folder, "mute.mp4"), video);
-    expect(await index.update({ model, folder })).toMatchObject({ changed: 1, images: 2, sounds: 0 });
+    expect(await index.update({ model, folder })).toMatchObject({ changed: 1, images: 2, audios: 0 });
   });
 
   it("leaves an index that can be searched when it is aborted, and the next one completes it", async () => {
@@ -254,17 +251,17 @@ describe("an update", () => {
       }),
     );
     expect(aborted.code).toBe("ERR_ABORTED");
-    const { images, sounds } = await index.count();
-    expect(images + sounds).toBeGreaterThan(0);
-    expect(images + sounds).toBeLessThan(80);
-    const audio = join(folder, "dog", "sound-0.wav");
+    const { images, audios } = await index.count();
+    expect(images + audios).toBeGreaterThan(0);
+    expect(images + audios).toBeLessThan(80);
+    const audio = join(folder, "dog", "audio-0.wav");
     expect(await index.search({ audio, model, k: 100 })).toHaveLength(images);
     const rest = await index.update({ model, folder });
     expect(rest).toMatchObject({
-      added: 80 - images - sounds,
-      unchanged: images + sounds,
+      added: 80 - images - audios,
+      unchanged: images + audios,
       images: 40,
-      sounds: 40,
+      audios: 40,
     });
     using fresh = await SearchIndex.create(`${folder}.fresh`, { model });
     await fresh.update({ model, folder });
@@ -284,34 +281,34 @@ describe("an update", () => {
     expect((await failure(index.update({ model, folder: join(root, "none") }))).code).toBe(
       "ERR_FILE_NOT_FOUND",
     );
-    expect(await index.count()).toEqual({ images: 2, sounds: 2 });
+    expect(await index.count()).toEqual({ images: 2, audios: 2 });
     expect(index.media).toBe(folder);
   });
 
-  it("refuses a second one at the same time", async () => {
+  it("rejects a second one at the same time", async () => {
     const folder = await media(2);
     using index = await SearchIndex.create(`${folder}.index`, { model });
     // Either may be first to take the lock.
     const both = await Promise.allSettled([1, 2].map(() => index.update({ model, folder })));
-    const refused = both.filter((each) => each.status === "rejected");
-    expect(refused.map(({ reason }) => reason.code)).toEqual(["ERR_BUSY"]);
+    const rejected = both.filter((each) => each.status === "rejected");
+    expect(rejected.map(({ reason }) => reason.code)).toEqual(["ERR_BUSY"]);
     const done = both.filter((each) => each.status === "fulfilled");
     expect(done.map(({ value }) => value.added)).toEqual([4]);
   });
 });
 
 describe("a large index", () => {
-  it("is divided, follows changes, and gives with exact what comparing all gives", async () => {
+  it("is divided, follows changes, and with exact compares all items", async () => {
     const folder = await media(64);
     using index = await indexed(folder, { approximateFrom: 50 });
     const divided = () => JSON.parse(readFileSync(join(index.folder, "index.json"), "utf8")).divided;
     expect(divided()).toEqual({ image: 64, audio: 64 });
-    const audio = join(folder, "dog", "sound-0.wav");
+    const audio = join(folder, "dog", "audio-0.wav");
     const all = await index.search({ audio, model, k: 64, exact: true });
     expect(all).toHaveLength(64);
     // 64 vectors are one partition: it misses nothing.
     expect(names(await index.search({ audio, model, k: 64 }))).toEqual(names(all));
-    await writePicture(join(folder, "dog", "late.png"), 500);
+    await writeImage(join(folder, "dog", "late.png"), 500);
     await index.update({ model, folder, approximateFrom: 50 });
     expect(names(await index.search({ audio, model, k: 65 }))).toContain("dog/late.png");
     await index.update({ model, folder, approximateFrom: 1000 });
@@ -326,10 +323,10 @@ describe("labels", () => {
     const folder = await media(0);
     const rows: string[] = [];
     for (const [i, label] of odd.entries()) {
-      await writePicture(join(folder, `${i}.png`), i);
+      await writeImage(join(folder, `${i}.png`), i);
       rows.push(`${i}.png,"${label.replaceAll('"', '""')}"`);
     }
-    writeSound(join(folder, "a.wav"), 1);
+    writeAudio(join(folder, "a.wav"), 1);
     const csv = join(root, "odd.csv");
     writeFileSync(csv, rows.join("\n"));
     using index = await indexed(folder, { labels: { csv } });
@@ -347,16 +344,16 @@ describe("labels", () => {
   });
 });
 
-describe("what an index refuses", () => {
+describe("an index rejects", () => {
   it("another model, also one that has learnt since", async () => {
     const folder = await media(1);
     const changing = await Model.create(tiny);
     using index = await SearchIndex.create(`${folder}.index`, { model: changing });
     await index.update({ model: changing, folder });
-    const audio = join(folder, "dog", "sound-0.wav");
-    const refused = await failure(index.search({ audio, model: other }));
-    expect(refused.code).toBe("ERR_INDEX_MISMATCH");
-    expect(refused.message).toMatch(/checkpoint that it was made with/);
+    const audio = join(folder, "dog", "audio-0.wav");
+    const rejected = await failure(index.search({ audio, model: other }));
+    expect(rejected.code).toBe("ERR_INDEX_MISMATCH");
+    expect(rejected.message).toMatch(/checkpoint that it was made with/);
     const parameters = await changing.parameters();
     const weight = parameters.find(({ trainable }) => trainable);
     if (!weight) throw new Error("no parameter");
@@ -370,7 +367,7 @@ describe("what an index refuses", () => {
   it("wrong arguments, no index, a second one, a damaged one, and a closed one", async () => {
     const folder = await media(1);
     const index = await indexed(folder);
-    const audio = join(folder, "dog", "sound-0.wav");
+    const audio = join(folder, "dog", "audio-0.wav");
     const code = async (work: Promise<unknown>) => (await failure(work)).code;
     expect(await code(index.search({ model } as never))).toBe("ERR_INPUT");
     expect(await code(index.search({ model, audio, image: audio } as never))).toBe("ERR_INPUT");
@@ -403,8 +400,8 @@ describe("in a process of its own", () => {
     const folder = await media(20);
     const count = 340; // more rows than are written at a time
     for (let i = 20; i < count; i++) {
-      copyFileSync(join(folder, "dog", "picture-0.png"), join(folder, "dog", `picture-${i}.png`));
-      copyFileSync(join(folder, "dog", "sound-0.wav"), join(folder, "dog", `sound-${i}.wav`));
+      copyFileSync(join(folder, "dog", "image-0.png"), join(folder, "dog", `image-${i}.png`));
+      copyFileSync(join(folder, "dog", "audio-0.wav"), join(folder, "dog", `audio-${i}.wav`));
     }
     const output = `${folder}.index`;
     const child = spawn(process.execPath, [
@@ -429,18 +426,18 @@ describe("in a process of its own", () => {
       });
     });
     using index = await SearchIndex.open(output);
-    const { images, sounds } = await index.count();
-    const audio = join(folder, "dog", "sound-0.wav");
+    const { images, audios } = await index.count();
+    const audio = join(folder, "dog", "audio-0.wav");
     expect(images).toBeGreaterThan(0);
-    expect(images + sounds).toBeLessThan(2 * count);
+    expect(images + audios).toBeLessThan(2 * count);
     expect(await index.search({ audio, model, k: 1000 })).toHaveLength(images);
     const update = await index.update({ model, folder });
-    expect(update).toMatchObject({ images: count, sounds: count, skipped: [] });
+    expect(update).toMatchObject({ images: count, audios: count, skipped: [] });
     expect(update.unchanged).toBeGreaterThanOrEqual(512);
     expect(await index.search({ audio, model, k: 1000 })).toHaveLength(count);
   });
 
-  it("the command line indexes, searches and boxes, and says what is wrong", async () => {
+  it("the command line indexes, searches and boxes, and reports errors", async () => {
     const folder = await media(4);
     writeFileSync(join(folder, "damaged.jpg"), "x");
     const output = `${folder}.index`;
@@ -449,7 +446,7 @@ describe("in a process of its own", () => {
     expect(made.stdout).toMatch(
       /^8 files added, 0 changed, 0 removed, 0 unchanged, 1 unreadable\n {2}The image/,
     );
-    expect(made.stdout).toContain(`4 pictures and 4 sounds in ${output}\n`);
+    expect(made.stdout).toContain(`4 images and 4 audio clips in ${output}\n`);
     expect(made.status).toBe(0);
     const again = soundspot("index", folder, "--model", checkpoint, "--output", output, "--json");
     expect(JSON.parse(again.stdout)).toMatchObject({
@@ -458,7 +455,7 @@ describe("in a process of its own", () => {
       skipped: [{ file: "damaged.jpg" }],
     });
 
-    const audio = join(folder, "dog", "sound-0.wav");
+    const audio = join(folder, "dog", "audio-0.wav");
     const query = ["search", "--index", output, "--model", checkpoint];
     const found = JSON.parse(soundspot(...query, "--audio", audio, "-k", "3", "--json").stdout);
     expect(found).toMatchObject({ query: "audio", results: { length: 3 } });
@@ -467,7 +464,7 @@ describe("in a process of its own", () => {
     expect(first.box).toEqual(expected.boxes[0]);
     expect(first.score).toBeCloseTo(expected.confidence, 4);
     const shown = soundspot(...query, "--image", first.path, "--label", "cat");
-    expect(shown.stdout).toMatch(/cosine +label\n(.+cat[/\\]sound-[13]\.wav +-?0\.\d{3} +cat\n){2}$/);
+    expect(shown.stdout).toMatch(/cosine +label\n(.+cat[/\\]audio-[13]\.wav +-?0\.\d{3} +cat\n){2}$/);
     const neither = soundspot(...query);
     expect([neither.status, neither.stderr]).toEqual([2, expect.stringContaining("--image or --audio")]);
     const nowhere = soundspot("search", "--index", folder, "--model", checkpoint, "--audio", audio);
@@ -518,7 +515,7 @@ describe("over HTTP", () => {
     return { payload, headers: { "content-type": `multipart/form-data; boundary=${boundary}` } };
   };
 
-  it("searches with uploads and serves what the index has, and nothing else", async () => {
+  it("searches with uploads and serves the index's items only", async () => {
     const folder = await media(4);
     writeFileSync(join(folder, "secret.txt"), "secret");
     using index = await indexed(folder);
@@ -528,19 +525,19 @@ describe("over HTTP", () => {
     const post = (parts: Readonly<Record<string, string | Buffer>>) =>
       app.inject({ method: "POST", url: "/v1/search", ...form(parts) });
 
-    const audio = readFileSync(join(folder, "dog", "sound-0.wav"));
-    const pictures = await post({ audio, k: "2", label: "cat" });
-    expect(pictures.statusCode).toBe(200);
+    const audio = readFileSync(join(folder, "dog", "audio-0.wav"));
+    const images = await post({ audio, k: "2", label: "cat" });
+    expect(images.statusCode).toBe(200);
     const expected = await index.search({ audio, model, k: 2, label: "cat", localize: true });
-    expect(pictures.json()).toEqual({
+    expect(images.json()).toEqual({
       query: "audio",
       results: expected.map(({ id, kind, name, label, score, box }) => ({
         ...{ id, kind, name, label, score: expect.closeTo(score, 6), ...(box ? { box } : {}) },
         url: `/v1/search/items/${id}/thumbnail`,
       })),
     });
-    expect(pictures.body).not.toContain(folder);
-    const thumbnail = await app.inject(pictures.json().results[0].url);
+    expect(images.body).not.toContain(folder);
+    const thumbnail = await app.inject(images.json().results[0].url);
     expect(thumbnail.headers["content-type"]).toBe("image/jpeg");
     expect(await sharp(thumbnail.rawPayload).metadata()).toMatchObject({
       format: "jpeg",
@@ -548,12 +545,12 @@ describe("over HTTP", () => {
       height: 40,
     });
 
-    const sounds = await post({ image: readFileSync(join(folder, "cat", "picture-1.png")) });
-    const [first] = sounds.json().results;
+    const audios = await post({ image: readFileSync(join(folder, "cat", "image-1.png")) });
+    const [first] = audios.json().results;
     expect(first).toMatchObject({ kind: "audio", url: `/v1/search/items/${first.id}/audio` });
-    const sound = await app.inject(first.url);
-    expect(sound.headers["content-type"]).toBe("audio/wav");
-    expect(sound.rawPayload).toEqual(readFileSync(join(folder, first.name)));
+    const clip = await app.inject(first.url);
+    expect(clip.headers["content-type"]).toBe("audio/wav");
+    expect(clip.rawPayload).toEqual(readFileSync(join(folder, first.name)));
 
     for (const parts of [
       {},
@@ -562,29 +559,29 @@ describe("over HTTP", () => {
       { audio, k: "0" },
       { audio, k: "101" },
       { audio, x: "1" },
-      { audio: Buffer.from("no sound") },
+      { audio: Buffer.from("no audio") },
     ]) {
-      const refused = await post(parts);
-      expect([refused.statusCode, refused.json()]).toEqual([
+      const rejected = await post(parts);
+      expect([rejected.statusCode, rejected.json()]).toEqual([
         400,
         { error: { code: expect.stringMatching(/^ERR_/), message: expect.any(String) } },
       ]);
     }
     expect((await app.inject({ method: "POST", url: "/v1/search" })).statusCode).toBe(415);
     const large = await createServer({ model, index, uploadBytes: 1000 });
-    const refusedLarge = await large.app.inject({ method: "POST", url: "/v1/search", ...form({ audio }) });
+    const rejectedLarge = await large.app.inject({ method: "POST", url: "/v1/search", ...form({ audio }) });
     await large.close();
-    expect(refusedLarge.statusCode).toBe(413);
+    expect(rejectedLarge.statusCode).toBe(413);
 
-    // A sound has no thumbnail, and no path is taken.
+    // Audio has no thumbnail, and paths are not accepted.
     for (const url of [
       `/v1/search/items/${first.id}/thumbnail`,
       "/v1/search/items/secret.txt/thumbnail",
       "/v1/search/items/..%2Fsecret.txt/audio",
       `/v1/search/items/${"0".repeat(32)}/audio`,
     ]) {
-      const refused = await app.inject(url);
-      expect([refused.statusCode, refused.json().error.code]).toEqual([404, "ERR_NOT_FOUND"]);
+      const rejected = await app.inject(url);
+      expect([rejected.statusCode, rejected.json().error.code]).toEqual([404, "ERR_NOT_FOUND"]);
     }
     rmSync(join(folder, first.name));
     const gone = await app.inject(first.url);

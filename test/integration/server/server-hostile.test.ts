@@ -1,4 +1,4 @@
-/** The service under attack: what strangers send, and that others are answered meanwhile and after. */
+/** The service under attack: hostile requests, while and after which other clients are answered. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import {
   existsSync,
@@ -67,7 +67,7 @@ afterEach(async () => {
   vi.restoreAllMocks();
   for (const socket of sockets.splice(0)) socket.destroy();
   await Promise.all(opened.splice(0).map((server) => server.close({ grace: 0 })));
-  // Nothing is answered as a fault of the service's own, and nothing stays on the disk.
+  // No answer is an internal error, and no file stays on disk.
   expect(requests.splice(0).filter(({ status }) => status === 500)).toEqual([]);
   expect(folders()).toEqual([]);
 });
@@ -166,7 +166,7 @@ async function raw(url: string) {
   return { socket, received: () => text, closed };
 }
 
-/** Sends bytes and gives what comes back until the service closes. */
+/** Sends bytes and returns the answer until the service closes. */
 async function sent(url: string, bytes: string | Buffer): Promise<string> {
   const { socket, received, closed } = await raw(url);
   socket.write(typeof bytes === "string" ? Buffer.from(bytes, "latin1") : bytes);
@@ -182,7 +182,7 @@ function answersIn(text: string): [status: number, code: string | undefined][] {
     .map((each) => [Number(each.slice(9, 12)), /"code":"(\w+)"/.exec(each)?.[1]]);
 }
 
-/** One answer, a documented failure that tells nothing of the service's insides. */
+/** One answer, a documented failure without internals of the service. */
 function expectFailure(text: string, statuses: readonly number[]): void {
   const [answer, ...others] = answersIn(text);
   expect(others).toEqual([]);
@@ -216,7 +216,7 @@ const field = (name: string, value = "v") => part(`Content-Disposition: form-dat
 const file = (name: string, fileName = name, value: string | Buffer = "v") =>
   part(`Content-Disposition: form-data; name="${name}"; filename="${fileName}"`, value);
 const end = "--x--\r\n";
-/** A file that goes on. */
+/** A file without an end. */
 const unfinished = file("video", "v", "x".repeat(1000)).slice(0, -2);
 const pair = () => withBody(file("image", "i", png) + file("audio", "a", audio) + end);
 
@@ -310,7 +310,7 @@ describe("HTTP that is none", () => {
     await good(url);
   });
 
-  it("upgrades nothing and tunnels nothing", async () => {
+  it("supports no upgrades and no tunnels", async () => {
     const { url } = await start();
     for (const protocol of ["websocket", "h2c"]) {
       const fields = `Connection: Upgrade, close\r\nUpgrade: ${protocol}\r\nHTTP2-Settings: AAA\r\n`;
@@ -510,7 +510,7 @@ describe("files that are traps", () => {
     wav.writeUInt32LE(hertz, 24);
     return wav;
   };
-  /** A STREAMINFO that claims 2³⁵ samples of 16 bits in 8 channels, and nothing behind it. */
+  /** A STREAMINFO that claims 2³⁵ samples of 16 bits in 8 channels, without any data. */
   const flac = Buffer.alloc(42 + 4000);
   flac.write("fLaC\x80\x00\x00\x22\x10\x00\x10\x00", "latin1");
   flac.writeUIntBE(0x0bb80e, 18, 3);
@@ -549,7 +549,7 @@ describe("files that are traps", () => {
     ["a WAV at 4 GHz", () => ({ image: png, audio: rate(0xffffffff) })],
     ["a WAV at 0 Hz", () => ({ image: png, audio: rate(0) })],
     ["a FLAC that claims 2³⁵ samples", () => ({ image: png, audio: flac })],
-    ["text as a sound", () => ({ image: png, audio: Buffer.from("junk ".repeat(500)) })],
+    ["text as audio", () => ({ image: png, audio: Buffer.from("junk ".repeat(500)) })],
     [
       "noise as a video",
       () => ({ video: Buffer.from(Array.from({ length: 50_000 }, (_, i) => (i * i * 31) % 251)) }),
@@ -573,34 +573,34 @@ describe("files that are traps", () => {
     const { url } = await start();
     const resident = await metric(url, "process_resident_memory_bytes");
     const [whole, open] = await Promise.all(
-      [audio, claimed].map(async (sound) => (await post(url, { image: png, audio: sound })).json()),
+      [audio, claimed].map(async (each) => (await post(url, { image: png, audio: each })).json()),
     );
     expect(whole).toMatchObject({ confidence: expect.any(Number) });
     expect(open).toEqual(whole);
     expect((await metric(url, "process_resident_memory_bytes")) - resident).toBeLessThan(3e8);
   });
 
-  it("takes of a moving picture one frame, and of a long sound what is heard", async () => {
+  it("takes one frame of an animation, and only the audio window of long audio", async () => {
     const { url } = await start();
     const gif = join(folder, "many.gif");
-    const sound = join(folder, "long.flac");
+    const long = join(folder, "long.flac");
     execFileSync(ffmpeg, ["-v", "error", "-y", ..."-f lavfi -i color=s=1500x1500:r=25:d=20".split(" "), gif]);
     execFileSync(ffmpeg, [
       "-v",
       "error",
       "-y",
       ..."-f lavfi -i anullsrc=r=48000:cl=stereo -t 7200".split(" "),
-      sound,
+      long,
     ]);
     const resident = await metric(url, "process_resident_memory_bytes");
     await during(url, async () => {
-      const response = await post(url, { image: readFileSync(gif), audio: readFileSync(sound) });
+      const response = await post(url, { image: readFileSync(gif), audio: readFileSync(long) });
       expect(await response.json()).toMatchObject({ width: 1500, height: 1500 });
     });
     expect((await metric(url, "process_resident_memory_bytes")) - resident).toBeLessThan(6e8);
   });
 
-  it("refuses a video of huge frames before it decodes one", async () => {
+  it("rejects a video of huge frames before it decodes one", async () => {
     const { url } = await start({ pixels: 100_000 });
     const video = join(folder, "huge.mp4");
     const inputs =
@@ -698,19 +698,19 @@ describe("uploads", () => {
     const all = await Promise.all(Array.from({ length: 6 }, () => raw(url)));
     for (const { socket } of all) socket.write(head(`${multipart}\r\nContent-Length: 1000`));
     await until(async () => (await metric(url, "soundspot_queue_depth")) === 6);
-    const refused = await post(url, { image: png, audio });
-    expect([refused.status, refused.headers.get("retry-after")]).toEqual([429, "1"]);
+    const rejected = await post(url, { image: png, audio });
+    expect([rejected.status, rejected.headers.get("retry-after")]).toEqual([429, "1"]);
     expect((await fetch(`${url}/healthz`)).status).toBe(200);
     await Promise.all(all.map(({ closed }) => closed));
     await idle(url);
     await good(url);
   });
 
-  it("are counted, so that all of them together stay below a gigabyte", async () => {
+  it("are counted: all of them together stay below a gigabyte", async () => {
     const service = new Service({ model });
     service.takeUpload(2 ** 29, 0);
     service.takeUpload(2 ** 29, 2 ** 29);
-    expect(() => service.takeUpload(1, 0)).toThrow(/^Uploads of others/);
+    expect(() => service.takeUpload(1, 0)).toThrow(/^Other uploads/);
     service.takeUpload(2 ** 29, 2 ** 30); // one form alone may have more
     expect(() => service.takeUpload(1, 2 ** 30)).toThrow(expect.objectContaining({ status: 429 }));
     service.giveUploadBack(2 ** 30 + 2 ** 29);
@@ -729,7 +729,7 @@ describe("uploads", () => {
         {
           error: {
             code: "ERR_OVERLOADED",
-            message: expect.stringMatching(/^Uploads of others .* after 1 s/),
+            message: expect.stringMatching(/^Other uploads .* after 1 s/),
           },
         },
       ]);
@@ -868,11 +868,11 @@ describe("search", () => {
     };
     const run = vi.spyOn(Semaphore.prototype, "run");
     expect((await search({ image: png }))[0]).toBe(200);
-    expect(run).toHaveBeenCalledTimes(2); // the picture, and what the model takes of it
+    expect(run).toHaveBeenCalledTimes(2); // the image, and the model's input from it
     run.mockClear();
     const [status, text] = await search({ audio });
     expect(status).toBe(200);
-    expect(run).toHaveBeenCalledTimes(2); // the sound, and the picture that it finds
+    expect(run).toHaveBeenCalledTimes(2); // the audio, and the image that it finds
     run.mockClear();
     const [{ url: thumbnail }] = JSON.parse(text).results;
     expect((await fetch(url + thumbnail)).status).toBe(200);
@@ -890,9 +890,9 @@ describe("search", () => {
       [{ audio: Buffer.from("junk".repeat(100)) }, /^audio cannot be decoded/],
       ...["NaN", "1e999", "-1", "0", "101", "1.5", ""].map((k) => [{ audio, k }, /^k must be/] as const),
     ] as [Values, RegExp][]) {
-      const [refused, body] = await search(values);
+      const [rejected, body] = await search(values);
       const { error } = JSON.parse(body);
-      expect([refused, error.message]).toEqual([400, expect.stringMatching(expected)]);
+      expect([rejected, error.message]).toEqual([400, expect.stringMatching(expected)]);
       expectNoInsides(error.message);
     }
     for (const label of ["' OR 1=1 --", "dog' OR 'a'='a", "\\", "\0", "%"]) {
@@ -900,8 +900,8 @@ describe("search", () => {
       expect([label, found, JSON.parse(body).results]).toEqual([label, 200, []]);
     }
     for (const id of ["..%2f..%2fsecret.txt", "%00", "a'b", "A".repeat(32), "0".repeat(33), "__proto__"]) {
-      for (const what of ["thumbnail", "audio"]) {
-        expectFailure(await sent(url, get(`/v1/search/items/${id}/${what}`)), [404]);
+      for (const kind of ["thumbnail", "audio"]) {
+        expectFailure(await sent(url, get(`/v1/search/items/${id}/${kind}`)), [404]);
       }
     }
     await idle(url);
@@ -911,7 +911,7 @@ describe("search", () => {
 const CHROMIUM = process.env.CHROMIUM_PATH ?? "/usr/bin/chromium";
 
 describe("the page", () => {
-  it("is refused to other pages, and every answer says what it may do", async () => {
+  it("is closed to other pages, and every answer has security headers", async () => {
     const { url } = await start();
     for (const site of ["cross-site", "same-site"]) {
       const text = await sent(url, withBody("", `${multipart}\r\nSec-Fetch-Site: ${site}`));

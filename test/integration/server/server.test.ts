@@ -1,4 +1,4 @@
-/** The service over real sockets: what it answers, what it refuses, and how it ends. */
+/** The service over real sockets: answers, rejected requests, and shutdown. */
 
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -23,7 +23,7 @@ import {
 import { findFfmpeg } from "../../../src/media/ffmpeg.js";
 import { encodeWav } from "../../../src/media/wav.js";
 import { Gate } from "../../../src/server/gate.js";
-import { wantsPicture } from "../../../src/server/localize-route.js";
+import { wantsImage } from "../../../src/server/localize-route.js";
 import { patience } from "../../support/patience.js";
 import { ofSlots, tiny } from "../../support/tiny.js";
 import { transpilePackage } from "../../support/transpiled.js";
@@ -147,7 +147,7 @@ interface Localized {
 const json = async (response: Promise<Response>) => (await (await response).json()) as Localized;
 
 describe("POST /v1/localize", () => {
-  it("answers what model.localize gives", async () => {
+  it("answers with the result of model.localize", async () => {
     const { url } = await start();
     const spot = await model.localize({ image: png, audio });
     const response = await post(url, { image: png, audio });
@@ -168,7 +168,7 @@ describe("POST /v1/localize", () => {
     });
   });
 
-  it("takes the settings, and adds what include names", async () => {
+  it("takes the settings, and adds the parts that include names", async () => {
     const { url } = await start();
     const settings = { sharpening: 2, threshold: 0.3, alpha: 0.7, refine: "iqr" } as const;
     const spot = await model.localize({ image: png, audio }, settings);
@@ -188,7 +188,7 @@ describe("POST /v1/localize", () => {
     expect(Buffer.from(answer.figures.spectrogram ?? "", "base64")).toEqual(await spot.spectrogram());
   });
 
-  it("gives logits where the model has them, and says so where not", async () => {
+  it("gives logits if the model has them, and an error if not", async () => {
     const { url } = await start();
     const { logits } = (await model.localize({ image: png, audio })) as Required<Spot>;
     const { shape, data } = logits.audioOnImage;
@@ -225,7 +225,7 @@ describe("POST /v1/localize", () => {
     expect((await json(post(url, { video }))).confidence).toBe(middle.confidence);
   });
 
-  it("answers with the overlay where a PNG is asked for", async () => {
+  it("answers with the overlay when a PNG is requested", async () => {
     const { url } = await start();
     const response = await post(url, { image: png, audio }, { headers: { accept: "image/png" } });
     expect(response.headers.get("content-type")).toBe("image/png");
@@ -239,17 +239,17 @@ describe("POST /v1/localize", () => {
     ["application/json;q=0.5, image/png;q=0.9", true],
     ["*/*", false],
     ["image/png;q=0", false],
-  ])("reads Accept: %s", (accept, picture) => {
-    expect(wantsPicture(accept)).toBe(picture);
+  ])("reads Accept: %s", (accept, image) => {
+    expect(wantsImage(accept)).toBe(image);
   });
 });
 
-describe("refuses", () => {
+describe("rejects", () => {
   const both = () => ({ image: png, audio });
   it.each<[string, () => Values, number, string, RegExp]>([
     ["no parts", () => ({}), 400, "ERR_INPUT", /image and audio are missing/],
-    ["a picture alone", () => ({ image: png }), 400, "ERR_INPUT", /^audio is missing/],
-    ["a sound alone", () => ({ audio }), 400, "ERR_INPUT", /^image is missing/],
+    ["an image alone", () => ({ image: png }), 400, "ERR_INPUT", /^audio is missing/],
+    ["audio alone", () => ({ audio }), 400, "ERR_INPUT", /^image is missing/],
     [
       "a video beside them",
       () => ({ ...both(), video: readFileSync(clip) }),
@@ -264,7 +264,7 @@ describe("refuses", () => {
       "ERR_INPUT",
       /video alone/,
     ],
-    ["a moment of a picture", () => ({ ...both(), at: "1" }), 400, "ERR_INPUT", /^at is a moment of a video/],
+    ["a moment of an image", () => ({ ...both(), at: "1" }), 400, "ERR_INPUT", /^at is a moment of a video/],
     [
       "a moment past the end",
       () => ({ video: readFileSync(clip), at: "99" }),
@@ -306,7 +306,7 @@ describe("refuses", () => {
     ["an unknown file", () => ({ picture: png, audio }), 400, "ERR_INPUT", /no file "picture"/],
     ["a field of Object", () => ({ ...both(), constructor: "1" }), 400, "ERR_INPUT", /./],
     [
-      "a path as a picture",
+      "a path as an image",
       () => ({ image: "/etc/passwd", audio }),
       400,
       "ERR_INPUT",
@@ -320,27 +320,27 @@ describe("refuses", () => {
       /^alpha must be a plain field/,
     ],
     [
-      "what is no picture",
+      "a file that is no image",
       () => ({ image: audio, audio }),
       400,
       "ERR_MEDIA_DECODE",
       /^image cannot be decoded/,
     ],
     [
-      "what is no sound",
+      "a file that is no audio",
       () => ({ image: png, audio: png }),
       400,
       "ERR_NO_AUDIO",
       /^audio has no audio stream/,
     ],
     [
-      "what is no video",
+      "a file that is no video",
       () => ({ video: audio }),
       400,
       "ERR_MEDIA_DECODE",
       /^video cannot be decoded as video/,
     ],
-    ["an empty picture", () => ({ image: Buffer.alloc(0), audio }), 400, "ERR_FILE_EMPTY", /^image is empty/],
+    ["an empty image", () => ({ image: Buffer.alloc(0), audio }), 400, "ERR_FILE_EMPTY", /^image is empty/],
     ["an empty video", () => ({ video: Buffer.alloc(0) }), 400, "ERR_FILE_EMPTY", /^video is empty/],
     [
       "a long field",
@@ -354,7 +354,7 @@ describe("refuses", () => {
     expect(await failure(post(url, values()))).toEqual([status, code, expect.stringMatching(message)]);
   });
 
-  it("files, forms and pictures that are too large", async () => {
+  it("files, forms and images that are too large", async () => {
     const { url } = await start({ uploadBytes: 100_000, pixels: 2000 });
     const wide = Buffer.alloc(100_001);
     expect(await failure(post(url, { image: png, audio: wide }))).toEqual([
@@ -384,7 +384,7 @@ describe("refuses", () => {
     ]);
   });
 
-  it("a body that goes on and on", async () => {
+  it("an endless body", async () => {
     const { url } = await start({ uploadBytes: 1000 });
     const { socket, received, closed } = await raw(url);
     socket.write(head("1").replace("Content-Length: 1", "Transfer-Encoding: chunked"));
@@ -405,7 +405,7 @@ describe("refuses", () => {
     expect(await failure(response)).toEqual([400, "ERR_INPUT", expect.any(String)]);
   });
 
-  it("what is no form", async () => {
+  it("other content than a form", async () => {
     const { url } = await start();
     for (const headers of [
       { "content-type": "application/json" },
@@ -423,7 +423,7 @@ describe("refuses", () => {
     expect(await failure(response)).toEqual([400, "ERR_INPUT", expect.stringMatching(/Boundary not found/)]);
   });
 
-  it("what is no HTTP, and routes that there are not", async () => {
+  it("other protocols than HTTP, and unknown routes", async () => {
     const { url } = await start();
     const { socket, received, closed } = await raw(url);
     socket.write("hello\r\n\r\n");
@@ -441,7 +441,7 @@ describe("refuses", () => {
     ]);
   });
 
-  it("options out of range, and a model that was freed", async () => {
+  it("options out of range, and a disposed model", async () => {
     await expect(createServer({ model, queue: -1 })).rejects.toMatchObject({
       code: "ERR_INPUT",
       message: "queue must be a whole number from 0 to 100000; it was -1.",
@@ -480,7 +480,7 @@ describe("under load", () => {
     };
   }
 
-  it("answers 429 and when to come again where all places are taken", async () => {
+  it("answers 429 with the time to try again when all places are taken", async () => {
     const { url } = await start({ concurrency: 1, queue: 1 });
     const first = await unfinished(url);
     const second = await unfinished(url);
@@ -496,7 +496,7 @@ describe("under load", () => {
     await second.finish();
   });
 
-  it("takes a client that went away out of the queue", async () => {
+  it("removes a disconnected client from the queue", async () => {
     const ended: ServedRequest[] = [];
     const { url } = await start({ concurrency: 1, queue: 0, onRequest: (request) => ended.push(request) });
     const { socket } = await unfinished(url);
@@ -506,7 +506,7 @@ describe("under load", () => {
     expect((await post(url, { image: png, audio })).status).toBe(200);
   });
 
-  it("stops the work for a client that went away, and removes its video", async () => {
+  it("stops the work for a disconnected client, and removes its video", async () => {
     const ended: ServedRequest[] = [];
     const { url } = await start({ concurrency: 1, queue: 0, onRequest: (request) => ended.push(request) });
     const controller = new AbortController();
@@ -545,7 +545,7 @@ describe("under load", () => {
     await until(async () => (await metric(url, "soundspot_queue_depth")) === 0);
   });
 
-  it("gives up what takes too long", async () => {
+  it("aborts requests that take too long", async () => {
     const { url } = await start({ timeout: 0.1 });
     const slow = join(folder, "long.mp4");
     const { path } = await findFfmpeg();
@@ -573,7 +573,7 @@ describe("under load", () => {
     ]);
   });
 
-  it("measures how long a client is to wait", async () => {
+  it("measures how long a client should wait", async () => {
     let now = 0;
     const gate = new Gate({ concurrency: 2, queue: 100 }, () => now);
     const { signal } = new AbortController();
@@ -583,7 +583,7 @@ describe("under load", () => {
       await ticket.turn(signal);
       now += 500;
       ticket.leave(true);
-      now += 60_000; // nothing is at work
+      now += 60_000; // no request is at work
     }
     const tickets = Array.from({ length: 100 }, () => gate.admit());
     expect(gate.retryAfter).toBe(50);
@@ -594,7 +594,7 @@ describe("under load", () => {
 });
 
 describe("the service itself", () => {
-  it("tells model and limits", async () => {
+  it("reports model and limits", async () => {
     const { url } = await start({ uploadBytes: 5_000_000 });
     expect(await (await fetch(`${url}/v1/info`)).json()).toMatchObject({
       name: "soundspot",
@@ -624,7 +624,7 @@ describe("the service itself", () => {
     expect(await metric(url, "process_resident_memory_bytes")).toBeGreaterThan(1e6);
   });
 
-  it("describes every route, and answers as it says", async () => {
+  it("describes every route, and answers as described", async () => {
     const { server, url } = await start();
     const document = (await (await fetch(`${url}/openapi.json`)).json()) as Document;
     expect(document.openapi).toMatch(/^3\.1/);
@@ -701,8 +701,12 @@ describe("the service itself", () => {
     const origin = "https://example.org";
     const foreign = { origin, "sec-fetch-site": "cross-site" };
     const closed = await start();
-    const refused = await closed.server.app.inject({ method: "POST", url: "/v1/localize", headers: foreign });
-    expect([refused.statusCode, refused.json().error.code]).toEqual([403, "ERR_ORIGIN"]);
+    const rejected = await closed.server.app.inject({
+      method: "POST",
+      url: "/v1/localize",
+      headers: foreign,
+    });
+    expect([rejected.statusCode, rejected.json().error.code]).toEqual([403, "ERR_ORIGIN"]);
     expect(
       (await fetch(`${closed.url}/v1/info`, { headers: { origin } })).headers.get(
         "access-control-allow-origin",
@@ -719,7 +723,7 @@ describe("the service itself", () => {
     expect([answered.statusCode, answered.headers["access-control-allow-origin"]]).toEqual([415, origin]);
   });
 
-  it("finishes what it accepted, and takes nothing more", async () => {
+  it("finishes accepted requests, and accepts no more", async () => {
     const { server, url } = await start();
     const { socket, received } = await raw(url);
     const idle = await raw(url);
@@ -738,7 +742,7 @@ describe("the service itself", () => {
     await expect(fetch(`${url}/healthz`)).rejects.toThrow();
   });
 
-  it("gives up after its grace, and leaves no file", async () => {
+  it("aborts after its grace period, and leaves no file", async () => {
     const { server, url } = await start();
     const { socket, received } = await raw(url);
     socket.write(head(1e6) + openPart("video") + "x".repeat(1000));
@@ -814,7 +818,7 @@ describe("soundspot serve", () => {
     expect(readdirSync(temporary)).toEqual([]);
   });
 
-  it("says what is wrong with its options", async () => {
+  it("reports invalid options", async () => {
     const { url } = await start();
     const taken = await command("--port", new URL(url).port);
     expect(await taken.ended).toBe(1);

@@ -1,4 +1,4 @@
-/** A long job prints at its pace on a terminal and in a log, and builds are followed by the counters of their tools. */
+/** Progress of a long job on a terminal and in a log, and of builds by the counters of their tools. */
 import { spawn } from "node:child_process";
 import {
   copyFileSync,
@@ -21,7 +21,7 @@ import { zip } from "../../support/archives.mjs";
 
 const script = (name: string) => fileURLToPath(new URL(`../../../scripts/${name}`, import.meta.url));
 
-/** A stream that keeps what is written, and when. */
+/** A stream that records its output with times. */
 function kept(terminal: { columns: number } | undefined = undefined) {
   const written: { text: string; at: number }[] = [];
   const write = (text: string) => written.push({ text, at: performance.now() });
@@ -39,7 +39,7 @@ describe("progress in a log", () => {
     vi.stubEnv("SOUNDSPOT_PROGRESS", "");
   });
 
-  it("is a line every ten seconds, however often there is news and however long a step has none", () => {
+  it("is a line every ten seconds, however often or rarely there are updates", () => {
     fc.assert(
       fc.property(
         fc.array(fc.record({ steps: fc.nat(40), pause: fc.integer({ min: 1, max: 30_000 }) }), {
@@ -89,7 +89,7 @@ describe("progress in a log", () => {
     progress.end();
     expect(written.map(({ text }) => text)).toEqual([
       "soundspot: training [0/200], 0:10\n",
-      // Ten steps in ten seconds since the first news: what had been done before does not count.
+      // Ten steps in ten seconds since the first update: earlier steps do not count.
       "soundspot: training [110/200], 55 %, 0:20, about 1:30 left, loss 1.5\n",
       "soundspot: unpacking 100 of 400 MB, 25 %, 0:10\n",
       "soundspot: compiling, 0:10\n",
@@ -97,7 +97,7 @@ describe("progress in a log", () => {
     ]);
   });
 
-  it("comes as often as SOUNDSPOT_PROGRESS says, and with 0 not at all", () => {
+  it("has the interval of SOUNDSPOT_PROGRESS, and with 0 is off", () => {
     for (const [seconds, lines] of [
       ["2.5", 24],
       ["60", 1],
@@ -128,7 +128,7 @@ describe("progress on a terminal", () => {
     vi.stubEnv("SOUNDSPOT_PROGRESS", "");
   });
 
-  it("overwrites one line, at most ten times a second and once a second without news, and never wraps", () => {
+  it("overwrites one line, at most ten times a second and once a second without updates, and never wraps", () => {
     const { written, stream } = kept({ columns: 60 });
     const progress = new Progress({ stream });
     progress.start("compiling", { total: 1000 });
@@ -230,7 +230,7 @@ describe.skipIf(process.platform === "win32")("compiling", () => {
     return () => rmSync(folder, { recursive: true, force: true });
   });
 
-  /** Runs `compile()` with a CMake that builds by `build`; `onLine` is called with what is printed meanwhile. */
+  /** Runs `compile()` with a CMake that runs `build`; `onLine` is called with its output. */
   function compileWith(build: string, onLine: (line: string) => void = () => undefined) {
     const [bin, out] = [join(folder, "bin"), join(folder, "build")];
     mkdirSync(bin);
@@ -264,7 +264,7 @@ esac
   }
 
   it("prints the counter of a step that takes long, again and again", async () => {
-    // Each step goes on until its counter has been printed three times.
+    // Each step lasts until its counter has been printed three times.
     const step = (n: number) =>
       `echo "[${n}/3] Building"; while [ -d '${folder}' ] && [ ! -e '${folder}/${n}' ]; do sleep 0.05; done`;
     const printed = [0, 0, 0];
@@ -302,7 +302,7 @@ describe.skipIf(process.platform !== "linux" || process.arch !== "x64")("getting
     return () => rmSync(folder, { recursive: true, force: true });
   });
 
-  /** An archive of 3 MB with what a LibTorch has to have. */
+  /** An archive of 3 MB with the files that a LibTorch needs. */
   const libtorch = (top: string) =>
     zip([
       [`${top}/build-version`, Buffer.from("2.13.0+cpu\n")],
@@ -311,7 +311,7 @@ describe.skipIf(process.platform !== "linux" || process.arch !== "x64")("getting
       [`${top}/include/ATen/ATen.h`, Buffer.from("// ATen")],
     ]);
 
-  /** Runs libtorch.mjs; once a line has `sign`, what waits for the file `go` goes on. */
+  /** Runs libtorch.mjs; once a line has `sign`, the server that waits for the file `go` continues. */
   function getWith(fetchArchive: string, python: string, sign: string) {
     const preload = join(folder, "preload.mjs");
     writeFileSync(preload, `globalThis.fetch = ${fetchArchive};`);
@@ -336,7 +336,7 @@ describe.skipIf(process.platform !== "linux" || process.arch !== "x64")("getting
     });
   }
 
-  it("prints how much of PyTorch's archive is there", async () => {
+  it("prints how much of PyTorch's archive has arrived", async () => {
     writeFileSync(archive, libtorch("libtorch"));
     const fetchArchive = `async () => {
       const { existsSync, readFileSync } = await import("node:fs");
@@ -355,7 +355,7 @@ describe.skipIf(process.platform !== "linux" || process.arch !== "x64")("getting
     expect(statSync(join(folder, "vendor/libtorch/lib/libtorch_cpu.so")).size).toBe(2e6);
   });
 
-  it("prints how much of pip's wheel is there, which pip itself does not", async () => {
+  it("prints how much of pip's wheel has arrived, unlike pip itself", async () => {
     writeFileSync(archive, libtorch("torch"));
     const wheel = "torch-2.13.0+cpu-cp312-cp312-manylinux_2_28_x86_64.whl";
     const python = `#!/bin/sh

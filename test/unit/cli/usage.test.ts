@@ -1,4 +1,4 @@
-/** The command line says first what is mistyped, and suggests what was meant. */
+/** The command line reports a mistyped name first, and suggests the right one. */
 import { readdirSync } from "node:fs";
 import { basename } from "node:path";
 import { type Command, CommanderError } from "commander";
@@ -6,10 +6,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { UsageCommand } from "../../../src/cli/usage.js";
 
-/** A program of all commands as `soundspot` makes it, none of which does anything. */
-async function programOf(said: string[] = []): Promise<Command> {
+/** A program with all commands of `soundspot`, whose actions do nothing. */
+async function programOf(written: string[] = []): Promise<Command> {
   const program: Command = new UsageCommand("soundspot").version("1.0.0").exitOverride();
-  program.configureOutput({ writeErr: (text) => said.push(text), writeOut: (text) => said.push(text) });
+  program.configureOutput({ writeErr: (text) => written.push(text), writeOut: (text) => written.push(text) });
   for (const file of readdirSync("src/cli/commands")) {
     const module = (await import(`../../../src/cli/commands/${basename(file, ".ts")}.ts`)) as {
       register(program: Command): void;
@@ -20,7 +20,7 @@ async function programOf(said: string[] = []): Promise<Command> {
   return program;
 }
 
-async function said(...args: string[]): Promise<{ readonly code: string; readonly text: string }> {
+async function outputOf(...args: string[]): Promise<{ readonly code: string; readonly text: string }> {
   const lines: string[] = [];
   const program = await programOf(lines);
   try {
@@ -60,8 +60,8 @@ const mistyped = (longs: readonly string[]) =>
     .filter((typed) => !longs.includes(typed));
 
 describe.each(commands)("soundspot $name", ({ name, longs, withValue }) => {
-  it("reports an unknown option before what is missing, and suggests one", async () => {
-    const values = withValue.map((long) => [long, "nothing that it takes"]);
+  it("reports an unknown option before missing ones, and suggests one", async () => {
+    const values = withValue.map((long) => [long, "no valid value"]);
     await fc.assert(
       fc.asyncProperty(
         mistyped(longs),
@@ -70,7 +70,7 @@ describe.each(commands)("soundspot $name", ({ name, longs, withValue }) => {
         fc.constantFrom([], ["value"], ["=value"], ["--output"]),
         async (typed, before, after, value) => {
           const option = value[0]?.startsWith("=") ? [`${typed}${value[0]}`] : [typed, ...value];
-          const { code, text } = await said(name, ...before.flat(), ...option, ...after.flat());
+          const { code, text } = await outputOf(name, ...before.flat(), ...option, ...after.flat());
           expect(code, text).toBe("commander.unknownOption");
           expect(text).toMatch(new RegExp(`^error: unknown option '${typed}'\n\\(Did you mean .*--`));
         },
@@ -79,46 +79,52 @@ describe.each(commands)("soundspot $name", ({ name, longs, withValue }) => {
     );
   });
 
-  it("shows its help beside whatever else", async () => {
+  it("shows its help whatever else is given", async () => {
     for (const help of ["--help", "-h"]) {
-      const { code, text } = await said(name, "--not-known", help);
+      const { code, text } = await outputOf(name, "--not-known", help);
       expect([code, text.startsWith(`Usage: soundspot ${name}`)]).toEqual(["commander.helpDisplayed", true]);
     }
   });
 });
 
 describe("soundspot", () => {
-  it("still reports what is missing when every option is known", async () => {
-    expect(await said("localize")).toMatchObject({ code: "commander.missingMandatoryOptionValue" });
-    expect(await said("localize", "--model", "m.pth")).toMatchObject({ code: "commander.missingArgument" });
-    expect(await said("localize", "a.mp4", "--model")).toMatchObject({
+  it("reports missing options and arguments when every option is known", async () => {
+    expect(await outputOf("localize")).toMatchObject({ code: "commander.missingMandatoryOptionValue" });
+    expect(await outputOf("localize", "--model", "m.pth")).toMatchObject({
+      code: "commander.missingArgument",
+    });
+    expect(await outputOf("localize", "a.mp4", "--model")).toMatchObject({
       code: "commander.optionMissingArgument",
     });
-    expect(await said("localize", "a.mp4", "--model", "m", "--threshold", "2")).toMatchObject({
+    expect(await outputOf("localize", "a.mp4", "--model", "m", "--threshold", "2")).toMatchObject({
       code: "commander.invalidArgument",
     });
-    expect(await said("prepare", "--output", "data")).toMatchObject({ code: "commander.missingArgument" });
+    expect(await outputOf("prepare", "--output", "data")).toMatchObject({
+      code: "commander.missingArgument",
+    });
   });
 
   it("takes values and operands that look like options", async () => {
-    expect(await said("localize", "a.mp4", "--model", "--odd", "--min-confidence", "-0.5")).toMatchObject({
-      code: "none",
-    });
-    expect(await said("localize", "--model", "m", "--", "--clip.mp4")).toMatchObject({ code: "none" });
+    expect(await outputOf("localize", "a.mp4", "--model", "--odd", "--min-confidence", "-0.5")).toMatchObject(
+      {
+        code: "none",
+      },
+    );
+    expect(await outputOf("localize", "--model", "m", "--", "--clip.mp4")).toMatchObject({ code: "none" });
     expect(
-      await said("search", "--index", "i", "--model", "m", "-k", "3", "--label", "a", "b"),
+      await outputOf("search", "--index", "i", "--model", "m", "-k", "3", "--label", "a", "b"),
     ).toMatchObject({
       code: "none",
     });
-    expect(await said("search", "--index", "i", "--model", "m", "-k3")).toMatchObject({ code: "none" });
+    expect(await outputOf("search", "--index", "i", "--model", "m", "-k3")).toMatchObject({ code: "none" });
   });
 
   it("knows its own options and commands", async () => {
-    expect(await said("--verson")).toMatchObject({
+    expect(await outputOf("--verson")).toMatchObject({
       code: "commander.unknownOption",
       text: expect.stringContaining("(Did you mean --version?)"),
     });
-    expect(await said("localise")).toMatchObject({
+    expect(await outputOf("localise")).toMatchObject({
       code: "commander.unknownCommand",
       text: expect.stringContaining("(Did you mean localize?)"),
     });

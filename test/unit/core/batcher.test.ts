@@ -1,4 +1,4 @@
-/** Calls that wait for one another share batches, and nobody gets another's results or errors. */
+/** Concurrent calls share batches, and each gets its own results or error. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { Batcher } from "../../../src/core/batcher.js";
@@ -17,7 +17,7 @@ function recording(most: number, fail: (items: readonly number[]) => boolean = (
 }
 
 describe("a batcher", () => {
-  it("runs calls of one moment together, and then those that came in the meantime", async () => {
+  it("runs simultaneous calls together, and then those that arrived in the meantime", async () => {
     const { batches, submit } = recording(4);
     const first = [submit([1]), submit([2])];
     await nextTurn();
@@ -46,7 +46,7 @@ describe("a batcher", () => {
     expect(batches.map(({ settings }) => settings)).toEqual(["a", "b"]);
   });
 
-  it("gives a failure to the call that has it alone", async () => {
+  it("gives a failure only to the call that caused it", async () => {
     const { submit } = recording(9, (items) => items.includes(3));
     const results = await Promise.allSettled([submit([1]), submit([2]), submit([3]), submit([4])]);
     expect(results.map(({ status }) => status)).toEqual(["fulfilled", "fulfilled", "rejected", "fulfilled"]);
@@ -65,7 +65,7 @@ describe("a batcher", () => {
     controller.abort("enough");
     const results = await Promise.allSettled(calls);
     expect(results.map(({ status }) => status)).toEqual([
-      "fulfilled", // it was at work
+      "fulfilled", // it was running
       "rejected",
       "fulfilled",
       "fulfilled",

@@ -1,4 +1,4 @@
-/** `using`, `await using` and `for await` over what this package makes, and what is left after. */
+/** `using`, `await using` and `for await` over this package's resources, and their state afterwards. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { createServer as createTcpServer } from "node:net";

@@ -1,4 +1,4 @@
-/** What goes wrong is told by a code and a message with a mend, and the process lives on. */
+/** Failures have a code and a message that says how to fix them, and the process stays alive. */
 import { execFileSync, spawnSync } from "node:child_process";
 import {
   copyFileSync,
@@ -37,8 +37,8 @@ import { slots, tiny } from "../../support/tiny.js";
 
 const rate = 16_000;
 const tone = Float32Array.from({ length: rate / 2 }, (_, i) => 0.5 * Math.sin(i / 5));
-const picture = { data: new Uint8Array(32 * 32 * 3).map((_, i) => i % 251), width: 32, height: 32 };
-const good: LocalizeInput = { image: picture, audio: { samples: tone, sampleRate: rate } };
+const image = { data: new Uint8Array(32 * 32 * 3).map((_, i) => i % 251), width: 32, height: 32 };
+const good: LocalizeInput = { image, audio: { samples: tone, sampleRate: rate } };
 
 const ffmpeg = await findFfmpeg().then(
   ({ path }) => path,
@@ -57,7 +57,7 @@ beforeAll(async () => {
   writeFileSync(file("good.jpg"), jpeg);
   writeFileSync(file("cut.jpg"), jpeg.subarray(0, jpeg.length >> 1));
   writeFileSync(file("empty.jpg"), "");
-  writeFileSync(file("text.jpg"), "this is no picture\n".repeat(20));
+  writeFileSync(file("text.jpg"), "this is no image\n".repeat(20));
   writeFileSync(file("good.wav"), encodeWav({ samples: tone, sampleRate: rate }));
   writeFileSync(file("zero.wav"), encodeWav({ samples: new Float32Array(0), sampleRate: rate }));
   if (ffmpeg) {
@@ -80,7 +80,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** The failure, which must be a SoundspotError of this code that says all of `parts`. */
+/** The failure; it must be a SoundspotError with this code, and its message must match all of `parts`. */
 async function expectFailure(
   work: () => unknown,
   code: ErrorCode,
@@ -98,7 +98,7 @@ async function expectFailure(
 }
 
 const literal = (text: string) => new RegExp(text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
-const mend = /\b(give|check|save|copy|download|load|use|look|run|export|train)\b/i;
+const fix = /\b(give|check|save|copy|download|load|use|look|run|export|train)\b/i;
 
 afterEach(async () => {
   const { heatmap } = await model.localize(good);
@@ -108,35 +108,30 @@ afterEach(async () => {
 
 describe("media", () => {
   it.each([
-    ["a missing picture", "none.jpg", "good.wav", "ERR_FILE_NOT_FOUND"],
-    ["a missing sound", "good.jpg", "none.wav", "ERR_FILE_NOT_FOUND"],
-    ["an empty picture", "empty.jpg", "good.wav", "ERR_FILE_EMPTY"],
-    ["an empty sound", "good.jpg", "empty.jpg", "ERR_FILE_EMPTY"],
+    ["a missing image", "none.jpg", "good.wav", "ERR_FILE_NOT_FOUND"],
+    ["a missing audio file", "good.jpg", "none.wav", "ERR_FILE_NOT_FOUND"],
+    ["an empty image", "empty.jpg", "good.wav", "ERR_FILE_EMPTY"],
+    ["an empty audio file", "good.jpg", "empty.jpg", "ERR_FILE_EMPTY"],
     ["text named .jpg", "text.jpg", "good.wav", "ERR_MEDIA_DECODE"],
     ["a truncated JPEG", "cut.jpg", "good.wav", "ERR_MEDIA_DECODE"],
-    ["a sound of length zero", "good.jpg", "zero.wav", "ERR_AUDIO_EMPTY"],
-  ] as const)("refuses %s by its name", async (_, image, audio, code) => {
+    ["audio of length zero", "good.jpg", "zero.wav", "ERR_AUDIO_EMPTY"],
+  ] as const)("rejects %s and names the file", async (_, image, audio, code) => {
     const bad = image === "good.jpg" ? audio : image;
     const input = { image: file(image), audio: file(audio) };
-    await expectFailure(() => model.localize(input), code, literal(file(bad)), mend);
+    await expectFailure(() => model.localize(input), code, literal(file(bad)), fix);
   });
 
-  it.skipIf(!ffmpeg)("refuses a video without sound by its name", async () => {
+  it.skipIf(!ffmpeg)("rejects a video without audio and names the file", async () => {
     const path = file("silent.mp4");
-    await expectFailure(() => model.localize({ video: path }), "ERR_NO_AUDIO", literal(path), mend);
-    await expectFailure(
-      () => model.localize({ image: picture, audio: path }),
-      "ERR_NO_AUDIO",
-      literal(path),
-      mend,
-    );
+    await expectFailure(() => model.localize({ video: path }), "ERR_NO_AUDIO", literal(path), fix);
+    await expectFailure(() => model.localize({ image, audio: path }), "ERR_NO_AUDIO", literal(path), fix);
   });
 
-  it.each([Number.NaN, Number.POSITIVE_INFINITY])("refuses samples of %s", async (value) => {
+  it.each([Number.NaN, Number.POSITIVE_INFINITY])("rejects samples of %s", async (value) => {
     const samples = tone.slice();
     samples[100] = value;
-    const input = { image: picture, audio: { samples, sampleRate: rate } };
-    await expectFailure(() => model.localize(input), "ERR_AUDIO_NOT_FINITE", mend);
+    const input = { image, audio: { samples, sampleRate: rate } };
+    await expectFailure(() => model.localize(input), "ERR_AUDIO_NOT_FINITE", fix);
   });
 
   it("fails a whole batch for one bad input, and names it", async () => {
@@ -149,7 +144,7 @@ describe("tensors", () => {
   const frames = Math.floor((0.5 * rate) / 160) + 1;
   const spectrogram = { spectrogram: new Float32Array(257 * frames), shape: [1, 257, frames] };
 
-  it("refuses a picture tensor of another shape and says both", async () => {
+  it("rejects an image tensor of another shape and names both shapes", async () => {
     const image = { tensor: new Float32Array(3 * 16 * 16), shape: [3, 16, 16] };
     await expectFailure(
       () => model.localize({ image, audio: spectrogram }),
@@ -159,27 +154,27 @@ describe("tensors", () => {
     );
   });
 
-  it("refuses a spectrogram of another shape and says both", async () => {
+  it("rejects a spectrogram of another shape and names both shapes", async () => {
     const audio = { spectrogram: new Float32Array(257 * 7), shape: [1, 257, 7] };
     await expectFailure(
-      () => model.localize({ image: picture, audio }),
+      () => model.localize({ image, audio }),
       "ERR_SHAPE",
       literal(`[1, 257, ${frames}]`),
       /\[1, 257, 7\]/,
     );
   });
 
-  it("refuses a shape that lies about its data", async () => {
+  it("rejects a shape that does not match its data", async () => {
     const image = { tensor: new Float32Array(10), shape: [3, 32, 32] };
     await expectFailure(() => model.localize({ image, audio: spectrogram }), "ERR_SHAPE");
   });
 
-  it("refuses tensors with NaN", async () => {
+  it("rejects tensors with NaN", async () => {
     const image = { tensor: new Float32Array(3 * 32 * 32).fill(Number.NaN), shape: [3, 32, 32] };
     await expectFailure(() => model.localize({ image, audio: spectrogram }), "ERR_INPUT", /not finite/);
   });
 
-  it("refuses numbers of another type than float32", async () => {
+  it("rejects numbers of another type than float32", async () => {
     const [first] = await model.parameters();
     const { name, shape } = first as NamedTensor;
     const count = shape.reduce((a, b) => a * b, 1);
@@ -193,7 +188,7 @@ describe("tensors", () => {
     await expectFailure(() => falseNegatives({ image: huge, audio: huge }, 1), "ERR_SHAPE", /shape/);
   });
 
-  it("refuses parameters of an unknown name or another shape, and changes none", async () => {
+  it("rejects parameters of an unknown name or another shape, and changes none", async () => {
     const before = await model.parameters();
     const first = before[0] as (typeof before)[number];
     const zeros = { ...first, data: new Float32Array(first.data.length) };
@@ -202,7 +197,7 @@ describe("tensors", () => {
       () => model.setParameters([zeros, unknown]),
       "ERR_CHECKPOINT_MISMATCH",
       /nobody\.weight/,
-      mend,
+      fix,
     );
     const flat = { ...first, shape: [first.data.length] };
     await expectFailure(() => model.setParameters([flat]), "ERR_CHECKPOINT_MISMATCH", literal(first.name));
@@ -227,18 +222,18 @@ describe("checkpoints", () => {
     ["an empty", "empty.safetensors", "ERR_FILE_EMPTY"],
     ["a truncated", "cut.safetensors", "ERR_CHECKPOINT_CORRUPT"],
     ["a random", "random.safetensors", "ERR_CHECKPOINT_CORRUPT"],
-    ["a picture as", "good.jpg", "ERR_CHECKPOINT_CORRUPT"],
-  ] as const)("refuses %s checkpoint by its name", async (_, name, code) => {
-    await expectFailure(() => Model.load(file(name)), code, literal(file(name)), mend);
-    await expectFailure(() => model.loadImageWeights(file(name)), code, literal(file(name)), mend);
+    ["an image as", "good.jpg", "ERR_CHECKPOINT_CORRUPT"],
+  ] as const)("rejects %s checkpoint and names the file", async (_, name, code) => {
+    await expectFailure(() => Model.load(file(name)), code, literal(file(name)), fix);
+    await expectFailure(() => model.loadImageWeights(file(name)), code, literal(file(name)), fix);
   });
 
-  it("refuses every truncation of a checkpoint", async () => {
+  it("rejects every truncation of a checkpoint", async () => {
     const bytes = readFileSync(file("model.safetensors"));
     for (const length of [1, 7, 8, 9, 100, 2000, bytes.length >> 1, bytes.length - 1]) {
       const path = file("some.safetensors");
       writeFileSync(path, bytes.subarray(0, length));
-      await expectFailure(() => Model.load(path), "ERR_CHECKPOINT_CORRUPT", literal(path), mend);
+      await expectFailure(() => Model.load(path), "ERR_CHECKPOINT_CORRUPT", literal(path), fix);
     }
   });
 
@@ -247,18 +242,18 @@ describe("checkpoints", () => {
     ["more stages", { ...tiny, imageStages: 3 }],
     ["fewer stages", { ...tiny, audioStages: 1 }],
     ["separate slots", { ...tiny, ...slots({ sharedSlots: false }) }],
-  ])("refuses a checkpoint of another configuration: %s", async (_, config) => {
+  ])("rejects a checkpoint of another configuration: %s", async (_, config) => {
     const path = file("model.safetensors");
     await expectFailure(
       () => Model.load(path, { config }),
       "ERR_CHECKPOINT_MISMATCH",
       literal(path),
       /configuration/,
-      mend,
+      fix,
     );
   });
 
-  it("refuses a configuration whose tensors are not in the file before it takes memory for them", async () => {
+  it("rejects a configuration whose tensors are not in the file before it takes memory for them", async () => {
     const path = file("boast.safetensors");
     const config = parseModelConfig({
       ...tiny,
@@ -269,18 +264,18 @@ describe("checkpoints", () => {
       "soundspot.config": JSON.stringify(config),
     });
     const before = process.memoryUsage().rss;
-    await expectFailure(() => Model.load(path), "ERR_CHECKPOINT_MISMATCH", literal(path), mend);
+    await expectFailure(() => Model.load(path), "ERR_CHECKPOINT_MISMATCH", literal(path), fix);
     expect(process.memoryUsage().rss - before).toBeLessThan(2 ** 28);
   });
 
-  it("refuses the training state of another model, or none, and keeps its own", async () => {
+  it("rejects the training state of another model, or none, and keeps its own", async () => {
     const batch = [good, { ...good, audio: { samples: tone.map((v) => -v), sampleRate: rate } }];
     const run = async (state?: string) => {
       using fresh = await Model.create(tiny, { seed: 2 });
       const trainer = new Trainer(fresh, { learningRate: 0.01 });
       await trainer.step(batch);
       if (state) {
-        await expectFailure(() => trainer.restore(state), "ERR_CHECKPOINT_MISMATCH", literal(state), mend);
+        await expectFailure(() => trainer.restore(state), "ERR_CHECKPOINT_MISMATCH", literal(state), fix);
       }
       await trainer.step(batch);
       return (await fresh.parameters()).map(({ data }) => [...data]);
@@ -295,7 +290,7 @@ describe("checkpoints", () => {
     expect(await run(file("model.safetensors"))).toEqual(plain);
   });
 
-  it("makes the folder of a checkpoint, and says when a file is in its way", async () => {
+  it("makes the folder of a checkpoint, and reports a file in its place", async () => {
     const deep = join(folder, "made", "for", "model.safetensors");
     await model.save(deep);
     expect(readFileSync(deep)).toEqual(readFileSync(file("model.safetensors")));
@@ -307,24 +302,24 @@ describe("checkpoints", () => {
   });
 });
 
-describe("memory that the caller hands on", () => {
-  /** Takes the memory away, and writes over it where it is now. */
+describe("memory that the caller transfers", () => {
+  /** Transfers the memory, and overwrites it at its new owner. */
   const handOn = (values: Float32Array | Uint8Array): void => {
     const kept = structuredClone(values, { transfer: [values.buffer as ArrayBuffer] });
     kept.fill(99);
     expect(values.length).toBe(0);
   };
 
-  it("is read before: a picture and a sound", async () => {
+  it("is read before: an image and audio", async () => {
     const { heatmap } = await model.localize(good);
-    const [data, samples] = [picture.data.slice(), tone.slice()];
-    const running = model.localize({ image: { ...picture, data }, audio: { samples, sampleRate: rate } });
+    const [data, samples] = [image.data.slice(), tone.slice()];
+    const running = model.localize({ image: { ...image, data }, audio: { samples, sampleRate: rate } });
     handOn(data);
     handOn(samples);
     expect((await running).heatmap).toEqual(heatmap);
-    await expectFailure(() => model.localize({ ...good, image: { ...picture, data } }), "ERR_INPUT");
+    await expectFailure(() => model.localize({ ...good, image: { ...image, data } }), "ERR_INPUT");
     const audio = { samples, sampleRate: rate };
-    await expectFailure(() => model.localize({ image: picture, audio }), "ERR_AUDIO_EMPTY");
+    await expectFailure(() => model.localize({ image, audio }), "ERR_AUDIO_EMPTY");
   });
 
   it("is read before: parameters", async () => {
@@ -339,7 +334,7 @@ describe("memory that the caller hands on", () => {
 });
 
 describe("use", () => {
-  it("refuses a disposed model", async () => {
+  it("rejects a disposed model", async () => {
     const gone = await Model.create(tiny);
     const trainer = new Trainer(gone);
     gone.dispose();
@@ -355,19 +350,19 @@ describe("use", () => {
       () => trainer.step([good, good]),
       () => trainer.save(file("gone.safetensors")),
     ]) {
-      await expectFailure(work, "ERR_DISPOSED", mend);
+      await expectFailure(work, "ERR_DISPOSED", fix);
     }
     expect(existsSync(file("gone.safetensors"))).toBe(false);
   });
 
-  it("finishes what runs when a model is disposed under it", async () => {
+  it("finishes running work when the model is disposed", async () => {
     const gone = await Model.create(tiny);
     const running = gone.parameters();
     gone.dispose();
     expect((await running).length).toBeGreaterThan(10);
   });
 
-  it("refuses an aborted signal with its reason", async () => {
+  it("rejects an aborted signal with its reason", async () => {
     const signal = AbortSignal.abort("enough");
     const data = { name: "none", length: 8, load: async () => expect.fail("it was loaded") };
     for (const work of [
@@ -382,7 +377,7 @@ describe("use", () => {
     }
   });
 
-  it("refuses a signal that fires while it works", async () => {
+  it("rejects a signal that fires while it works", async () => {
     const control = new AbortController();
     const running = model.localize(good, { signal: control.signal });
     control.abort();
@@ -394,7 +389,7 @@ describe("use", () => {
     ["alpha", { alpha: -1, refine: "iqr" }],
     ["sharpening", { sharpening: 0 }],
     ["sharpening", { sharpening: Number.NaN }],
-  ] as const)("refuses %s out of its range: %o", async (name, options) => {
+  ] as const)("rejects %s out of its range: %o", async (name, options) => {
     await expectFailure(() => model.localize(good, options), "ERR_INPUT", literal(name));
   });
 });
@@ -410,11 +405,11 @@ describe("configuration", () => {
     ["train.learningRate", () => new Trainer(model, { learningRate: Number.NaN })],
     ["train.losses.matching.weight", () => parseTrainConfig({ losses: { matching: { weight: -1 } } })],
     ["train.augment.hue", () => parseTrainConfig({ augment: { hue: 3 } })],
-  ])("refuses %s by its path", async (path, work) => {
+  ])("rejects %s and names its path", async (path, work) => {
     await expectFailure(work, "ERR_CONFIG", literal(path));
   });
 
-  it("names a loss that does not exist, and those that do", async () => {
+  it("names an unknown loss, and the known ones", async () => {
     const losses = { matchng: { weight: 0 } };
     await expectFailure(
       () => new Trainer(model, { losses }),
@@ -424,19 +419,19 @@ describe("configuration", () => {
     );
   });
 
-  it("refuses a batch that is larger than the dataset", async () => {
+  it("rejects a batch that is larger than the dataset", async () => {
     const data = { name: "few", length: 3, load: async () => expect.fail("it was loaded") };
     await expectFailure(
       () => train({ data, model: tiny, batchSize: 4 }),
       "ERR_CONFIG",
       /train\.batchSize/,
       /few/,
-      mend,
+      fix,
     );
   });
 });
 
-describe("a package whose LibTorch is not there", () => {
+describe("a package without LibTorch", () => {
   const root = fileURLToPath(new URL("../../..", import.meta.url));
   const built = ["dist/index.js", "build/Release/soundspot.node"].every((path) =>
     existsSync(join(root, path)),

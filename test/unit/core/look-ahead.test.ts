@@ -82,7 +82,7 @@ describe("looking ahead", () => {
     await results.return();
   });
 
-  it("gives up what waits for a place and closes the source when the loop is left", async () => {
+  it("cancels waiting work and closes the source when the loop is left", async () => {
     const seen = { begun: 0, closed: false };
     const source = (function* () {
       try {
@@ -106,7 +106,7 @@ describe("looking ahead", () => {
   it.each([
     ["before it begins", 0],
     ["while an item is worked on", 10],
-  ])("ends with ERR_ABORTED, whatever the work says, when its signal fires %s", async (_, milliseconds) => {
+  ])("ends with ERR_ABORTED, whatever the work throws, when its signal fires %s", async (_, milliseconds) => {
     const control = new AbortController();
     const options: LookAheadOptions = { items: 2, signal: control.signal };
     if (milliseconds === 0) control.abort();

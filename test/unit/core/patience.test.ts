@@ -1,9 +1,9 @@
-/** Limits of tests grow with the machine's load and are never below what is ample on the reference machine. */
+/** Time limits of tests grow with the machine's load and are always ample on the reference machine. */
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { factorOf, measuredPace, paceEnvironment, patience } from "../../support/patience.js";
 
-it("scales with what the machine takes for the reference work, from 1 to 20 times", () => {
+it("scales with the machine's time for the reference work, from 1 to 20 times", () => {
   expect([1, 70, 140, 700, 1400, 1e6].map(factorOf)).toEqual([1, 1, 2, 10, 20, 20]);
   fc.assert(
     fc.property(fc.double({ min: 0, max: 1e7, noNaN: true }), (milliseconds) => {

@@ -1,4 +1,4 @@
-/** Whatever a public call is given, it works or fails with a SoundspotError, and the process lives. */
+/** A public call works or fails with a SoundspotError, whatever its arguments, and the process stays alive. */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -48,13 +48,13 @@ let model: Model;
 let spot: Spot;
 let video: string | undefined;
 
-const sound = {
+const audio = {
   samples: Float32Array.from({ length: 4000 }, (_, i) => Math.sin(i / 5)),
   sampleRate: 16_000,
   channels: 1,
 };
-const picture = { data: new Uint8Array(24 * 16 * 3).map((_, i) => i % 251), width: 24, height: 16 };
-const pair = (): LocalizeInput => ({ image: { ...picture }, audio: { ...sound } });
+const image = { data: new Uint8Array(24 * 16 * 3).map((_, i) => i % 251), width: 24, height: 16 };
+const pair = (): LocalizeInput => ({ image: { ...image }, audio: { ...audio } });
 
 beforeAll(async () => {
   model = await Model.create(tiny);
@@ -72,7 +72,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** What a caller's own code throws goes through as it is. */
+/** Errors of a caller's own code pass through unchanged. */
 class OwnError extends Error {}
 const fail = (): never => {
   throw new OwnError("of the caller");
@@ -186,7 +186,7 @@ function replaced(value: unknown, [key, ...rest]: readonly (string | number)[], 
   return copy;
 }
 
-/** Fails unless the outcome is one that is allowed. */
+/** Fails unless the outcome is allowed. */
 function expectTyped(error: unknown): void {
   if (error instanceof OwnError) return;
   expect(error).toBeInstanceOf(SoundspotError);
@@ -200,19 +200,19 @@ interface Call {
   /** Good arguments. */
   readonly args: () => readonly unknown[];
   readonly call: (...args: never[]) => unknown;
-  /** Names of fields that stay as they are: what a work of hours would come of. */
+  /** Names of fields that keep their value: changing them would take hours. */
   readonly keep?: RegExp;
   readonly runs?: number;
-  /** Fails at once, and not by a promise. */
+  /** Throws synchronously, not by a promise. */
   readonly synchronous?: boolean;
 }
 
-/** Of the runs: more of them for a long look. */
+/** Number of runs: more of them for a longer search. */
 const MORE = Number(process.env.PROPERTY_RUNS ?? 1);
-/** The same at every run, unless more of them look for what nobody has seen yet. */
+/** Fixed, unless more runs search for new failures. */
 const seed = process.env.PROPERTY_RUNS ? Date.now() % 2 ** 31 : 1;
 
-/** Another path than a good one, in the folder of these tests: what writes must not write elsewhere. */
+/** Another path than a good one, in the folder of these tests: calls must not write elsewhere. */
 const inside = (path: unknown): unknown =>
   typeof path === "string" && !path.startsWith(folder)
     ? join(folder, `odd-${path.replaceAll(/[/\\]/g, "-")}`)
@@ -342,14 +342,14 @@ const calls: Record<string, Call> = {
     runs: 60,
   },
   "preprocess.image": {
-    args: () => [{ ...picture }, model.config, { signal: undefined }],
+    args: () => [{ ...image }, model.config, { signal: undefined }],
     call: preprocess.image as never,
   },
   "preprocess.audio": {
-    args: () => [{ ...sound }, model.config, { signal: undefined }],
+    args: () => [{ ...audio }, model.config, { signal: undefined }],
     call: preprocess.audio as never,
   },
-  "preprocess.resample": { args: () => [{ ...sound }, 8000], call: preprocess.resample as never },
+  "preprocess.resample": { args: () => [{ ...audio }, 8000], call: preprocess.resample as never },
   parseModelConfig: { args: () => [{ ...tiny }], call: parseModelConfig as never, synchronous: true },
   parseTrainConfig: {
     args: () => [
@@ -415,7 +415,7 @@ const calls: Record<string, Call> = {
         threshold: 0.6,
         sharpening: 1,
         precision: "float32",
-        soundShift: 0,
+        audioShift: 0,
         unreadable: "throw",
         falseNegatives: { k: 1, batchSize: 2 },
         signal: soon(),
@@ -604,7 +604,7 @@ const calls: Record<string, Call> = {
     runs: 40,
   },
   "index.search": {
-    args: () => [{ model, image: { ...picture }, k: 2, label: "x", exact: true, localize: false }],
+    args: () => [{ model, image: { ...image }, k: 2, label: "x", exact: true, localize: false }],
     call: (async (...given: [never]) => {
       using index = await SearchIndex.open(file("index"));
       return await index.search(...given);
@@ -629,5 +629,5 @@ const calls: Record<string, Call> = {
 };
 
 describe("odd arguments", () => {
-  it.each(Object.entries(calls))("of %s are used or refused", async (_, call) => survive(call));
+  it.each(Object.entries(calls))("of %s are accepted or rejected", async (_, call) => survive(call));
 });

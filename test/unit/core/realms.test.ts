@@ -1,4 +1,4 @@
-/** Values of another realm, as Jest and `vm` give them to a test's code, are what they are. */
+/** Values of another realm, as Jest and `vm` create them, are accepted. */
 import { createContext, runInContext } from "node:vm";
 import { describe, expect, it } from "vitest";
 import { parseModelConfig } from "../../../src/config/model.js";
@@ -51,7 +51,7 @@ describe("another realm", () => {
     expect([...ownTensor({ data: floats([1, 2]), shape: [2] }).data]).toEqual([1, 2]);
   });
 
-  it("gives images, masks and sounds, encoded and raw", async () => {
+  it("gives images, masks and audio, encoded and raw", async () => {
     const pixels = Uint8Array.from({ length: 48 }, (_, i) => (i * 5) % 256);
     const image = { data: pixels, width: 4, height: 4 };
     const png = await encodeImage({ ...image, data: bytes(pixels) }, { format: "png" });
@@ -71,9 +71,9 @@ describe("another realm", () => {
     const foreign = await preprocess.image({ data: bytes(pixels), width: 4, height: 4 }, config);
     expect([...foreign.data]).toEqual([...own.data]);
     const samples = Float32Array.from({ length: 800 }, (_, i) => Math.sin(i));
-    const heard = await preprocess.audio({ samples, sampleRate: 8000 }, config);
+    const ours = await preprocess.audio({ samples, sampleRate: 8000 }, config);
     const there = await preprocess.audio({ samples: floats(samples), sampleRate: 8000 }, config);
-    expect([...there.data.slice(0, 500)]).toEqual([...heard.data.slice(0, 500)]);
+    expect([...there.data.slice(0, 500)]).toEqual([...ours.data.slice(0, 500)]);
   });
 
   it("throws errors whose messages are kept", async () => {
@@ -95,7 +95,7 @@ describe("another realm", () => {
     ]);
   });
 
-  it("gives signals that can do what one of this realm can", () => {
+  it("gives signals that work like those of this realm", () => {
     const { signal } = new AbortController();
     const alike = {
       aborted: false,

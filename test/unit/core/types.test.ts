@@ -45,7 +45,7 @@ import {
 } from "../../../src/index.js";
 
 describe("localize", () => {
-  it("takes a picture and a sound, or a video", () => {
+  it("takes an image and audio, or a video", () => {
     expectTypeOf<{ image: string; audio: string }>().toExtend<LocalizeInput>();
     expectTypeOf<{ image: Buffer; audio: Buffer }>().toExtend<LocalizeInput>();
     expectTypeOf<{ image: RawImage; audio: RawAudio }>().toExtend<LocalizeInput>();
@@ -57,7 +57,7 @@ describe("localize", () => {
     }>().toExtend<LocalizeInput>();
   });
 
-  it("refuses half a pair, samples that are not Float32Array, and unknown refinements", () => {
+  it("rejects half a pair, samples that are not Float32Array, and unknown refinements", () => {
     expectTypeOf<{ image: string }>().not.toExtend<LocalizeInput>();
     expectTypeOf<{ audio: string }>().not.toExtend<LocalizeInput>();
     expectTypeOf<{
@@ -98,7 +98,7 @@ describe("Spot", () => {
     >();
   });
 
-  it("draws encoded pictures", () => {
+  it("draws encoded images", () => {
     expectTypeOf<Spot["overlay"]>().returns.resolves.toEqualTypeOf<Buffer>();
     expectTypeOf<Spot["panels"]>().returns.resolves.toEqualTypeOf<Buffer>();
     expectTypeOf<Spot["spectrogram"]>().returns.resolves.toEqualTypeOf<Buffer>();
@@ -145,7 +145,7 @@ describe("configuration", () => {
     expectTypeOf<TrainConfig["precision"]>().toEqualTypeOf<"float32" | "bfloat16" | "auto">();
   });
 
-  it("tells the schedules apart by their type", () => {
+  it("distinguishes schedules by their type", () => {
     expectTypeOf<TrainConfig["schedule"]["type"]>().toEqualTypeOf<"constant" | "one-cycle">();
     expectTypeOf<Extract<TrainConfig["schedule"], { type: "one-cycle" }>["warmup"]>().toBeNumber();
     expectTypeOf<{ schedule: { type: "linear" } }>().not.toExtend<TrainOptions>();
@@ -187,7 +187,7 @@ describe("training", () => {
   });
 });
 
-describe("datasets and measures", () => {
+describe("datasets and metrics", () => {
   it("lets a caller write a dataset", () => {
     const own = { name: "own", length: 1, load: async () => ({}) as Sample };
     expectTypeOf(own).toExtend<Dataset>();
@@ -207,7 +207,7 @@ describe("datasets and measures", () => {
     expectTypeOf<NonNullable<Evaluation["retrieval"]>["audioToImage"]>().toEqualTypeOf<readonly number[]>();
   });
 
-  it("has the measures and the preprocessing by themselves", () => {
+  it("has the metrics and the preprocessing as separate functions", () => {
     expectTypeOf(metrics.ciou).toBeCallableWith(new Uint8Array(1), new Float32Array(1));
     expectTypeOf(metrics.auc).returns.toBeNumber();
     expectTypeOf(metrics.recallAt).returns.resolves.toEqualTypeOf<number[]>();

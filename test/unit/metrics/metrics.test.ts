@@ -1,4 +1,4 @@
-/** The measures against small cases by hand, plain computations, and what must hold for all inputs. */
+/** The metrics against small cases by hand, against plain computations, and properties that hold for all inputs. */
 import { describe, expect, it } from "vitest";
 import { uniform } from "../../../src/core/random.js";
 import {
@@ -93,13 +93,13 @@ describe("cIoU over a set", () => {
 describe("IoU and F-measure", () => {
   it("scores small masks as by hand", () => {
     const prediction = [1, 1, 1, 0, 0, 0];
-    const truth = [0, 1, 1, 1, 0, 0];
-    expect(iou(prediction, truth)).toBe(0.5);
+    const groundTruth = [0, 1, 1, 1, 0, 0];
+    expect(iou(prediction, groundTruth)).toBe(0.5);
     // precision = recall = 2/3, so every F is 2/3
-    expect(fMeasure(prediction, truth)).toBeCloseTo(2 / 3, 12);
-    expect(fMeasure(prediction, truth, 1)).toBeCloseTo(2 / 3, 12);
+    expect(fMeasure(prediction, groundTruth)).toBeCloseTo(2 / 3, 12);
+    expect(fMeasure(prediction, groundTruth, 1)).toBeCloseTo(2 / 3, 12);
     // precision 1, recall 1/3: 1.3 · (1/3) / (0.3 + 1/3)
-    expect(fMeasure([0, 1, 0, 0, 0, 0], truth)).toBeCloseTo(1.3 / 3 / (0.3 + 1 / 3), 12);
+    expect(fMeasure([0, 1, 0, 0, 0, 0], groundTruth)).toBeCloseTo(1.3 / 3 / (0.3 + 1 / 3), 12);
   });
 
   it("scores empty maps", () => {
@@ -120,44 +120,44 @@ describe("IoU and F-measure", () => {
   it.each(SEEDS)("agrees with sets of pixels, seed %i", (seed) => {
     const draw = uniform(seed);
     const prediction = binary(60, draw(), draw);
-    const truth = binary(60, draw(), draw);
+    const groundTruth = binary(60, draw(), draw);
     const pixels = (map: readonly number[]) => map.flatMap((value, i) => (value ? [i] : []));
-    const [p, g] = [new Set(pixels(prediction)), new Set(pixels(truth))];
+    const [p, g] = [new Set(pixels(prediction)), new Set(pixels(groundTruth))];
     const shared = [...p].filter((pixel) => g.has(pixel)).length;
     const union = new Set([...p, ...g]).size;
-    expect(iou(prediction, truth)).toBeCloseTo(union ? shared / union : 1, 12);
-    expectShare(fMeasure(prediction, truth));
+    expect(iou(prediction, groundTruth)).toBeCloseTo(union ? shared / union : 1, 12);
+    expectShare(fMeasure(prediction, groundTruth));
     if (g.size) {
-      expect(iou(truth, truth)).toBe(1);
-      expect(fMeasure(truth, truth)).toBeCloseTo(1, 12);
-      expect(ciou(prediction, truth)).toBeCloseTo(iou(prediction, truth), 12);
+      expect(iou(groundTruth, groundTruth)).toBe(1);
+      expect(fMeasure(groundTruth, groundTruth)).toBeCloseTo(1, 12);
+      expect(ciou(prediction, groundTruth)).toBeCloseTo(iou(prediction, groundTruth), 12);
     }
   });
 });
 
-describe("all measures of one threshold in one pass", () => {
+describe("all metrics of one threshold in one pass", () => {
   it.each(SEEDS)("are those of the functions, in pieces of any size, seed %i", (seed) => {
     const draw = uniform(seed);
     const count = 1 + whole(draw, 300);
     const map = Float32Array.from(numbers(count, draw));
-    const truths = [
+    const groundTruths = [
       binary(count, draw(), draw),
       numbers(count, () => whole(draw, 3) / 2),
       zeros(count),
       ones(count),
     ];
-    for (const truth of truths) {
+    for (const groundTruth of groundTruths) {
       for (const threshold of [0, 0.6, 1.1]) {
         const prediction = [...map].map((value) => (value >= threshold ? 1 : 0));
         const frame = new FrameScores(threshold);
         for (let from = 0; from < count; ) {
           const to = Math.min(count, from + 1 + whole(draw, 100));
-          frame.take(map, truth, from, to);
+          frame.take(map, groundTruth, from, to);
           from = to;
         }
-        expect(frame.ciou).toBe(ciou(prediction, truth));
-        expect(frame.iou).toBe(iou(prediction, truth));
-        expect(frame.f()).toBe(fMeasure(prediction, truth));
+        expect(frame.ciou).toBe(ciou(prediction, groundTruth));
+        expect(frame.iou).toBe(iou(prediction, groundTruth));
+        expect(frame.f()).toBe(fMeasure(prediction, groundTruth));
       }
     }
   });
@@ -165,12 +165,12 @@ describe("all measures of one threshold in one pass", () => {
 
 describe("F over 255 thresholds", () => {
   /** A threshold at a time, precision and recall written out. */
-  function plainCurve(map: ArrayLike<number>, truth: readonly number[]): number[] {
+  function plainCurve(map: ArrayLike<number>, groundTruth: readonly number[]): number[] {
     return fThresholds.map((threshold) => {
       const prediction = Array.from(map, (value) => (Math.fround(value) >= threshold ? 1 : 0));
-      const shared = prediction.filter((p, i) => p && truth[i]).length;
+      const shared = prediction.filter((p, i) => p && groundTruth[i]).length;
       const precision = shared / (prediction.filter(Boolean).length + 1e-20);
-      const recall = shared / truth.filter(Boolean).length;
+      const recall = shared / groundTruth.filter(Boolean).length;
       const f = (1.3 * precision * recall) / (0.3 * precision + recall);
       return Number.isNaN(f) ? 0 : f;
     });
@@ -220,13 +220,13 @@ describe("F over 255 thresholds", () => {
       const odd = () => [Number.NaN, -0.1, 1.5, -0, 1][whole(draw, 5)] as number;
       const pixel = [draw, exact, () => below(exact() || 1), odd][frame] as () => number;
       const map = Float32Array.from(numbers(80, pixel));
-      const truth = binary(80, seed % 5 === 0 && frame === 1 ? 0 : 0.3, draw);
-      const own = set.add(map, truth);
-      if (!truth.includes(1)) {
+      const groundTruth = binary(80, seed % 5 === 0 && frame === 1 ? 0 : 0.3, draw);
+      const own = set.add(map, groundTruth);
+      if (!groundTruth.includes(1)) {
         expect(own).toBeUndefined();
         continue;
       }
-      const plain = plainCurve(map, truth);
+      const plain = plainCurve(map, groundTruth);
       curves.push(plain);
       for (const [i, f] of plain.entries()) expect(own?.[i], `threshold ${i}`).toBeCloseTo(f, 12);
     }
@@ -240,23 +240,23 @@ describe("F over 255 thresholds", () => {
   });
 
   it("is 1 for a perfect map, and 0 above threshold 0 for an empty one", () => {
-    const truth = [0, 1, 1, 0];
+    const groundTruth = [0, 1, 1, 0];
     const perfect = new FCurve();
-    perfect.add(truth, truth);
+    perfect.add(groundTruth, groundTruth);
     expect(perfect.max()).toBeCloseTo(1, 12);
-    const empty = frameFCurve(zeros(4), truth) as Float64Array;
-    expect(empty[0]).toBeCloseTo(fMeasure(ones(4), truth), 12); // 0 ≥ 0: all of the picture
+    const empty = frameFCurve(zeros(4), groundTruth) as Float64Array;
+    expect(empty[0]).toBeCloseTo(fMeasure(ones(4), groundTruth), 12); // 0 ≥ 0: all of the image
     expect(Math.max(...empty.subarray(1))).toBe(0);
   });
 
   it("has at a threshold the F-measure of the map cut there", () => {
     const draw = uniform(7);
     const map = Float32Array.from(numbers(100, draw));
-    const truth = binary(100, 0.4, draw);
-    const curve = frameFCurve(map, truth, 1) as Float64Array;
+    const groundTruth = binary(100, 0.4, draw);
+    const curve = frameFCurve(map, groundTruth, 1) as Float64Array;
     for (const i of [0, 60, 152, 254]) {
       const cut = map.map((value) => (value >= (fThresholds[i] as number) ? 1 : 0));
-      expect(curve[i]).toBeCloseTo(fMeasure(cut, truth, 1), 12);
+      expect(curve[i]).toBeCloseTo(fMeasure(cut, groundTruth, 1), 12);
     }
   });
 
@@ -269,7 +269,7 @@ describe("F over 255 thresholds", () => {
   });
 });
 
-describe("lists with sounds that are not in the picture", () => {
+describe("lists with audio that has no source in the image", () => {
   const pair = (confidence: number, ciou: number, sounding = true): ExtendedScore => ({
     confidence,
     ciou,
@@ -308,7 +308,7 @@ describe("lists with sounds that are not in the picture", () => {
     expect(localizationAccuracy(five, 0.7)).toBeCloseTo(1 / 3, 12);
   });
 
-  it("is perfect when all that sounds is right and comes before what does not", () => {
+  it("is perfect when all sounding pairs are right and come before the silent ones", () => {
     const perfect = [pair(3, 0.9), pair(2, 0.5), pair(1, 0, false)];
     expect(averagePrecision(perfect)).toBeCloseTo(1, 12);
     expect(bestF1(perfect)).toEqual({ f1: 1, threshold: 2 });
@@ -378,15 +378,15 @@ describe("lists with sounds that are not in the picture", () => {
 });
 
 describe("interactive IoU", () => {
-  it("asks every source of a picture", () => {
+  it("takes the worst source of an image", () => {
     const scores = [
-      { picture: "a", ciou: 0.9 },
-      { picture: "b", ciou: 0.8 },
-      { picture: "a", ciou: 0.5 },
-      { picture: "b", ciou: 0.49 },
+      { imageId: "a", ciou: 0.9 },
+      { imageId: "b", ciou: 0.8 },
+      { imageId: "a", ciou: 0.5 },
+      { imageId: "b", ciou: 0.49 },
     ];
-    const { pictures, iiou: share, curve } = iiou(scores);
-    expect([pictures, share]).toEqual([2, 0.5]);
+    const { images, iiou: share, curve } = iiou(scores);
+    expect([images, share]).toEqual([2, 0.5]);
     expect([curve[9], curve[10], curve[11]]).toEqual([1, 0.5, 0]);
     expect(iiou([]).iiou).toBeNaN();
     expect(iiou(scores.map((score) => ({ ...score, ciou: 1 }))).auc).toBeCloseTo(1, 12);
@@ -394,11 +394,11 @@ describe("interactive IoU", () => {
 
   it.each(SEEDS)("equals the plain computation, seed %i", (seed) => {
     const draw = uniform(seed);
-    const scores = numbers(30, draw).map((ciou) => ({ picture: `picture ${whole(draw, 12)}`, ciou }));
-    const pictures = [...new Set(scores.map(({ picture }) => picture))];
+    const scores = numbers(30, draw).map((ciou) => ({ imageId: `image ${whole(draw, 12)}`, ciou }));
+    const images = [...new Set(scores.map(({ imageId }) => imageId))];
     const curve = successThresholds.map((at) =>
       mean(
-        pictures.map((name) => (scores.every(({ picture, ciou }) => picture !== name || ciou >= at) ? 1 : 0)),
+        images.map((name) => (scores.every(({ imageId, ciou }) => imageId !== name || ciou >= at) ? 1 : 0)),
       ),
     );
     const ours = iiou(scores);
@@ -409,13 +409,13 @@ describe("interactive IoU", () => {
       12,
     );
     expectFalling(ours.curve);
-    const alone = iiou(scores.map(({ ciou }, i) => ({ picture: `${i}`, ciou })));
+    const alone = iiou(scores.map(({ ciou }, i) => ({ imageId: `${i}`, ciou })));
     expect(alone.iiou).toBe(successRate(scores.map(({ ciou }) => ciou)));
   });
 });
 
 describe("groups of samples", () => {
-  it("are classes in order, without what has no label", () => {
+  it("are classes in order, without unlabelled samples", () => {
     const samples = [{ label: "dog", id: 1 }, { label: "cat", id: 2 }, { id: 3 }, { label: "dog", id: 4 }];
     expect(byLabel(samples)).toEqual([
       { label: "cat", samples: [samples[1]] },
@@ -500,7 +500,7 @@ describe("recall at K", () => {
     expect(plain.flat().some((j) => j >= 4096)).toBe(true);
   });
 
-  it("gives what there is of a small gallery, and refuses what it cannot rank", async () => {
+  it("gives all of a small gallery, and rejects input that it cannot rank", async () => {
     const two = vectors([
       [0, 1],
       [1, 0],
@@ -534,7 +534,7 @@ describe("recall at K", () => {
   it.each(SEEDS)("equals sorting, and never falls with K, seed %i", async (seed) => {
     const draw = uniform(seed);
     const count = 3 + whole(draw, 20);
-    // Few directions of length 1, so that many cosines are equal.
+    // Few directions of length 1: many cosines are equal.
     const directions = [
       [1, 0, 0],
       [0, 1, 0],
@@ -705,7 +705,7 @@ describe("bootstrap intervals", () => {
     expect(turns).toBeGreaterThan(5);
   });
 
-  it("stop at their signal and refuse options out of range", async () => {
+  it("stop at their signal and reject options out of range", async () => {
     const signal = AbortSignal.abort();
     await expect(bootstrapInterval(values, { signal })).rejects.toMatchObject({ code: "ERR_ABORTED" });
     for (const options of [{ resamples: 0 }, { level: 1 }, { seed: 0.5 }, { groups: [1, 2] }]) {

@@ -37,7 +37,7 @@ describe("colormap", () => {
 });
 
 describe("overlay", () => {
-  it("leaves cold pixels alone and colours hot ones by the opacity", async () => {
+  it("keeps cold pixels and colours hot ones by the opacity", async () => {
     const image = greyImage(4, 1);
     const heat = { data: Float32Array.from([0, 0.3, 1, Number.NaN]), width: 4, height: 1 };
     const out = await renderOverlay(image, heat, { opacity: 0.5 });
@@ -63,7 +63,7 @@ describe("overlay", () => {
     expect(pixel(out, 10, 10)).toEqual([128, 128, 128]);
   });
 
-  it("refuses another size and an opacity out of range", async () => {
+  it("rejects another size and an opacity out of range", async () => {
     const heat = { data: new Float32Array(6), width: 3, height: 2 };
     await expect(renderOverlay(greyImage(2, 3), heat)).rejects.toMatchObject({ code: "ERR_SHAPE" });
     await expect(renderOverlay(greyImage(3, 2), heat, { opacity: 2 })).rejects.toMatchObject({
@@ -169,7 +169,7 @@ describe("HTML report", () => {
     config: { evil },
   };
 
-  it("escapes all text and asks for nothing outside itself", async () => {
+  it("escapes all text and requests nothing", async () => {
     const html = await renderHtmlReport(data);
     expect(html).not.toContain("<script");
     expect(html).not.toMatch(/https?:|url\(|@import/);

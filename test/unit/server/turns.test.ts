@@ -28,7 +28,7 @@ function recording(decoders: number) {
 }
 
 describe("decoding and the model", () => {
-  it("wait for each other, so that requests of one moment are at the model together", async () => {
+  it("wait for each other: simultaneous requests reach the model together", async () => {
     const { events, request } = recording(2);
     const first = ["a", "b", "c"].map((name) => request(name, 1));
     while (!events.includes("model c")) await sleep(1);
@@ -40,15 +40,15 @@ describe("decoding and the model", () => {
     expect(events.indexOf("decoded d")).toBeGreaterThan(events.indexOf("done a"));
   });
 
-  it("do not wait for what is decoded slowly", async () => {
+  it("do not wait for slow decoding", async () => {
     const { events, request } = recording(2);
-    let picture: Promise<void> | undefined;
-    const film = request("film", () => new Promise((decoded) => setImmediate(() => decoded(picture))));
-    picture = request("picture", 1);
-    // Were the picture to wait for the film, neither would ever end.
-    await Promise.all([film, picture]);
+    let image: Promise<void> | undefined;
+    const film = request("film", () => new Promise((decoded) => setImmediate(() => decoded(image))));
+    image = request("image", 1);
+    // If the image waited for the film, neither would end.
+    await Promise.all([film, image]);
     expect(events).toEqual([
-      ...["decoded picture", "model picture", "done picture"],
+      ...["decoded image", "model image", "done image"],
       ...["decoded film", "model film", "done film"],
     ]);
   });

@@ -1,11 +1,11 @@
-/** Studies, what `soundspot ablate` keeps of them from one invocation to the next, and what is said of missing files. */
+/** Ablations, the files that `soundspot ablate` keeps between invocations, and messages about missing files. */
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { keptLosses, recipeOf, type Study, studies } from "../../../src/ablation/studies.js";
+import { type Ablation, ablations, keptLosses, recipeOf } from "../../../src/ablation/ablations.js";
 import { register as registerAblate } from "../../../src/cli/commands/ablate.js";
 import { register as registerRetrieve } from "../../../src/cli/commands/retrieve.js";
 import { register as registerTrain } from "../../../src/cli/commands/train.js";
@@ -19,11 +19,11 @@ import {
   type TrainOptions,
 } from "../../../src/index.js";
 import { encodeWav } from "../../../src/media/wav.js";
-import { ablations } from "../../../src/report/published.js";
+import { publishedAblations } from "../../../src/report/published.js";
 import { bar } from "../../support/scored.js";
 import { tiny } from "../../support/tiny.js";
 
-const folder = mkdtempSync(join(tmpdir(), "soundspot-studies-"));
+const folder = mkdtempSync(join(tmpdir(), "soundspot-ablations-"));
 const at = (...names: string[]) => join(folder, ...names);
 const data = `vggsound:root=${folder},list=${at("train.csv")}`;
 const sameData = `vggsound:root=${folder},list=${at("train-copy.csv")}`;
@@ -32,7 +32,7 @@ const part = `${whole},list=${at("vggss_heard_test.csv")}`;
 const evaluation = whole;
 const tinyTraining: TrainOptions = { epochs: 1, batchSize: 4, falseNegatives: { k: 2 } };
 
-/** Eight pairs; the lists name one more, whose files are not there. */
+/** Eight pairs; the lists name one more, whose files are missing. */
 beforeAll(async () => {
   for (const name of ["frames", "audio"]) mkdirSync(at(name));
   const ids = Array.from({ length: 8 }, (_, i) => `clip_00000${i}`);
@@ -74,10 +74,10 @@ async function soundspot(...args: string[]): Promise<{ stdout: string; stderr: s
   return written;
 }
 
-const ablate = (study: string, output: string, ...args: string[]) =>
+const ablate = (ablation: string, output: string, ...args: string[]) =>
   soundspot(
     "ablate",
-    study,
+    ablation,
     "--evaluation",
     evaluation,
     "--config",
@@ -95,23 +95,23 @@ interface Row {
 const rowsOf = (output: string) =>
   (JSON.parse(readFileSync(join(output, "ablation.json"), "utf8")) as { rows: Row[] }).rows;
 
-const study = (name: string) => studies[name] as Study;
+const ablation = (name: string) => ablations[name] as Ablation;
 const weights = ({ losses }: Pick<TrainConfig, "losses">) =>
   Object.fromEntries(Object.entries(losses).map(([name, { weight }]) => [name, weight]));
 const paper = parseTrainConfig();
 const scratch = parseTrainConfig(presets.scratch.train);
 const recipes = (name: string, recipe: TrainConfig) =>
-  study(name).variants.map((variant) => parseTrainConfig(recipeOf(variant, recipe)));
+  ablation(name).variants.map((variant) => parseTrainConfig(recipeOf(variant, recipe)));
 
-describe("studies", () => {
-  it("switch every subset of the losses off and leave the others as they were", () => {
+describe("ablations", () => {
+  it("switch every subset of the losses off and keep the others unchanged", () => {
     const off = recipes("losses", paper).map((recipe) => {
       const all = weights(recipe);
       expect(all).toMatchObject({ contrastive: 1 });
       return Object.keys(all).filter((name) => all[name] === 0);
     });
     expect(new Set(off.map((names) => names.sort().join())).size).toBe(8);
-    expect(study("losses").variants.map(({ name }) => name)).toContain(
+    expect(ablation("losses").variants.map(({ name }) => name)).toContain(
       "contrastive, matching, reconstruction",
     );
     expect(off[0]?.sort()).toEqual(["divergence", "matching", "reconstruction"]);
@@ -120,10 +120,10 @@ describe("studies", () => {
     expect(weights(alone as TrainConfig)).toMatchObject({ pooled: 1, crossAttention: 1, matching: 0 });
   });
 
-  it("know which losses of a recipe no variant touches", () => {
-    expect(keptLosses(study("losses"), scratch)).toEqual(["pooled", "crossAttention"]);
-    expect(keptLosses(study("losses"), paper)).toEqual([]);
-    expect(keptLosses(study("iterations"), scratch)).toEqual([]);
+  it("list the losses of a recipe that no variant changes", () => {
+    expect(keptLosses(ablation("losses"), scratch)).toEqual(["pooled", "crossAttention"]);
+    expect(keptLosses(ablation("losses"), paper)).toEqual([]);
+    expect(keptLosses(ablation("iterations"), scratch)).toEqual([]);
   });
 
   it("exclude false negatives with the recipe's k, else the paper's, or none", () => {
@@ -137,19 +137,19 @@ describe("studies", () => {
   });
 
   it("try both strides with and without matching", () => {
-    expect(study("stride").variants.map(({ model }) => model?.imageStride)).toEqual([32, 32, 16, 16]);
+    expect(ablation("stride").variants.map(({ model }) => model?.imageStride)).toEqual([32, 32, 16, 16]);
     expect(recipes("stride", paper).map((each) => weights(each).matching)).toEqual([100, 0, 100, 0]);
   });
 
   it.each(["iterations", "neighbours", "masking", "slots"])("%s has the published rows", (name) => {
-    expect(ablations[name]?.rows.map(({ method }) => method)).toEqual(
-      study(name).variants.map((variant) => variant.name),
+    expect(publishedAblations[name]?.rows.map(({ method }) => method)).toEqual(
+      ablation(name).variants.map((variant) => variant.name),
     );
   });
 });
 
 describe("soundspot ablate", () => {
-  it("keeps the rows of other variants, in the study's order", async () => {
+  it("keeps the rows of other variants, in the ablation's order", async () => {
     const output = at("merged");
     await ablate("initial-slots", output, "--data", data, "--only", "separate");
     const [separate] = rowsOf(output);
@@ -158,16 +158,16 @@ describe("soundspot ablate", () => {
     expect(rows.map(({ variant }) => variant)).toEqual(["shared", "separate"]);
     expect(rows[1]).toEqual(separate);
     expect(stdout).toMatch(
-      /cIoU audio map +cIoU IQR +AUC +mean IoU +R@1 s→p +R@1 p→s +minutes\nshared .*\nseparate /,
+      /cIoU audio map +cIoU IQR +AUC +mean IoU +R@1 a→i +R@1 i→a +minutes\nshared .*\nseparate /,
     );
     const html = readFileSync(join(output, "report.html"), "utf8");
-    for (const title of ["cIoU@0.5 audio map", "R@5 sound → picture", "R@10 picture → sound", "AUC IQR"]) {
+    for (const title of ["cIoU@0.5 audio map", "R@5 audio → image", "R@10 image → audio", "AUC IQR"]) {
       expect(html).toContain(`>${title}</th>`);
     }
     expect(html).toContain("separate, Flickr 144k, Flickr-SoundNet");
   });
 
-  it("puts no row beside others that were made under other conditions", async () => {
+  it("combines no rows of different conditions", async () => {
     const output = at("conditions");
     await ablate("initial-slots", output, "--data", data, "--only", "shared");
     const other = ["--data", data, "--evaluation", part];
@@ -182,24 +182,39 @@ describe("soundspot ablate", () => {
     expect(rowsOf(output).map(({ variant }) => variant)).toEqual(["shared", "separate"]);
   });
 
-  it("refuses a table that is damaged or another study's", async () => {
+  it("rejects a damaged table, and one of another ablation", async () => {
     const output = at("foreign");
     mkdirSync(output);
     const table = join(output, "ablation.json");
-    const refused = (message: RegExp) =>
+    const rejected = (message: RegExp) =>
       expect(ablate("initial-slots", output, "--data", data)).rejects.toMatchObject({
         code: "ERR_CONFIG",
         message: expect.stringMatching(message),
       });
-    writeFileSync(table, '{"study": "initial-slots", "rows": [');
-    await refused(/ablation\.json is damaged, .*another --output/);
-    writeFileSync(table, '{"study": "initial-slots", "rows": [{"variant": "shared"}]}');
-    await refused(/ablation\.json is damaged/);
+    writeFileSync(table, '{"ablation": "initial-slots", "rows": [');
+    await rejected(/ablation\.json is damaged, .*another --output/);
+    writeFileSync(table, '{"ablation": "initial-slots", "rows": [{"variant": "shared"}]}');
+    await rejected(/ablation\.json is damaged/);
+    writeFileSync(table, '{"ablation": "masking", "rows": []}');
+    await rejected(/of the ablation masking, not of initial-slots/);
     writeFileSync(table, '{"study": "masking", "rows": []}');
-    await refused(/of the study masking, not of initial-slots/);
+    await rejected(/of the ablation masking, not of initial-slots/);
   });
 
-  it("takes no old checkpoint for one of other data or image weights", async () => {
+  it("reads a table of an earlier version, whose key is `study`", async () => {
+    const output = at("earlier");
+    await ablate("initial-slots", output, "--data", data, "--only", "separate");
+    const [separate] = rowsOf(output);
+    const table = join(output, "ablation.json");
+    const { ablation: name, ...rest } = JSON.parse(readFileSync(table, "utf8")) as { ablation: string };
+    writeFileSync(table, JSON.stringify({ study: name, ...rest }));
+    await ablate("initial-slots", output, "--data", data, "--only", "shared");
+    expect(JSON.parse(readFileSync(table, "utf8"))).toMatchObject({ ablation: "initial-slots" });
+    expect(rowsOf(output).map(({ variant }) => variant)).toEqual(["shared", "separate"]);
+    expect(rowsOf(output)[1]).toEqual(separate);
+  });
+
+  it("reuses no checkpoint of other data or image weights", async () => {
     const output = at("source");
     const only = ["--only", "shared"];
     await ablate("initial-slots", output, "--data", data, ...only);
@@ -214,7 +229,7 @@ describe("soundspot ablate", () => {
       code: "ERR_CONFIG",
       message: expect.stringMatching(/without image weights, not on .*image weights .*resnet\.pth/),
     });
-    // The same content under another name is the same.
+    // The same content under another name is accepted.
     const sha256 = createHash("sha256").update("weights").digest("hex");
     const record = { data, imageWeights: { file: "elsewhere.pth", sha256 }, minutes: 1 };
     writeFileSync(join(output, "shared", "ablation-run.json"), JSON.stringify(record));
@@ -223,7 +238,7 @@ describe("soundspot ablate", () => {
     expect(rowsOf(output)).toHaveLength(1);
   });
 
-  it("counts the minutes of all invocations, and none where it cannot know", async () => {
+  it("counts the minutes of all invocations, and none where they are unknown", async () => {
     const output = at("minutes");
     const record = join(output, "shared", "ablation-run.json");
     const args = ["--data", data, "--only", "shared"];
@@ -254,7 +269,7 @@ describe("soundspot ablate", () => {
     expect(stderr).not.toContain("every variant keeps");
   });
 
-  it("says which losses of the recipe every variant keeps, and what is missing", async () => {
+  it("reports the losses that every variant keeps, and missing samples", async () => {
     const output = at("kept");
     const args = ["--data", data, "--preset", "scratch", "--only", "contrastive alone"];
     const { stderr } = await ablate("losses", output, ...args);
@@ -266,13 +281,13 @@ describe("soundspot ablate", () => {
     expect(html).toContain("Training data: missing 1: gone_000000.");
   });
 
-  it("refuses a variant that cannot be before it trains any", async () => {
+  it("rejects an invalid variant before it trains any", async () => {
     await expect(ablate("stride", at("stride"), "--data", data)).rejects.toMatchObject({
       code: "ERR_CONFIG",
       message: expect.stringMatching(/^stride 32: .*model\.imageStride/),
     });
     expect(existsSync(at("stride"))).toBe(false);
-    // Another variant's is not in the way.
+    // An invalid variant does not prevent the others.
     writeFileSync(
       at("deeper.yaml"),
       JSON.stringify({ model: { ...tiny, imageStages: 3 }, train: tinyTraining }),
@@ -282,7 +297,7 @@ describe("soundspot ablate", () => {
     expect(rowsOf(at("stride"))).toHaveLength(1);
   });
 
-  it("gives every study a folder of its own", async () => {
+  it("gives every ablation its own folder", async () => {
     const before = process.cwd();
     process.chdir(folder);
     try {
@@ -298,7 +313,7 @@ describe("soundspot ablate", () => {
 });
 
 describe("soundspot train", () => {
-  it("says what is missing", async () => {
+  it("reports missing samples", async () => {
     const args = ["train", "--data", data, "--evaluation", evaluation, "--config", at("tiny.yaml"), "--json"];
     const { stdout, stderr } = await soundspot(...args, "--output", at("trained"));
     expect(stderr).toContain("training data: missing 1: gone_000000");
@@ -316,7 +331,7 @@ describe("soundspot train", () => {
 describe("a part of VGG-SS", () => {
   const options = { root: folder, annotations: at("vggss.json") };
 
-  it("has a name of its own", async () => {
+  it("has its own name", async () => {
     const name = async (list?: string | string[], own?: string) =>
       (await datasets.vggss({ ...options, list, name: own })).name;
     expect(await name()).toBe("vgg-ss");
@@ -326,7 +341,7 @@ describe("a part of VGG-SS", () => {
     expect(await name(["clip_000000"], "mine")).toBe("mine");
   });
 
-  it("stands beside no published retrieval", async () => {
+  it("is not compared with published retrieval", async () => {
     const checkpoint = at("tiny.safetensors");
     using model = await Model.create(tiny, { seed: 3 });
     await model.save(checkpoint);

@@ -1,4 +1,4 @@
-/** Ablations by name: what the paper varies, and the objectives that the method is compared with here. */
+/** Ablations by name: those of the paper, and the objectives that this package compares. */
 
 import type { MethodOptions } from "../config/methods.js";
 import type { ModelOptions } from "../config/model.js";
@@ -7,16 +7,16 @@ import type { TrainConfig, TrainOptions } from "../config/train.js";
 export interface Variant {
   readonly name: string;
   readonly model?: ModelOptions;
-  /** Over the recipe, or made from it; a loss named here replaces the recipe's of that name. */
+  /** Overrides of the recipe, or a function of it; a loss named here replaces the recipe's loss of that name. */
   readonly train?: TrainOptions | ((recipe: TrainConfig) => TrainOptions);
 }
 
-export interface Study {
+export interface Ablation {
   readonly title: string;
   readonly variants: readonly Variant[];
 }
 
-/** Numbers of joint slot attention. */
+/** Options of joint slot attention. */
 const slots = (
   numbers: Omit<Extract<MethodOptions, { name: "joint-slot-attention" }>, "name">,
 ): ModelOptions => ({
@@ -47,7 +47,7 @@ const lossSubsets = Array.from({ length: 2 ** optional.length }, (_, bits): Vari
   return { name, train: { losses: without(...left) } };
 });
 
-export const studies: Readonly<Record<string, Study>> = {
+export const ablations: Readonly<Record<string, Ablation>> = {
   losses: { title: "Which losses (table 5)", variants: lossSubsets },
   exclusion: {
     title: "False negatives excluded or not",
@@ -131,7 +131,7 @@ export const studies: Readonly<Record<string, Study>> = {
   },
 };
 
-/** What a variant changes in a recipe. */
+/** A variant's changes to a recipe. */
 function changesOf({ train = {} }: Variant, recipe: TrainConfig): TrainOptions {
   return typeof train === "function" ? train(recipe) : train;
 }
@@ -142,8 +142,8 @@ export function recipeOf(variant: Variant, recipe: TrainConfig): TrainOptions {
   return { ...recipe, ...changes, losses: { ...recipe.losses, ...changes.losses } };
 }
 
-/** Of a study that varies losses: those that the recipe has besides, in every variant, whatever it is called. */
-export function keptLosses({ variants }: Study, recipe: TrainConfig): string[] {
+/** For an ablation of losses: the recipe's other losses, which every variant keeps. */
+export function keptLosses({ variants }: Ablation, recipe: TrainConfig): string[] {
   const varied = new Set(variants.flatMap((variant) => Object.keys(changesOf(variant, recipe).losses ?? {})));
   if (varied.size === 0) return [];
   return Object.entries(recipe.losses)
