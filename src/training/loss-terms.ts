@@ -22,6 +22,7 @@ export interface LossChoice {
   readonly targets?: number;
 }
 
+/** What lossTerms returns. */
 export interface LossTerms {
   /** Unweighted, by name. */
   readonly terms: Readonly<Record<string, number>>;
