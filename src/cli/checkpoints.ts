@@ -1,7 +1,7 @@
 /** Checkpoints on the command line: the option for their configuration, and messages about files of other programs. */
 import type { Command } from "commander";
 import type { NamedPath } from "../files/outputs.js";
-import type { Precision } from "../model/compute.js";
+import type { Device, Precision } from "../model/compute.js";
 import { pathsBeside } from "../model/configuration.js";
 import { Model, type WeightsReport } from "../model/model.js";
 
@@ -47,10 +47,12 @@ export async function loadCheckpoint(
   path: string,
   {
     config,
+    device,
     precision,
     silent = false,
   }: {
     readonly config?: string | undefined;
+    readonly device?: Device;
     readonly precision?: Precision;
     /** No output: for all but one of several processes. */
     readonly silent?: boolean;
@@ -58,6 +60,7 @@ export async function loadCheckpoint(
 ): Promise<Model> {
   const model = await Model.load(path, {
     ...(config === undefined ? {} : { config }),
+    ...(device === undefined ? {} : { device }),
     ...(precision === undefined ? {} : { precision }),
   });
   const remarks = model.loaded && !silent ? remarksOn(path, model.loaded, config) : [];

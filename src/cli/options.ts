@@ -1,6 +1,6 @@
 /** Values of options: an invalid one is wrong usage, rejected before any work is done. */
 import { extname } from "node:path";
-import { InvalidArgumentError } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import { videoEndings } from "../media/video-writer.js";
 
 /** A number from `low` to `high`. */
@@ -24,6 +24,10 @@ export function wholeFrom(low: number): (text: string) => number {
     throw new InvalidArgumentError(`a whole number of at least ${low} is expected`);
   };
 }
+
+/** `--device`, of every command that computes. */
+export const deviceOption = () =>
+  new Option("--device <name>", "where the model computes: auto, cpu, cuda, or cuda:1").default("auto");
 
 /** Values of `--precision`. */
 export const precisions = ["auto", "float32", "bfloat16"] as const;

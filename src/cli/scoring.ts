@@ -3,15 +3,16 @@ import { type Command, Option } from "commander";
 import type { DamagedFile, Dataset } from "../datasets/dataset.js";
 import type { ProcessGroup } from "../distributed/process-group.js";
 import type { NamedPath } from "../files/outputs.js";
-import type { Precision } from "../model/compute.js";
+import type { Device, Precision } from "../model/compute.js";
 import { withConfigOption } from "./checkpoints.js";
-import { precisions, wholeFrom } from "./options.js";
+import { deviceOption, precisions, wholeFrom } from "./options.js";
 
 export interface ScoringFlags {
   data: string;
   config?: string;
   limit?: number;
   batchSize?: number;
+  device: Device;
   precision: Precision;
   skipUnreadable?: true;
   resamples: number;
@@ -26,6 +27,7 @@ export function withScoringOptions(command: Command): Command {
   return withConfigOption(command)
     .option("--limit <n>", "only the first n samples", wholeFrom(1))
     .option("--batch-size <n>", "pairs at a time; default 16", wholeFrom(1))
+    .addOption(deviceOption())
     .addOption(new Option("--precision <type>", "of the encoders").choices(precisions).default("float32"))
     .option("--skip-unreadable", "skip samples that cannot be read, and list them")
     .option("--resamples <n>", "of the bootstrap; 0 makes no intervals", wholeFrom(0), 1000)

@@ -18,6 +18,7 @@ import {
   weightsOf,
 } from "../../ablation/files.js";
 
+import { methodNamed } from "../../config/methods.js";
 import { type ModelOptions, mergeModel, parseModelConfig } from "../../config/model.js";
 import { mergeTrain, type PresetName, presets } from "../../config/presets.js";
 
@@ -29,6 +30,7 @@ import { evaluate, type MapName, mapNames } from "../../evaluation/evaluate.js";
 import { recallRanks } from "../../evaluation/retrieve.js";
 import { writeFiles } from "../../files/atomic-writes.js";
 import { checkOutputs, oneOfNames } from "../../files/outputs.js";
+import type { Device } from "../../model/compute.js";
 import { type Figure, figuresOf, percentText } from "../../report/figures.js";
 import { type ReportTable, renderHtmlReport } from "../../report/html.js";
 import { leftOut } from "../../report/left-out.js";
@@ -36,7 +38,7 @@ import { type FigureName, type PublishedTable, publishedAblations } from "../../
 import { isRunFile } from "../../training/run-folder.js";
 import type { TrainRun } from "../../training/run-options.js";
 import { train } from "../../training/train.js";
-import { wholeFrom } from "../options.js";
+import { deviceOption, wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
 import { filesOf } from "../scoring.js";
 import { readSettings } from "../settings.js";
@@ -50,7 +52,8 @@ interface Flags {
   epochs?: number;
   seed?: number;
   only?: string[];
-  map: MapName;
+  map?: MapName;
+  device: Device;
   output?: string;
   imageWeights?: string;
   json?: true;
@@ -69,10 +72,12 @@ export function register(program: Command): void {
     .option("--seed <n>", "seed", wholeFrom(0))
     .option("--only <variants...>", "only these variants, by name; the table keeps the rows of others")
     .addOption(
-      new Option("--map <name>", "map of AUC and mean IoU; cIoU is always of the audio map and IQR")
-        .choices(mapNames.slice(0, 3))
-        .default("iqr"),
+      new Option(
+        "--map <name>",
+        "map of AUC and mean IoU; default the method's; cIoU is always of the audio map and IQR",
+      ).choices(mapNames.slice(0, 3)),
     )
+    .addOption(deviceOption())
     .option("--output <folder>", "a folder a variant, the table and the report; default runs/ablation/NAME")
     .option("--image-weights <file>", "torchvision's ResNet-18 .pth for the image encoder")
     .option("--json", "print the rows as JSON")
@@ -109,6 +114,7 @@ async function run(name: string, flags: Flags, command: Command): Promise<void> 
   const recipe = parseTrainConfig(mergeTrain(presets[preset].train, given));
   const output = flags.output ?? join("runs", "ablation", name);
   const model = mergeModel(presets[preset].model, settings.model);
+  const map = flags.map ?? methodNamed(parseModelConfig(model).method.name).defaultMap;
   const plans = ablation.variants
     .filter((variant) => flags.only?.includes(variant.name) ?? true)
     .map((variant) => planOf(variant, recipe, model, output));
@@ -154,14 +160,14 @@ async function run(name: string, flags: Flags, command: Command): Promise<void> 
       rows.set(variant, { variant, minutes, scores });
       await writeFiles(output, { "ablation.json": tableFile(name, conditions, inOrder(ablation, rows)) });
       progress.clear();
-      if (!flags.json) process.stdout.write(`${variant}: ${line(rows.get(variant) as Row, flags.map)}\n`);
+      if (!flags.json) process.stdout.write(`${variant}: ${line(rows.get(variant) as Row, map)}\n`);
     }
   } finally {
     progress.end();
     await data.close?.();
     await evaluation.close?.();
   }
-  await report(name, inOrder(ablation, rows), { flags, output, notes, conditions });
+  await report(name, inOrder(ablation, rows), { flags, map, output, notes, conditions });
 }
 
 /** @throws {SoundspotError} ERR_OUTPUT_IS_INPUT */
@@ -236,6 +242,7 @@ async function trained(
     ...options,
     preset,
     model,
+    device: flags.device,
     data,
     output: folder,
     resume: true,
@@ -344,18 +351,20 @@ async function report(
   rows: readonly Row[],
   {
     flags,
+    map,
     output,
     notes,
     conditions,
   }: {
     readonly flags: Flags;
+    readonly map: MapName;
     readonly output: string;
     readonly notes: readonly string[];
     readonly conditions: Conditions;
   },
 ): Promise<void> {
   const { title } = ablations[name] as Ablation;
-  const columns = columnsOf(rows, flags.map);
+  const columns = columnsOf(rows, map);
   const published = publishedAblations[name] && publishedTable(publishedAblations[name]);
   const skipped = leftOut([], rows[0]?.scores.skipped ?? []);
   const full: ReportTable = {
@@ -396,7 +405,7 @@ async function report(
     ]),
   );
   process.stdout.write(
-    `\npercent, cIoU@0.5 with 95 % intervals; AUC and mean IoU of map ${flags.map}; all figures in the report\n\n${brief}`,
+    `\npercent, cIoU@0.5 with 95 % intervals; AUC and mean IoU of map ${map}; all figures in the report\n\n${brief}`,
   );
   if (published) {
     process.stdout.write(

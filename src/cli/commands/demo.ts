@@ -8,16 +8,19 @@ import { scenes } from "../../datasets/drawn/scenes.js";
 import { type Evaluation, evaluate, groundTruthOf } from "../../evaluation/evaluate.js";
 import { replaceFile, writing } from "../../files/atomic-writes.js";
 import { auc, ciou, successRate, successThresholds } from "../../metrics/localization.js";
+import type { Device } from "../../model/compute.js";
 import { Model } from "../../model/model.js";
 import { type ReportSample, renderHtmlReport } from "../../report/html.js";
 import { runCurves } from "../../report/run-curves.js";
 import { train } from "../../training/train.js";
+import { deviceOption } from "../options.js";
 import { Progress } from "../progress.js";
 
 interface Flags {
   output: string;
   quick?: true;
   seed: string;
+  device: Device;
   json?: true;
 }
 
@@ -30,6 +33,7 @@ export function register(program: Command): void {
     .option("--output <folder>", "checkpoints, metrics and report.html", "runs/demo")
     .option("--quick", "a few steps on few scenes, to see that everything works; the scores mean nothing")
     .option("--seed <n>", "seed", "0")
+    .addOption(deviceOption())
     .option("--json", "print the figures as JSON")
     .action(run);
 }
@@ -77,6 +81,7 @@ async function run(flags: Flags): Promise<void> {
     await writing(flags.output, () => mkdir(flags.output, { recursive: true }));
     const result = await train({
       preset: "scratch",
+      device: flags.device,
       ...(counts.epochs ? { epochs: counts.epochs } : {}),
       data,
       seed: Number(flags.seed),
@@ -130,7 +135,7 @@ async function run(flags: Flags): Promise<void> {
       batchSize: 32,
       onProgress: task("two sources"),
     });
-    const fresh = await Model.create(model.config, { seed: Number(flags.seed) });
+    const fresh = await Model.create(model.config, { seed: Number(flags.seed), device: flags.device });
     const untrained = await evaluate({
       model: fresh,
       data: held,

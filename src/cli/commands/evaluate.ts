@@ -152,7 +152,11 @@ async function run(paths: readonly string[], flags: Flags, group: ProcessGroup |
     for (const [i, checkpoint] of checkpoints.entries()) {
       const name = names[i] as string;
       progress.clear();
-      using model = await loadCheckpoint(checkpoint, { config: flags.config, silent: !main });
+      using model = await loadCheckpoint(checkpoint, {
+        config: flags.config,
+        device: flags.device,
+        silent: !main,
+      });
       progress.start(name);
       const scores = await evaluate({
         model,

@@ -1,15 +1,17 @@
 /** `soundspot index`: indexes the images and audio of a folder for search. */
 import type { Command } from "commander";
 import { checkOutputs } from "../../files/outputs.js";
+import type { Device } from "../../model/compute.js";
 import { type IndexUpdate, isIndexFile, SearchIndex } from "../../search/search-index.js";
 import { checkpointInputs, loadCheckpoint, withConfigOption } from "../checkpoints.js";
-import { wholeFrom } from "../options.js";
+import { deviceOption, wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
 import { stoppable } from "../signals.js";
 
 interface Flags {
   model: string;
   config?: string;
+  device: Device;
   output: string;
   labels?: string;
   approximateFrom?: number;
@@ -33,6 +35,7 @@ export function register(program: Command): void {
       "number of images, or of audio clips, from which search is approximate; default 100000",
       wholeFrom(1),
     )
+    .addOption(deviceOption())
     .option("--json", "print the result as JSON")
     .action(run);
 }
@@ -50,7 +53,7 @@ async function run(folder: string, flags: Flags): Promise<void> {
     const result = await stoppable(
       async (signal) => {
         progress.clear();
-        using model = await loadCheckpoint(flags.model, { config: flags.config });
+        using model = await loadCheckpoint(flags.model, flags);
         using index = (await SearchIndex.exists(output))
           ? await SearchIndex.open(output)
           : await SearchIndex.create(output, { model });

@@ -4,13 +4,21 @@ import { type Command, Option } from "commander";
 import { SoundspotError } from "../../core/errors.js";
 import { writeOutput } from "../../files/atomic-writes.js";
 import { checkOutputs } from "../../files/outputs.js";
-import type { Precision } from "../../model/compute.js";
+import type { Device, Precision } from "../../model/compute.js";
 import type { LocalizeInput } from "../../model/inputs.js";
 import { Objectness } from "../../model/objectness.js";
 import type { Refinement } from "../../native.js";
 import { renderVideo } from "../../video/render-video.js";
 import { checkpointInputs, loadCheckpoint, withConfigOption } from "../checkpoints.js";
-import { imagePath, isVideoPath, numberFrom, overlayPath, precisions, wholeFrom } from "../options.js";
+import {
+  deviceOption,
+  imagePath,
+  isVideoPath,
+  numberFrom,
+  overlayPath,
+  precisions,
+  wholeFrom,
+} from "../options.js";
 import { Progress } from "../progress.js";
 import { stoppable } from "../signals.js";
 
@@ -33,6 +41,7 @@ interface Flags {
   objectness?: string;
   threshold?: number;
   sharpening?: number;
+  device: Device;
   precision: Precision;
   json?: true;
 }
@@ -77,6 +86,7 @@ export function register(program: Command): void {
       "factor on the attention logits; default the checkpoint's",
       numberFrom(1e-6, 1e6),
     )
+    .addOption(deviceOption())
     .addOption(
       new Option("--precision <type>", "of the encoders; auto is bfloat16 where the processor multiplies it")
         .choices(precisions)

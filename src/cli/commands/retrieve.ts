@@ -40,7 +40,11 @@ async function run(checkpoint: string, flags: ScoringFlags, group: ProcessGroup 
       folders: [{ name: "--output", path: flags.output, writes: oneOfNames([SCORES]) }],
     });
     progress.clear();
-    using model = await loadCheckpoint(checkpoint, { config: flags.config, silent: !main });
+    using model = await loadCheckpoint(checkpoint, {
+      config: flags.config,
+      device: flags.device,
+      silent: !main,
+    });
     const scores = await retrieve({
       model,
       data,

@@ -1,15 +1,17 @@
 /** `soundspot search`: finds images by audio, or audio by an image, in an index. */
 import type { Command } from "commander";
 import { SoundspotError } from "../../core/errors.js";
+import type { Device } from "../../model/compute.js";
 import { SearchIndex, type SearchResult } from "../../search/search-index.js";
 import { loadCheckpoint, withConfigOption } from "../checkpoints.js";
-import { wholeFrom } from "../options.js";
+import { deviceOption, wholeFrom } from "../options.js";
 import { textTable } from "../table.js";
 
 interface Flags {
   index: string;
   model: string;
   config?: string;
+  device: Device;
   image?: string;
   audio?: string;
   k: number;
@@ -32,6 +34,7 @@ export function register(program: Command): void {
     .option("--label <label...>", "only results with this label, or one of these")
     .option("--exact", "compare with all items, in a large index too")
     .option("--no-boxes", "do not localize the sound source in the images found")
+    .addOption(deviceOption())
     .option("--json", "print the results as JSON")
     .action(run);
 }
@@ -40,7 +43,7 @@ async function run({ image, audio, ...flags }: Flags): Promise<void> {
   if ((image === undefined) === (audio === undefined)) {
     throw new SoundspotError("ERR_CONFIG", "Give either --image or --audio.");
   }
-  using model = await loadCheckpoint(flags.model, { config: flags.config });
+  using model = await loadCheckpoint(flags.model, flags);
   using index = await SearchIndex.open(flags.index);
   const query = image === undefined ? { audio: audio as string } : { image };
   const results = await index.search({

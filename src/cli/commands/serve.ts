@@ -2,13 +2,13 @@
 import { type Command, Option } from "commander";
 import sharp from "sharp";
 import { isError, SoundspotError } from "../../core/errors.js";
-import type { Precision } from "../../model/compute.js";
+import type { Device, Precision } from "../../model/compute.js";
 import type { Model } from "../../model/model.js";
 import { SearchIndex } from "../../search/search-index.js";
 import { DEFAULTS, type ServedRequest } from "../../server/options.js";
 import { serve } from "../../server/server.js";
 import { loadCheckpoint, withConfigOption } from "../checkpoints.js";
-import { numberFrom, precisions, wholeFrom } from "../options.js";
+import { deviceOption, numberFrom, precisions, wholeFrom } from "../options.js";
 
 interface Flags {
   model?: string;
@@ -23,6 +23,7 @@ interface Flags {
   uploadTimeout: number;
   timeout: number;
   grace: number;
+  device: Device;
   precision: Precision;
   cors?: string[];
   json?: true;
@@ -45,6 +46,7 @@ export function register(program: Command): void {
     .option("--upload-timeout <seconds>", "for a request to arrive", numberFrom(0.1), DEFAULTS.uploadTimeout)
     .option("--timeout <seconds>", "from there to the answer", numberFrom(0.1), DEFAULTS.timeout)
     .option("--grace <seconds>", "for accepted requests after SIGTERM or SIGINT", numberFrom(0), 30)
+    .addOption(deviceOption())
     .addOption(new Option("--precision <type>", "of the encoders").choices(precisions).default("auto"))
     .option("--cors <origin...>", "origins whose pages may call the service, or *")
     .option("--json", "print the address and every request as a line of JSON")

@@ -7,11 +7,12 @@ import { openDataset } from "../../datasets/registry.js";
 import type { SkippedInRun } from "../../datasets/skipped-list.js";
 import type { ProcessGroup } from "../../distributed/process-group.js";
 import { checkOutputs } from "../../files/outputs.js";
+import type { Device } from "../../model/compute.js";
 import type { WeightsReport } from "../../model/model.js";
 import { leftOut } from "../../report/left-out.js";
 import { isRunFile } from "../../training/run-folder.js";
 import { train } from "../../training/train.js";
-import { numberFrom, wholeFrom } from "../options.js";
+import { deviceOption, numberFrom, wholeFrom } from "../options.js";
 import { inProcesses } from "../processes.js";
 import { Progress } from "../progress.js";
 import { readSettings } from "../settings.js";
@@ -27,6 +28,7 @@ interface Flags {
   learningRate?: number;
   seed?: number;
   keepEvery?: number;
+  device: Device;
   weights?: string;
   imageWeights?: string;
   resume?: true;
@@ -53,6 +55,7 @@ export function register(program: Command): void {
     .option("--batch-size <n>", "pairs a step", wholeFrom(2))
     .option("--learning-rate <x>", "learning rate", numberFrom(0))
     .option("--seed <n>", "seed", wholeFrom(0))
+    .addOption(deviceOption())
     .option("--weights <file>", "checkpoint to start from: the tensors that fit by name and shape")
     .option("--image-weights <file>", "torchvision's ResNet-18 .pth for the image encoder")
     .option("--keep-every <n>", "keep the parameters of every nth epoch in separate files", wholeFrom(1))
@@ -143,6 +146,7 @@ async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void>
       ...given,
       preset,
       model: settings.model ?? {},
+      device: flags.device,
       data,
       ...(evaluation ? { evaluation } : {}),
       output: flags.output,
