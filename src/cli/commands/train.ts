@@ -42,7 +42,7 @@ interface Flags {
 export function register(program: Command): void {
   program
     .command("train")
-    .description("train a model on image–sound pairs")
+    .description("train a model on image–audio pairs")
     .requiredOption(
       "--data <file>",
       "manifest (.jsonl or .csv), shards (.tar), or a dataset as name:field=value,…",
