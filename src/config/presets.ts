@@ -2,9 +2,9 @@
 
 import { shown } from "../core/arguments.js";
 import { SoundspotError } from "../core/errors.js";
+import { DEFAULT_METHOD, methodNamed } from "./methods.js";
 import type { ModelOptions } from "./model.js";
 import type { TrainOptions } from "./train.js";
-import { parseTrainConfig } from "./train.js";
 
 /** A recipe: a model and its training. */
 export interface Preset {
@@ -69,10 +69,26 @@ export function presetNamed(name: string): Preset {
   );
 }
 
-/** @internal Options over a recipe's. Named losses override the recipe's; the others stay. */
-export function mergeTrain(preset: TrainOptions, options: TrainOptions): TrainOptions {
-  const recipe = preset.losses ?? parseTrainConfig().losses;
-  const losses = options.losses ? { losses: { ...recipe, ...options.losses } } : {};
+/**
+ * A preset's losses for a method. Of a preset for another method those that this one has stay, beside its defaults.
+ */
+function lossesFor(preset: TrainOptions, method: string): TrainOptions["losses"] {
+  const { losses: own, defaultLosses } = methodNamed(method);
+  const { losses } = preset;
+  if (losses === undefined || Object.keys(losses).every((name) => own.includes(name))) return losses;
+  const kept = Object.entries(losses).filter(([name]) => own.includes(name));
+  return { ...defaultLosses, ...Object.fromEntries(kept) };
+}
+
+/** @internal Options over a preset's. Named losses override those of the preset or the method; the others stay. */
+export function mergeTrain(
+  preset: TrainOptions,
+  options: TrainOptions,
+  method: string = DEFAULT_METHOD,
+): TrainOptions {
+  const own = lossesFor(preset, method);
+  const base = own ?? methodNamed(method).defaultLosses;
+  const losses = options.losses ? { ...base, ...options.losses } : own;
   const defined = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  return { ...preset, ...defined, ...losses };
+  return { ...preset, ...defined, ...(losses === undefined ? {} : { losses }) };
 }

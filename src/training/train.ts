@@ -30,7 +30,7 @@ export async function train(options: TrainRunOptions): Promise<TrainRun> {
   const { method } = isModel(options.model)
     ? options.model.config
     : parseModelConfig(mergeModel(recipe.model, options.model));
-  const config = parseTrainConfig(trainOptionsOf(options, recipe), method.name);
+  const config = parseTrainConfig(trainOptionsOf(options, recipe, method.name), method.name);
   checkBatchSize(options, config);
 
   const { output, resume = false, group } = options;
@@ -91,7 +91,7 @@ function checkBatchSize({ data, group }: TrainRunOptions, config: TrainConfig): 
 }
 
 /** The options of the recipe alone, over the preset's. */
-function trainOptionsOf(options: TrainRunOptions, recipe: Preset): TrainOptions {
+function trainOptionsOf(options: TrainRunOptions, recipe: Preset, method: string): TrainOptions {
   const {
     data,
     evaluation,
@@ -115,5 +115,5 @@ function trainOptionsOf(options: TrainRunOptions, recipe: Preset): TrainOptions 
     onEvaluationProgress,
     ...own
   } = options;
-  return mergeTrain(recipe.train, own);
+  return mergeTrain(recipe.train, own, method);
 }

@@ -111,10 +111,11 @@ async function run(name: string, flags: Flags, command: Command): Promise<void> 
     ...(flags.epochs === undefined ? {} : { epochs: flags.epochs }),
     ...(flags.seed === undefined ? {} : { seed: flags.seed }),
   };
-  const recipe = parseTrainConfig(mergeTrain(presets[preset].train, given));
-  const output = flags.output ?? join("runs", "ablation", name);
   const model = mergeModel(presets[preset].model, settings.model);
-  const map = flags.map ?? methodNamed(parseModelConfig(model).method.name).defaultMap;
+  const method = parseModelConfig(model).method.name;
+  const recipe = parseTrainConfig(mergeTrain(presets[preset].train, given, method), method);
+  const map = flags.map ?? methodNamed(method).defaultMap;
+  const output = flags.output ?? join("runs", "ablation", name);
   const plans = ablation.variants
     .filter((variant) => flags.only?.includes(variant.name) ?? true)
     .map((variant) => planOf(variant, recipe, model, output));
@@ -209,8 +210,7 @@ function planOf(variant: Variant, recipe: TrainConfig, base: ModelOptions, outpu
   const model = mergeModel(base, variant.model);
   const options = recipeOf(variant, recipe);
   try {
-    parseModelConfig(model);
-    parseTrainConfig(options);
+    parseTrainConfig(options, parseModelConfig(model).method.name);
   } catch (error) {
     if (!isSoundspotError(error)) throw error;
     throw new SoundspotError(error.code, `${variant.name}: ${error.message}`, { cause: error });
