@@ -1,0 +1,58 @@
+/** Presets with every method: losses that a method lacks are left out, and what is asked for stays. */
+import { describe, expect, it } from "vitest";
+import { methodNamed, methodNames } from "../../../src/config/methods.js";
+import { mergeModel, parseModelConfig } from "../../../src/config/model.js";
+import { mergeTrain, presets } from "../../../src/config/presets.js";
+import { lossWeightAt } from "../../../src/config/schedule.js";
+import { parseTrainConfig, type TrainOptions } from "../../../src/config/train.js";
+
+const merged = (preset: keyof typeof presets, options: TrainOptions, method: string) =>
+  parseTrainConfig(mergeTrain(presets[preset].train, options, method), method);
+
+describe.each(methodNames())("with the method %s", (method) => {
+  const { losses: own, defaultLosses } = methodNamed(method);
+
+  it.each(Object.keys(presets) as (keyof typeof presets)[])(
+    "the preset %s is valid and trains in every epoch",
+    (preset) => {
+      const model = parseModelConfig(
+        mergeModel(presets[preset].model, { method: { name: method } as never }),
+      );
+      expect(model.method.name).toBe(method);
+      const { losses, epochs } = merged(preset, {}, method);
+      for (const name of Object.keys(losses)) expect(own).toContain(name);
+      for (let epoch = 0; epoch < epochs; epoch++) {
+        const weights = Object.values(losses).map((loss) => lossWeightAt(loss, epoch));
+        expect(Math.max(...weights), `epoch ${epoch}`).toBeGreaterThan(0);
+      }
+    },
+  );
+
+  it.each(Object.keys(presets) as (keyof typeof presets)[])(
+    "a loss of one's own stands beside those of the preset %s",
+    (preset) => {
+      for (const name of own) {
+        const { losses } = merged(preset, { losses: { [name]: { weight: 0.37 } } }, method);
+        const { losses: before } = merged(preset, {}, method);
+        expect(losses).toEqual({
+          ...before,
+          [name]: { weight: 0.37, from: 0, ramp: 0, temperature: expect.any(Number) },
+        });
+      }
+    },
+  );
+
+  it("without a preset's losses, the method's own are the default", () => {
+    expect(Object.keys(merged("paper", {}, method).losses).sort()).toEqual(Object.keys(defaultLosses).sort());
+  });
+
+  it("a loss that only another method has is rejected", () => {
+    const foreign = methodNames()
+      .flatMap((other) => methodNamed(other).losses)
+      .find((name) => !own.includes(name));
+    if (foreign === undefined) return;
+    expect(() => merged("scratch", { losses: { [foreign]: { weight: 1 } } }, method)).toThrow(
+      new RegExp(`train.losses.${foreign}: the method ${method} has no such loss`),
+    );
+  });
+});
