@@ -99,19 +99,19 @@ Napi::Value time_encoders(const Napi::CallbackInfo& call) {
     const at::NoGradGuard no_grad;
     const methods::Localizer& localizer = *handle->localizer;
     const encoders::ModelConfig& config = localizer.config();
-    const std::vector<int64_t> picture{1, 3, config.image_size, config.image_size},
-        sound{1, 1, config.frequency_bins(), config.frames()};
-    const inference::FrozenEncoder image(localizer.parameters(), localizer.image_encoder().layout(), picture, type,
+    const std::vector<int64_t> image_sizes{1, 3, config.image_size, config.image_size},
+        audio_sizes{1, 1, config.frequency_bins(), config.frames()};
+    const inference::FrozenEncoder image(localizer.parameters(), localizer.image_encoder().layout(), image_sizes, type,
                                          filtering),
-        audio(localizer.parameters(), localizer.audio_encoder().layout(), sound, type, filtering);
+        audio(localizer.parameters(), localizer.audio_encoder().layout(), audio_sizes, type, filtering);
     const auto drawn = [&](std::vector<int64_t> sizes) {
       sizes[0] = batch;
       return at::randn(sizes);
     };
-    const Tensor pictures = drawn(picture), sounds = drawn(sound);
+    const Tensor images = drawn(image_sizes), spectrograms = drawn(audio_sizes);
     return timed(times, [&] {
-      image.forward(pictures);
-      audio.forward(sounds);
+      image.forward(images);
+      audio.forward(spectrograms);
     });
   });
 }

@@ -283,15 +283,15 @@ Napi::Value method_names(const Napi::CallbackInfo& call) {
 
 // falseNegatives(imageSlots [B, D], audioSlots [B, D], k) → Promise<[i, j][]>
 Napi::Value false_negatives(const Napi::CallbackInfo& call) {
-  const Tensor images = tensor_from_javascript(call[0]), sounds = tensor_from_javascript(call[1]);
+  const Tensor images = tensor_from_javascript(call[0]), clips = tensor_from_javascript(call[1]);
   const int64_t k = call[2].As<Napi::Number>().Int64Value();
   return Job<Tensor>::compute(
       call.Env(), {call[0], call[1]},
       [=] {
         const Tensor image = losses::target_vectors(images.unsqueeze(1), 1),
-                     sound = losses::target_vectors(sounds.unsqueeze(1), 1);
+                     audio = losses::target_vectors(clips.unsqueeze(1), 1);
         return losses::false_negatives(losses::target_similarity(image, image, 1),
-                                       losses::target_similarity(sound, sound, 1), k)
+                                       losses::target_similarity(audio, audio, 1), k)
             .nonzero()
             .to(at::kFloat);
       },

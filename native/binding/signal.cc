@@ -31,12 +31,12 @@ Tensor finite_copy(const Tensor& values, at::IntArrayRef shape, const char* what
   return values.clone().reshape(shape);
 }
 
-struct Sound {
+struct AudioClip {
   Tensor samples;  // [C, n]
   int64_t rate = 0;
 };
 
-Sound sound(const Napi::Object& audio) {
+AudioClip audio_clip(const Napi::Object& audio) {
   auto data = typed_array(audio, "samples", napi_float32_array).As<Napi::Float32Array>();
   const int64_t channels = integer(audio, "channels");
   const auto length = static_cast<int64_t>(data.ElementLength());
@@ -77,9 +77,9 @@ Napi::Value prepare(const Napi::CallbackInfo& call) {
   const Tensor image = raw_image   ? pixels(input.Get("image").As<Napi::Object>())
                        : has_image ? tensor_from_javascript(input.Get("tensor"))
                                    : Tensor();
-  const Sound heard = raw_audio   ? sound(input.Get("audio").As<Napi::Object>())
-                      : has_audio ? Sound{tensor_from_javascript(input.Get("spectrogram")), 0}
-                                  : Sound{};
+  const AudioClip clip = raw_audio   ? audio_clip(input.Get("audio").As<Napi::Object>())
+                         : has_audio ? AudioClip{tensor_from_javascript(input.Get("spectrogram")), 0}
+                                     : AudioClip{};
 
   const bool augmented = call[2].IsObject();
   signal::ImageAugmentation image_options;
@@ -111,9 +111,9 @@ Napi::Value prepare(const Napi::CallbackInfo& call) {
         if (!has_audio) return sample;
         if (!raw_audio) {
           sample->spectrogram =
-              finite_copy(heard.samples, {1, config.frequency_bins(), config.frames()}, "The spectrogram");
+              finite_copy(clip.samples, {1, config.frequency_bins(), config.frames()}, "The spectrogram");
         } else {
-          sample->spectrogram = signal::log_spectrogram(heard.samples, heard.rate, config.audio);
+          sample->spectrogram = signal::log_spectrogram(clip.samples, clip.rate, config.audio);
         }
         if (augmented) {
           // Another stream than the image's, from the same seed.
@@ -138,7 +138,7 @@ Napi::Value tensors(const Napi::CallbackInfo& call) {
 
 // resample(audio, rate) → Promise<TensorData [C, n]>
 Napi::Value resample(const Napi::CallbackInfo& call) {
-  const Sound input = sound(call[0].As<Napi::Object>());
+  const AudioClip input = audio_clip(call[0].As<Napi::Object>());
   const int64_t rate = call[1].As<Napi::Number>().Int64Value();
   return Job<Tensor>::run(
       call.Env(), {call[0]}, [=] { return signal::resample(input.samples, input.rate, rate); },
@@ -147,10 +147,10 @@ Napi::Value resample(const Napi::CallbackInfo& call) {
 
 // blendHeat(image, heat, keep, add, out) → Promise<true>; the caller has checked the lengths
 Napi::Value blend_heat(const Napi::CallbackInfo& call) {
-  const auto picture = call[0].As<Napi::Uint8Array>();
+  const auto image = call[0].As<Napi::Uint8Array>();
   const auto heat = call[1].As<Napi::Float32Array>();
   const auto keep = call[2].As<Napi::Uint16Array>(), add = call[3].As<Napi::Uint16Array>();
-  const std::span<const uint8_t> pixels(picture.Data(), picture.ElementLength());
+  const std::span<const uint8_t> pixels(image.Data(), image.ElementLength());
   const std::span<const float> heats(heat.Data(), heat.ElementLength());
   const signal::BlendTables tables{{keep.Data(), keep.ElementLength()}, {add.Data(), add.ElementLength()}};
   auto out = call[4].As<Napi::Uint8Array>();

@@ -189,7 +189,7 @@ class BatchNormFunction : public torch::autograd::Function<BatchNormFunction> {
 
 /// `work(sample, first row, end row)` over the rows of images of `height` rows.
 template <class Work>
-void over_pictures(int64_t batch, int64_t height, const Work& work) {
+void over_images(int64_t batch, int64_t height, const Work& work) {
   at::parallel_for(0, batch * height, 1, [&](int64_t begin, int64_t end) {
     while (begin < end) {
       const int64_t sample = begin / height, first = begin % height, until = std::min(height, first + end - begin);
@@ -209,7 +209,7 @@ class MaxPoolFunction : public torch::autograd::Function<MaxPoolFunction> {
     const Tensor index = at::empty({batch, rows, columns, channels}, x.options().dtype(at::kByte));
     with_kernels(x, [&](auto type, const auto& run) {
       using Number = decltype(type);
-      over_pictures(batch, rows, [&](int64_t sample, int64_t first, int64_t end) {
+      over_images(batch, rows, [&](int64_t sample, int64_t first, int64_t end) {
         const int64_t at = sample * rows * columns * channels;
         run.max_pool(read<Number>(x) + sample * height * width * channels, height, width, channels,
                      write<Number>(y) + at, write<uint8_t>(index) + at, first, end);
@@ -227,7 +227,7 @@ class MaxPoolFunction : public torch::autograd::Function<MaxPoolFunction> {
     const Tensor dx = at::empty(sizes, gradient.options(), at::MemoryFormat::ChannelsLast);
     with_kernels(gradient, [&](auto type, const auto& run) {
       using Number = decltype(type);
-      over_pictures(batch, height, [&](int64_t sample, int64_t first, int64_t end) {
+      over_images(batch, height, [&](int64_t sample, int64_t first, int64_t end) {
         const int64_t at = sample * (gradient.numel() / batch);
         run.max_pool_gradient(read<Number>(gradient) + at, read<uint8_t>(index) + at, height, width, channels,
                               write<Number>(dx) + sample * height * width * channels, first, end);

@@ -8,8 +8,8 @@ namespace soundspot::localization {
 
 struct LocalizeOptions {
   methods::RespondOptions respond;
-  double threshold = 0.6;                          // the mask is where the heatmap reaches it
-  double alpha = 0.4;                              // share of the audio map in a refinement
+  double threshold;                                // the mask is where the heatmap reaches it
+  double alpha;                                    // α, the audio map's weight in a refinement
   std::string refine;                              // none, iqr, ogl or combined
   bool all_maps = false;                           // give every map that can be made
   Tensor objectness;                               // [B, side, side]; undefined without

@@ -37,8 +37,8 @@ Tensor target_similarity(const Tensor& rows, const Tensor& columns, int64_t targ
 Tensor symmetric_cross_entropy(const Tensor& similarity, double temperature, const Tensor& excluded) {
   Tensor logits = similarity / temperature;
   if (excluded.defined()) logits = logits.masked_fill(excluded, -std::numeric_limits<float>::infinity());
-  const Tensor truth = at::arange(logits.size(0), logits.options().dtype(at::kLong));
-  return at::cross_entropy_loss(logits, truth) + at::cross_entropy_loss(logits.t(), truth);
+  const Tensor own = at::arange(logits.size(0), logits.options().dtype(at::kLong));
+  return at::cross_entropy_loss(logits, own) + at::cross_entropy_loss(logits.t(), own);
 }
 
 }  // namespace soundspot::losses

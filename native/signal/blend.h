@@ -12,9 +12,9 @@ struct BlendTables {
   std::span<const uint16_t> add;   // [256, 3]
 };
 
-/// out = (picture · keep + add) / 256 at the heat of each pixel, of 8-bit RGB. Heat outside [0, 1] is clamped, not a
-/// number counts as 0. `heat` has a value for every three of `picture` and `out`.
-void blend(std::span<const uint8_t> picture, std::span<const float> heat, const BlendTables& tables,
+/// out = (image · keep + add) / 256 at the heat of each pixel, of 8-bit RGB. Heat outside [0, 1] is clamped, not a
+/// number counts as 0. `heat` has a value for every three of `image` and `out`.
+void blend(std::span<const uint8_t> image, std::span<const float> heat, const BlendTables& tables,
            std::span<uint8_t> out);
 
 }  // namespace soundspot::signal

@@ -1,5 +1,6 @@
 /** Scores samples one by one: a model's maps, or maps from another source. */
 
+import { AUDIO_WEIGHT, MASK_THRESHOLD } from "../config/defaults.js";
 import { methodNamed, sharpeningOf } from "../config/methods.js";
 import { aCount, aFunction, anObject, aSignal, check, checkFields, isFloats } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
@@ -172,8 +173,8 @@ export class Evaluator implements AsyncDisposable {
     this.#batchSize = options.batchSize ?? 16;
     this.settings = {
       sharpening: options.sharpening ?? (model ? sharpeningOf(model.config) : 1),
-      threshold: options.threshold ?? 0.6,
-      alpha: options.alpha ?? 0.4,
+      threshold: options.threshold ?? MASK_THRESHOLD,
+      alpha: options.alpha ?? AUDIO_WEIGHT,
       precision: computedPrecision(options.precision ?? "float32"),
     };
     const own = model ? methodNamed(model.config.method.name).maps : (["audio"] as const);

@@ -1,5 +1,6 @@
 /** Localization: from inputs to spots at the image's own size; concurrent callers share batches. */
 
+import { AUDIO_WEIGHT, MASK_THRESHOLD } from "../config/defaults.js";
 import { sharpeningOf } from "../config/methods.js";
 import { aSignal, checkFields, inRange, shown } from "../core/arguments.js";
 import { Batcher } from "../core/batcher.js";
@@ -111,11 +112,11 @@ export async function localizePrepared(
   const size = model.config.imageSize;
   const sizes =
     options.sizes ?? samples.map(({ image }) => [image?.height ?? size, image?.width ?? size] as const);
-  const alpha = inRange(options.alpha ?? 0.4, 0, 1, "alpha");
+  const alpha = inRange(options.alpha ?? AUDIO_WEIGHT, 0, 1, "alpha");
   const objectness = await objectnessOf(samples, options);
   const settings: Settings = {
     sharpening: inRange(options.sharpening ?? sharpeningOf(model.config), 1e-6, 1e6, "sharpening"),
-    threshold: inRange(options.threshold ?? 0.6, 0, 1, "threshold"),
+    threshold: inRange(options.threshold ?? MASK_THRESHOLD, 0, 1, "threshold"),
     alpha,
     refine: options.refine ?? "none",
     allMaps: options.allMaps ?? false,

@@ -2,6 +2,7 @@
 
 import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { AUDIO_WEIGHT, MASK_THRESHOLD } from "../config/defaults.js";
 import { sharpeningOf, targetsOf } from "../config/methods.js";
 import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
 import type { TensorData } from "../core/types.js";
@@ -44,8 +45,8 @@ export function localizeRoute(app: FastifyInstance, service: Service): void {
       }),
       settings: {
         sharpening: numberIn(fields, "sharpening", 1e-6, 1e6) ?? sharpeningOf(model.config),
-        threshold: numberIn(fields, "threshold", 0, 1) ?? 0.6,
-        alpha: numberIn(fields, "alpha", 0, 1) ?? 0.4,
+        threshold: numberIn(fields, "threshold", 0, 1) ?? MASK_THRESHOLD,
+        alpha: numberIn(fields, "alpha", 0, 1) ?? AUDIO_WEIGHT,
         refine: choice(fields, "refine", ["none", "iqr"]) ?? "none",
       },
       include: list(fields, "include", INCLUDABLE),

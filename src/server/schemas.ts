@@ -1,4 +1,5 @@
 /** Schemas of requests and answers, for serialization and for /openapi.json. */
+import { AUDIO_WEIGHT, MASK_THRESHOLD } from "../config/defaults.js";
 import { NOT_A_FORM } from "./http-error.js";
 import { DEFAULTS } from "./options.js";
 import { FIELD_BYTES } from "./upload.js";
@@ -139,7 +140,13 @@ const localized = {
       height: 480,
       confidence: 0.71,
       boxes: [{ x: 120, y: 88, width: 210, height: 190, score: 0.82 }],
-      settings: { sharpening: 0.1, threshold: 0.6, alpha: 0.4, refine: "none", targetSlots: 1 },
+      settings: {
+        sharpening: 0.1,
+        threshold: MASK_THRESHOLD,
+        alpha: AUDIO_WEIGHT,
+        refine: "none",
+        targetSlots: 1,
+      },
     },
   ],
 };
@@ -167,8 +174,12 @@ export const localizeSchema = {
         minimum: 1e-6,
         maximum: 1e6,
       }),
-      threshold: number("Of the mask.", { minimum: 0, maximum: 1, default: 0.6 }),
-      alpha: number("The audio map's share of the refinement.", { minimum: 0, maximum: 1, default: 0.4 }),
+      threshold: number("Of the mask.", { minimum: 0, maximum: 1, default: MASK_THRESHOLD }),
+      alpha: number("The audio map's share of the refinement.", {
+        minimum: 0,
+        maximum: 1,
+        default: AUDIO_WEIGHT,
+      }),
       refine: text("Refinement of the audio map: `iqr` blends it with the image map.", {
         enum: ["none", "iqr"],
         default: "none",

@@ -16,7 +16,7 @@ export interface LossFeature {
 export interface LossChoice {
   /** Such as "contrastive", "maxSimilarity", "triMap". */
   readonly name: string;
-  /** τ of contrastive losses. Default 0.07. */
+  /** τ of contrastive losses. Default 0.03, the paper's. */
   readonly temperature?: number;
   /** Target slots, the first ones, of losses on slots. Default 1. */
   readonly targets?: number;
@@ -108,7 +108,7 @@ export async function lossTerms(
   check(loss, anObject, "The loss");
   check(features, anObject, "The features");
   checkFields(options, { gradients: aFlag });
-  const { name, temperature = 0.07, targets = 1 } = loss;
+  const { name, temperature = 0.03, targets = 1 } = loss;
   inRange(temperature, 1e-6, 1e6, "temperature");
   const needs = native().losses();
   if (!Object.hasOwn(needs, name)) {

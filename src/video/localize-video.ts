@@ -1,4 +1,5 @@
 /** Localization over a video: some frames through the model, all frames out. */
+import { AUDIO_WEIGHT, MASK_THRESHOLD } from "../config/defaults.js";
 import { methodNamed } from "../config/methods.js";
 import { aFunction, aPath, aSignal, aText, check, checkFields, inRange, shown } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
@@ -69,8 +70,8 @@ export async function* localizeMedia(
 ): AsyncGenerator<LocalizedFrame, void, void> {
   const { signal, smoothing = 0.2, minConfidence = 0.5 } = options;
   const settings = {
-    threshold: inRange(options.threshold ?? 0.6, 0, 1, "threshold"),
-    alpha: options.refine === "iqr" ? inRange(options.alpha ?? 0.4, 0, 1, "alpha") : undefined,
+    threshold: inRange(options.threshold ?? MASK_THRESHOLD, 0, 1, "threshold"),
+    alpha: options.refine === "iqr" ? inRange(options.alpha ?? AUDIO_WEIGHT, 0, 1, "alpha") : undefined,
   };
   if (options.refine !== undefined && options.refine !== "none" && options.refine !== "iqr") {
     throw new SoundspotError(

@@ -1,4 +1,5 @@
 /** The controls of the map, as values. */
+import { AUDIO_WEIGHT, MASK_THRESHOLD } from "../../src/config/defaults.js";
 import { button, find, input } from "./dom.js";
 import type { MapSettings, Refinement } from "./maps.js";
 
@@ -11,7 +12,7 @@ export interface ShownSettings extends MapSettings {
   readonly boxes: boolean;
 }
 
-const DEFAULTS = { threshold: 0.6, alpha: 0.4, least: 0.2, opacity: 0.55 } as const;
+const DEFAULTS = { threshold: MASK_THRESHOLD, alpha: AUDIO_WEIGHT, least: 0.2, opacity: 0.55 } as const;
 
 export class Settings {
   readonly #changed: (() => void)[] = [];

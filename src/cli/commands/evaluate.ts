@@ -1,6 +1,8 @@
 /** `soundspot evaluate`: scores one checkpoint or several side by side; exit codes are for CI. */
+
 import { basename, relative } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { AUDIO_WEIGHT, MASK_THRESHOLD } from "../../config/defaults.js";
 import { SoundspotError } from "../../core/errors.js";
 import type { DamagedFile, Dataset } from "../../datasets/dataset.js";
 import { openDataset } from "../../datasets/registry.js";
@@ -77,13 +79,17 @@ export function register(program: Command): void {
         mapNames,
       ),
     )
-    .option("--threshold <x>", "of the prediction, 0 to 1; default 0.6", numberFrom(0, 1))
+    .option("--threshold <x>", `of the prediction, 0 to 1; default ${MASK_THRESHOLD}`, numberFrom(0, 1))
     .option(
       "--sharpening <x>",
       "factor on the attention logits; default the checkpoint's",
       numberFrom(1e-6, 1e6),
     )
-    .option("--alpha <x>", "the audio map's share of a refinement; default 0.4", numberFrom(0, 1))
+    .option(
+      "--alpha <x>",
+      `the audio map's weight in a refinement; default ${AUDIO_WEIGHT}`,
+      numberFrom(0, 1),
+    )
     .option("--objectness <file>", "ImageNet ResNet-18 (.pth): scores the maps ogl and combined too")
     .addOption(
       new Option(

@@ -19,7 +19,7 @@ const isState = (name: string) => /^(optimizer|random)\./.test(name);
 const isBuffer = (name: string) => /running_mean|running_var|num_batches_tracked/.test(name);
 const size = ({ shape }: Listed) => shape.reduce((product, each) => product * each, 1);
 
-/** Parameters of each part; buffers and training state are not counted. */
+/** Parameters of each part, "other" those of a method's own; buffers and training state are not counted. */
 function countParts(tensors: readonly Listed[]) {
   const parameters = tensors.filter(({ name }) => !isState(name) && !isBuffer(name));
   const of = (...prefixes: string[]) =>
@@ -33,9 +33,11 @@ function countParts(tensors: readonly Listed[]) {
     imageDecoder: of("img_decoder."),
     audioDecoder: of("aud_decoder."),
   };
+  const total = of("");
   const encoders = parts.imageEncoder + parts.audioEncoder;
-  const inference = encoders + parts.jointSlotAttention;
-  return { ...parts, encoders, inference, total: inference + parts.imageDecoder + parts.audioDecoder };
+  const decoders = parts.imageDecoder + parts.audioDecoder;
+  const other = total - encoders - parts.jointSlotAttention - decoders;
+  return { ...parts, encoders, other, inference: total - decoders, total };
 }
 
 export function register(program: Command): void {
@@ -195,9 +197,12 @@ async function run(file: string | undefined, flags: Flags): Promise<void> {
     `parameters            ${parts.total.toLocaleString("en")} (${millions(parts.total)})`,
     `  at inference        ${millions(parts.inference)}`,
     `  encoders            ${millions(parts.encoders)}`,
-    `  joint slot attention ${millions(parts.jointSlotAttention)}`,
-    `  image decoder       ${millions(parts.imageDecoder)}`,
-    `  audio decoder       ${millions(parts.audioDecoder)}`,
+    ...[
+      ["  joint slot attention", parts.jointSlotAttention] as const,
+      ["  image decoder      ", parts.imageDecoder] as const,
+      ["  audio decoder      ", parts.audioDecoder] as const,
+      ["  other              ", parts.other] as const,
+    ].flatMap(([name, count]) => (count > 0 ? [`${name} ${millions(count)}`] : [])),
     `tensors               ${tensors.length}`,
     ...weightsLines(inspected),
     `training state        ${"soundspot.training" in metadata ? "yes" : "none"}`,

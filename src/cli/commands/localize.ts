@@ -1,6 +1,8 @@
 /** `soundspot localize`: an image and audio, or a video, to an overlay. */
+
 import { extname } from "node:path";
 import { type Command, Option } from "commander";
+import { AUDIO_WEIGHT, MASK_THRESHOLD } from "../../config/defaults.js";
 import { SoundspotError } from "../../core/errors.js";
 import { writeOutput } from "../../files/atomic-writes.js";
 import { checkOutputs } from "../../files/outputs.js";
@@ -39,6 +41,7 @@ interface Flags {
   audioTrack?: number;
   refine: Refinement;
   objectness?: string;
+  alpha?: number;
   threshold?: number;
   sharpening?: number;
   device: Device;
@@ -80,7 +83,12 @@ export function register(program: Command): void {
         .default("none"),
     )
     .option("--objectness <file>", "ImageNet ResNet-18 (.pth), for ogl and combined")
-    .option("--threshold <x>", "of the mask, 0 to 1; default 0.6", numberFrom(0, 1))
+    .option(
+      "--alpha <x>",
+      `the audio map's weight in the refinement, 0 to 1; default ${AUDIO_WEIGHT}`,
+      numberFrom(0, 1),
+    )
+    .option("--threshold <x>", `of the mask, 0 to 1; default ${MASK_THRESHOLD}`, numberFrom(0, 1))
     .option(
       "--sharpening <x>",
       "factor on the attention logits; default the checkpoint's",
@@ -170,7 +178,7 @@ function flagName(name: string): string {
 async function runOverVideo(video: string, flags: Flags): Promise<void> {
   using model = await loadCheckpoint(flags.model, flags);
   const progress = new Progress({ enabled: !flags.json });
-  const { output, track, from, to, every, smoothing, minConfidence, threshold, sharpening } = flags;
+  const { output, track, from, to, every, smoothing, minConfidence, alpha, threshold, sharpening } = flags;
   progress.start(video);
   const { includeSilent, audioTrack } = flags;
   try {
@@ -178,6 +186,7 @@ async function runOverVideo(video: string, flags: Flags): Promise<void> {
       renderVideo(model, video, {
         ...{ output, track, from, to, every, smoothing, minConfidence, includeSilent, audioTrack, signal },
         refine: flags.refine === "iqr" ? "iqr" : "none",
+        ...(alpha === undefined ? {} : { alpha }),
         ...(threshold === undefined ? {} : { threshold }),
         ...(sharpening === undefined ? {} : { sharpening }),
         onFrame: (_, done, total) => progress.update(done, total),
@@ -216,6 +225,7 @@ async function run(image: string, audio: string | undefined, flags: Flags): Prom
   const spot = await model.localize(input, {
     refine: flags.refine,
     ...(objectness ? { objectness } : {}),
+    ...(flags.alpha === undefined ? {} : { alpha: flags.alpha }),
     ...(flags.threshold === undefined ? {} : { threshold: flags.threshold }),
     ...(flags.sharpening === undefined ? {} : { sharpening: flags.sharpening }),
   });
