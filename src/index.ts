@@ -31,7 +31,7 @@ export { ProcessGroup, type ProcessGroupOptions } from "./distributed/process-gr
 export {
   type AreaScores,
   type ClassScores,
-  type Ends,
+  type ConfidenceInterval,
   type EvaluateOptions,
   type Evaluation,
   type ExtendedScores,
@@ -44,7 +44,11 @@ export {
   type SourcesScores,
 } from "./evaluation/evaluate.js";
 export { type AddOptions, Evaluator, type EvaluatorOptions } from "./evaluation/evaluator.js";
-export { type ExclusionOptions, type Exclusions, falseNegatives } from "./evaluation/false-negatives.js";
+export {
+  type FalseNegativeOptions,
+  type FalseNegativeReport,
+  falseNegatives,
+} from "./evaluation/false-negatives.js";
 export {
   type Retrieval,
   type RetrievalRun,
@@ -124,8 +128,8 @@ export {
   type ServerOptions,
   serve,
 } from "./server/server.js";
+export { type Collapse, CollapseMonitor, type CollapseWarning } from "./training/collapse-monitor.js";
 export { type LossChoice, type LossFeature, type LossTerms, lossTerms } from "./training/loss-terms.js";
-export { type Collapse, CollapseMonitor, type CollapseWarning } from "./training/monitor.js";
 export type {
   EpochEvent,
   ResumeEvent,

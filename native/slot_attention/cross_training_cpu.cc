@@ -6,10 +6,17 @@
 #include "kernels/factor.h"
 #include "kernels/rows.h"
 
-namespace soundspot::kernels {
+namespace soundspot::slot_attention {
 
 namespace {
 
+using kernels::at_row;
+using kernels::Factor;
+using kernels::Kernels;
+using kernels::kernels;
+using kernels::Linear;
+using kernels::over;
+using kernels::transposed_product;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
@@ -69,8 +76,8 @@ class CrossAttentionFunction : public torch::autograd::Function<CrossAttentionFu
 
 }  // namespace
 
-Tensor cross_attention(const Tensor& queries, const Tensor& tokens, const Linear& key, bool bfloat16) {
+Tensor fused_cross_attention(const Tensor& queries, const Tensor& tokens, const Linear& key, bool bfloat16) {
   return CrossAttentionFunction::apply(queries, tokens, key.weight, key.bias, bfloat16);
 }
 
-}  // namespace soundspot::kernels
+}  // namespace soundspot::slot_attention

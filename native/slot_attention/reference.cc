@@ -139,26 +139,25 @@ JointAttention JointSlotAttention::fused(const core::Parameters& parameters, con
     };
     const Tensor& initial =
         parameters[config_.shared_slots ? std::string("slot_attn.slots") : "slot_attn." + modality + "_slots"];
-    return kernels::slot_attention(tokens, initial.squeeze(0),
-                                   {.query = of("to_q"),
-                                    .key = of("to_k"),
-                                    .value = of("to_v"),
-                                    .input_gates = gates("ih"),
-                                    .hidden_gates = gates("hh"),
-                                    .first = of("mlp.0"),
-                                    .second = of("mlp.2"),
-                                    .slot_norm = of("norm_slots"),
-                                    .mlp_norm = of("norm_pre_ff")},
-                                   config_.iterations, bfloat16);
+    return fused_iterations(tokens, initial.squeeze(0),
+                            {.query = of("to_q"),
+                             .key = of("to_k"),
+                             .value = of("to_v"),
+                             .input_gates = gates("ih"),
+                             .hidden_gates = gates("hh"),
+                             .first = of("mlp.0"),
+                             .second = of("mlp.2"),
+                             .slot_norm = of("norm_slots"),
+                             .mlp_norm = of("norm_pre_ff")},
+                            config_.iterations, bfloat16);
   };
   const auto across = [&](const Tensor& queries, const std::string& modality, const Tensor& tokens) {
     const std::string key = "slot_attn." + modality + "_to_k";
-    return kernels::cross_attention(queries, tokens, {parameters[key + ".weight"], parameters[key + ".bias"]},
-                                    bfloat16);
+    return fused_cross_attention(queries, tokens, {parameters[key + ".weight"], parameters[key + ".bias"]}, bfloat16);
   };
   const Tensor image = layer_norm(parameters, "slot_attn.img_norm_input", image_tokens),
                audio = layer_norm(parameters, "slot_attn.aud_norm_input", audio_tokens);
-  const kernels::SlotAttentionResult of_image = pass("img", image), of_audio = pass("aud", audio);
+  const SlotAttentionResult of_image = pass("img", image), of_audio = pass("aud", audio);
   JointAttention result;
   result.image_slots = of_image.slots;
   result.audio_slots = of_audio.slots;

@@ -8,10 +8,17 @@
 #include "kernels/factor.h"
 #include "kernels/rows.h"
 
-namespace soundspot::kernels {
+namespace soundspot::slot_attention {
 
 namespace {
 
+using kernels::at_row;
+using kernels::Factor;
+using kernels::Kernels;
+using kernels::kernels;
+using kernels::Linear;
+using kernels::over;
+using kernels::transposed_product;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
@@ -313,8 +320,8 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
 
 }  // namespace
 
-SlotAttentionResult slot_attention(const Tensor& tokens, const Tensor& initial, const SlotAttentionWeights& weights,
-                                   int64_t iterations, bool bfloat16) {
+SlotAttentionResult fused_iterations(const Tensor& tokens, const Tensor& initial, const SlotAttentionWeights& weights,
+                                     int64_t iterations, bool bfloat16) {
   std::vector<Tensor> list;
   for (const Linear* each : {&weights.query, &weights.key, &weights.value, &weights.input_gates, &weights.hidden_gates,
                              &weights.first, &weights.second, &weights.slot_norm, &weights.mlp_norm}) {
@@ -326,4 +333,4 @@ SlotAttentionResult slot_attention(const Tensor& tokens, const Tensor& initial, 
   return {results[0], results[1], results[2]};
 }
 
-}  // namespace soundspot::kernels
+}  // namespace soundspot::slot_attention

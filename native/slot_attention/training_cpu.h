@@ -4,10 +4,10 @@
 
 #include "kernels/linear.h"
 
-namespace soundspot::kernels {
+namespace soundspot::slot_attention {
 
 struct SlotAttentionWeights {
-  Linear query, key, value, input_gates, hidden_gates, first, second, slot_norm, mlp_norm;
+  kernels::Linear query, key, value, input_gates, hidden_gates, first, second, slot_norm, mlp_norm;
 };
 
 struct SlotAttentionResult {
@@ -20,7 +20,7 @@ struct SlotAttentionResult {
 /// q·(W_k x + b_k) = (W_kᵀ q)·x + q·b_k, and Σ Â (W_v x + b_v) = W_v Σ Â x + b_v since Â sums to 1. The products of
 /// the first iteration have S rows, not B·S, since all samples start alike. With `bfloat16` matrix products are in
 /// bfloat16, all else stays float32.
-SlotAttentionResult slot_attention(const Tensor& tokens, const Tensor& initial, const SlotAttentionWeights& weights,
-                                   int64_t iterations, bool bfloat16);
+SlotAttentionResult fused_iterations(const Tensor& tokens, const Tensor& initial, const SlotAttentionWeights& weights,
+                                     int64_t iterations, bool bfloat16);
 
-}  // namespace soundspot::kernels
+}  // namespace soundspot::slot_attention

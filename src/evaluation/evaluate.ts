@@ -12,7 +12,7 @@ import type { Objectness } from "../model/objectness.js";
 import type { Spot } from "../model/spot.js";
 import { loadBatches } from "./batches.js";
 import { type Evaluation, Evaluator } from "./evaluator.js";
-import type { ExclusionOptions } from "./false-negatives.js";
+import type { FalseNegativeOptions } from "./false-negatives.js";
 import type { SampleScore } from "./scorer.js";
 
 export type { Evaluation } from "./evaluator.js";
@@ -27,7 +27,7 @@ export {
 export type {
   AreaScores,
   ClassScores,
-  Ends,
+  ConfidenceInterval,
   ExtendedScores,
   GroupScores,
   MapScores,
@@ -59,7 +59,7 @@ export interface EvaluateOptions {
   /** Confidence intervals; false makes none. Default 1000 resamples, 95 %, seed 0. */
   readonly bootstrap?: Pick<BootstrapOptions, "resamples" | "level" | "seed"> | false;
   /** How false negatives are predicted among labelled samples, for `exclusions`; false does not. */
-  readonly falseNegatives?: ExclusionOptions | false;
+  readonly falseNegatives?: FalseNegativeOptions | false;
   /** Processes that share the work: all call `evaluate` with the same options, and each gets the whole result. */
   readonly group?: ProcessGroup;
   readonly signal?: AbortSignal | undefined;

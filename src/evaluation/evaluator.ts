@@ -17,7 +17,7 @@ import type { Model } from "../model/model.js";
 import { anObjectness, type Objectness } from "../model/objectness.js";
 import type { Spot } from "../model/spot.js";
 import { Embeddings } from "./embeddings.js";
-import { type ExclusionOptions, type Exclusions, exclusionsAmong } from "./false-negatives.js";
+import { exclusionsAmong, type FalseNegativeOptions, type FalseNegativeReport } from "./false-negatives.js";
 import { type Retrieval, retrievalOf } from "./retrieve.js";
 import { groundTruthOf, type MapName, mapNames, nextTurn, type SampleScore, Scorer } from "./scorer.js";
 import {
@@ -25,8 +25,8 @@ import {
   areaScores,
   byMap,
   type ClassScores,
+  type ConfidenceInterval,
   classScores,
-  type Ends,
   type ExtendedScores,
   extendedScores,
   Intervals,
@@ -54,10 +54,10 @@ export interface Evaluation {
   /** Absent without labels. */
   readonly retrieval?: Retrieval;
   /** Pairs of these samples that the contrastive loss would exclude; absent without labels, or with few samples. */
-  readonly exclusions?: Exclusions;
+  readonly exclusions?: FalseNegativeReport;
   /** Share of samples where the audio map is hotter inside the sounding object than inside the first silent one. */
   readonly soundingOverSilent?: number;
-  readonly soundingOverSilentInterval?: Ends;
+  readonly soundingOverSilentInterval?: ConfidenceInterval;
   /** Present when some samples have audio without a source in the image. */
   readonly extended?: Readonly<Partial<Record<MapName, ExtendedScores>>>;
   /** Present when images have several sources. */
@@ -100,7 +100,7 @@ export interface EvaluatorOptions {
   /** Confidence intervals; false makes none. Default 1000 resamples, 95 %, seed 0. */
   readonly bootstrap?: Pick<BootstrapOptions, "resamples" | "level" | "seed"> | false;
   /** How false negatives are predicted among labelled samples, for `exclusions`; false does not. */
-  readonly falseNegatives?: ExclusionOptions | false;
+  readonly falseNegatives?: FalseNegativeOptions | false;
   /** Processes that share the work: each adds its own samples, and all call `result` together. */
   readonly group?: ProcessGroup;
   readonly signal?: AbortSignal | undefined;

@@ -37,7 +37,7 @@ export async function falseNegatives(
 }
 
 /** How false negatives are predicted. */
-export interface ExclusionOptions {
+export interface FalseNegativeOptions {
   /** Neighbours; default the paper's 20. */
   readonly k?: number;
   /** Samples that are compared with each other, as in a training batch; default the paper's 256. */
@@ -45,7 +45,7 @@ export interface ExclusionOptions {
 }
 
 /** Pairs that the contrastive loss would exclude if these samples were its batches. */
-export interface Exclusions {
+export interface FalseNegativeReport {
   readonly k: number;
   readonly batchSize: number;
   /** Unordered pairs that are predicted false negatives. */
@@ -66,9 +66,9 @@ const GROUPS = 50;
  */
 export async function exclusionsAmong(
   embeddings: readonly Embedding[],
-  { k = 20, batchSize = 256 }: ExclusionOptions,
+  { k = 20, batchSize = 256 }: FalseNegativeOptions,
   signal: AbortSignal | undefined,
-): Promise<Exclusions | undefined> {
+): Promise<FalseNegativeReport | undefined> {
   for (const [name, value] of Object.entries({ k, batchSize })) {
     if (Number.isSafeInteger(value) && value >= 1) continue;
     throw new SoundspotError(
@@ -80,7 +80,7 @@ export async function exclusionsAmong(
   const order = Array.from(permutation(embeddings.length, 0, 0), (place) => embeddings[place] as Embedding);
   const batches = Math.ceil(order.length / batchSize);
   let [pairs, same, all, sameOfAll] = [0, 0, 0, 0];
-  const groups: Exclusions["groups"][number][] = [];
+  const groups: FalseNegativeReport["groups"][number][] = [];
   for (let b = 0; b < batches; b++) {
     throwIfAborted(signal);
     const batch = order.slice(

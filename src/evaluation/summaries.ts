@@ -7,8 +7,8 @@ import { auc, successCurve, successRate } from "../metrics/localization.js";
 import { FCurve } from "../metrics/segmentation.js";
 import { type MapName, type MapScore, mean, type SampleScore, type Scorer } from "./scorer.js";
 
-/** Ends of a confidence interval. */
-export type Ends = readonly [low: number, high: number];
+/** The two ends. */
+export type ConfidenceInterval = readonly [low: number, high: number];
 
 /** Scores of one map over all sounding samples; shares and means in [0, 1]. */
 export interface MapScores {
@@ -23,12 +23,12 @@ export interface MapScores {
   /** F as AVSBench defines it: the maximum over 255 thresholds of the mean over samples. */
   readonly maxF: number;
   readonly intervals?: {
-    readonly ciou: Ends;
-    readonly auc: Ends;
-    readonly meanIou: Ends;
-    readonly f: Ends;
+    readonly ciou: ConfidenceInterval;
+    readonly auc: ConfidenceInterval;
+    readonly meanIou: ConfidenceInterval;
+    readonly f: ConfidenceInterval;
     /** Where samples are frames of clips, as AVSBench's are. */
-    readonly maxF?: Ends;
+    readonly maxF?: ConfidenceInterval;
   };
 }
 
@@ -40,9 +40,9 @@ export interface ExtendedScores {
   readonly threshold: number;
   readonly localizationAccuracy: number;
   readonly intervals?: {
-    readonly averagePrecision: Ends;
-    readonly bestF1: Ends;
-    readonly localizationAccuracy: Ends;
+    readonly averagePrecision: ConfidenceInterval;
+    readonly bestF1: ConfidenceInterval;
+    readonly localizationAccuracy: ConfidenceInterval;
   };
 }
 
@@ -50,7 +50,7 @@ export interface ExtendedScores {
 export interface SourcesScores extends InteractiveScores {
   /** Images left out because one of their sources was not scored. */
   readonly incomplete: number;
-  readonly intervals?: { readonly iiou: Ends; readonly auc: Ends };
+  readonly intervals?: { readonly iiou: ConfidenceInterval; readonly auc: ConfidenceInterval };
 }
 
 /** One map on some of the samples, each in [0, 1]. */
@@ -104,7 +104,7 @@ export class Intervals {
     return this.#options !== undefined;
   }
 
-  async ofMean(values: readonly number[], groups: readonly string[]): Promise<Ends> {
+  async ofMean(values: readonly number[], groups: readonly string[]): Promise<ConfidenceInterval> {
     const { low, high } = await bootstrapInterval(values, { ...this.#options, groups });
     return [low, high];
   }
@@ -113,7 +113,7 @@ export class Intervals {
     count: number,
     statistic: (indices: Uint32Array) => number,
     groups?: readonly string[],
-  ): Promise<Ends> {
+  ): Promise<ConfidenceInterval> {
     const { low, high } = await bootstrapStatistic(count, statistic, {
       ...this.#options,
       ...(groups ? { groups } : {}),
@@ -157,7 +157,10 @@ export async function mapScores(name: MapName, scorer: Scorer, intervals: Interv
 }
 
 /** Interval of the maximum over thresholds, whole clips drawn; undefined without clips. */
-async function maxFInterval(clips: readonly FCurve[], intervals: Intervals): Promise<Ends | undefined> {
+async function maxFInterval(
+  clips: readonly FCurve[],
+  intervals: Intervals,
+): Promise<ConfidenceInterval | undefined> {
   if (clips.length === 0) return undefined;
   return intervals.of(clips.length, (indices) => {
     const drawn = new FCurve();

@@ -1,5 +1,5 @@
 /** An evaluation as a flat list of figures in percent: for tables and thresholds. */
-import type { Ends, Evaluation, MapName } from "../evaluation/evaluate.js";
+import type { ConfidenceInterval, Evaluation, MapName } from "../evaluation/evaluate.js";
 import { recallRanks } from "../evaluation/retrieve.js";
 
 export interface Figure {
@@ -10,13 +10,13 @@ export interface Figure {
   /** In percent; NaN where it cannot be computed. */
   readonly value: number;
   /** 95 % interval in percent. */
-  readonly interval?: Ends;
+  readonly interval?: ConfidenceInterval;
 }
 
 /** Figures of one map, and those independent of a map. */
 export function figuresOf(scores: Evaluation, map: MapName): Figure[] {
   const figures: Figure[] = [];
-  const add = (name: string, title: string, share: number | undefined, ends?: Ends) => {
+  const add = (name: string, title: string, share: number | undefined, ends?: ConfidenceInterval) => {
     if (share === undefined) return;
     const interval = ends && !ends.some(Number.isNaN) ? ([100 * ends[0], 100 * ends[1]] as const) : undefined;
     figures.push({ name, title, value: 100 * share, ...(interval ? { interval } : {}) });

@@ -10,7 +10,7 @@ import type { Evaluation } from "../evaluation/evaluate.js";
 import type { Device } from "../model/compute.js";
 import type { Model, WeightsReport } from "../model/model.js";
 import type { StepResult } from "../native.js";
-import type { CollapseWarning } from "./monitor.js";
+import type { CollapseWarning } from "./collapse-monitor.js";
 
 /** A step that has been taken. */
 export interface StepEvent {
