@@ -63,7 +63,7 @@ export interface NativeSpot extends Partial<NativeAttention> {
   readonly confidence: number;
 }
 
-/** What the audio map is blended with (section 1.7): the image map, objectness, or both. */
+/** What the audio map is blended with: the image map, objectness, or both. */
 export type Refinement = "none" | "iqr" | "ogl" | "combined";
 
 export interface NamedTensor extends TensorData {

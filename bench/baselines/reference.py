@@ -181,7 +181,7 @@ def excluded(image, audio, k):
 
 
 def loss_of(model, image, audio):
-    """The total of section 1.5 in docs/method.md's terms, of one batch, with the paper's weights."""
+    """The total loss (docs/method.md, "Losses", Eq. 11) of one batch, with the paper's weights."""
     image_tokens, audio_tokens = model.imgnet(image), model.audnet(audio)
     attention = model.slot_attn
     out = attention(mask(image_tokens, attention.mask_token_img), mask(audio_tokens, attention.mask_token_aud))

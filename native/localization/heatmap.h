@@ -1,4 +1,4 @@
-// From attention over tokens to a map at the image's size (section 1.7), a mask and boxes.
+// From attention over tokens to a map at the image's size, a mask and boxes (docs/method.md, "Inference and metrics").
 #pragma once
 
 #include "core/torch.h"

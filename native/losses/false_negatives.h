@@ -1,4 +1,4 @@
-// Predicted false negatives of the contrastive loss (section 1.6).
+// Predicted false negatives of the contrastive loss (docs/method.md, "Losses").
 #pragma once
 
 #include "core/torch.h"

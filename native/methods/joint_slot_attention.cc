@@ -1,5 +1,5 @@
 // Joint slot attention (JSA): the paper's method. Masking, false negatives and the statistics of the attention are its
-// own; see section 1 of docs/method.md.
+// own; see docs/method.md, "Joint slot attention" and "Losses".
 #include <algorithm>
 #include <cmath>
 
@@ -159,7 +159,7 @@ class JointSlotAttentionMethod final : public Method {
   }
 
  private:
-  /// [B, B] over the batch of all processes: reciprocal neighbours in both modalities (section 1.6).
+  /// [B, B] over the batch of all processes: reciprocal neighbours in both modalities (docs/method.md, "Losses").
   Tensor false_negatives(const Features& features, const StepContext& context) const {
     const at::NoGradGuard no_grad;
     const auto similarity = [&](const char* slots) {

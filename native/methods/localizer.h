@@ -26,7 +26,7 @@ class Localizer {
   /// undefined, and its tokens are then.
   encoders::EncoderOutputs encode(const Tensor& images, const Tensor& spectrograms, const core::Compute& compute) const;
 
-  /// Mean absolute value of the image encoder's last stage, before the projection (section 1.7): [B, h, w]. With
+  /// Mean absolute value of the image encoder's last stage, before the projection: [B, h, w]. With
   /// ImageNet weights it is high where there is any object.
   Tensor objectness(const Tensor& images) const;
 

@@ -1,4 +1,4 @@
-// Nearest neighbours by cosine, for cross-modal retrieval (section 1.10).
+// Nearest neighbours by cosine, for cross-modal retrieval (docs/method.md, "Inference and metrics").
 #pragma once
 
 #include "core/torch.h"

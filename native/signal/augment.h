@@ -7,7 +7,7 @@
 
 namespace soundspot::signal {
 
-/// Section 1.8 of the design; the defaults are the published ones. Probabilities are in [0, 1].
+/// Of images (docs/method.md, "Training"); the defaults are the published ones. Probabilities are in [0, 1].
 struct ImageAugmentation {
   int64_t size = 224;                    ///< pixels of the square result
   int64_t resize = 246;                  ///< short side before the crop, at least `size`
@@ -34,7 +34,7 @@ struct ImageAugmentation {
 /// @throws Error ERR_SHAPE (image), ERR_CONFIG (options), ERR_INPUT (the resized long side would pass 65,535).
 Tensor augment_image(const Tensor& image, const ImageAugmentation& options, uint64_t seed);
 
-/// Section 1.8 of the design: one mask over frequencies and one over frames.
+/// The augmentation of spectrograms (docs/method.md, "Training"): one mask over frequencies and one over frames.
 struct SpectrogramMasking {
   int64_t frequency_width = 9;  ///< rows; the mask's width is drawn from 0 … frequency_width
   int64_t time_width = 9;       ///< frames; likewise

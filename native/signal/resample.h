@@ -16,7 +16,7 @@ inline constexpr int64_t kMaxSampleRate = 768000;
 int64_t resampled_length(int64_t samples, int64_t from, int64_t to);
 
 /// Windowed-sinc resampling as torchaudio.functional.resample does it by default (`sinc_interp_hann`,
-/// lowpass filter width 6, rolloff 0.99); the formula is in section 1.9 of the design.
+/// lowpass filter width 6, rolloff 0.99). See docs/method.md, "Preprocessing".
 ///
 /// @param samples `[C, n]` float32; when the rates are equal it is returned as it is.
 /// @param from, to rates in Hz, 1 … 768,000.

@@ -7,7 +7,7 @@
 
 namespace soundspot::signal {
 
-/// Section 1.9 of the design; the defaults are those of the published model, and give `[1, 257, 501]`.
+/// docs/method.md, "Preprocessing". The defaults are those of the published model, and give `[1, 257, 501]`.
 struct SpectrogramOptions {
   int64_t sample_rate = 16000;  ///< Hz
   double seconds = 5;           ///< of the audio window

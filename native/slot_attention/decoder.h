@@ -1,4 +1,4 @@
-// Spatial broadcast decoders: slots back to the encoder's tokens (section 1.5, reconstruction). Training only.
+// Spatial broadcast decoders: slots back to the encoder's tokens, for the loss reconstruction. Training only.
 #pragma once
 
 #include "core/initialize.h"

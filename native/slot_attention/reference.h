@@ -30,7 +30,7 @@ class JointSlotAttention {
 
   void initialize(core::Initializer& initializer) const;
 
-  /// Replaces each token by its modality's mask token with the configured probability (section 1.2).
+  /// Replaces each token by its modality's mask token with the configured probability.
   /// Tokens [B, N, D] are those of `share` of a batch.
   Tensor mask(const core::Parameters& parameters, encoders::Modality modality, const Tensor& tokens, double probability,
               const core::Draws& draws, const core::Share& share) const;

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { SoundspotError } from "../core/errors.js";
 import { count, probability } from "./parse.js";
 
-/** Name of a map: of the audio or the image queries, or a refined map (section 1.7). */
+/** Name of a map: of the audio or the image queries, or a refined map. */
 export type MapName = "audio" | "image" | "iqr" | "ogl" | "combined";
 
 /** Description of a method. */

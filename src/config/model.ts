@@ -12,7 +12,7 @@ import {
 } from "./methods.js";
 import { count, parse } from "./parse.js";
 
-/** Input of the audio encoder (section 1.9). */
+/** Input of the audio encoder (docs/method.md, "Preprocessing"). */
 const audioSchema = z.strictObject({
   /** Hertz; all audio is resampled to it. */
   sampleRate: count(1000, 192_000).default(16_000),

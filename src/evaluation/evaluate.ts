@@ -1,4 +1,4 @@
-/** Scores a model on a dataset: localization, segmentation, retrieval, and detection of silent images (section 1.10). */
+/** Scores a model on a dataset: localization, segmentation, retrieval, and detection of silent images. */
 
 import { aCount, aFunction, anInteger, check, checkFields, oneOf } from "../core/arguments.js";
 import type { SkippedSample } from "../datasets/damage.js";

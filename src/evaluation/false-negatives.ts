@@ -1,4 +1,4 @@
-/** Predicted false negatives alone, for analysis and tests (section 1.6). */
+/** Predicted false negatives alone, for analysis and tests (docs/method.md, "Losses"). */
 import { anObject, check, checkFields, shown } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import { matrixOf } from "../core/matrix.js";

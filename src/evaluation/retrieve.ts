@@ -1,4 +1,4 @@
-/** Cross-modal retrieval: from audio to images and from images to audio (section 1.10). */
+/** Cross-modal retrieval: from audio to images and from images to audio. */
 
 import { aCount, aFunction, anObject, aSignal, check, checkFields, oneOf } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";

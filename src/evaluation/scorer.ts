@@ -9,7 +9,7 @@ import { FCurve, type FCurveState, FrameScores } from "../metrics/segmentation.j
 import type { Spot } from "../model/spot.js";
 import type { SampleRetrieval } from "./retrieve.js";
 
-/** The maps that are scored: the audio and image queries' maps, and the refined ones (section 1.7). */
+/** The maps that are scored: the audio and image queries' maps, and the refined ones. */
 export const mapNames: readonly MapName[] = ["audio", "image", "iqr", "ogl", "combined"];
 export type { MapName };
 

@@ -1,4 +1,4 @@
-/** Localization metrics (section 1.10): cIoU of one prediction; success rate and AUC over a set. */
+/** Localization metrics: cIoU of one prediction; success rate and AUC over a set. */
 
 /**
  * cIoU = ΣPG / (ΣG + ΣP·[G = 0]).

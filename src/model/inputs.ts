@@ -81,7 +81,7 @@ function checked(data: unknown, shape: unknown, expected: readonly number[], wha
 }
 
 /**
- * Decodes one input and prepares it as section 1.9 describes.
+ * Decodes one input and prepares it as docs/method.md, "Preprocessing", describes.
  * @throws {SoundspotError} naming the file that cannot be read and why.
  */
 export async function prepareInput(

@@ -1,4 +1,4 @@
-/** Objectness: where an ImageNet classifier sees anything at all, for object-guided localization (section 1.7). */
+/** Objectness: where an ImageNet classifier sees anything at all, for object-guided localization (OGL). */
 
 import { resolve } from "node:path";
 import { type ModelConfig, parseModelConfig } from "../config/model.js";

@@ -73,8 +73,8 @@ export class Trainer implements Disposable {
   }
 
   /**
-   * One step of AdamW on a batch (section 1.8). In a process group each process gives an equal part of the batch; the
-   * losses, which compare all samples of it, and the gradients are those of the whole.
+   * One step of AdamW on a batch. In a process group each process gives an equal part of the batch; the losses, which
+   * compare all samples of it, and the gradients are those of the whole.
    * @returns each loss unweighted and `total`; with `gradients` those of every parameter, by name
    * @throws {SoundspotError} ERR_INTERNAL when loss, gradient or running statistics are not finite, ERR_OUT_OF_MEMORY:
    * model and random state are then unchanged; ERR_DISTRIBUTED when another process is lost; ERR_DISPOSED
