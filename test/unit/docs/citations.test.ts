@@ -7,7 +7,7 @@ import { root } from "../../support/docs/samples.js";
 /** Headings of a document of the repository, without their marks; undefined where there is none. */
 function headingsOf(document: string): string[] | undefined {
   try {
-    const text = readFileSync(join(root, document), "utf8").replace(/^(`{3,})[^]*?^\1/gm, "");
+    const text = readFileSync(join(root, document), "utf8").replace(/^(`{3,})[\s\S]*?^\1/gm, "");
     return [...text.matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) => heading.trim());
   } catch {
     return undefined;
