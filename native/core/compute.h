@@ -1,5 +1,5 @@
-// The device and precision of a computation. It is chosen once, when a model is made or loaded, and passed
-// down; nothing below reads a global.
+// The device and precision of a computation, passed down; nothing below reads a global. The device is chosen by
+// core::find_device when a model is made or loaded, the precision by each call (binding::precision).
 #pragma once
 
 #include "core/torch.h"

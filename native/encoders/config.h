@@ -1,4 +1,5 @@
-// The numbers that shape a model. Defaults are the paper's; src/config/train.ts validates them before they come here.
+// The numbers that shape a model. Defaults are the paper's; src/config/model.ts and src/config/methods.ts validate them
+// before they come here.
 #pragma once
 
 #include <map>

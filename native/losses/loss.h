@@ -1,4 +1,5 @@
-// The interface of a loss. A loss is one file that registers itself by name; adding one touches no other.
+// The interface of a loss. A loss is one file that registers itself by name; methods that may train with it list the
+// name in src/config/methods.ts.
 #pragma once
 
 #include <functional>

@@ -71,7 +71,7 @@ struct RespondOptions {
 enum class ParameterKind {
   kTrained,
   kStatistic,  // of batch norm: moved by the forward pass
-  kAverage,    // of another parameter: moved once a step
+  kAverage,    // of another parameter: moved once per step
   kUnused,     // stored with the model, and no part of any computation
 };
 
@@ -92,7 +92,8 @@ class Method {
   /// Adds the parameters that the method has beside the encoders'.
   virtual void initialize(core::Initializer&) const {}
 
-  /// Once a step, before any of its parts: draws and averages for the whole batch.
+  /// Once per step, before any of its parts: for draws that all parts share, and for averages of weights that move once
+  /// per step. By default nothing.
   virtual void begin_step(StepContext&) const {}
 
   /// The forward pass of one part of the batch, as far as StepContext::losses need it.
@@ -116,6 +117,7 @@ class Method {
   /// The reference as a Responder: over weights that stay where they are.
   std::unique_ptr<Responder> unfrozen(const Parameters& parameters) const;
 
+  /// What happens to one of the method's own parameters in training. By default all are trained.
   virtual ParameterKind kind(const std::string& /*name*/) const { return ParameterKind::kTrained; }
 
   /// Targets, T.

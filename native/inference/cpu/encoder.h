@@ -14,7 +14,7 @@ class FrozenEncoder {
                 at::ScalarType type, Filtering filtering = Filtering::kFastest);
 
   /// As encoders::Encoder::forward: [B, 3, size, size] or [B, 1, F, T] to tokens [B, N, D], float32.
-  /// @throws Error ERR_INPUT, or ERR_INTERNAL for weights, where numbers are larger than inference/bounds.h allows.
+  /// @throws Error ERR_INPUT, or ERR_INTERNAL for weights, where numbers are larger than core/bounds.h allows.
   Tensor forward(const Tensor& input) const;
 
  private:
