@@ -117,7 +117,7 @@ class Method {
   /// The reference as a Responder: over weights that stay where they are.
   std::unique_ptr<Responder> unfrozen(const Parameters& parameters) const;
 
-  /// What happens to one of the method's own parameters in training. By default all are trained.
+  /// What training does to a parameter of this name, for methods with averaged or unused ones. No caller reads it yet.
   virtual ParameterKind kind(const std::string& /*name*/) const { return ParameterKind::kTrained; }
 
   /// Targets, T.

@@ -1,12 +1,16 @@
 /** CONTRIBUTING.md and CHANGELOG.md name scripts, files and tests that exist. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { lossNames } from "../../../src/config/methods.js";
 import { missingPaths, pathsIn } from "../../support/docs/paths.js";
 import { brokenLinks, root } from "../../support/docs/samples.js";
 
 const read = (file: string) => readFileSync(join(root, file), "utf8");
 const contributing = read("CONTRIBUTING.md");
+/** What stands between two marks. */
+const quoted = (text: string, mark: string) =>
+  [...text.matchAll(new RegExp(`${mark}(\\w+)${mark}`, "g"))].map(([, name = ""]) => name);
 const { scripts, version } = JSON.parse(read("package.json")) as {
   readonly scripts: Readonly<Record<string, string>>;
   readonly version: string;
@@ -32,6 +36,25 @@ describe("CONTRIBUTING.md", () => {
     expect(files.filter((file) => !existsSync(join(root, file)))).toEqual([]);
     const [, folder = "", name = ""] = /vitest run (\S+) -t "([^"]+)"/.exec(contributing) ?? [];
     expect(read(join(folder, `${folder.split("/").at(-1)}.test.ts`))).toContain(name);
+  });
+
+  it("lists the features that each method offers to losses, and the losses of no method", () => {
+    const rows = [...contributing.matchAll(/^\| (`\w+`, `\w+`) +\|[^|]*\| (yes|no) +\| (yes|no) +\|$/gm)];
+    const listed = (column: number) =>
+      rows.filter((row) => row[column] === "yes").flatMap(([, names = ""]) => quoted(names, "`"));
+    const offered = (file: string, list: RegExp) =>
+      quoted(list.exec(read(`native/methods/${file}.cc`))?.[1] ?? "", '"');
+    expect(listed(2)).toHaveLength(14);
+    expect(listed(2).sort()).toEqual(offered("joint_slot_attention", /kOffered\{([^}]*)\}/).sort());
+    expect(listed(3).sort()).toEqual(offered("similarity", /needed\([^{]*\{([^}]*)\}/).sort());
+
+    const registered = readdirSync(join(root, "native/losses")).flatMap((file) =>
+      [...read(`native/losses/${file}`).matchAll(/^const Register \w+\{\s*"(\w+)"/gm)].map(
+        ([, name = ""]) => name,
+      ),
+    );
+    const [, none = ""] = /^The losses (.*) belong to no method yet/m.exec(contributing) ?? [];
+    expect(quoted(none, "`").sort()).toEqual(registered.filter((name) => !lossNames().includes(name)).sort());
   });
 
   it("lists each group of tests with its folder and its command", () => {
