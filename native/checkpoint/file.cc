@@ -20,7 +20,7 @@
 namespace soundspot::checkpoint {
 namespace {
 
-constexpr uint64_t kChunk = uint64_t{1} << 30;  // bytes a call; some systems take no more than 2^31 - 1
+constexpr uint64_t kChunk = uint64_t{1} << 30;  // bytes per call; some systems take no more than 2^31 - 1
 
 std::filesystem::path from_utf8(const std::string& path) {
   return std::filesystem::path(std::u8string(path.begin(), path.end()));

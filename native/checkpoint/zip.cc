@@ -34,7 +34,7 @@ std::string read_bytes(InputFile& file, uint64_t offset, uint64_t bytes) {
   return data;
 }
 
-/// CRC-32 (IEEE, reflected), eight bytes a step.
+/// CRC-32 (IEEE, reflected), eight bytes per step.
 uint32_t crc32(const void* data, uint64_t bytes) {
   static const auto kTables = [] {
     std::array<std::array<uint32_t, 256>, 8> tables{};

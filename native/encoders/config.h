@@ -24,9 +24,9 @@ struct MethodConfig {
 };
 
 struct ModelConfig {
-  int64_t image_size = 224;   // pixels a side
+  int64_t image_size = 224;   // pixels per side
   int64_t image_stages = 4;   // residual stages of the image encoder, 1…4
-  int64_t image_stride = 32;  // pixels a token: 4, 8, 16 or 32, at most 2^(stages + 1)
+  int64_t image_stride = 32;  // pixels per token: 4, 8, 16 or 32, at most 2^(stages + 1)
   int64_t image_width = 64;   // channels of the first stage; each further stage doubles them
   int64_t audio_stages = 4;   // residual stages of the audio encoder, 1…4
   int64_t audio_width = 64;

@@ -2,7 +2,7 @@
 //
 // torchaudio convolves with one kernel of 2·width + orig taps a phase, most of them zero: the window ends at
 // |t| = 6. Here each phase keeps only the taps inside the window, 12·orig/base of them, so that 44.1 → 16 kHz
-// takes 34 products a sample instead of 475, and coprime rates need megabytes, not gigabytes.
+// takes 34 products per sample instead of 475, and coprime rates need megabytes, not gigabytes.
 #include "signal/resample.h"
 
 #include <algorithm>

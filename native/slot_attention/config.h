@@ -15,7 +15,7 @@ struct SlotAttentionConfig {
   int64_t decoder_hidden = 512;
   int64_t decoder_layers = 3;  // hidden layers of each decoder
   double mask_probability = 0.1;
-  int64_t image_side = 7;     // image tokens a side
+  int64_t image_side = 7;     // image tokens per side
   int64_t audio_tokens = 16;  // audio tokens
 
   int64_t slots() const { return target_slots + off_target_slots; }

@@ -25,7 +25,7 @@ export interface Box {
   readonly height: number;
 }
 
-/** Binary mask, row-major, 0 or 1 a pixel. */
+/** Binary mask, row-major, 0 or 1 per pixel. */
 export interface Mask {
   readonly data: Uint8Array;
   readonly width: number;

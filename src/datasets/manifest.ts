@@ -58,7 +58,7 @@ interface Row extends Fields {
 
 /**
  * A dataset from a list of `{ image, audio, start?, label?, boxes?, mask?, id? }` or
- * `{ video, start?, … }`, a row a sample. Paths are relative to the list.
+ * `{ video, start?, … }`, one row per sample. Paths are relative to the list.
  *
  * - `image` and `audio` are files. With `start` the audio is the 5 s that begin there.
  * - `video` gives the frame at `start` seconds (default its middle) and the 5 s of audio around it.
@@ -68,7 +68,7 @@ interface Row extends Fields {
  *   `allowEmpty` is set; one that marks every pixel gives a warning.
  * - `id` must be unique; without it the path of the image or video serves.
  *
- * JSONL has one JSON object a line; a field that is null is absent. CSV follows RFC 4180, also with semicolons or
+ * JSONL has one JSON object per line; a field that is null is absent. CSV follows RFC 4180, also with semicolons or
  * tabs, its first line names the fields, and an empty cell is an absent field. Both are in UTF-8 or UTF-16.
  *
  * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_ABORTED; ERR_DATASET for a row

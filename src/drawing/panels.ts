@@ -1,4 +1,4 @@
-/** Figures about attention: a panel a slot over the image, and the spectrogram of the audio window. */
+/** Figures about attention: one panel per slot over the image, and the spectrogram of the audio window. */
 import sharp from "sharp";
 import { SoundspotError } from "../core/errors.js";
 import { inSlices } from "../core/pacer.js";
@@ -48,7 +48,7 @@ const SLOT_COLORS: readonly Color[] = [
 ];
 
 /**
- * One row a map: the image, then a panel a slot, its attention upsampled smoothly over the image.
+ * One row per map: the image, then one panel per slot, its attention upsampled smoothly over the image.
  * All slots of a map share one colour scale, from its smallest to its greatest value, so they compare.
  * With `contours` a last panel has the slots' contours: green the first, then orange, blue, pink, yellow.
  *

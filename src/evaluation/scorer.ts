@@ -100,7 +100,7 @@ export interface ScorerState {
   readonly clips: readonly (readonly [MapName, readonly (readonly [string, FCurveState])[]])[];
 }
 
-/** Collects scores sample by sample; it keeps three numbers a map, and the summed F curves of each clip's frames. */
+/** Collects scores sample by sample; it keeps three numbers per map, and the summed F curves of each clip's frames. */
 export class Scorer {
   readonly samples: SampleScore[] = [];
   readonly #curves = new Map<MapName, FCurve>();

@@ -1,6 +1,6 @@
 /** Time stamps of decoded frames, from the lines that the filters showinfo and ashowinfo write. */
 
-/** Filters that write a line a frame, in microseconds. */
+/** Filters that write one line per frame, in microseconds. */
 export const SHOW_FRAMES = "settb=AVTB,showinfo=checksum=0";
 export const SHOW_SAMPLES = "asettb=AVTB,ashowinfo";
 

@@ -54,7 +54,7 @@ export interface MediaStream {
   /** Of video, in pixels, as shown: upright and with square pixels. */
   readonly width?: number;
   readonly height?: number;
-  /** Of video: frames a second. Of one with uneven frames what most of them keep to. */
+  /** Of video: frames per second. Of one with uneven frames what most of them keep to. */
   readonly frameRate?: number;
   /** Of audio, in hertz. */
   readonly sampleRate?: number;

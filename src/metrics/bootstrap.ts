@@ -110,7 +110,7 @@ async function interval(
 }
 
 /**
- * Interval of the mean of one value a sample. A success rate is the mean of zeros and ones, AUC the mean of
+ * Interval of the mean of one value per sample. A success rate is the mean of zeros and ones, AUC the mean of
  * `auc([score])`. With groups, a resample's mean is over all the samples that its groups hold. Yields to the event loop
  * as it goes; 10,000 samples take one or two tenths of a second.
  * @returns NaN without samples, or when a value is NaN

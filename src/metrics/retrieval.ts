@@ -59,7 +59,7 @@ export const firstHits = (neighbours: readonly (readonly number[])[], labels: re
 /**
  * For each query the rank, from 1, of the first neighbour of its class, as {@link nearestNeighbours} ranks them;
  * Infinity when none of the first `depth` has it. The query's own pair is in the gallery.
- * @param queries one vector a sample
+ * @param queries one vector per sample
  * @param gallery the other modality's vectors, same order
  * @param labels class of each sample
  * @throws {SoundspotError} ERR_SHAPE, ERR_INPUT, ERR_ABORTED.

@@ -51,7 +51,7 @@ export class Objectness implements Disposable {
   }
 
   /**
-   * Mean absolute value of the last stage's features at 224 px, a map an image.
+   * Mean absolute value of the last stage's features at 224 px, one map per image.
    * @returns [images, 7, 7], at least 0
    * @throws {SoundspotError} ERR_DISPOSED; ERR_INTERNAL when the weights are too large to compute with.
    */

@@ -15,7 +15,7 @@ export interface LocalizeVideoOptions
   readonly from?: number | undefined;
   /** End, in seconds. Default the end of the video. */
   readonly to?: number | undefined;
-  /** The model looks at every nth frame. Default what comes nearest to five a second. */
+  /** The model looks at every nth frame. Default what comes nearest to five per second. */
   readonly every?: number | undefined;
   /** Standard deviation of the smoothing over time, in seconds; 0 turns it off. Default 0.2. */
   readonly smoothing?: number | undefined;

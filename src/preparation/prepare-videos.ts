@@ -22,12 +22,12 @@ export type { FailedVideo } from "./prepared-folder.js";
 export interface PrepareVideosOptions {
   /**
    * Folders, videos, tar archives of videos (`.tar`, `.tar.gz`, `.tgz`), and lists of any of them
-   * (`.txt`, a path a line, relative to the list).
+   * (`.txt`, one path per line, relative to the list).
    */
   readonly input: string | readonly string[];
   /** Folder for the samples, the manifest and the logs. */
   readonly output: string;
-  /** Videos at a time, 1 … 256. Default one a processor. */
+  /** Videos at a time, 1 … 256. Default one per processor. */
   readonly workers?: number | undefined;
   /** Writes tar archives in the form of WebDataset, not loose files. Default false. */
   readonly shards?: boolean | undefined;

@@ -49,7 +49,7 @@ export interface FindOptions {
 
 /**
  * Finds the videos below folders, in archives, and those named by themselves or in a list (`.txt`, a
- * path a line, relative to the list). Folders and archives are searched for the usual endings; hidden
+ * path per line, relative to the list). Folders and archives are searched for the usual endings; hidden
  * files and folders are skipped. The order depends on names alone.
  *
  * @throws {SoundspotError} ERR_FILE_NOT_FOUND when an input is missing, ERR_FILE_EMPTY for an empty

@@ -1,4 +1,4 @@
-/** Scores as CSV (RFC 4180), one row a sample or a class. */
+/** Scores as CSV (RFC 4180), one row per sample or per class. */
 import { type Evaluation, mapNames, type SampleScore } from "../evaluation/evaluate.js";
 
 type Cell = string | number | boolean | undefined;
@@ -15,7 +15,7 @@ function csv(header: readonly string[], rows: readonly (readonly Cell[])[]): str
 const mapsIn = ({ perSample }: Evaluation) =>
   mapNames.filter((map) => perSample.some((sample) => sample[map] !== undefined));
 
-/** A row a sample: id, label, confidence, area, cIoU, IoU and F of every map, shares in [0, 1], and retrieval ranks. */
+/** One row per sample: id, label, confidence, area, cIoU, IoU and F of every map, shares in [0, 1], and retrieval ranks. */
 export function samplesCsv(scores: Evaluation): string {
   const maps = mapsIn(scores);
   const header = [
@@ -45,7 +45,7 @@ export function samplesCsv(scores: Evaluation): string {
   return csv(header, scores.perSample.map(row));
 }
 
-/** A row a class: number of samples, their scores on every map, R@1 both ways, and the class it is confused with. */
+/** One row per class: number of samples, their scores on every map, R@1 both ways, and the class it is confused with. */
 export function classesCsv(scores: Evaluation): string {
   const maps = mapsIn(scores);
   const header = [

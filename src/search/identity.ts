@@ -9,7 +9,7 @@ type Identities = WeakMap<Model, Promise<string>>;
 const known: Identities = new WeakMap();
 const knownEarlier: Identities = new WeakMap();
 
-/** SHA-256 of configuration and weights, in hexadecimal. Computed once a model; `again` computes it anew. */
+/** SHA-256 of configuration and weights, in hexadecimal. Computed once per model; `again` computes it anew. */
 export function identityOf(model: Model, again = false): Promise<string> {
   return remembered(known, model, again, () => computed(model, model.config));
 }

@@ -19,7 +19,7 @@ export class CollapseMonitor {
   readonly #reported = new Set<Collapse>();
   readonly #batchSize: number;
 
-  /** `batchSize`, pairs a step of all processes, sets the level of chance of the contrastive loss. */
+  /** `batchSize`, pairs per step of all processes, sets the level of chance of the contrastive loss. */
   constructor(batchSize: number) {
     this.#batchSize = batchSize;
   }

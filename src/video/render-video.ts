@@ -16,7 +16,7 @@ import { localizeMedia } from "./localize-video.js";
 export interface RenderVideoOptions extends LocalizeVideoOptions, Pick<VideoOverlayOptions, "opacity"> {
   /** Video to write: .mp4, .mov, .mkv or .webm, with the audio of the original. Its folder is made where it is missing. */
   readonly output?: string | undefined;
-  /** Lines of JSON to write, one a frame: `index`, `time`, `source`, `silent`, `confidence`, `localized`, `boxes`. Its folder likewise. */
+  /** Lines of JSON to write, one per frame: `index`, `time`, `source`, `silent`, `confidence`, `localized`, `boxes`. Its folder likewise. */
   readonly track?: string | undefined;
   /** Called after each frame, with how many are done and how many there are. */
   readonly onFrame?: (spot: VideoSpot, done: number, total: number) => void;

@@ -240,7 +240,7 @@ function publishedFor({ published, limit }: Flags, data: Dataset): PublishedTabl
   return name === undefined || name === "none" ? undefined : benchmarks[name];
 }
 
-/** A column a checkpoint, a row a figure; then published methods, and each figure's best where requested. */
+/** One column per checkpoint, one row per figure; then published methods, and each figure's best where requested. */
 function comparison(
   results: readonly ScoredCheckpoint[],
   flags: Flags,

@@ -1,4 +1,4 @@
-/** AVSBench: five frames a clip, each with a mask of what sounds; one source (S4) or several (MS3). */
+/** AVSBench: five frames per clip, each with a mask of what sounds; one source (S4) or several (MS3). */
 
 import { aPath } from "../../core/arguments.js";
 import { SoundspotError } from "../../core/errors.js";
@@ -20,7 +20,7 @@ export type AvsbenchSplit = "train" | "val" | "test";
 export interface AvsbenchOptions extends BenchmarkOptions {
   /** `s4_meta_data.csv` or `ms3_meta_data.csv`. */
   readonly metadata: string;
-  /** "s4": one source a clip, with its category. "ms3": several. */
+  /** "s4": one source per clip, with its category. "ms3": several. */
   readonly subset: AvsbenchSubset;
   /** Default "test". */
   readonly split?: AvsbenchSplit | "all" | undefined;
@@ -43,7 +43,7 @@ const FRAMES = [1, 2, 3, 4, 5];
 const CLIPS_KEPT = 8;
 
 /**
- * AVSBench-object (Zhou et al., ECCV 2022), a sample a frame: its id is `NAME_k`, k = 1 … 5, and the
+ * AVSBench-object (Zhou et al., ECCV 2022), one sample per frame: its id is `NAME_k`, k = 1 … 5, and the
  * audio is its clip's, which `clip` names. `label` is S4's category.
  *
  * In `root`: `visual_frames/NAME_k.png`, `audio_wav/NAME.wav`, `gt_masks/NAME_k.png`. The folders of

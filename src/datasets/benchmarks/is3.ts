@@ -62,7 +62,7 @@ const sourceSchema = z.object({
 });
 
 /**
- * IS3, Interactive-Synthetic Sound Source (Senocak et al., 2024): a sample a source, with the id
+ * IS3, Interactive-Synthetic Sound Source (Senocak et al., 2024): one sample per source, with the id
  * `IMAGE_SOURCE`; `imageId` joins the sources of one image, `label` is the category.
  *
  * In `root`: `images/ID.jpg` (or `images/IMAGE.jpg`), `audio_wav/ID.wav`, `gt_segmentation/ID.png` or

@@ -43,7 +43,7 @@ export interface StampsOptions extends Partial<StampSettings> {
   readonly length?: number;
   /** Another seed gives other samples. An integer, default 0. */
   readonly seed?: number;
-  /** Hold what was composed in memory, 165 kB a sample of 112 px and 2 s, for runs of many epochs. Default false. */
+  /** Hold what was composed in memory, 165 kB per sample of 112 px and 2 s, for runs of many epochs. Default false. */
   readonly keep?: boolean;
   /** Threads that compose. Default 1. */
   readonly workers?: number;

@@ -4,7 +4,7 @@ import type { Random } from "../drawing.js";
 import type { Placed } from "./placing.js";
 import { ellipse } from "./shapes.js";
 
-/** Paints with four samples a pixel; a pixel is of the object when at least two of them are. */
+/** Paints with four samples per pixel; a pixel is of the object when at least two of them are. */
 export function paintObject(canvas: Float32Array, size: number, object: Placed, mask: Uint8Array): void {
   const [a, b, c, d] = object.toPlane;
   const colour = new Float32Array(3);

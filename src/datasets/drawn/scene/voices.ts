@@ -1,7 +1,7 @@
 /** Building blocks of the audio of all classes. */
 import type { Random } from "../drawing.js";
 
-/** Adds a sound of amplitude about 1 to `out`, at `rate` samples a second. */
+/** Adds a sound of amplitude about 1 to `out`, at `rate` samples per second. */
 export type Voice = (out: Float32Array, rate: number, random: Random) => void;
 
 const SINE_STEPS = 8192;
