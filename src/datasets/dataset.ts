@@ -8,9 +8,9 @@ export interface Sample {
   readonly id: string;
   readonly image: RawImage;
   readonly audio: RawAudio;
-  /** Class of what sounds. */
+  /** Class of the sound source. */
   readonly label?: string;
-  /** Boxes around what sounds, in pixels of `image`. */
+  /** Boxes around the sound source, in pixels of `image`. */
   readonly boxes?: readonly Box[];
   /** What sounds, at the size of `image`. */
   readonly mask?: Mask;

@@ -48,7 +48,7 @@ export interface EvaluateOptions {
   readonly threshold?: number;
   /** α, the audio map's share of the refinements. Default 0.4. */
   readonly alpha?: number;
-  /** Of the encoders. Default "float32": scores are then independent of the processor. */
+  /** Precision of the encoders. Default "float32": scores are then independent of the processor. */
   readonly precision?: Precision;
   /** An ImageNet ResNet-18; with it the maps "ogl" and "combined" are scored too. */
   readonly objectness?: Objectness;
@@ -63,7 +63,7 @@ export interface EvaluateOptions {
   /** Processes that share the work: all call `evaluate` with the same options, and each gets the whole result. */
   readonly group?: ProcessGroup;
   readonly signal?: AbortSignal | undefined;
-  /** In a group, of this process's share. */
+  /** Samples done and their total; in a group, those of this process. */
   readonly onProgress?: (done: number, total: number) => void;
   /** Called for every sample that this process scores, in order; its score has no `retrieval` yet. */
   readonly onSample?: (sample: Sample, spot: Spot, score: SampleScore) => void | Promise<void>;

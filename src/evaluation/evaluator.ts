@@ -45,10 +45,10 @@ export interface Evaluation {
   /** The map that models are compared by: "iqr" where the method refines by the image's own map, else "audio". */
   readonly defaultMap: MapName;
   readonly audio: MapScores;
-  /** Of methods whose image has a map of its own. */
+  /** Scores of the image's own map, of methods that have one. */
   readonly image?: MapScores;
   readonly iqr?: MapScores;
-  /** With objectness. */
+  /** Scores of maps that were refined with objectness. */
   readonly ogl?: MapScores;
   readonly combined?: MapScores;
   /** Absent without labels. */
@@ -93,7 +93,7 @@ export interface EvaluatorOptions {
   readonly threshold?: number;
   /** α, the audio map's share of the refinements. Default 0.4. */
   readonly alpha?: number;
-  /** Of the encoders. Default "float32": scores are then independent of the processor. */
+  /** Precision of the encoders. Default "float32": scores are then independent of the processor. */
   readonly precision?: Precision;
   /** An ImageNet ResNet-18; with it the map "ogl" is scored too and, with an image map, "combined". */
   readonly objectness?: Objectness;
@@ -112,9 +112,9 @@ export interface EvaluatorOptions {
 export interface AddOptions {
   /** A map from another source, [height, width] of the ground truth in [0, 1], row-major, in place of the model's. */
   readonly map?: Float32Array;
-  /** Of that map, for data with audio without a source in the image. Default 0. */
+  /** Confidence of that map, for data with audio without a source in the image. Default 0. */
   readonly confidence?: number;
-  /** Of the sample in its dataset. Default how many were added before it. */
+  /** Index of the sample in its dataset. Default how many were added before it. */
   readonly index?: number;
 }
 

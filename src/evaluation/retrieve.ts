@@ -37,7 +37,7 @@ export interface RetrieveOptions {
   readonly limit?: number;
   /** Default 16. */
   readonly batchSize?: number;
-  /** Of the encoders. Default "float32": scores are then independent of the processor. */
+  /** Precision of the encoders. Default "float32": scores are then independent of the processor. */
   readonly precision?: Precision;
   /** "skip" leaves out samples that cannot be read and lists them in `skipped`. Default "throw". */
   readonly unreadable?: "throw" | "skip";
@@ -46,7 +46,7 @@ export interface RetrieveOptions {
   /** Processes that share the encoding: all call `retrieve` with the same options, and each gets the whole result. */
   readonly group?: ProcessGroup;
   readonly signal?: AbortSignal | undefined;
-  /** In a group, of this process's share. */
+  /** Samples done and their total; in a group, those of this process. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 

@@ -23,7 +23,7 @@ export interface MapScore {
 
 /** One sample: a score for each requested map, and the fields that summaries group by. */
 export interface SampleScore extends Partial<Readonly<Record<MapName, MapScore>>> {
-  /** Of the sample in its dataset. */
+  /** Index of the sample in its dataset. */
   readonly index: number;
   readonly id: string;
   readonly label?: string;

@@ -18,7 +18,7 @@ export interface VideoSample {
   /** Presentation time of the frame, in seconds. */
   readonly time: number;
   readonly image: RawImage;
-  /** In seconds. */
+  /** Start of the audio window, in seconds. */
   readonly from: number;
   readonly audio?: RawAudio;
 }

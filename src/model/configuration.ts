@@ -14,7 +14,7 @@ export const CONFIG_KEY = "soundspot.config";
 /** Names of the file beside a checkpoint that has its configuration, the preferred one first. */
 const NAMES_BESIDE = ["configs.json", "config.json"] as const;
 
-/** In bytes; a configuration has a few hundred. */
+/** Largest file that is read, in bytes; a configuration has a few hundred. */
 const MOST_BYTES = 2 ** 20;
 
 /** A configuration and where it comes from. */

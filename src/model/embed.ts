@@ -9,7 +9,7 @@ import type { LoadedModel } from "./loaded.js";
 
 /** How a side is embedded. */
 export interface EmbedOptions {
-  /** Of the encoder. Default: what the model was loaded with. */
+  /** Precision of the encoder. Default: what the model was loaded with. */
   readonly precision?: Precision | undefined;
   readonly signal?: AbortSignal | undefined;
 }

@@ -47,7 +47,7 @@ export interface PreparedSample {
   readonly handle: SampleHandle;
   /** The image at its own size; absent where a tensor was given. */
   readonly image?: RawImage;
-  /** Of a video: presentation time of the frame, in seconds. */
+  /** In a video, presentation time of the frame, in seconds. */
   readonly time?: number;
   /** Whether the audio window has no sample that reaches −60 dBFS. */
   readonly silent?: boolean;

@@ -47,18 +47,18 @@ export interface LoadOptions {
   readonly config?: ModelOptions | string;
   /** Where the model is and computes. Default "auto". */
   readonly device?: Device;
-  /** Of the encoders, where `localize` names no other. Default "auto". */
+  /** Precision of the encoders, where `localize` names no other. Default "auto". */
   readonly precision?: Precision;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** How a model with fresh weights begins. */
 export interface CreateOptions {
-  /** Of the random weights. Default 0. */
+  /** Seed of the random weights. Default 0. */
   readonly seed?: number;
   /** Where the model is and computes. Default "auto". */
   readonly device?: Device;
-  /** Of the encoders, where `localize` names no other. Default "auto". */
+  /** Precision of the encoders, where `localize` names no other. Default "auto". */
   readonly precision?: Precision;
 }
 
@@ -66,7 +66,7 @@ export interface CreateOptions {
 export interface WeightsReport {
   /** Parameters that were filled. */
   readonly loaded: readonly string[];
-  /** In the file, but not taken. */
+  /** Tensors of the file that were not taken. */
   readonly ignored: readonly string[];
   /** Parameters that were to be filled and keep their values. */
   readonly missing: readonly string[];
@@ -157,7 +157,7 @@ export class Model implements Disposable {
   }
 
   /**
-   * Finds what sounds: one input or a batch of them.
+   * Finds the sound source in one input or in a batch of them.
    * @throws {SoundspotError} ERR_DISPOSED, ERR_ABORTED, and those of decoding; ERR_INTERNAL when weights are not finite
    *   or too large to compute with.
    */
@@ -177,7 +177,7 @@ export class Model implements Disposable {
   }
 
   /**
-   * Finds what sounds over a video, frame by frame.
+   * Finds the sound source over a video, frame by frame.
    * @throws {SoundspotError} as `localizeVideo`.
    * @example
    * for await (const { time, source, boxes } of model.localizeVideo("clip.mp4")) console.log(time, source, boxes);
@@ -349,7 +349,7 @@ export function weightsReport(
 export const isModel = (value: unknown): value is Model => aModel[0](value);
 
 /**
- * Finds what sounds with a model that is at hand.
+ * Finds the sound source with a model that is at hand.
  * @example const spot = await localize({ video: "clip.mp4", at: 2.5 }, { model });
  */
 export async function localize(

@@ -14,7 +14,7 @@ export function ownAudio({ samples, sampleRate, channels }: RawAudio): RawAudio 
   return { samples: copied(samples), sampleRate, ...(channels ? { channels } : {}) };
 }
 
-/** Of what is given by its samples or pixels, and not to be decoded. */
+/** Whether samples or pixels are given themselves, with nothing to decode. */
 export function isRaw(source: unknown): boolean {
   return typeof source === "object" && !isBytes(source);
 }

@@ -32,7 +32,7 @@ export interface FigureOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Of every slot, by whose queries and on what: on the image [slots, h, w], on the audio [slots, t]. */
+/** Attention of every slot, by whose queries and on what: on the image [slots, h, w], on the audio [slots, t]. */
 export interface SpotAttention {
   readonly audioOnImage: TensorData;
   readonly imageOnImage: TensorData;
@@ -63,7 +63,7 @@ export class Spot {
   readonly heatmap: Float32Array;
   /** Where the audio is in the image, before refinement, like `heatmap`. */
   readonly audioMap: Float32Array;
-  /** Of methods whose image has a map of its own. */
+  /** The image's own map, of methods that have one. */
   readonly imageMap?: Float32Array;
   /** Refined maps that were requested, by name; `heatmap` is one of them, or the audio map. */
   readonly refined: Readonly<Partial<Record<Exclude<Refinement, "none">, Float32Array>>>;
@@ -73,7 +73,7 @@ export class Spot {
   readonly boxes: readonly SpotBox[];
   /** Cosine of the image's and the audio's target vectors, their mean over targets, in [−1, 1]. */
   readonly confidence: number;
-  /** Of a video: presentation time of the frame, in seconds from the start of the file. */
+  /** In a video, presentation time of the frame, in seconds from the start of the file. */
   readonly time?: number;
   /**
    * Whether the audio window is silent: no sample reaches −60 dBFS. Heatmap and boxes are meaningless then. False for a

@@ -24,7 +24,7 @@ export interface LocalizeVideoOptions
    * pairs that belong together depends on how it was trained: look at `confidence`.
    */
   readonly minConfidence?: number | undefined;
-  /** Of a video with several, counted from 0. Default the one that the file marks, or else the first. */
+  /** Audio track of a video with several, counted from 0. Default the one that the file marks, or else the first. */
   readonly audioTrack?: number | undefined;
   /** Whether frames whose audio window is silent may have a source. Default false. */
   readonly includeSilent?: boolean | undefined;
@@ -34,7 +34,7 @@ export interface LocalizeVideoOptions
   readonly onStart?: (video: VideoRange) => void;
 }
 
-/** What is worked on of a video. */
+/** The part of a video that is localized. */
 export interface VideoRange extends VideoInfo {
   /** Range in seconds. */
   readonly from: number;
@@ -45,7 +45,7 @@ export interface VideoRange extends VideoInfo {
 
 /** A region of one target slot's mask. */
 export interface VideoBox extends SpotBox {
-  /** Of the target slot, from 0. */
+  /** Index of the target slot, from 0. */
   readonly slot: number;
 }
 
@@ -58,7 +58,7 @@ export interface VideoOverlayOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** One frame of a video: what sounds in it. */
+/** One frame of a video, with its sound source. */
 export interface VideoSpot {
   /** Counted from the first frame of the range. */
   readonly index: number;

@@ -48,7 +48,7 @@ export interface FindOptions {
 }
 
 /**
- * Finds the videos below folders, in archives, and those named by themselves or in a list (`.txt`, a
+ * Finds the videos below folders, in archives, and those named by themselves or in a list (`.txt`, one
  * path per line, relative to the list). Folders and archives are searched for the usual endings; hidden
  * files and folders are skipped. The order depends on names alone.
  *

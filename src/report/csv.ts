@@ -15,7 +15,7 @@ function csv(header: readonly string[], rows: readonly (readonly Cell[])[]): str
 const mapsIn = ({ perSample }: Evaluation) =>
   mapNames.filter((map) => perSample.some((sample) => sample[map] !== undefined));
 
-/** One row per sample: id, label, confidence, area, cIoU, IoU and F of every map, shares in [0, 1], and retrieval ranks. */
+/** One row per sample: id, label, confidence, area, cIoU, IoU and F of every map in [0, 1], and retrieval ranks. */
 export function samplesCsv(scores: Evaluation): string {
   const maps = mapsIn(scores);
   const header = [
@@ -45,7 +45,7 @@ export function samplesCsv(scores: Evaluation): string {
   return csv(header, scores.perSample.map(row));
 }
 
-/** One row per class: number of samples, their scores on every map, R@1 both ways, and the class it is confused with. */
+/** One row per class: number of samples, scores on every map, R@1 both ways, and the class it is confused with. */
 export function classesCsv(scores: Evaluation): string {
   const maps = mapsIn(scores);
   const header = [

@@ -14,7 +14,7 @@ export interface TrainingPlace {
   readonly epoch: number;
   /** The first batch to read. */
   readonly fromBatch: number;
-  /** Of the process, 0 ≤ rank < size; it gets its part of each batch. */
+  /** Rank of the process, 0 ≤ rank < size; it gets its part of each batch. */
   readonly rank: number;
   readonly size: number;
   /** A damaged sample throws. */

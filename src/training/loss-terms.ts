@@ -26,7 +26,7 @@ export interface LossChoice {
 export interface LossTerms {
   /** Unweighted, by name. */
   readonly terms: Readonly<Record<string, number>>;
-  /** Of each feature that was given, in its type and order. */
+  /** Gradient of each feature that was given, in its type and order. */
   readonly gradients?: Readonly<Record<string, Float32Array | Float64Array>>;
 }
 

@@ -47,7 +47,7 @@ function unreadableState(file: string, cause?: unknown): SoundspotError {
   );
 }
 
-/** Of a run of a model with that method. */
+/** The progress of a run of a model with that method. */
 export function readProgress(
   metadata: Readonly<Record<string, string>>,
   file: string,

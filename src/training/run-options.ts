@@ -21,7 +21,7 @@ export interface StepEvent {
   readonly learningRate: number;
   readonly result: StepResult;
   readonly samplesPerSecond: number;
-  /** Of this step, its wait for data counted. */
+  /** Duration of this step, including its wait for data. */
   readonly milliseconds: number;
   /** Milliseconds of it in which the step waited for its data. */
   readonly waited: number;

@@ -30,7 +30,7 @@ interface Look {
 }
 
 /**
- * Finds what sounds over a video. Every nth frame with the audio around it goes through the model; attention is
+ * Finds the sound source over a video. Every nth frame with the audio around it goes through the model; attention is
  * smoothed over time and interpolated for the frames between. Gives every frame in order; of a video with uneven frames
  * those shown at even moments, which do not depend on `from`. Memory holds the frames of half a second to a second,
  * however long the video is; leaving the loop ends all that runs.

@@ -1,4 +1,4 @@
-/** AVSBench: five frames per clip, each with a mask of what sounds; one source (S4) or several (MS3). */
+/** AVSBench: five frames per clip, each with a mask of its sound sources; one (S4) or several (MS3). */
 
 import { aPath } from "../../core/arguments.js";
 import { SoundspotError } from "../../core/errors.js";
@@ -51,7 +51,7 @@ const CLIPS_KEPT = 8;
  * `audio_wav/SPLIT/CATEGORY/NAME.wav`, `gt_masks/SPLIT/CATEGORY/NAME/NAME_k.png`; in MS3
  * `visual_frames/NAME/NAME.mp4_k.png`, `audio_wav/SPLIT/NAME.wav`, `gt_masks/SPLIT/NAME/NAME_k.png`.
  *
- * `groundTruth` is the mask on the 224 × 224 grid, 0 or 1. Any colour but black is what sounds: the
+ * `groundTruth` is the mask on the 224 × 224 grid, 0 or 1. Any colour but black is a sound source: the
  * sources of MS3, each in a colour of its own, count together. Masks of another size are resized by
  * nearest neighbour: the published code asks for bicubic, but opens them as palette images, for which
  * Pillow always takes nearest. S4 has masks for the first frame alone of each clip of its training split; `frames`

@@ -1,4 +1,4 @@
-/** VGG-SS: clips of the VGG-Sound test set with boxes around what sounds. */
+/** VGG-SS: clips of the VGG-Sound test set with boxes around the sound sources. */
 
 import { basename, extname } from "node:path";
 import { z } from "zod";

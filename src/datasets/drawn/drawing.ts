@@ -29,7 +29,7 @@ export interface SceneKey {
 export interface Scene {
   readonly image: RawImage;
   readonly audio: RawAudio;
-  /** Class of what sounds. */
+  /** Class of the sound source. */
   readonly label: string;
   /** Bounding box of `mask`. */
   readonly box: Box;
@@ -37,7 +37,7 @@ export interface Scene {
   readonly mask: Mask;
   /** Pixels of the objects of sounding classes that are silent. */
   readonly silentMasks: readonly Mask[];
-  /** false: what sounds is not in the image, and `mask` is of an object that is silent. Default true. */
+  /** false: the sound source is not in the image, and `mask` is of an object that is silent. Default true. */
   readonly sounding?: boolean;
 }
 

@@ -44,7 +44,7 @@ export interface StampLibrary {
 
 /** What every sample of a dataset shares. */
 export interface StampSettings extends DrawnSettings {
-  /** Probability that what sounds is of a class that is not in view. */
+  /** Probability that the sound source is of a class that is not in view. */
   readonly unrelated: number;
 }
 
