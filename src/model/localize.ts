@@ -28,7 +28,7 @@ export interface LocalizeOptions {
   readonly threshold?: number;
   /** Factor on the logits of the output attention. Default the checkpoint's. */
   readonly sharpening?: number;
-  /** Precision of the encoders. Default: what the model was loaded with. bfloat16 is float32 where the processor lacks it. */
+  /** Precision of the encoders, default the model's. Without bfloat16 in the processor it is float32. */
   readonly precision?: Precision;
   readonly signal?: AbortSignal;
 }
