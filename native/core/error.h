@@ -7,8 +7,8 @@
 
 namespace soundspot {
 
-/// Thrown anywhere below native/. `guarded` and `to_javascript` (binding/job.h) make it a JavaScript error with the same
-/// code, and `translate` (src/native.ts) a SoundspotError.
+/// Thrown anywhere below native/. `guarded` and `to_javascript` (binding/job.h) make it a JavaScript error with the
+/// same code, and `translate` (src/native.ts) a SoundspotError.
 class Error : public std::runtime_error {
  public:
   Error(std::string code, const std::string& message) : std::runtime_error(message), code_(std::move(code)) {}
