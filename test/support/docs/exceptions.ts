@@ -123,7 +123,6 @@ export const notRun: readonly NotRun[] = [
  * fragment may use what an earlier sample of its document imported from soundspot. `$` is the package.
  */
 export const given: Readonly<Record<string, string>> = {
-  model: 'await $.Model.load("model.safetensors")',
   data: 'await $.datasets.manifest({ path: "train.jsonl" })',
   testData: 'await $.datasets.manifest({ path: "test.jsonl" })',
 };
