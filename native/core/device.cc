@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <iterator>
 #include <optional>
+#include <sstream>
 
 #include "core/error.h"
 
@@ -45,15 +46,17 @@ at::Device find_device(const std::string& name) {
     const auto index = std::max<at::DeviceIndex>(wanted->index(), 0);
     if (index < count(wanted->type())) return {wanted->type(), index};
   }
-  std::string known;
-  for (const std::string& each : device_names()) known += (known.empty() ? "" : ", ") + each;
-  std::string reason;
+  std::ostringstream message;
+  message << "There is no device \"" << name << "\".";
   if (wanted && wanted->is_cuda() && !c10::impl::hasDeviceGuardImpl(at::kCUDA)) {
-    reason = " This build computes on the CPU alone.";
+    message << " This build computes on the CPU alone.";
   } else if (wanted && wanted->is_cuda() && count(at::kCUDA) == 0) {
-    reason = " No NVIDIA GPU answers: look at what nvidia-smi prints.";
+    message << " No NVIDIA GPU answers: look at the output of nvidia-smi.";
   }
-  throw Error("ERR_DEVICE", "There is no device \"" + name + "\"." + reason + " Use one of: auto, " + known + ".");
+  message << " Use one of: auto";
+  for (const std::string& each : device_names()) message << ", " << each;
+  message << '.';
+  throw Error("ERR_DEVICE", message.str());
 }
 
 }  // namespace soundspot::core

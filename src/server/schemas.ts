@@ -152,7 +152,7 @@ const localized = {
 };
 
 export const localizeSchema = {
-  summary: "Find what sounds in an image",
+  summary: "Find the sound source in an image",
   description:
     "Send `image` and `audio`, or `video` alone. Fields have at most " +
     `${FIELD_BYTES} bytes; unknown ones are rejected. With \`Accept: image/png\` the answer is the heatmap drawn over the image.`,

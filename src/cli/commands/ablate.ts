@@ -78,7 +78,7 @@ export function register(program: Command): void {
       ).choices(mapNames.slice(0, 3)),
     )
     .addOption(deviceOption())
-    .option("--output <folder>", "a folder a variant, the table and the report; default runs/ablation/NAME")
+    .option("--output <folder>", "a folder per variant, the table and the report; default runs/ablation/NAME")
     .option("--image-weights <file>", "torchvision's ResNet-18 .pth for the image encoder")
     .option("--json", "print the rows as JSON")
     .addHelpText("after", "\nAn interrupted ablation resumes: finished variants are only scored again.")

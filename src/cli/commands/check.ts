@@ -18,7 +18,7 @@ export function register(program: Command): void {
     .command("check")
     .description("decode every sample of a dataset and list those that are damaged or missing")
     .argument("<data>", "manifest (.jsonl or .csv), shards (.tar), or a dataset as name:field=value,…")
-    .option("--output <file>", "list to write, a JSON object a line", "damaged.jsonl")
+    .option("--output <file>", "list to write, one JSON object per line", "damaged.jsonl")
     .option("--concurrency <n>", "samples decoded at a time; default twice the processors", wholeFrom(1))
     .option("--json", "print the result as JSON")
     .addHelpText(

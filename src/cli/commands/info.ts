@@ -77,7 +77,7 @@ async function mediaAt(path: string): Promise<Media | undefined> {
 
 function streamLine({ index, type, codec, language, title, used, track, ...stream }: MediaStream): string {
   const rate =
-    stream.frameRate === undefined ? "" : `, ${Number(stream.frameRate.toFixed(3))} frames a second`;
+    stream.frameRate === undefined ? "" : `, ${Number(stream.frameRate.toFixed(3))} frames per second`;
   const parts = [
     stream.attachedPicture ? "cover art" : type,
     codec,

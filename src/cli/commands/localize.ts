@@ -52,7 +52,7 @@ interface Flags {
 export function register(program: Command): void {
   const command = program
     .command("localize")
-    .description("find what sounds in an image")
+    .description("find the sound source in an image")
     .argument("<image-or-video>", "an image, with audio as second argument, or a video")
     .argument("[audio]", "the audio that belongs to the image")
     .requiredOption("--model <file>", "checkpoint (.safetensors or .pth)");
@@ -65,7 +65,7 @@ export function register(program: Command): void {
     .option("--track <file>", "boxes and confidence of every frame of a video, as lines of JSON")
     .option("--from <seconds>", "start of the part of a video", numberFrom(0))
     .option("--to <seconds>", "its end", numberFrom(0))
-    .option("--every <n>", "the model looks at every nth frame; default some five a second", wholeFrom(1))
+    .option("--every <n>", "the model looks at every nth frame; default about five per second", wholeFrom(1))
     .option("--smoothing <seconds>", "of the map over time; default 0.2", numberFrom(0, 10))
     .option("--min-confidence <x>", "below it, no source is in view, -1 to 1; default 0.5", numberFrom(-1, 1))
     .option("--include-silent", "look for a source in frames whose audio is silent as well")

@@ -37,7 +37,7 @@ export function register(program: Command): void {
       "--output <folder>",
       "frames, audio clips, manifest.jsonl and logs; a run resumes from there",
     )
-    .option("--workers <n>", "videos at a time; default one a processor", wholeFrom(1))
+    .option("--workers <n>", "videos at a time; default one per processor", wholeFrom(1))
     .option("--shards", "write tar archives in WebDataset format, not loose files")
     .option("--shard-size <n>", "samples in a shard; default 1000", wholeFrom(1))
     .option("--frame-at <seconds>", "moment of the frame; default the middle", numberFrom(0))

@@ -52,7 +52,7 @@ export function register(program: Command): void {
     .option("--config <file>", "YAML with preset, model and train")
     .option("--output <folder>", "checkpoints and metrics", "runs/latest")
     .option("--epochs <n>", "epochs", wholeFrom(1))
-    .option("--batch-size <n>", "pairs a step", wholeFrom(2))
+    .option("--batch-size <n>", "pairs per step", wholeFrom(2))
     .option("--learning-rate <x>", "learning rate", numberFrom(0))
     .option("--seed <n>", "seed", wholeFrom(0))
     .addOption(deviceOption())

@@ -30,7 +30,7 @@ describe("soundspot info", () => {
   it("lists the streams of media, and the parts of a checkpoint under any name", () => {
     const text = soundspot("info", fixture("two_tracks.mp4"));
     expect(text).toMatch(/^duration {2}6\.0\d\d s$/m);
-    expect(text).toMatch(/^ {2}0 {2}video, h264, 320 × 240, 10 frames a second, .*used$/m);
+    expect(text).toMatch(/^ {2}0 {2}video, h264, 320 × 240, 10 frames per second, .*used$/m);
     expect(text).toMatch(/^ {2}1 {2}audio, aac, 44100 Hz, 1 channels, .*--audio-track 0$/m);
     expect(text).toMatch(/^ {2}2 {2}audio, aac, .*--audio-track 1, default, used$/m);
     const { streams } = JSON.parse(soundspot("info", fixture("cover_udta_first.mp4"), "--json")) as {
