@@ -150,7 +150,8 @@ async function inspect(file: string, given: string | undefined): Promise<Inspect
       ...rest,
     })),
     parameters: tensors
-      .filter((each) => each.key === key)
+      // Of a file that does not fit, all are listed.
+      .filter((each) => each.key === key && (!report || names.has(each.name)))
       .map(({ name, shape }) => ({ name: names.get(name) ?? name, shape })),
     config: found.config,
     metadata,
