@@ -1,6 +1,6 @@
 /** The smallest model that still has every part, for tests that train or localize. */
 import type { MethodOptions } from "../../src/config/methods.js";
-import type { ModelOptions } from "../../src/index.js";
+import type { ModelOptions, TrainOptions } from "../../src/index.js";
 
 type Slots = Omit<Extract<MethodOptions, { name: "joint-slot-attention" }>, "name">;
 
@@ -20,6 +20,17 @@ export const tiny: ModelOptions = {
   ...slots(),
   audio: { seconds: 0.5 },
 };
+
+/** Every loss of joint slot attention. */
+export const everyLoss = {
+  contrastive: { weight: 1, temperature: 0.5 },
+  matching: { weight: 100 },
+  divergence: { weight: 0.1 },
+  reconstruction: { weight: 0.1 },
+  crossAttention: { weight: 1, temperature: 1 },
+  pooled: { weight: 1, temperature: 1 },
+  maxSimilarity: { weight: 1, temperature: 1 },
+} satisfies TrainOptions["losses"];
 
 /** What a model with slots gives has every field. */
 export const ofSlots = <T>(value: T) => value as { readonly [K in keyof T]-?: NonNullable<T[K]> };

@@ -6,7 +6,7 @@ import { afterAll, describe, expect, it, vi } from "vitest";
 import { evaluate, Model, type ModelOptions, Trainer, type TrainOptions, train } from "../../../src/index.js";
 import { native } from "../../../src/native.js";
 import { bar, bars } from "../../support/scored.js";
-import { slots, tiny } from "../../support/tiny.js";
+import { everyLoss, slots, tiny } from "../../support/tiny.js";
 
 const addon = vi.hoisted(() => {
   process.env.SOUNDSPOT_PREBUILD = `${process.cwd()}/build/test`;
@@ -21,15 +21,6 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 /** The softmax over slots cancels the bias of queries: its gradient is rounding alone, and moves nothing here. */
 const recipe = { precision: "float32", learningRate: 1e-2, epsilon: 1e-3 } as const;
 const places = ["cpu", "testdevice:0"] as const;
-const everyLoss = {
-  contrastive: { weight: 1, temperature: 0.5 },
-  matching: { weight: 100 },
-  divergence: { weight: 0.1 },
-  reconstruction: { weight: 0.1 },
-  crossAttention: { weight: 1, temperature: 1 },
-  pooled: { weight: 1, temperature: 1 },
-  maxSimilarity: { weight: 1, temperature: 1 },
-};
 const methods: Record<string, { model: ModelOptions; train: TrainOptions }> = {
   "joint slot attention": {
     model: { ...tiny, ...slots({ targetSlots: 2, maskProbability: 0.3 }) },

@@ -2,21 +2,11 @@
 import { describe, expect, it } from "vitest";
 import { Model, Trainer, type TrainOptions } from "../../../src/index.js";
 import { pair } from "../../support/noise.js";
-import { slots, tiny } from "../../support/tiny.js";
+import { everyLoss, slots, tiny } from "../../support/tiny.js";
 
 type Parameter = Awaited<ReturnType<Model["parameters"]>>[number];
 
 const BATCH = 6;
-
-const losses: TrainOptions["losses"] = {
-  contrastive: { weight: 1, temperature: 0.5 },
-  matching: { weight: 100 },
-  divergence: { weight: 0.1 },
-  reconstruction: { weight: 0.1 },
-  crossAttention: { weight: 1, temperature: 1 },
-  pooled: { weight: 1, temperature: 1 },
-  maxSimilarity: { weight: 1, temperature: 1 },
-};
 
 interface Extra {
   readonly masking?: boolean;
@@ -28,7 +18,7 @@ async function step(options: TrainOptions, { masking = false, update = false, ch
   const model = await Model.create({ ...tiny, dim: 32, ...slots({ maskProbability: 0.3 }) }, { seed: 5 });
   if (change) await model.setParameters(change(await model.parameters()));
   const before = await model.parameters();
-  const trainer = new Trainer(model, { losses, falseNegatives: { k: 2 }, ...options });
+  const trainer = new Trainer(model, { losses: everyLoss, falseNegatives: { k: 2 }, ...options });
   const batch = Array.from({ length: BATCH }, (_, i) => pair(model, i));
   const result = await trainer.step(batch, { gradients: true, masking, update });
   return { ...result, before, after: await model.parameters() };
