@@ -75,6 +75,7 @@ export type { Compute, Device, Precision } from "./model/compute.js";
 export type { EmbedOptions } from "./model/embed.js";
 export type { EmbedInput, ImageTensor, LocalizeInput, SpectrogramTensor } from "./model/inputs.js";
 export type { LocalizeOptions } from "./model/localize.js";
+export { type LossChoice, type LossFeature, type LossTerms, lossTerms } from "./model/loss-terms.js";
 export {
   type CreateOptions,
   type Encoding,
@@ -129,7 +130,6 @@ export {
   serve,
 } from "./server/server.js";
 export { type Collapse, CollapseMonitor, type CollapseWarning } from "./training/collapse-monitor.js";
-export { type LossChoice, type LossFeature, type LossTerms, lossTerms } from "./training/loss-terms.js";
 export type {
   EpochEvent,
   ResumeEvent,

@@ -15,6 +15,13 @@ void Parameters::add(const std::string& name, Tensor value, bool trainable) {
   all_.push_back({name, std::move(value), trainable});
 }
 
+void Parameters::exclude_from_training(const std::string& name) {
+  static_cast<void>((*this)[name]);  // throws where there is none
+  Parameter& parameter = all_[index_.at(name)];
+  parameter.value.set_requires_grad(false);
+  parameter.trainable = false;
+}
+
 const Tensor& Parameters::operator[](const std::string& name) const {
   const auto found = index_.find(name);
   if (found == index_.end()) throw Error("ERR_INTERNAL", "The model has no tensor named " + name + ".");

@@ -20,6 +20,10 @@ class Parameters {
   /// Appends a tensor; a trainable one gets requires_grad. The name must be new.
   void add(const std::string& name, Tensor value, bool trainable = true);
 
+  /// The tensor of that name is no longer for the optimizer: no gradient, and a step that fails puts it back.
+  /// @throws Error ERR_INTERNAL when there is no such name.
+  void exclude_from_training(const std::string& name);
+
   bool has(const std::string& name) const { return index_.count(name) > 0; }
 
   /// @throws Error ERR_INTERNAL when there is no such name.

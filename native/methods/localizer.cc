@@ -20,6 +20,11 @@ Localizer::Localizer(const encoders::ModelConfig& config, std::optional<uint64_t
   image_encoder_.initialize(initializer);
   audio_encoder_.initialize(initializer);
   method_->initialize(initializer);
+  for (const core::Parameter& parameter : parameters_.all()) {
+    if (parameter.trainable && method_->kind(parameter.name) != ParameterKind::kTrained) {
+      parameters_.exclude_from_training(parameter.name);
+    }
+  }
 }
 
 void check_shapes(const encoders::ModelConfig& config, const Tensor& images, const Tensor& spectrograms) {

@@ -117,7 +117,8 @@ class Method {
   /// The reference as a Responder: over weights that stay where they are.
   std::unique_ptr<Responder> unfrozen(const Parameters& parameters) const;
 
-  /// What training does to a parameter of this name, for methods with averaged or unused ones. No caller reads it yet.
+  /// What training does to a parameter of this name. The optimizer moves trained ones alone; the others are saved,
+  /// resumed and sent to all processes with them, and a step that fails puts them back.
   virtual ParameterKind kind(const std::string& /*name*/) const { return ParameterKind::kTrained; }
 
   /// Targets, T.

@@ -109,6 +109,8 @@ StepResult TrainingState::take_step(const Views& views, const StepOptions& optio
       .draws = core::Draws(seed_, steps_),
       .share = {},
       .peers = group_};
+  // Of a step that fails: running statistics, and what begin_step moves.
+  Rollback rollback(parameters);
   method.begin_step(context);
   const int64_t own_first = group_ ? group_->rank() * batch : 0;
   const auto forward = [&](int64_t first, int64_t count) {
@@ -116,16 +118,15 @@ StepResult TrainingState::take_step(const Views& views, const StepOptions& optio
     return method.features(views.narrow(first, count), context);
   };
 
-  Rollback rollback(parameters);
   Features features;
   if (in_parts) {
     // Once without gradients, for the values that losses compare across the batch; the parts are computed again below.
     const at::NoGradGuard no_grad;
+    const Rollback statistics(parameters);  // counted once, by the pass below
     std::vector<Features> parts;
     over_parts(batch, options.micro_batch,
                [&](int64_t first, int64_t count) { parts.push_back(forward(first, count)); });
     features = Features::joined(parts);
-    rollback.restore();
   } else {
     features = forward(0, batch);
   }

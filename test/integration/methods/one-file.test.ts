@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { registerMethod } from "../../../src/config/methods.js";
-import { evaluate, Model, type ModelOptions, train } from "../../../src/index.js";
+import { evaluate, Model, type ModelOptions, Trainer, train } from "../../../src/index.js";
 import { native } from "../../../src/native.js";
 import { bar, bars } from "../../support/scored.js";
 import { tiny } from "../../support/tiny.js";
@@ -78,6 +78,32 @@ describe.skipIf(!built)("a method of one file", () => {
     expect([scores.defaultMap, scores.iqr, scores.image]).toEqual(["audio", undefined, undefined]);
     expect(scores.audio.curve[0]).toBe(1);
     expect(scores.retrieval?.audioToImage[2]).toBeGreaterThan(0);
+  });
+
+  it("moves its average once a step, whatever the parts, and not in a step that fails", async () => {
+    const values = async (model: Model) =>
+      Object.fromEntries((await model.parameters()).map(({ name, data }) => [name, [...data]]));
+    const scale = "scaled_cosine.scale";
+    const average = "scaled_cosine.average";
+    for (const microBatchSize of [0, 1, 3]) {
+      using model = await Model.create(options, { seed: 4 });
+      using trainer = new Trainer(model, { learningRate: 1e-2, precision: "float32", microBatchSize });
+      const kinds = new Map((await model.parameters()).map(({ name, trainable }) => [name, trainable]));
+      expect([kinds.get(scale), kinds.get(average)]).toEqual([true, false]);
+      for (let step = 0; step < 3; step++) {
+        const before = await values(model);
+        await trainer.step([0, 1, 2, 3].map((i) => bar(4 * step + i)));
+        const after = await values(model);
+        const moved = before[average]?.map((value, i) => 0.9 * value + 0.1 * (before[scale]?.[i] as number));
+        expect(after[average]).toEqual(moved?.map((value) => expect.closeTo(value, 6)));
+        expect(after[scale]).not.toEqual(before[scale]);
+      }
+      const before = await values(model);
+      const wild = { tensor: new Float32Array(3 * 32 * 32).fill(1e38), shape: [3, 32, 32] };
+      const broken = [0, 1].map((i) => ({ ...bar(i), image: wild }));
+      await expect(trainer.step(broken)).rejects.toMatchObject({ code: "ERR_INTERNAL" });
+      expect(await values(model)).toEqual(before);
+    }
   });
 
   it("rejects the losses of other methods, and is rejected where it is not", async () => {

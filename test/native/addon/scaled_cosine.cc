@@ -1,11 +1,12 @@
-// A method for tests alone: one file, with parameters and a loss of its own. Its maps are cosines of scaled tokens.
+// A method for tests alone: one file, with parameters, a loss and an average of its own. Its maps are cosines of scaled
+// tokens.
 #include "losses/token_similarity.h"
 #include "methods/method.h"
 
 namespace soundspot::methods {
 namespace {
 
-constexpr char kName[] = "scaled-cosine", kScale[] = "scaled_cosine.scale";
+constexpr char kName[] = "scaled-cosine", kScale[] = "scaled_cosine.scale", kAverage[] = "scaled_cosine.average";
 
 Tensor contrast(const losses::LossInputs& inputs) {
   const Tensor images = inputs.whole(inputs.features["image_vectors"]),
@@ -19,7 +20,21 @@ class ScaledCosine final : public Method {
  public:
   explicit ScaledCosine(const encoders::ModelConfig& config) : dim_(config.dim) {}
 
-  void initialize(core::Initializer& initializer) const override { initializer.normal(kScale, {dim_}); }
+  void initialize(core::Initializer& initializer) const override {
+    initializer.normal(kScale, {dim_});
+    initializer.normal(kAverage, {dim_});
+  }
+
+  ParameterKind kind(const std::string& name) const override {
+    return name == kAverage ? ParameterKind::kAverage : ParameterKind::kTrained;
+  }
+
+  /// The average of the scale over the steps.
+  void begin_step(StepContext& context) const override {
+    const at::NoGradGuard no_grad;
+    Tensor average = context.parameters[kAverage];
+    average.mul_(0.9).add_(context.parameters[kScale], 0.1);
+  }
 
   Features features(const Views& views, const StepContext& context) const override {
     needed(context.losses, kName, {"image_vectors", "audio_vectors"});
