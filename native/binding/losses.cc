@@ -37,7 +37,7 @@ struct LossTerm {
 };
 
 // lossTerm({ name, temperature, targets, gradients }, { name: { data, shape } }) → Promise<{ value, gradients: { name:
-// { data, shape } } }>; TypeScript has checked the shapes
+// { data, shape } } }>; TypeScript has checked names and shapes
 Napi::Value loss_term(const Napi::CallbackInfo& call) {
   const auto options = call[0].As<Napi::Object>();
   const auto given = call[1].As<Napi::Object>();
@@ -57,10 +57,7 @@ Napi::Value loss_term(const Napi::CallbackInfo& call) {
         const losses::Loss& loss = losses::find_loss(name);
         losses::Features features;
         for (const auto& [own, value] : inputs) {
-          features.add(own.c_str(), with_gradients ? value.clone().requires_grad_() : value);
-        }
-        for (const std::string& need : loss.needs) {
-          if (!features.has(need)) throw Error("ERR_INPUT", "The loss " + name + " needs " + need + ".");
+          features.add(own, with_gradients ? value.clone().requires_grad_() : value);
         }
         const Tensor excluded;
         const distributed::PeersPointer peers;

@@ -14,15 +14,13 @@ class Rollback {
     }
   }
   ~Rollback() {
-    if (!taken_) restore();
+    if (taken_) return;
+    const at::NoGradGuard no_grad;
+    for (auto& [value, before] : kept_) value.copy_(before);
   }
   Rollback(const Rollback&) = delete;
   Rollback& operator=(const Rollback&) = delete;
 
-  void restore() {
-    const at::NoGradGuard no_grad;
-    for (auto& [value, before] : kept_) value.copy_(before);
-  }
   void keep_changes() { taken_ = true; }
 
  private:
