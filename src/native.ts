@@ -76,6 +76,10 @@ export interface StepOptions {
   readonly beta2: number;
   readonly epsilon: number;
   readonly weightDecay: number;
+  /** Decay is a part of the gradient. */
+  readonly coupledDecay: boolean;
+  /** Losses compare this process's samples alone. */
+  readonly localContrast: boolean;
   readonly falseNegativeK: number;
   readonly clip: number;
   readonly bfloat16: boolean;
@@ -286,6 +290,11 @@ export interface Native {
   falseNegatives(imageSlots: TensorData, audioSlots: TensorData, k: number): Promise<TensorData>;
   /** [N, depth] indices into the gallery, nearest first, −1 where fewer were found. */
   nearest(queries: TensorData, gallery: TensorData, depth: number): Promise<TensorData>;
+  /** A batch of images or maps [B, C, h, w] as the training of SSL-TIE moves it, [B, C, side, side]; for tests. */
+  transform(
+    input: TensorData,
+    options: { angles: readonly number[]; scale: number; flip: boolean; frame: number; side: number },
+  ): Promise<TensorData>;
   joinGroup(options: {
     rank: number;
     size: number;
@@ -307,7 +316,13 @@ export interface Native {
   releaseTrainer(trainer: TrainerHandle): void;
   /** Rank 0's to every process: the statistics of batch norm, or with them parameters, moments and random state. */
   broadcastTrainer(trainer: TrainerHandle, statisticsAlone: boolean): Promise<void>;
-  step(trainer: TrainerHandle, samples: readonly SampleHandle[], options: StepOptions): Promise<StepResult>;
+  /** `views` are the same samples in the same order, for each name that the method asks for. */
+  step(
+    trainer: TrainerHandle,
+    samples: readonly SampleHandle[],
+    options: StepOptions,
+    views: Readonly<Record<string, readonly SampleHandle[]>>,
+  ): Promise<StepResult>;
   readCheckpoint(path: string): Promise<{
     handle: CheckpointHandle;
     metadata: Record<string, string>;

@@ -100,8 +100,10 @@ Binding bind_model(const encoders::ModelConfig& config, const State& state, cons
   const methods::Localizer expected(config, std::nullopt, at::kMeta);
   std::vector<Declared> declared;
   for (const core::Parameter& parameter : expected.parameters().all()) {
-    declared.push_back({parameter.name, parameter.value.sizes().vec(), parameter.name});
+    declared.push_back({parameter.name, parameter.value.sizes().vec(), parameter.name,
+                        expected.method().may_be_missing(parameter.name)});
   }
+  for (const auto& [name, sizes, type] : expected.unused()) declared.push_back({name, sizes, name, /*optional=*/true});
   Binding binding;
   naming(file, [&] {
     binding = checkpoint::bind(without_training(state), declared);
@@ -146,6 +148,17 @@ Napi::Value bind_checkpoint(const Napi::CallbackInfo& call) {
       [](Napi::Env env, Report& report) { return report.to_javascript(env); });
 }
 
+/// A model to load weights into; its weights are drawn where the file lacks some that training needs.
+std::shared_ptr<methods::Localizer> empty_model(const encoders::ModelConfig& config, const Binding& binding,
+                                                at::Device device) {
+  auto localizer = std::make_shared<methods::Localizer>(config, std::nullopt, device);
+  const bool lacks = std::any_of(binding.absent.begin(), binding.absent.end(),
+                                 [&](const std::string& name) { return localizer->parameters().has(name); });
+  if (!lacks) return localizer;
+  constexpr uint64_t kSeed = 0;
+  return std::make_shared<methods::Localizer>(config, kSeed, device);
+}
+
 struct LoadedModel {
   std::shared_ptr<ModelHandle> handle;
   Report report;
@@ -162,8 +175,17 @@ Napi::Value load_model(const Napi::CallbackInfo& call) {
         const Binding binding = bind_model(config, *state, file);
         const core::NamedTensors tensors = tensors_of(binding);
         check_finite(tensors, file);
-        auto localizer = std::make_shared<methods::Localizer>(config, std::nullopt, core::find_device(device));
-        for (const auto& [name, tensor] : tensors) localizer->parameters().assign(name, tensor);
+        auto localizer = empty_model(config, binding, core::find_device(device));
+        core::Parameters& parameters = localizer->parameters();
+        for (const auto& [name, tensor] : tensors) {
+          if (parameters.has(name)) {
+            parameters.assign(name, tensor);
+          } else {
+            const at::ScalarType type = tensor.is_floating_point() ? at::kFloat : tensor.scalar_type();
+            parameters.add_unused(name, at::empty(tensor.sizes(), at::device(localizer->device()).dtype(type)));
+            parameters.assign(name, tensor);
+          }
+        }
         return LoadedModel{std::make_shared<ModelHandle>(std::move(localizer)), Report(binding)};
       },
       [](Napi::Env env, LoadedModel& loaded) {
@@ -202,6 +224,7 @@ Napi::Value load_image_weights(const Napi::CallbackInfo& call) {
                       file + " has none of the tensors of a ResNet-18. Give torchvision's resnet18 file.");
         }
         for (const auto& [name, tensor] : tensors) target.assign(name, tensor);
+        handle->localizer->begin_copies();
         handle->weights_changed();
         return Report(binding);
       },

@@ -130,6 +130,19 @@ std::string text(const Napi::Object& object, const char* name) {
   return object.Get(name).As<Napi::String>().Utf8Value();
 }
 
+namespace {
+
+/// The value that stands for the text under `name`.
+template <class T>
+T one_of(const Napi::Object& object, const char* name, const std::map<std::string, T>& values) {
+  const auto found = values.find(text(object, name));
+  if (found != values.end()) return found->second;
+  throw to_javascript(object.Env(), "ERR_INTERNAL",
+                      std::string("The addon was given another ") + name + " than it has.");
+}
+
+}  // namespace
+
 encoders::ModelConfig model_config(const Napi::Object& object) {
   encoders::ModelConfig config;
   config.image_size = integer(object, "imageSize");
@@ -137,8 +150,22 @@ encoders::ModelConfig model_config(const Napi::Object& object) {
   config.image_stride = integer(object, "imageStride");
   config.image_width = integer(object, "imageWidth");
   config.audio_stages = integer(object, "audioStages");
+  config.audio_stride = integer(object, "audioStride");
   config.audio_width = integer(object, "audioWidth");
   config.dim = integer(object, "dim");
+  using encoders::AudioPooling, encoders::Names, encoders::Projection;
+  config.audio_pooling = one_of<AudioPooling>(
+      object, "audioPooling", {{"frequency", AudioPooling::kFrequency}, {"global", AudioPooling::kGlobal}});
+  const std::map<std::string, Projection> projections{
+      {"pointwise", Projection::kPointwise}, {"linear", Projection::kLinear}, {"none", Projection::kNone}};
+  config.image_projection = one_of(object, "imageProjection", projections);
+  config.audio_projection = one_of(object, "audioProjection", projections);
+  config.image_dropout = number(object, "imageDropout");
+  config.audio_dropout = number(object, "audioDropout");
+  config.normal_scales = text(object, "batchNormScale") == "normal";
+  config.names = one_of<Names>(
+      object, "names",
+      {{"joint-slot-attention", Names::kJointSlotAttention}, {"ez-vsl", Names::kEzVsl}, {"lvs", Names::kLvs}});
   const auto method = object.Get("method").As<Napi::Object>();
   const Napi::Array fields = method.GetPropertyNames();
   for (uint32_t i = 0; i < fields.Length(); ++i) {

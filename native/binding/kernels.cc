@@ -7,6 +7,7 @@
 #include "core/draws.h"
 #include "inference/cpu/encoder.h"
 #include "kernels/factor.h"
+#include "methods/transform.h"
 #include "slot_attention/inference_cpu.h"
 
 namespace soundspot::binding {
@@ -101,9 +102,9 @@ Napi::Value time_encoders(const Napi::CallbackInfo& call) {
     const encoders::ModelConfig& config = localizer.config();
     const std::vector<int64_t> image_sizes{1, 3, config.image_size, config.image_size},
         audio_sizes{1, 1, config.frequency_bins(), config.frames()};
-    const inference::FrozenEncoder image(localizer.parameters(), localizer.image_encoder().layout(), image_sizes, type,
-                                         filtering),
-        audio(localizer.parameters(), localizer.audio_encoder().layout(), audio_sizes, type, filtering);
+    const inference::FrozenEncoder image(localizer.parameters(), localizer.inference_encoders().image.layout(),
+                                         image_sizes, type, filtering),
+        audio(localizer.parameters(), localizer.inference_encoders().audio.layout(), audio_sizes, type, filtering);
     const auto drawn = [&](std::vector<int64_t> sizes) {
       sizes[0] = batch;
       return at::randn(sizes);
@@ -181,10 +182,31 @@ Napi::Value draws(const Napi::CallbackInfo& call) {
   return promised(call.Env(), [=] { return own.uniform(place, share, count, each, at::kCPU); });
 }
 
+// transform({ data, shape: [B, C, h, w] }, { angles[B], scale, flip, frame, side }) → Promise<tensor [B, C, side,
+// side]>, of a batch in the training of SSL-TIE
+Napi::Value transform(const Napi::CallbackInfo& call) {
+  const auto input = tensor_from_javascript(call[0]);
+  const auto options = call[1].As<Napi::Object>();
+  const auto degrees = options.Get("angles").As<Napi::Array>();
+  std::vector<float> angles;
+  for (uint32_t i = 0; i < degrees.Length(); ++i) angles.push_back(degrees.Get(i).As<Napi::Number>().FloatValue());
+  const methods::Transform how{
+      .angles = at::tensor(angles), .scale = number(options, "scale"), .flip = boolean(options, "flip")};
+  const int64_t frame = integer(options, "frame"), side = integer(options, "side");
+  return Job<Tensor>::compute(
+      call.Env(), {call[0].As<Napi::Object>()},
+      [=] {
+        const at::NoGradGuard no_grad;
+        return methods::transformed(input, how, frame, side).contiguous();
+      },
+      [](Napi::Env env, Tensor& result) { return tensor_to_javascript(env, result); });
+}
+
 }  // namespace
 
 void register_kernels(Napi::Env env, Napi::Object exports) {
   exports.Set("timeSlotAttention", Napi::Function::New(env, time_slot_attention, "timeSlotAttention"));
+  exports.Set("transform", Napi::Function::New(env, transform, "transform"));
   exports.Set("timeEncoders", Napi::Function::New(env, time_encoders, "timeEncoders"));
   exports.Set("timeProducts", Napi::Function::New(env, time_products, "timeProducts"));
   exports.Set("draws", Napi::Function::New(env, draws, "draws"));

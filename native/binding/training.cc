@@ -46,12 +46,14 @@ training::StepOptions step_options(const Napi::Object& object) {
   options.optimizer.beta2 = number(object, "beta2");
   options.optimizer.epsilon = number(object, "epsilon");
   options.optimizer.weight_decay = number(object, "weightDecay");
+  options.optimizer.coupled = boolean(object, "coupledDecay");
   options.false_negative_k = integer(object, "falseNegativeK");
   options.clip = number(object, "clip");
   options.compute.precision = precision(object);
   options.masking = boolean(object, "masking");
   options.micro_batch = integer(object, "microBatchSize");
   options.frozen_statistics = boolean(object, "frozenStatistics");
+  options.local_contrast = boolean(object, "localContrast");
   options.shared_statistics = boolean(object, "sharedStatistics");
   options.plain = boolean(object, "plain");
   options.keep_gradients = boolean(object, "gradients");
@@ -72,20 +74,31 @@ Napi::Object numbers(Napi::Env env, const training::NamedNumbers& values) {
   return result;
 }
 
-// step(trainer, samples, options) → Promise<{ losses, diagnostics, gradientNorm, stop, gradients }>
+/// A view of each sample as a batch on a device.
+methods::View view_of(const std::vector<std::shared_ptr<Sample>>& samples, at::Device device) {
+  const auto [images, spectrograms] = stack(samples);
+  return {images.to(device), spectrograms.to(device)};
+}
+
+// step(trainer, samples, options, views: { [name]: samples }) → Promise<{ losses, diagnostics, gradientNorm, stop,
+// gradients }>
 Napi::Value step(const Napi::CallbackInfo& call) {
   const auto trainer = unwrap<TrainerHandle>(call[0]);
   const auto batch = samples(call[1]);
   training::StepOptions options = step_options(call[2].As<Napi::Object>());
   options.compute.device = trainer->model->localizer->device();
+  const auto given = call[3].As<Napi::Object>();
+  std::map<std::string, std::vector<std::shared_ptr<Sample>>> others;
+  for (const std::string& name : trainer->model->localizer->method().views()) others[name] = samples(given.Get(name));
   return Job<training::StepResult>::compute(
       call.Env(), {},
       [=] {
-        const auto [images, spectrograms] = stack(batch);
+        const at::Device device = options.compute.device;
+        methods::Views views{view_of(batch, device), {}};
+        for (const auto& [name, other] : others) views.others.emplace(name, view_of(other, device));
         const std::unique_lock lock(trainer->model->mutex);
         trainer->model->weights_changed();
-        const at::Device device = options.compute.device;
-        return trainer->state.step({images.to(device), spectrograms.to(device)}, options);
+        return trainer->state.step(views, options);
       },
       [](Napi::Env env, training::StepResult& result) {
         Napi::Object object = Napi::Object::New(env);

@@ -115,7 +115,8 @@ Binding bind(const State& state, const std::vector<Declared>& declared) {
     }
   }
   for (size_t i = 0; i < declared.size(); ++i) {
-    if (!given.contains(i)) binding.missing.push_back(declared[i].parameter);
+    if (given.contains(i)) continue;
+    (declared[i].optional ? binding.absent : binding.missing).push_back(declared[i].parameter);
   }
   const auto skip = [&](const Group& group) {
     if (&group == &taken) return;

@@ -13,6 +13,7 @@ struct Declared {
   std::string name;  // in files
   std::vector<int64_t> sizes;
   std::string parameter;  // in the model
+  bool optional = false;  // a file may lack it
 };
 
 /// A file's tensors for a model.
@@ -33,7 +34,8 @@ struct Binding {
   std::vector<std::string> other_keys;  // of groups that were skipped
   std::vector<Bound> bound;             // of the declared shape, in the order of the file
   std::vector<MisShaped> mis_shaped;
-  std::vector<std::string> missing;  // parameters without a tensor, in the order of their declaration
+  std::vector<std::string> missing;  // parameters without a tensor, but for optional ones, in the order of declaration
+  std::vector<std::string> absent;   // optional ones without a tensor
   std::vector<std::string>
       unknown;  // names in the file that are no parameter's; "key/name" below the key of a skipped group
   std::vector<std::string>

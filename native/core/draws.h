@@ -12,7 +12,12 @@ struct Share {
 };
 
 /// The purpose of a draw; each has its own numbers.
-enum class Place : uint32_t { kImageMask = 1, kAudioMask = 2, kDropout = 3, kTransform = 4 };
+enum class Place : uint32_t { kImageMask = 1, kAudioMask = 2, kImageDropout = 3, kTransform = 4, kAudioDropout = 5 };
+
+/// The same purpose once more, with other numbers. `times` is from 0.
+constexpr Place repeated(Place place, int64_t times) {
+  return static_cast<Place>(static_cast<uint32_t>(place) + 16 * static_cast<uint32_t>(times));
+}
 
 /// Draws of one training step.
 class Draws {

@@ -23,8 +23,13 @@ void Initializer::convolution(const std::string& name, int64_t out, int64_t in, 
   }
 }
 
-void Initializer::batch_norm(const std::string& name, int64_t channels) {
-  layer_norm(name, channels);
+void Initializer::batch_norm(const std::string& name, int64_t channels, bool normal) {
+  if (normal) {
+    parameters_.add(name + ".weight", draw_normal({channels}, 0.02).add_(1));
+    parameters_.add(name + ".bias", at::zeros({channels}, options_));
+  } else {
+    layer_norm(name, channels);
+  }
   parameters_.add(name + ".running_mean", at::zeros({channels}, options_), false);
   parameters_.add(name + ".running_var", at::ones({channels}, options_), false);
   parameters_.add(name + ".num_batches_tracked", at::zeros({}, options_.dtype(at::kLong)), false);
@@ -39,6 +44,17 @@ void Initializer::linear(const std::string& name, int64_t out, int64_t in) {
   const double bound = 1.0 / std::sqrt(static_cast<double>(in));
   parameters_.add(name + ".weight", draw_uniform({out, in}, -bound, bound));
   parameters_.add(name + ".bias", draw_uniform({out}, -bound, bound));
+}
+
+void Initializer::narrow_linear(const std::string& name, int64_t out, int64_t in) {
+  const double bound = 1.0 / std::sqrt(static_cast<double>(in));
+  parameters_.add(name + ".weight", draw_normal({out, in}, 0.01));
+  parameters_.add(name + ".bias", draw_uniform({out}, -bound, bound));
+}
+
+void Initializer::copy(const std::string& prefix, const std::string& name) {
+  const Tensor& original = parameters_[name];
+  parameters_.add(prefix + name, original.detach().clone(), original.requires_grad());
 }
 
 void Initializer::gru(const std::string& name, int64_t dim) {

@@ -17,15 +17,19 @@ class Initializer {
 
   /// Convolution weight [out, in, size, size], Kaiming normal by fan-out; a bias, if any, U(±1/√fan_in).
   void convolution(const std::string& name, int64_t out, int64_t in, int64_t size, bool bias);
-  /// Weight 1, bias 0, running mean 0, running variance 1.
-  void batch_norm(const std::string& name, int64_t channels);
+  /// Weight 1, or N(1, 0.02) where `normal`; bias 0, running mean 0, running variance 1.
+  void batch_norm(const std::string& name, int64_t channels, bool normal = false);
   void layer_norm(const std::string& name, int64_t features);
   /// Weight [out, in] and bias, both U(±1/√in).
   void linear(const std::string& name, int64_t out, int64_t in);
+  /// Weight [out, in] N(0, 0.01), bias U(±1/√in).
+  void narrow_linear(const std::string& name, int64_t out, int64_t in);
   /// GRU cell: weight_ih and weight_hh [3·dim, dim] and their biases, U(±1/√dim).
   void gru(const std::string& name, int64_t dim);
   void normal(const std::string& name, at::IntArrayRef shape);   // N(0, 1)
   void uniform(const std::string& name, at::IntArrayRef shape);  // U(0, 1)
+  /// Equal to the parameter or buffer that has that name without `prefix`, with memory of its own.
+  void copy(const std::string& prefix, const std::string& name);
 
  private:
   Tensor draw_uniform(at::IntArrayRef shape, double low, double high) const;

@@ -15,6 +15,11 @@ void Parameters::add(const std::string& name, Tensor value, bool trainable) {
   all_.push_back({name, std::move(value), trainable});
 }
 
+void Parameters::add_unused(const std::string& name, Tensor value) {
+  add(name, std::move(value), /*trainable=*/false);
+  all_.back().unused = true;
+}
+
 void Parameters::exclude_from_training(const std::string& name) {
   static_cast<void>((*this)[name]);  // throws where there is none
   Parameter& parameter = all_[index_.at(name)];

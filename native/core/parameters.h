@@ -12,13 +12,17 @@ using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 struct Parameter {
   std::string name;
   Tensor value;
-  bool trainable;  // false for running statistics
+  bool trainable;       // false for running statistics and averages
+  bool unused = false;  // stored with the model alone
 };
 
 class Parameters {
  public:
   /// Appends a tensor; a trainable one gets requires_grad. The name must be new.
   void add(const std::string& name, Tensor value, bool trainable = true);
+
+  /// Appends a tensor that a file has and no computation uses. The name must be new.
+  void add_unused(const std::string& name, Tensor value);
 
   /// The tensor of that name is no longer for the optimizer: no gradient, and a step that fails puts it back.
   /// @throws Error ERR_INTERNAL when there is no such name.

@@ -34,7 +34,8 @@ int64_t ModelConfig::frames() const {
   return samples / audio.hop + 1;
 }
 
-// The stem halves twice, every stage after the first once.
-int64_t ModelConfig::audio_tokens() const { return halve(frames(), audio_stages + 1); }
+int64_t ModelConfig::audio_tokens() const {
+  return audio_pooling == AudioPooling::kGlobal ? 1 : halve(frames(), log2_of(audio_stride));
+}
 
 }  // namespace soundspot::encoders

@@ -17,26 +17,29 @@ Tensor pointwise(const Tensor& input, const Tensor& weight, const Tensor& bias, 
   return kernels::linear(pixels.permute({0, 2, 3, 1}), weight.flatten(1), bias).permute({0, 3, 1, 2});
 }
 
-Tensor convolve(const core::Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
-                int64_t padding) {
-  const Tensor& weight = parameters[name + ".weight"];
-  const Tensor bias = parameters.has(name + ".bias") ? parameters[name + ".bias"] : Tensor();
+Tensor convolve(const Tensor& input, const Tensor& weight, const Tensor& bias, int64_t stride, int64_t padding) {
   // oneDNN's gradient of a convolution of one pixel writes past its memory where channels do not fill a vector.
   const bool fills = weight.size(0) % kVector == 0 && weight.size(1) % kVector == 0;
   if (weight.size(2) == 1 && weight.size(3) == 1 && !fills) return pointwise(input, weight, bias, stride);
   return at::conv2d(input, weight, bias, stride, padding);
 }
 
+/// Without a bias, as before batch norm.
+Tensor convolve(const core::Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
+                int64_t padding) {
+  return convolve(input, parameters[name + ".weight"], {}, stride, padding);
+}
+
 /// Batch norm, plus `residual` where it is defined, then ReLU where it is wanted.
-Tensor batch_norm(const core::Parameters& parameters, const std::string& name, const Tensor& input, Pass pass,
-                  const distributed::PeersPointer& peers, bool relu, const Tensor& residual = {}) {
-  const bool training = pass != Pass::kEvaluation;
+Tensor batch_norm(const core::Parameters& parameters, const std::string& name, const Tensor& input,
+                  const ForwardOptions& options, bool relu, const Tensor& residual = {}) {
+  const bool training = options.pass != Pass::kEvaluation;
   if (training) parameters[name + ".num_batches_tracked"].add_(1);
   const Tensor &weight = parameters[name + ".weight"], &bias = parameters[name + ".bias"],
                &mean = parameters[name + ".running_mean"], &variance = parameters[name + ".running_var"];
-  if (pass == Pass::kTraining) {
-    return kernels::batch_norm(input, {weight, bias, mean, variance, kBatchNormMomentum, kBatchNormEpsilon, peers},
-                               residual, relu);
+  if (options.pass == Pass::kTraining) {
+    return kernels::batch_norm(
+        input, {weight, bias, mean, variance, kBatchNormMomentum, kBatchNormEpsilon, options.peers}, residual, relu);
   }
   Tensor x = at::batch_norm(input, weight, bias, mean, variance, training, kBatchNormMomentum, kBatchNormEpsilon,
                             /*cudnn_enabled=*/true);
@@ -44,89 +47,182 @@ Tensor batch_norm(const core::Parameters& parameters, const std::string& name, c
   return relu ? x.relu_() : x;
 }
 
-}  // namespace
-
-Encoder Encoder::image(const ModelConfig& config) {
-  EncoderLayout layout{
-      .name = "imgnet", .stem = "conv1", .projection = "proj", .width = config.image_width, .dim = config.dim};
+/// Strides of the stages: each after the first halves, until `stride` is reached.
+std::vector<int64_t> strides_of(int64_t stages, int64_t stride) {
+  std::vector<int64_t> strides;
   int64_t total = kStemStride;
-  for (int64_t stage = 0; stage < config.image_stages; ++stage) {
-    const int64_t stride = stage > 0 && total * 2 <= config.image_stride ? 2 : 1;
-    total *= stride;
-    layout.strides.push_back(stride);
+  for (int64_t stage = 0; stage < stages; ++stage) {
+    strides.push_back(stage > 0 && total * 2 <= stride ? 2 : 1);
+    total *= strides.back();
   }
-  return Encoder(std::move(layout));
+  return strides;
 }
 
-Encoder Encoder::audio(const ModelConfig& config) {
-  EncoderLayout layout{.name = "audnet",
-                       .stem = "conv1_1",
-                       .projection = "proj.0",
+/// `name`, or with several heads name1, name2, ….
+std::vector<std::string> of_heads(const std::string& name, int64_t heads, Projection projection) {
+  if (projection == Projection::kNone) return {};
+  if (heads == 1) return {name};
+  std::vector<std::string> names;
+  for (int64_t head = 1; head <= heads; ++head) names.push_back(name + std::to_string(head));
+  return names;
+}
+
+constexpr int64_t kClasses = 1000;  // of ImageNet
+
+/// What LVS's files have in each encoder beside its own stem: the stems of audio, images and optical flow, and a
+/// classifier.
+std::vector<UnusedTensor> unused_of_lvs(const EncoderLayout& layout) {
+  const int64_t width = layout.width, features = width << (layout.strides.size() - 1);
+  std::vector<UnusedTensor> unused;
+  const std::pair<const char*, int64_t> stems[] = {{".conv1_a", 1}, {".conv1", 3}, {".conv1_flow", 6}};
+  for (const auto& [stem, channels] : stems) {
+    if (layout.name + stem != layout.stem) unused.push_back({layout.name + stem + ".weight", {width, channels, 7, 7}});
+  }
+  unused.push_back({layout.name + ".fc.weight", {kClasses, features}});
+  unused.push_back({layout.name + ".fc.bias", {kClasses}});
+  return unused;
+}
+
+}  // namespace
+
+Encoder Encoder::image(const ModelConfig& config, int64_t heads) {
+  const bool below = config.names != Names::kEzVsl;
+  EncoderLayout layout{.modality = Modality::kImage,
+                       .name = "imgnet",
+                       .stem = "imgnet.conv1",
+                       .projections = of_heads(below ? "imgnet.proj" : "img_proj", heads, config.image_projection),
+                       .width = config.image_width,
+                       .dim = config.dim,
+                       .strides = strides_of(config.image_stages, config.image_stride),
+                       .projection = config.image_projection,
+                       .dropout = config.image_dropout,
+                       .normal_scales = config.normal_scales};
+  std::vector<UnusedTensor> unused;
+  if (config.names == Names::kLvs) unused = unused_of_lvs(layout);
+  return {std::move(layout), std::move(unused)};
+}
+
+Encoder Encoder::audio(const ModelConfig& config, int64_t heads) {
+  const Names names = config.names;
+  const bool below = names != Names::kEzVsl, several = heads > 1;
+  const std::string projection = !below ? "aud_proj" : several ? "audnet.proj" : "audnet.proj.0";
+  EncoderLayout layout{.modality = Modality::kAudio,
+                       .name = "audnet",
+                       .stem = names == Names::kEzVsl ? "audnet.conv1"
+                               : names == Names::kLvs ? "audnet.conv1_a"
+                                                      : "audnet.conv1_1",
+                       .projections = of_heads(projection, heads, config.audio_projection),
                        .channels = 1,
                        .width = config.audio_width,
                        .dim = config.dim,
-                       .pool_frequency = true};
-  for (int64_t stage = 0; stage < config.audio_stages; ++stage) layout.strides.push_back(stage > 0 ? 2 : 1);
-  return Encoder(std::move(layout));
+                       .strides = strides_of(config.audio_stages, config.audio_stride),
+                       .projection = config.audio_projection,
+                       .pool_frequency = config.audio_pooling == AudioPooling::kFrequency,
+                       .pool = config.audio_pooling == AudioPooling::kGlobal,
+                       .dropout = config.audio_dropout,
+                       .normal_scales = config.normal_scales};
+  std::vector<UnusedTensor> unused;
+  if (names == Names::kLvs) unused = unused_of_lvs(layout);
+  return {std::move(layout), std::move(unused)};
+}
+
+Encoder Encoder::prefixed(const std::string& prefix) const {
+  EncoderLayout layout = layout_;
+  layout.name = prefix + layout.name;
+  layout.stem = prefix + layout.stem;
+  for (std::string& projection : layout.projections) projection = prefix + projection;
+  return {std::move(layout), {}};
 }
 
 void Encoder::initialize(core::Initializer& initializer) const {
-  initializer.convolution(layout_.name + "." + layout_.stem, layout_.width, layout_.channels, 7, /*bias=*/false);
-  initializer.batch_norm(layout_.name + ".bn1", layout_.width);
+  const auto batch_norm = [&](const std::string& name, int64_t channels) {
+    initializer.batch_norm(name, channels, layout_.normal_scales);
+  };
+  initializer.convolution(layout_.stem, layout_.width, layout_.channels, 7, /*bias=*/false);
+  batch_norm(layout_.name + ".bn1", layout_.width);
   int64_t in = layout_.width;
   for (size_t stage = 0; stage < layout_.strides.size(); ++stage) {
     const int64_t out = layout_.width << stage;
     for (int64_t index = 0; index < kBlocks; ++index) {
       const std::string block = layout_.name + ".layer" + std::to_string(stage + 1) + "." + std::to_string(index);
       initializer.convolution(block + ".conv1", out, in, 3, false);
-      initializer.batch_norm(block + ".bn1", out);
+      batch_norm(block + ".bn1", out);
       initializer.convolution(block + ".conv2", out, out, 3, false);
-      initializer.batch_norm(block + ".bn2", out);
+      batch_norm(block + ".bn2", out);
       if (in != out) {
         initializer.convolution(block + ".downsample.0", out, in, 1, false);
-        initializer.batch_norm(block + ".downsample.1", out);
+        batch_norm(block + ".downsample.1", out);
       }
       in = out;
     }
   }
-  initializer.convolution(layout_.name + "." + layout_.projection, layout_.dim, in, 1, /*bias=*/true);
+  for (const std::string& projection : layout_.projections) {
+    if (layout_.projection == Projection::kPointwise) {
+      initializer.convolution(projection, layout_.dim, in, 1, /*bias=*/true);
+    } else {
+      initializer.narrow_linear(projection, layout_.dim, in);
+    }
+  }
 }
 
 Tensor Encoder::block(const core::Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
-                      Pass pass, const distributed::PeersPointer& peers) const {
+                      const ForwardOptions& options) const {
   Tensor x = convolve(parameters, name + ".conv1", input, stride, 1);
-  x = batch_norm(parameters, name + ".bn1", x, pass, peers, /*relu=*/true);
+  x = batch_norm(parameters, name + ".bn1", x, options, /*relu=*/true);
   x = convolve(parameters, name + ".conv2", x, 1, 1);
   Tensor shortcut = input;
   if (parameters.has(name + ".downsample.0.weight")) {
     shortcut = convolve(parameters, name + ".downsample.0", input, stride, 0);
-    shortcut = batch_norm(parameters, name + ".downsample.1", shortcut, pass, peers, /*relu=*/false);
+    shortcut = batch_norm(parameters, name + ".downsample.1", shortcut, options, /*relu=*/false);
   }
-  return batch_norm(parameters, name + ".bn2", x, pass, peers, /*relu=*/true, shortcut);
+  return batch_norm(parameters, name + ".bn2", x, options, /*relu=*/true, shortcut);
 }
 
-Tensor Encoder::trunk(const core::Parameters& parameters, const Tensor& input, Pass pass,
-                      const distributed::PeersPointer& peers) const {
+Tensor Encoder::trunk(const core::Parameters& parameters, const Tensor& input, const ForwardOptions& options) const {
   Tensor x = input.contiguous(at::MemoryFormat::ChannelsLast);
-  x = convolve(parameters, layout_.name + "." + layout_.stem, x, 2, 3);
-  x = batch_norm(parameters, layout_.name + ".bn1", x, pass, peers, /*relu=*/true);
-  x = pass == Pass::kTraining ? kernels::max_pool(x) : at::max_pool2d(x, 3, 2, 1);
+  x = convolve(parameters, layout_.stem, x, 2, 3);
+  x = batch_norm(parameters, layout_.name + ".bn1", x, options, /*relu=*/true);
+  x = options.pass == Pass::kTraining ? kernels::max_pool(x) : at::max_pool2d(x, 3, 2, 1);
   for (size_t stage = 0; stage < layout_.strides.size(); ++stage) {
     const std::string name = layout_.name + ".layer" + std::to_string(stage + 1);
-    x = block(parameters, name + ".0", x, layout_.strides[stage], pass, peers);
-    x = block(parameters, name + ".1", x, 1, pass, peers);
+    x = block(parameters, name + ".0", x, layout_.strides[stage], options);
+    x = block(parameters, name + ".1", x, 1, options);
   }
   return x;
 }
 
-Tensor Encoder::forward(const core::Parameters& parameters, const Tensor& input, Pass pass,
-                        const distributed::PeersPointer& peers) const {
-  Tensor x = trunk(parameters, input, pass, peers);
-  const std::string projection = layout_.name + "." + layout_.projection;
-  x = convolve(parameters, projection, x, 1, 0);  // [B, D, h, w]
+Tensor Encoder::dropped(const Tensor& features, const Dropout& dropout) const {
+  const core::Place place =
+      layout_.modality == Modality::kImage ? core::Place::kImageDropout : core::Place::kAudioDropout;
+  const int64_t count = features.size(0), each = features.numel() / count;
+  const Tensor draws =
+      dropout.draws.uniform(core::repeated(place, dropout.pass), dropout.share, count, each, features.device());
+  const Tensor kept = (draws >= layout_.dropout).to(features.scalar_type()).div_(1 - layout_.dropout);
+  return features * kept.view(features.sizes());
+}
+
+Tensor Encoder::forward(const core::Parameters& parameters, const Tensor& input, const ForwardOptions& options) const {
+  Tensor x = trunk(parameters, input, options);
+  if (layout_.pool) x = at::amax(x, {2, 3}, /*keepdim=*/true);
+  if (options.dropout && layout_.dropout > 0) x = dropped(x, *options.dropout);
+  if (!layout_.projections.empty()) {
+    const auto [weight, bias] = joined_projections(parameters, layout_);
+    x = convolve(x, weight, bias, 1, 0);  // [B, H·D, h, w]
+  }
   x = x.to(at::kFloat);
-  if (layout_.pool_frequency) return at::amax(x, 2).transpose(1, 2);  // [B, D, t] → [B, t, D]
-  return x.flatten(2).transpose(1, 2);                                // [B, h·w, D]
+  if (layout_.pool_frequency) return at::amax(x, 2).transpose(1, 2);  // [B, H·D, t] → [B, t, H·D]
+  return x.flatten(2).transpose(1, 2);                                // [B, h·w, H·D]
+}
+
+std::pair<Tensor, Tensor> joined_projections(const core::Parameters& parameters, const EncoderLayout& layout) {
+  std::vector<Tensor> weights, biases;
+  for (const std::string& projection : layout.projections) {
+    const Tensor& weight = parameters[projection + ".weight"];
+    weights.push_back(weight.dim() == 4 ? weight : weight.unsqueeze(2).unsqueeze(3));
+    biases.push_back(parameters[projection + ".bias"]);
+  }
+  if (weights.size() == 1) return {weights.front(), biases.front()};
+  return {at::cat(weights), at::cat(biases)};
 }
 
 }  // namespace soundspot::encoders

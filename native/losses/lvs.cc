@@ -1,7 +1,7 @@
 // The tri-map contrast of LVS (Chen et al., "Localizing visual sounds the hard way", CVPR 2021): soft masks part an
 // image into where its audio is, where it is not, and what is ignored between them.
-#include "losses/loss.h"
 #include "losses/token_similarity.h"
+#include "losses/tri_map.h"
 
 namespace soundspot::losses {
 namespace {
@@ -14,9 +14,11 @@ constexpr double kDiagonal = 1 - 100;  // what the published code multiplies a p
 /// Mean of `values` over tokens, weighted by `weights`; both [B, N, …].
 Tensor weighted_mean(const Tensor& weights, const Tensor& values) { return (weights * values).sum(1) / weights.sum(1); }
 
-Tensor tri_map(const LossInputs& inputs) {
-  const Tensor &image = inputs.features["image_tokens"], audio = audio_vector(inputs.features["audio_tokens"]);
-  const Tensor own = (unit(image) * audio.unsqueeze(1)).sum(2);              // [b, N]
+}  // namespace
+
+Tensor tri_map(const LossInputs& inputs, const char* image_tokens, const char* audio_tokens) {
+  const Tensor &image = inputs.features[image_tokens], audio = audio_vector(inputs.features[audio_tokens]);
+  const Tensor own = own_similarity(image, audio);                           // [b, N]
   const Tensor positive = at::sigmoid((own - kPositive) / kSoftness);        // [b, N]
   const Tensor background = 1 - at::sigmoid((own - kNegative) / kSoftness);  // [b, N]
   const Tensor pairs = token_similarity(image, inputs.whole(audio));         // [b, N, B]
@@ -28,7 +30,11 @@ Tensor tri_map(const LossInputs& inputs) {
   return at::cross_entropy_loss(logits, at::zeros({logits.size(0)}, logits.options().dtype(at::kLong)));
 }
 
-const Register registered{"triMap", {"image_tokens", "audio_tokens"}, tri_map};
+namespace {
+
+const Register registered{"triMap", {"image_tokens", "audio_tokens"}, [](const LossInputs& inputs) {
+                            return tri_map(inputs, "image_tokens", "audio_tokens");
+                          }};
 
 }  // namespace
 }  // namespace soundspot::losses

@@ -12,4 +12,8 @@ Tensor token_similarity(const Tensor& image_tokens, const Tensor& audio) {
   return kernels::matmul(unit(image_tokens), audio.t());
 }
 
+Tensor own_similarity(const Tensor& image_tokens, const Tensor& audio) {
+  return (unit(image_tokens) * audio.unsqueeze(1)).sum(2);
+}
+
 }  // namespace soundspot::losses

@@ -14,4 +14,7 @@ Tensor audio_vector(const Tensor& audio_tokens);
 /// Cosine of each image's tokens [Bi, N, D] with each audio vector [Ba, D]: [Bi, N, Ba].
 Tensor token_similarity(const Tensor& image_tokens, const Tensor& audio);
 
+/// Cosine of each token [B, N, D] with the audio vector [B, D] of its own pair: [B, N].
+Tensor own_similarity(const Tensor& image_tokens, const Tensor& audio);
+
 }  // namespace soundspot::losses

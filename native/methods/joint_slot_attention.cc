@@ -90,7 +90,7 @@ class JointSlotAttentionMethod final : public Method {
     const bool attention =
         !std::all_of(names.begin(), names.end(), [](const std::string& name) { return name.ends_with("_tokens"); });
 
-    const EncoderOutputs tokens = context.encode(views.images, views.spectrograms);
+    const EncoderOutputs tokens = context.encode(views.pairs.images, views.pairs.spectrograms);
     Features result;
     result.add("image_tokens", tokens.image);
     result.add("audio_tokens", tokens.audio);

@@ -7,24 +7,60 @@
 
 namespace soundspot::methods {
 
+namespace {
+
+std::optional<Encoders> copied(const Encoders& encoders, const std::string& prefix) {
+  if (prefix.empty()) return std::nullopt;
+  return Encoders{encoders.image.prefixed(prefix), encoders.audio.prefixed(prefix)};
+}
+
+}  // namespace
+
 Localizer::Localizer(const encoders::ModelConfig& config, std::optional<uint64_t> seed, at::Device device)
     : config_(config),
       device_(device),
-      image_encoder_(encoders::Encoder::image(config)),
-      audio_encoder_(encoders::Encoder::audio(config)),
-      method_(methods::make(config)) {
+      method_(methods::make(config)),
+      encoders_{encoders::Encoder::image(config, method_->heads()), encoders::Encoder::audio(config, method_->heads())},
+      copies_(copied(encoders_, method_->copies())) {
   const at::NoGradGuard no_grad;
   std::optional<at::Generator> generator;
   if (seed) generator = at::make_generator<at::CPUGeneratorImpl>(*seed);
   core::Initializer initializer(parameters_, std::move(generator), device);
-  image_encoder_.initialize(initializer);
-  audio_encoder_.initialize(initializer);
+  encoders_.image.initialize(initializer);
+  encoders_.audio.initialize(initializer);
+  if (copies_) {
+    std::vector<std::string> names;
+    for (const core::Parameter& parameter : parameters_.all()) names.push_back(parameter.name);
+    for (const std::string& name : names) initializer.copy(method_->copies(), name);
+  }
   method_->initialize(initializer);
   for (const core::Parameter& parameter : parameters_.all()) {
     if (parameter.trainable && method_->kind(parameter.name) != ParameterKind::kTrained) {
       parameters_.exclude_from_training(parameter.name);
     }
   }
+}
+
+void Localizer::begin_copies() {
+  const at::NoGradGuard no_grad;
+  const std::string prefix = method_->copies();
+  if (prefix.empty()) return;
+  for (const core::Parameter& parameter : parameters_.all()) {
+    if (!parameters_.has(prefix + parameter.name)) continue;
+    Tensor copy = parameters_[prefix + parameter.name];
+    copy.copy_(parameter.value.detach());
+  }
+}
+
+std::vector<encoders::UnusedTensor> Localizer::unused() const {
+  std::vector<encoders::UnusedTensor> all;
+  const auto add = [&](const std::vector<encoders::UnusedTensor>& some) {
+    all.insert(all.end(), some.begin(), some.end());
+  };
+  add(encoders_.image.unused());
+  add(encoders_.audio.unused());
+  add(method_->unused());
+  return all;
 }
 
 void check_shapes(const encoders::ModelConfig& config, const Tensor& images, const Tensor& spectrograms) {
@@ -45,15 +81,15 @@ encoders::EncoderOutputs Localizer::encode(const Tensor& images, const Tensor& s
   const at::NoGradGuard no_grad;
   const core::Autocast autocast(compute);
   encoders::EncoderOutputs tokens;
-  if (images.defined()) tokens.image = image_encoder_.forward(parameters_, images, encoders::Pass::kEvaluation);
-  if (spectrograms.defined())
-    tokens.audio = audio_encoder_.forward(parameters_, spectrograms, encoders::Pass::kEvaluation);
+  const Encoders& own = inference_encoders();
+  if (images.defined()) tokens.image = own.image.forward(parameters_, images);
+  if (spectrograms.defined()) tokens.audio = own.audio.forward(parameters_, spectrograms);
   return tokens;
 }
 
 Tensor Localizer::objectness(const Tensor& images) const {
   const at::NoGradGuard no_grad;
-  return image_encoder_.trunk(parameters_, images, encoders::Pass::kEvaluation).abs().mean(1).contiguous();
+  return encoders_.image.trunk(parameters_, images).abs().mean(1).contiguous();
 }
 
 }  // namespace soundspot::methods

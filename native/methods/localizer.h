@@ -5,6 +5,11 @@
 
 namespace soundspot::methods {
 
+/// Both encoders.
+struct Encoders {
+  encoders::Encoder image, audio;
+};
+
 /// @throws Error ERR_SHAPE when images and spectrograms are not a batch for this configuration.
 void check_shapes(const encoders::ModelConfig& config, const Tensor& images, const Tensor& spectrograms);
 
@@ -16,11 +21,19 @@ class Localizer {
   const encoders::ModelConfig& config() const { return config_; }
   core::Parameters& parameters() { return parameters_; }
   const core::Parameters& parameters() const { return parameters_; }
-  const encoders::Encoder& image_encoder() const { return image_encoder_; }
-  const encoders::Encoder& audio_encoder() const { return audio_encoder_; }
+  const Encoders& encoders() const { return encoders_; }
+  /// The method's copies of them. @pre it has copies.
+  const Encoders& copies() const { return *copies_; }
+  /// Those that inference takes.
+  const Encoders& inference_encoders() const { return method_->infers_by_copies() ? *copies_ : encoders_; }
+  /// Tensors that files may have beside the parameters.
+  std::vector<encoders::UnusedTensor> unused() const;
   const methods::Method& method() const { return *method_; }
   /// Where the parameters are.
   at::Device device() const { return device_; }
+
+  /// Makes the method's copies, if any, equal to the encoders.
+  void begin_copies();
 
   /// Evaluation: no gradients, running statistics. Images [B, 3, size, size], spectrograms [B, 1, F, T]; either may be
   /// undefined, and its tokens are then.
@@ -33,8 +46,9 @@ class Localizer {
  private:
   const encoders::ModelConfig config_;
   const at::Device device_;
-  const encoders::Encoder image_encoder_, audio_encoder_;
   const std::unique_ptr<const methods::Method> method_;
+  const Encoders encoders_;
+  const std::optional<Encoders> copies_;
   core::Parameters parameters_;
 };
 

@@ -39,6 +39,21 @@ std::unique_ptr<Responder> Method::unfrozen(const Parameters& parameters) const 
   return std::make_unique<Unfrozen>(*this, parameters);
 }
 
+ParameterKind Method::kind(const std::string& name) const {
+  const std::string prefix = copies();
+  return !prefix.empty() && name.starts_with(prefix) ? ParameterKind::kAverage : ParameterKind::kTrained;
+}
+
+void Method::move_copies(const Parameters& parameters, double momentum) const {
+  const at::NoGradGuard no_grad;
+  const std::string prefix = copies();
+  for (const core::Parameter& parameter : parameters.all()) {
+    if (!parameter.trainable || !parameters.has(prefix + parameter.name)) continue;
+    Tensor copy = parameters[prefix + parameter.name];
+    copy.mul_(momentum).add_(parameter.value, 1 - momentum);
+  }
+}
+
 Terms Method::registered(const Features& features, const StepContext& context, const Tensor& excluded) const {
   Terms terms;
   for (const WeightedLoss& loss : context.losses) {

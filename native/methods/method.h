@@ -17,14 +17,32 @@ using encoders::EncoderOutputs;
 using encoders::Modality;
 using losses::Features;
 
-/// The batch of a training step: images [B, 3, size, size] and log spectrograms [B, 1, F, T].
-struct Views {
+/// Images [B, 3, size, size] and log spectrograms [B, 1, F, T].
+struct View {
   Tensor images, spectrograms;
 
-  int64_t batch() const { return images.size(0); }
-  Views narrow(int64_t first, int64_t count) const {
+  View narrow(int64_t first, int64_t count) const {
     return {images.narrow(0, first, count), spectrograms.narrow(0, first, count)};
   }
+};
+
+/// The batch of a training step: its pairs, and by name the further views that the method asks for.
+struct Views {
+  View pairs;
+  std::map<std::string, View> others;  // of the same samples in the same order
+
+  int64_t batch() const { return pairs.images.size(0); }
+  Views narrow(int64_t first, int64_t count) const {
+    Views part{pairs.narrow(first, count), {}};
+    for (const auto& [name, view] : others) part.others.emplace(name, view.narrow(first, count));
+    return part;
+  }
+};
+
+/// Which encoders a forward pass takes, and which draws.
+struct EncodeOptions {
+  bool copies = false;  // the method's copies of the encoders, without gradients
+  int64_t pass = 0;     // each pass over the same samples has draws of its own
 };
 
 /// A loss as the configuration of the run has it at this step. Weights are above 0.
@@ -38,8 +56,13 @@ struct WeightedLoss {
 struct StepContext {
   core::Compute compute;
   const Parameters& parameters;
-  /// Both encoders on some of the batch, with gradients and the statistics of batch norm that the run wants.
-  std::function<EncoderOutputs(const Tensor& images, const Tensor& spectrograms)> encode;
+  /// Both encoders on some of the batch, with gradients and the statistics of batch norm that the run wants. Either
+  /// input may be undefined, and its tokens are then; images may have any size.
+  std::function<EncoderOutputs(const Tensor& images, const Tensor& spectrograms, const EncodeOptions& options)>
+      encode_with;
+  EncoderOutputs encode(const Tensor& images, const Tensor& spectrograms, const EncodeOptions& options = {}) const {
+    return encode_with(images, spectrograms, options);
+  }
   std::vector<WeightedLoss> losses;
   int64_t false_negative_k = 0;  // 0: none are looked for
   bool masking = true;           // replace tokens by mask tokens
@@ -92,6 +115,25 @@ class Method {
   /// Adds the parameters that the method has beside the encoders'.
   virtual void initialize(core::Initializer&) const {}
 
+  /// Projections of each encoder, H; the features of their tokens lie in a row, [B, N, H·D].
+  virtual int64_t heads() const { return 1; }
+
+  /// The prefix of copies of both encoders' parameters, which are averages of them; none where it is empty. Statistics
+  /// of batch norm are the copies' own.
+  virtual std::string copies() const { return {}; }
+  /// Whether inference takes the copies.
+  virtual bool infers_by_copies() const { return false; }
+
+  /// Tensors that published files have beside the method's parameters.
+  virtual std::vector<encoders::UnusedTensor> unused() const { return {}; }
+
+  /// Whether a file may lack the parameter of that name, which inference does not need; it then begins as in a new
+  /// model.
+  virtual bool may_be_missing(const std::string& /*name*/) const { return false; }
+
+  /// Views of a sample that training needs beside the pair; src/config/methods.ts describes them.
+  virtual std::vector<std::string> views() const { return {}; }
+
   /// Once per step, before any of its parts: for draws that all parts share, and for averages of weights that move once
   /// per step. By default nothing.
   virtual void begin_step(StepContext&) const {}
@@ -119,12 +161,16 @@ class Method {
 
   /// What training does to a parameter of this name. The optimizer moves trained ones alone; the others are saved,
   /// resumed and sent to all processes with them, and a step that fails puts them back.
-  virtual ParameterKind kind(const std::string& /*name*/) const { return ParameterKind::kTrained; }
+  /// By default the copies are averages.
+  virtual ParameterKind kind(const std::string& name) const;
 
   /// Targets, T.
   virtual int64_t targets() const { return 1; }
 
  protected:
+  /// θ' ← m·θ' + (1 − m)·θ for every trained parameter θ of the encoders and its copy θ'.
+  void move_copies(const Parameters& parameters, double momentum) const;
+
   /// The registered losses of the step on `features`.
   Terms registered(const Features& features, const StepContext& context, const Tensor& excluded) const;
 };

@@ -12,15 +12,16 @@ namespace {
 bool has_fused(at::Device device) { return device.is_cpu() || device.is_cuda(); }
 
 /// One parameter's step by plain operators (Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019,
-/// algorithm 2).
-void update(Tensor& value, const Tensor& gradient, Tensor& mean, Tensor& square, const Tensor& step,
-            const AdamWOptions& options) {
+/// algorithm 2 with either decay).
+void update(Tensor& value, const Tensor& plain_gradient, Tensor& mean, Tensor& square, const Tensor& step,
+            const AdamOptions& options) {
+  const Tensor gradient = options.coupled ? plain_gradient.add(value.detach(), options.weight_decay) : plain_gradient;
   mean.mul_(options.beta1).add_(gradient, 1 - options.beta1);
   square.mul_(options.beta2).addcmul_(gradient, gradient, 1 - options.beta2);
   const Tensor steps = step.to(at::kDouble);  // 0-dimensional
   const Tensor mean_bias = (1 - at::pow(options.beta1, steps)).to(at::kFloat),
                square_bias = (1 - at::pow(options.beta2, steps)).to(at::kFloat);
-  value.mul_(1 - options.learning_rate * options.weight_decay);
+  if (!options.coupled) value.mul_(1 - options.learning_rate * options.weight_decay);
   const Tensor deviation = (square / square_bias).sqrt_().add_(options.epsilon);
   value.sub_((mean / mean_bias).div_(deviation).mul_(options.learning_rate));
 }
@@ -29,7 +30,7 @@ constexpr char kMean[] = "optimizer.exp_avg.", kSquare[] = "optimizer.exp_avg_sq
 
 }  // namespace
 
-void AdamW::step(const core::Parameters& parameters, const AdamWOptions& options) {
+void Adam::step(const core::Parameters& parameters, const AdamOptions& options) {
   const at::NoGradGuard no_grad;
   std::vector<Tensor> values, gradients, means, squares, steps;
   for (const core::Parameter& parameter : parameters.all()) {
@@ -61,12 +62,19 @@ void AdamW::step(const core::Parameters& parameters, const AdamWOptions& options
     }
     return;
   }
-  at::_fused_adamw_(values, gradients, means, squares, /*max_exp_avg_sqs=*/{}, steps, options.learning_rate,
-                    options.beta1, options.beta2, options.weight_decay, options.epsilon, /*amsgrad=*/false,
-                    /*maximize=*/false);
+  const auto take = [&](const auto& fused) {
+    fused(values, gradients, means, squares, /*max_exp_avg_sqs=*/at::TensorList(), steps, options.learning_rate,
+          options.beta1, options.beta2, options.weight_decay, options.epsilon, /*amsgrad=*/false, /*maximize=*/false,
+          /*grad_scale=*/std::nullopt, /*found_inf=*/std::nullopt);
+  };
+  if (options.coupled) {
+    take([](auto&&... all) { at::_fused_adam_(all...); });
+  } else {
+    take([](auto&&... all) { at::_fused_adamw_(all...); });
+  }
 }
 
-core::NamedTensors AdamW::state() const {
+core::NamedTensors Adam::state() const {
   core::NamedTensors tensors;
   for (const auto& [name, moments] : moments_) {
     tensors.emplace_back(kMean + name, moments.mean);
@@ -76,7 +84,7 @@ core::NamedTensors AdamW::state() const {
   return tensors;
 }
 
-void AdamW::restore(const core::Parameters& parameters, const core::NamedTensors& tensors) {
+void Adam::restore(const core::Parameters& parameters, const core::NamedTensors& tensors) {
   State state;
   // Convolutions keep their channels-last order, as their parameters do.
   const at::Device device = parameters.all().front().value.device();
@@ -96,20 +104,20 @@ void AdamW::restore(const core::Parameters& parameters, const core::NamedTensors
   moments_ = std::move(state);
 }
 
-uint64_t AdamW::steps() const {
+uint64_t Adam::steps() const {
   double most = 0;
   for (const auto& [name, moments] : moments_) most = std::max(most, moments.step.item<double>());
   return static_cast<uint64_t>(most);
 }
 
-Tensor AdamW::blank(const core::Parameters& parameters, const std::string& name) {
+Tensor Adam::blank(const core::Parameters& parameters, const std::string& name) {
   for (const char* prefix : {kMean, kSquare}) {
     if (name.rfind(prefix, 0) == 0) return at::zeros_like(parameters[name.substr(std::strlen(prefix))].detach());
   }
   return at::zeros({}, parameters.all().front().value.options().requires_grad(false));
 }
 
-void AdamW::check(const core::Parameters& parameters, const State& state) {
+void Adam::check(const core::Parameters& parameters, const State& state) {
   for (const auto& [name, moments] : state) {
     // The fused kernel trusts these sizes: it walks all four tensors by the parameter's.
     const auto fits = [](const Tensor& tensor, at::IntArrayRef sizes) {

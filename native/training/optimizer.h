@@ -1,21 +1,22 @@
-// AdamW with decoupled decay on all parameters, its state by parameter name.
+// Adam and AdamW, their state by parameter name.
 #pragma once
 
 #include "core/parameters.h"
 
 namespace soundspot::training {
 
-struct AdamWOptions {
+struct AdamOptions {
   double learning_rate = 5e-5;
   double beta1 = 0.9, beta2 = 0.999;
   double epsilon = 1e-8;
   double weight_decay = 0.01;
+  bool coupled = false;  // decay is a part of the gradient (Adam with L2 decay), not of the step (AdamW)
 };
 
-class AdamW {
+class Adam {
  public:
   /// One step on every trainable parameter that has a gradient.
-  void step(const core::Parameters& parameters, const AdamWOptions& options);
+  void step(const core::Parameters& parameters, const AdamOptions& options);
 
   /// Moments and step counts as `optimizer.{exp_avg,exp_avg_sq,step}.NAME`.
   core::NamedTensors state() const;

@@ -10,7 +10,7 @@ class Rollback {
  public:
   explicit Rollback(const core::Parameters& parameters) {
     for (const core::Parameter& parameter : parameters.all()) {
-      if (!parameter.trainable) kept_.emplace_back(parameter.value, parameter.value.clone());
+      if (!parameter.trainable && !parameter.unused) kept_.emplace_back(parameter.value, parameter.value.clone());
     }
   }
   ~Rollback() {

@@ -43,6 +43,14 @@ void differentiate_part(const Features& whole, const Features& part, int64_t fir
   if (!roots.empty()) backward(roots, gradients);
 }
 
+/// @throws Error ERR_SHAPE when a view is not a batch for the model.
+void check_views(const methods::Localizer& localizer, const Views& views) {
+  methods::check_shapes(localizer.config(), views.pairs.images, views.pairs.spectrograms);
+  for (const auto& [name, view] : views.others) {
+    methods::check_shapes(localizer.config(), view.images, view.spectrograms);
+  }
+}
+
 void clear_gradients(const core::Parameters& parameters) {
   for (const core::Parameter& parameter : parameters.all()) parameter.value.mutable_grad() = Tensor();
 }
@@ -87,28 +95,32 @@ StepResult TrainingState::take_step(const Views& views, const StepOptions& optio
   const core::Parameters& parameters = localizer_->parameters();
   const methods::Method& method = localizer_->method();
   const int64_t batch = views.batch();
+  check_views(*localizer_, views);
   const bool in_parts = options.micro_batch > 0 && options.micro_batch < batch;
 
   const encoders::Pass pass = encoder_pass(options);
   const distributed::PeersPointer statistics = options.shared_statistics ? group_ : nullptr;
-  methods::StepContext context{
-      .compute = options.compute,
-      .parameters = parameters,
-      .encode =
-          [&](const Tensor& images, const Tensor& spectrograms) {
-            methods::check_shapes(localizer_->config(), images, spectrograms);
-            const core::Autocast autocast(options.compute);
-            return encoders::EncoderOutputs{
-                localizer_->image_encoder().forward(parameters, images, pass, statistics),
-                localizer_->audio_encoder().forward(parameters, spectrograms, pass, statistics)};
-          },
-      .losses = options.losses,
-      .false_negative_k = options.false_negative_k,
-      .masking = options.masking,
-      .plain = options.plain,
-      .draws = core::Draws(seed_, steps_),
-      .share = {},
-      .peers = group_};
+  methods::StepContext context{.compute = options.compute,
+                               .parameters = parameters,
+                               .encode_with = {},
+                               .losses = options.losses,
+                               .false_negative_k = options.false_negative_k,
+                               .masking = options.masking,
+                               .plain = options.plain,
+                               .draws = core::Draws(seed_, steps_),
+                               .share = {},
+                               .peers = options.local_contrast ? nullptr : group_};
+  context.encode_with = [&](const Tensor& images, const Tensor& spectrograms, const methods::EncodeOptions& how) {
+    const at::AutoGradMode gradients(at::GradMode::is_enabled() && !how.copies);
+    const core::Autocast autocast(options.compute);
+    const methods::Encoders& own = how.copies ? localizer_->copies() : localizer_->encoders();
+    const encoders::ForwardOptions forward{
+        .pass = pass, .peers = statistics, .dropout = encoders::Dropout{context.draws, context.share, how.pass}};
+    encoders::EncoderOutputs tokens;
+    if (images.defined()) tokens.image = own.image.forward(parameters, images, forward);
+    if (spectrograms.defined()) tokens.audio = own.audio.forward(parameters, spectrograms, forward);
+    return tokens;
+  };
   // Of a step that fails: running statistics, and what begin_step moves.
   Rollback rollback(parameters);
   method.begin_step(context);
@@ -240,6 +252,7 @@ void TrainingState::broadcast(bool statistics_alone) {
   group_->guarded([&] {
     std::vector<Tensor> values;
     for (const core::Parameter& parameter : localizer_->parameters().all()) {
+      if (parameter.unused) continue;  // rank 0 alone reads and writes files
       if (!statistics_alone || !parameter.trainable) values.push_back(parameter.value.detach());
     }
     group_->broadcast(values);
@@ -252,7 +265,7 @@ void TrainingState::broadcast(bool statistics_alone) {
     core::NamedTensors received;
     for (std::string name; std::getline(lines, name);) {
       received.emplace_back(name,
-                            name == kDraws ? at::zeros({2}, at::kLong) : AdamW::blank(localizer_->parameters(), name));
+                            name == kDraws ? at::zeros({2}, at::kLong) : Adam::blank(localizer_->parameters(), name));
     }
     values.clear();
     if (group_->rank() == 0) received = own;

@@ -1,4 +1,4 @@
-// One training step of any method: forward, losses, backward, clipping, AdamW. A batch too large for memory goes
+// One training step of any method: forward, losses, backward, clipping, optimizer. A batch too large for memory goes
 // through the model in parts; its losses are still those of the whole batch.
 #pragma once
 
@@ -9,7 +9,7 @@
 namespace soundspot::training {
 
 struct StepOptions {
-  AdamWOptions optimizer;
+  AdamOptions optimizer;
   std::vector<methods::WeightedLoss> losses;  // those of weight 0 are left out
   int64_t false_negative_k = 20;              // 0: none are looked for
   double clip = 0;                            // greatest L2 norm of the whole gradient; 0: no clipping
@@ -17,6 +17,7 @@ struct StepOptions {
   bool masking = true;
   int64_t micro_batch = 0;         // samples of a forward and backward pass at a time; 0: the whole batch
   bool frozen_statistics = false;  // batch norm by the running statistics, which stay as they are
+  bool local_contrast = false;     // losses compare the samples of this process alone
   bool shared_statistics = false;  // batch norm by the statistics of all processes' samples
   bool plain = false;              // LibTorch's own operators in place of the fused kernels, to compare with
   bool keep_gradients = false;
@@ -60,7 +61,7 @@ class TrainingState {
   StepResult take_step(const methods::Views& views, const StepOptions& options);
 
   std::shared_ptr<methods::Localizer> localizer_;
-  AdamW optimizer_;
+  Adam optimizer_;
   uint64_t seed_, steps_ = 0;
   c10::intrusive_ptr<distributed::ProcessGroup> group_;
   std::unique_ptr<distributed::GradientReducer> reducer_;

@@ -27,9 +27,32 @@ export function modernized(stored: unknown): unknown {
   return { ...fields, method };
 }
 
+/** Fields of a model that came later, with the value that models without them have. */
+const ADDED: Readonly<Record<string, unknown>> = {
+  audioPooling: "frequency",
+  imageProjection: "pointwise",
+  audioProjection: "pointwise",
+  imageDropout: 0,
+  audioDropout: 0,
+  batchNormScale: "one",
+  names: "joint-slot-attention",
+};
+
+/** A configuration without later fields whose value is that of earlier models, for hashes that are stored. */
+export function withoutAdded(config: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { audioStride, ...fields } = config;
+  const whole = audioStride === 2 ** ((config.audioStages as number) + 1);
+  return {
+    ...Object.fromEntries(
+      Object.entries(fields).filter(([name, value]) => !(name in ADDED) || ADDED[name] !== value),
+    ),
+    ...(whole ? {} : { audioStride }),
+  };
+}
+
 /** A configuration in the earlier form, for hashes that were computed from it. */
 export function earlierForm(config: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const { method, ...fields } = config;
+  const { method, ...fields } = withoutAdded(config);
   const { name, ...own } = method as Record<string, unknown>;
   return { ...fields, ...own, localization: name === "similarity" ? "similarity" : "slots" };
 }

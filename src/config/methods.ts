@@ -25,6 +25,16 @@ export interface MethodInfo {
   readonly maps: readonly MapName[];
   /** The map for model selection and thresholds. */
   readonly defaultMap: MapName;
+  /** Views of a sample that training needs beside the pair, by name. */
+  readonly views?: Readonly<Record<string, ViewInfo>>;
+}
+
+/** A further view of a training sample. */
+export interface ViewInfo {
+  /** The sample itself, or one of its nearest neighbours in the list that `neighbours` of the run names. */
+  readonly of: "sample" | "neighbour";
+  /** Which augmentation of the training configuration changes it. */
+  readonly augment: "augment" | "viewAugment";
 }
 
 /** Joint slot attention, the paper's method. */
@@ -52,10 +62,50 @@ const jointSlotAttentionSchema = z.strictObject({
 /** The cosine of encoder tokens, without slots: a max-pooled objective in the style of EZ-VSL. */
 const similaritySchema = z.strictObject({ name: z.literal("similarity") });
 
+/** LVS: "Localizing visual sounds the hard way", CVPR 2021. */
+const lvsSchema = z.strictObject({ name: z.literal("lvs") });
+
+/** EZ-VSL: "Localizing visual sounds the easy way", ECCV 2022. */
+const ezVslSchema = z.strictObject({ name: z.literal("ez-vsl") });
+
+/** SLAVC: "A closer look at weakly-supervised audio-visual source localization", NeurIPS 2022. */
+const slavcSchema = z.strictObject({
+  name: z.literal("slavc"),
+  /** m of the copies: θ' ← m·θ' + (1 − m)·θ before every step. */
+  momentum: z.number().min(0).max(1).default(0.999),
+  /** Localize with the copies. */
+  momentumEvaluation: z.boolean().default(false),
+});
+
+/** FNAC: "Learning audio-visual source localization via false negative aware contrastive learning", CVPR 2023. */
+const fnacSchema = z.strictObject({ name: z.literal("fnac") });
+
+/** Alignment: "Sound source localization is all about cross-modal alignment", ICCV 2023. */
+const alignmentSchema = z.strictObject({ name: z.literal("alignment") });
+
+/** SSL-TIE: "Exploiting transformation invariance and equivariance …", ACM MM 2022. */
+const sslTieSchema = z.strictObject({
+  name: z.literal("ssl-tie"),
+  /** Greatest rotation to each side, in degrees. */
+  maxAngle: count(0, 180).default(30),
+  /** Of every second batch on average: scale of the transformed images and of their content. */
+  smallScale: z.number().min(0.1).max(1).default(0.5),
+});
+
+const tokenSchemas = [
+  similaritySchema,
+  lvsSchema,
+  ezVslSchema,
+  slavcSchema,
+  fnacSchema,
+  alignmentSchema,
+  sslTieSchema,
+] as const;
+
 /** `model.method` of the built-in methods, discriminated by `name`. */
-export type MethodOptions = z.input<typeof jointSlotAttentionSchema> | z.input<typeof similaritySchema>;
+export type MethodOptions = z.input<typeof jointSlotAttentionSchema> | z.input<(typeof tokenSchemas)[number]>;
 /** The same, complete. */
-export type MethodConfig = CompleteJointSlotAttention | z.output<typeof similaritySchema>;
+export type MethodConfig = CompleteJointSlotAttention | z.output<(typeof tokenSchemas)[number]>;
 /** Options of joint slot attention. */
 export type JointSlotAttentionConfig = CompleteJointSlotAttention;
 type CompleteJointSlotAttention = Omit<
@@ -109,6 +159,48 @@ registerMethod({
   defaultLosses: { maxSimilarity: { weight: 1 } },
   maps: ["audio"],
   defaultMap: "audio",
+});
+
+/** Methods that compare tokens have one map; a warm-up on pooled tokens can come first. */
+function registerTokenMethod(
+  title: string,
+  schema: (typeof tokenSchemas)[number],
+  defaultLosses: MethodInfo["defaultLosses"],
+  views?: MethodInfo["views"],
+): void {
+  registerMethod({
+    title,
+    schema,
+    losses: [...Object.keys(defaultLosses), "pooled"],
+    defaultLosses,
+    maps: ["audio"],
+    defaultMap: "audio",
+    ...(views ? { views } : {}),
+  });
+}
+
+registerTokenMethod("LVS", lvsSchema, { triMap: { weight: 1, temperature: 0.07 } });
+registerTokenMethod("EZ-VSL", ezVslSchema, { maxSimilarity: { weight: 1 } });
+registerTokenMethod("SLAVC", slavcSchema, { twoHeads: { weight: 1 } });
+registerTokenMethod("FNAC", fnacSchema, {
+  maxSimilarity: { weight: 1 },
+  audioSuppression: { weight: 100 },
+  imageSuppression: { weight: 100 },
+  foregroundSeparation: { weight: 100 },
+});
+registerTokenMethod(
+  "Alignment",
+  alignmentSchema,
+  { viewLocalization: { weight: 1, temperature: 0.07 }, viewAlignment: { weight: 1, temperature: 0.07 } },
+  {
+    neighbour: { of: "neighbour", augment: "augment" },
+    augmented: { of: "sample", augment: "viewAugment" },
+  },
+);
+registerTokenMethod("SSL-TIE", sslTieSchema, {
+  triMap: { weight: 0.5, temperature: 0.07 },
+  triMapTransformed: { weight: 0.5, temperature: 0.07 },
+  equivariance: { weight: 1 },
 });
 
 /** @internal Names of all methods, including those registered later. */

@@ -28,21 +28,48 @@ const audioSchema = z.strictObject({
   scale: z.number().positive().default(12),
 });
 
+const stride = z.union([z.literal(4), z.literal(8), z.literal(16), z.literal(32)]);
+const projection = z.enum(["pointwise", "linear", "none"]);
+const dropout = z.number().min(0).lt(1);
+
 const fields = {
   /** Pixels a side of the square that an image is resized to. */
   imageSize: count(32, 1024).default(224),
   /** Residual stages of the image encoder. */
   imageStages: count(1, 4).default(4),
   /** Pixels a token: 4, 8, 16 or 32; below the stride of the stages, the last ones keep stride 1. */
-  imageStride: z.union([z.literal(4), z.literal(8), z.literal(16), z.literal(32)]).default(32),
+  imageStride: stride.default(32),
   /** Channels of the image encoder's first stage; each further stage doubles them. */
   imageWidth: count(4, 256).default(64),
   audioStages: count(1, 4).default(4),
+  /** Bins and frames a feature: 4, 8, 16 or 32, as `imageStride`; default that of the stages. */
+  audioStride: stride.optional(),
   audioWidth: count(4, 256).default(64),
   /** Features of a token, D. Even. */
   dim: count(8, 4096).multipleOf(2).default(512),
+  /**
+   * "frequency": maximum over frequency behind the projection, a token for every frame. "global": maximum over frequency
+   * and time before the projection, one token.
+   */
+  audioPooling: z.enum(["frequency", "global"]).default("frequency"),
+  /**
+   * From the features of the last stage to tokens: a convolution of one pixel, with a weight [D, C, 1, 1]; the same with
+   * a weight [D, C]; or none, where the features are the tokens and `dim` is their number.
+   */
+  imageProjection: projection.default("pointwise"),
+  audioProjection: projection.default("pointwise"),
+  /** Share of the features that training drops before the projection. */
+  imageDropout: dropout.default(0),
+  audioDropout: dropout.default(0),
+  /** Weights of batch norm begin as 1, or as N(1, 0.02). */
+  batchNormScale: z.enum(["one", "normal"]).default("one"),
+  /** Whose names the encoders' parameters have in checkpoints (docs/formats.md). */
+  names: z.enum(["joint-slot-attention", "ez-vsl", "lvs"]).default("joint-slot-attention"),
   audio: audioSchema.prefault({}),
 };
+
+/** Stride of an encoder whose every stage after the first halves. */
+const strideOf = (stages: number) => (2 ** (stages + 1)) as z.output<typeof stride>;
 
 const schemaOf = () =>
   z
@@ -55,9 +82,25 @@ const schemaOf = () =>
       path: ["imageStride"],
       message: "is larger than the encoder's stages allow: use 2^(imageStages + 1) at most",
     })
-    .transform(({ method, ...model }) => {
+    .refine(({ audioStages, audioStride = 4 }) => audioStride <= 2 ** (audioStages + 1), {
+      path: ["audioStride"],
+      message: "is larger than the encoder's stages allow: use 2^(audioStages + 1) at most",
+    })
+    .superRefine((model, context) => {
+      for (const side of ["image", "audio"] as const) {
+        const features = model[`${side}Width`] * 2 ** (model[`${side}Stages`] - 1);
+        if (model[`${side}Projection`] !== "none" || model.dim === features) continue;
+        const message = `is none, so that dim must be the ${features} features of the last stage; it is ${model.dim}`;
+        context.addIssue({ code: "custom", path: [`${side}Projection`], message });
+      }
+    })
+    .transform(({ method, audioStride, ...model }) => {
       const { complete } = methodNamed(method.name);
-      return { ...model, method: (complete?.(method, model.dim) ?? method) as MethodConfig };
+      return {
+        ...model,
+        audioStride: audioStride ?? strideOf(model.audioStages),
+        method: (complete?.(method, model.dim) ?? method) as MethodConfig,
+      };
     });
 
 let built: { readonly methods: number; readonly schema: ReturnType<typeof schemaOf> } | undefined;
@@ -75,7 +118,10 @@ const shape = z.strictObject(fields);
  * A complete configuration of a model, as stored in a checkpoint.
  * @interface
  */
-export type ModelConfig = z.output<typeof shape> & { method: MethodConfig };
+export type ModelConfig = Omit<z.output<typeof shape>, "audioStride"> & {
+  audioStride: z.output<typeof stride>;
+  method: MethodConfig;
+};
 /**
  * Options of a model; the default of every field is the paper's value.
  * @interface

@@ -2,6 +2,7 @@
 
 import { shown } from "../core/arguments.js";
 import { SoundspotError } from "../core/errors.js";
+import { comparisonPresets } from "./comparison-presets.js";
 import { DEFAULT_METHOD, methodNamed } from "./methods.js";
 import type { ModelOptions } from "./model.js";
 import type { TrainOptions } from "./train.js";
@@ -55,6 +56,7 @@ export const presets = {
       },
     },
   },
+  ...comparisonPresets,
 } satisfies Record<string, Preset>;
 
 /** Name of a recipe. */
@@ -65,7 +67,7 @@ export function presetNamed(name: string): Preset {
   if (typeof name === "string" && Object.hasOwn(presets, name)) return presets[name as PresetName];
   throw new SoundspotError(
     "ERR_CONFIG",
-    `Unknown preset "${shown(name)}". Use ${Object.keys(presets).join(" or ")}.`,
+    `Unknown preset "${shown(name)}". Use ${Object.keys(presets).join(", ")}.`,
   );
 }
 

@@ -73,6 +73,8 @@ const trainSchema = z.strictObject({
   batchNorm: z.enum(["batch", "synchronised", "frozen"]).default("batch"),
   learningRate: z.number().positive().max(10).default(5e-5),
   schedule: scheduleSchema.prefault({ type: "constant" }),
+  /** "adamw" decays the weights themselves; "adam" adds the decay to the gradient. */
+  optimizer: z.enum(["adamw", "adam"]).default("adamw"),
   weightDecay: z.number().min(0).max(10).default(0.01),
   beta1: z.number().min(0).lt(1).default(0.9),
   beta2: z.number().min(0).lt(1).default(0.999),
@@ -84,12 +86,19 @@ const trainSchema = z.strictObject({
   precision: z.enum(["float32", "bfloat16", "auto"]).default("float32"),
   /** Default those of the method. */
   losses: lossesSchema.optional(),
+  /**
+   * Whom losses compare a sample with: all samples of the batch, or those of its own process, as the published code of
+   * most methods does. With one process both are the same.
+   */
+  contrast: z.enum(["global", "local"]).default("global"),
   /** Reciprocal neighbours in both modalities leave the contrastive loss; k 0 disables this. */
   falseNegatives: z
     .strictObject({ k: count(0, 100_000).default(20), from: z.number().min(0).default(0) })
     .prefault({}),
   /** false: images and audio as in evaluation. */
   augment: z.union([z.literal(false), augmentSchema]).prefault({}),
+  /** Changes of the further views of methods that train with them; false as in evaluation. */
+  viewAugment: z.union([z.literal(false), augmentSchema]).prefault({}),
   seed: z
     .int()
     .min(0)

@@ -30,14 +30,7 @@ export interface LossTerms {
   readonly gradients?: Readonly<Record<string, Float32Array | Float64Array>>;
 }
 
-/** The addon's name of a feature: "image" and "audio" are the tokens of the encoders. */
-function nativeName(name: string): string {
-  const tokens = /^(image|audio)(Target)?$/.exec(name);
-  if (tokens) return `${tokens[1]}_tokens${tokens[2] ? "_target" : ""}`;
-  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-}
-
-/** The name that a caller gives a feature of the addon. */
+/** The name that a caller gives a feature of the addon: "image" and "audio" are the tokens of the encoders. */
 const publicName = (name: string) =>
   name.replace("_tokens", "").replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 
@@ -117,7 +110,8 @@ export async function lossTerms(
       `There is no loss "${name}". Known losses: ${Object.keys(needs).join(", ")}.`,
     );
   }
-  const wanted = (needs[name] as string[]).map(publicName);
+  const nativeNames = new Map((needs[name] as string[]).map((own) => [publicName(own), own]));
+  const wanted = [...nativeNames.keys()];
   const given = Object.entries(features).map(([own, feature]) => {
     check(feature, anObject, own);
     if (!wanted.includes(own)) {
@@ -139,11 +133,11 @@ export async function lossTerms(
   }
   const { value, gradients } = await native().lossTerm(
     { name, temperature, targets, gradients: options.gradients ?? false },
-    Object.fromEntries(given.map(([own, { data, shape }]) => [nativeName(own), { data, shape }])),
+    Object.fromEntries(given.map(([own, { data, shape }]) => [nativeNames.get(own), { data, shape }])),
   );
   if (!options.gradients) return { terms: { [name]: value } };
   const own = given.map(([feature, { data, order }]) => {
-    const found = gradients[nativeName(feature)] as Float64Array;
+    const found = gradients[nativeNames.get(feature) as string] as Float64Array;
     const gradient = data.map(() => 0);
     for (let at = 0; at < found.length; at++)
       gradient[order ? (order[at] as number) : at] = found[at] as number;

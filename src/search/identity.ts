@@ -1,7 +1,7 @@
 /** Identity of a model: vectors of two models cannot be compared. */
 
 import { createHash } from "node:crypto";
-import { earlierForm } from "../config/earlier.js";
+import { earlierForm, withoutAdded } from "../config/earlier.js";
 import { Pacer } from "../core/pacer.js";
 import type { Model } from "../model/model.js";
 
@@ -11,7 +11,8 @@ const knownEarlier: Identities = new WeakMap();
 
 /** SHA-256 of configuration and weights, in hexadecimal. Computed once per model; `again` computes it anew. */
 export function identityOf(model: Model, again = false): Promise<string> {
-  return remembered(known, model, again, () => computed(model, model.config));
+  const config = withoutAdded(model.config as unknown as Record<string, unknown>);
+  return remembered(known, model, again, () => computed(model, config));
 }
 
 /** The identity in earlier versions, whose configuration had no section for methods; for indexes that they wrote. */

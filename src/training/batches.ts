@@ -1,13 +1,15 @@
 /** The batches of an epoch of training, decoded and augmented ahead of the step, with replacements of damaged samples. */
+import { methodNamed, type ViewInfo } from "../config/methods.js";
 import type { TrainConfig } from "../config/train.js";
 import { SoundspotError } from "../core/errors.js";
 import { type InPlace, lookAhead } from "../core/look-ahead.js";
 import { hash, permutation } from "../core/random.js";
 import { loadReplacing, type Replaced, type SkippedSample } from "../datasets/damage.js";
-import type { Dataset, LoadableSample, SequenceRequest } from "../datasets/dataset.js";
+import type { Dataset, LoadableSample, Sample, SequenceRequest } from "../datasets/dataset.js";
 import { prepareSample } from "../model/inputs.js";
 import type { LoadedModel } from "../model/loaded.js";
 import type { SampleHandle } from "../native.js";
+import { type Neighbours, neighbourOf } from "./neighbours.js";
 
 export interface TrainingPlace {
   readonly data: Dataset;
@@ -19,6 +21,8 @@ export interface TrainingPlace {
   readonly size: number;
   /** A damaged sample throws. */
   readonly strict: boolean;
+  /** Of each sample, for methods that train with views of neighbours. */
+  readonly neighbours?: Neighbours | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -27,6 +31,14 @@ export interface TrainingBatch {
   readonly skipped: readonly SkippedSample[];
   /** @throws {SoundspotError} ERR_DATASET when a sample and all its replacements are damaged. */
   samples(): readonly SampleHandle[];
+  /** The further views of these samples that the method trains with, by name; the same error. */
+  views(): Readonly<Record<string, readonly SampleHandle[]>>;
+}
+
+/** A sample as the model takes it, and its further views. */
+interface Prepared {
+  readonly handle: SampleHandle;
+  readonly views: Readonly<Record<string, SampleHandle>>;
 }
 
 /**
@@ -35,16 +47,35 @@ export interface TrainingBatch {
  */
 export async function* trainingBatches(
   { config, model }: { readonly config: TrainConfig; readonly model: LoadedModel },
-  { data, epoch, fromBatch, rank, size, strict, signal }: TrainingPlace,
+  { data, epoch, fromBatch, rank, size, strict, neighbours, signal }: TrainingPlace,
 ): AsyncGenerator<TrainingBatch> {
   const { seed, batchSize } = config;
-  const prepare = async ({ index, load }: LoadableSample): Promise<Replaced<SampleHandle>> => {
-    const augment = config.augment
-      ? { options: config.augment, seed: hash(config.seed, epoch, index) }
-      : undefined;
+  const views = Object.entries(methodNamed(model.config.method.name).views ?? {});
+  const prepareView = (sample: Sample, kind: ViewInfo["augment"], ...keys: readonly number[]) => {
+    const options = config[kind];
+    const augment = options ? { options, seed: hash(seed, epoch, ...keys) } : undefined;
+    return prepareSample(sample, model.config, augment);
+  };
+  /** `at` is the place of the sample; draws are those of `index`, whose place in the batch it has. */
+  const prepareAll = async (sample: Sample, at: number, index: number): Promise<Prepared> => {
+    const handle = await prepareView(sample, "augment", index);
+    const others: Record<string, SampleHandle> = {};
+    for (const [number, [name, { of, augment }]] of views.entries()) {
+      const other =
+        of === "sample"
+          ? sample
+          : await data.load(neighbourOf(neighbours, at, hash(seed, epoch, index, number)), {
+              epoch,
+              signal,
+            });
+      others[name] = await prepareView(other, augment, index, number);
+    }
+    return { handle, views: others };
+  };
+  const prepare = async ({ index, load }: LoadableSample): Promise<Replaced<Prepared>> => {
     const one = async (at: number, replaces: boolean) => {
       const sample = await (replaces ? data.load(at, { epoch, signal }) : load(signal));
-      return prepareSample(sample, model.config, augment);
+      return prepareAll(sample, at, index);
     };
     if (strict) return { value: await one(index, false), skipped: [] };
     return loadReplacing(data, { seed, epoch, signal }, index, one);
@@ -65,17 +96,25 @@ export async function* trainingBatches(
   yield* lookAhead(source, load, { items: config.queue, signal });
 }
 
-function batchOf(loaded: readonly Replaced<SampleHandle>[]): TrainingBatch {
+function batchOf(loaded: readonly Replaced<Prepared>[]): TrainingBatch {
+  const values = () =>
+    loaded.map(({ value, skipped }) => {
+      if (value !== undefined) return value;
+      throw new SoundspotError(
+        "ERR_DATASET",
+        `Neither a sample nor the ${skipped.length - 1} drawn in its place can be read: ${skipped[0]?.reason}`,
+      );
+    });
   return {
     skipped: loaded.flatMap(({ skipped }) => skipped),
-    samples: () =>
-      loaded.map(({ value, skipped }) => {
-        if (value !== undefined) return value;
-        throw new SoundspotError(
-          "ERR_DATASET",
-          `Neither a sample nor the ${skipped.length - 1} drawn in its place can be read: ${skipped[0]?.reason}`,
-        );
-      }),
+    samples: () => values().map(({ handle }) => handle),
+    views: () => {
+      const all = values();
+      const names = Object.keys(all[0]?.views ?? {});
+      return Object.fromEntries(
+        names.map((name) => [name, all.map(({ views }) => views[name] as SampleHandle)]),
+      );
+    },
   };
 }
 

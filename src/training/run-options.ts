@@ -11,6 +11,7 @@ import type { Device } from "../model/compute.js";
 import type { Model, WeightsReport } from "../model/model.js";
 import type { StepResult } from "../native.js";
 import type { CollapseWarning } from "./collapse-monitor.js";
+import type { Neighbours } from "./neighbours.js";
 
 /** A step that has been taken. */
 export interface StepEvent {
@@ -66,6 +67,11 @@ export interface TrainRunOptions extends TrainOptions {
   readonly device?: Device;
   /** A checkpoint of another model: what fits by name and shape is where this one starts, see `Model.loadWeights`. */
   readonly weights?: string;
+  /**
+   * Nearest neighbours of each sample of `data`, for methods that train with them: a list that `findNeighbours` gave, or
+   * the path of a file that `soundspot neighbours` wrote.
+   */
+  readonly neighbours?: Neighbours | string;
   /** torchvision's ResNet-18 file for the image encoder. */
   readonly imageWeights?: string;
   /**

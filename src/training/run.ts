@@ -157,6 +157,7 @@ export class Run {
       epoch: place.epoch,
       fromBatch: place.batch,
       strict,
+      neighbours: this.#start.neighbours,
       rank: group?.rank ?? 0,
       size: group?.size ?? 1,
       signal: interrupt,
@@ -186,10 +187,10 @@ export class Run {
     };
   }
 
-  async #takeStep({ samples, skipped }: TrainingBatch, at: Position): Promise<StepResult> {
+  async #takeStep({ samples, views, skipped }: TrainingBatch, at: Position): Promise<StepResult> {
     // In a group the step also carries reports of damage: without any there is no further exchange.
     const stop = this.#stopping.halt.aborted || skipped.length > 0;
-    const result = await this.#start.trainer.stepPrepared(samples(), { at, stop });
+    const result = await this.#start.trainer.stepPrepared(samples(), { at, stop }, views());
     this.#place.step++;
     this.#place.batch++;
     this.#place.lossSum += result.losses.total ?? 0;

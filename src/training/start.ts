@@ -7,6 +7,7 @@ import type { TrainConfig } from "../config/train.js";
 import { SoundspotError } from "../core/errors.js";
 import type { ProcessGroup } from "../distributed/process-group.js";
 import { isModel, Model, type WeightsReport } from "../model/model.js";
+import type { Neighbours } from "./neighbours.js";
 import { checkSameRun, onData, type Progress, readProgress } from "./progress.js";
 import { MAX_DAMAGED, type TrainRunOptions } from "./run-options.js";
 import { Trainer } from "./trainer.js";
@@ -17,6 +18,8 @@ export interface Start {
   readonly trainer: Trainer;
   readonly progress: Progress;
   readonly resumed: boolean;
+  /** Of the samples, for methods that train with them. */
+  readonly neighbours?: Neighbours | undefined;
   readonly weights?: WeightsReport;
   readonly imageWeights?: WeightsReport;
 }

@@ -9,6 +9,7 @@ import { aDataset } from "../datasets/dataset.js";
 import { aGroup } from "../distributed/process-group.js";
 import { aDevice } from "../model/compute.js";
 import { isModel } from "../model/model.js";
+import { neighboursOf } from "./neighbours.js";
 import { Run } from "./run.js";
 import { exists, openRunFolder } from "./run-folder.js";
 import type { TrainRun, TrainRunOptions } from "./run-options.js";
@@ -32,11 +33,14 @@ export async function train(options: TrainRunOptions): Promise<TrainRun> {
     : parseModelConfig(mergeModel(recipe.model, options.model));
   const config = parseTrainConfig(trainOptionsOf(options, recipe, method.name), method.name);
   checkBatchSize(options, config);
+  const neighbours = await neighboursOf({ method }, options.data, options.neighbours);
 
   const { output, resume = false, group } = options;
   const fresh = () => startFresh(options, recipe, config);
-  const begin = (startMain: () => Promise<Start>) =>
-    group ? startTogether(group, options, recipe, config, startMain) : startMain();
+  const begin = async (startMain: () => Promise<Start>): Promise<Start> => {
+    const start = await (group ? startTogether(group, options, recipe, config, startMain) : startMain());
+    return { ...start, neighbours };
+  };
   if (output === undefined || group?.main === false) return Run.toTheEnd(await begin(fresh), options);
 
   const folder = resolve(output);
@@ -100,6 +104,7 @@ function trainOptionsOf(options: TrainRunOptions, recipe: Preset, method: string
     device,
     weights,
     imageWeights,
+    neighbours,
     output,
     resume,
     allowChangedData,

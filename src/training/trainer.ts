@@ -1,6 +1,7 @@
 /** One step of training at a time. */
 
 import { resolve } from "node:path";
+import { methodNamed } from "../config/methods.js";
 import { learningRateAt, lossWeightAt } from "../config/schedule.js";
 import { parseTrainConfig, type TrainConfig, type TrainOptions } from "../config/train.js";
 import { aList, anObject, aPath, type Check, check, checkFields } from "../core/arguments.js";
@@ -29,12 +30,26 @@ const aPlace: Check = [
   "{ step, total, epoch }",
 ];
 
+/** @throws {SoundspotError} ERR_INPUT when a view is missing or has another number of samples. */
+function checkView(view: unknown, name: string, length: number): void {
+  if (Array.isArray(view) && view.length === length) return;
+  throw new SoundspotError(
+    "ERR_INPUT",
+    `This method trains with a further view of each pair: give views.${name}, a list of ${length} pairs.`,
+  );
+}
+
 /** Options of a single step. */
 export interface TrainerStepOptions {
   /** Return the gradients, before clipping. Default false. */
   readonly gradients?: boolean;
   /** Take the optimizer step. Default true. */
   readonly update?: boolean;
+  /**
+   * Further views of the same pairs in the same order, for methods that train with them: "neighbour" and "augmented" of
+   * Alignment.
+   */
+  readonly views?: Readonly<Record<string, readonly LocalizeInput[]>>;
   /** Replace tokens by mask tokens. Default true. */
   readonly masking?: boolean;
   /** @internal Without the fused kernels, to compare with. */
@@ -85,17 +100,25 @@ export class Trainer implements Disposable {
     checkFields(options, { at: aPlace });
     if (batch.length === 0)
       throw new SoundspotError("ERR_INPUT", "The batch is empty. Give at least one pair.");
-    const samples = await Promise.all(Array.from(batch, (input) => prepareInput(input, this.model.config)));
-    return this.stepPrepared(
-      samples.map(({ handle }) => handle),
-      options,
-    );
+    const names = Object.keys(methodNamed(this.model.config.method.name).views ?? {});
+    for (const name of names) checkView(options.views?.[name], name, batch.length);
+    const prepared = async (inputs: readonly LocalizeInput[]) => {
+      const samples = await Promise.all(
+        Array.from(inputs, (input) => prepareInput(input, this.model.config)),
+      );
+      return samples.map(({ handle }) => handle);
+    };
+    const samples = await prepared(batch);
+    const views: Record<string, readonly SampleHandle[]> = {};
+    for (const name of names) views[name] = await prepared(options.views?.[name] ?? []);
+    return this.stepPrepared(samples, options, views);
   }
 
   /** @internal The same on prepared samples. */
   async stepPrepared(
     samples: readonly SampleHandle[],
     options: TrainerStepOptions = {},
+    views: Readonly<Record<string, readonly SampleHandle[]>> = {},
   ): Promise<StepResult> {
     void this.model.handle;
     const { config } = this;
@@ -103,25 +126,32 @@ export class Trainer implements Disposable {
     const losses = Object.entries(config.losses)
       .map(([name, loss]) => ({ name, weight: lossWeightAt(loss, epoch), temperature: loss.temperature }))
       .filter(({ weight }) => weight > 0);
-    return native().step(this.#live, samples, {
-      learningRate: learningRateAt(config, step, total),
-      beta1: config.beta1,
-      beta2: config.beta2,
-      epsilon: config.epsilon,
-      weightDecay: config.weightDecay,
-      falseNegativeK: epoch >= config.falseNegatives.from ? config.falseNegatives.k : 0,
-      clip: config.clip,
-      bfloat16: config.precision === "bfloat16",
-      masking: options.masking ?? true,
-      microBatchSize: config.microBatchSize,
-      frozenStatistics: config.batchNorm === "frozen",
-      sharedStatistics: config.batchNorm === "synchronised" && this.#group !== undefined,
-      plain: options.plain ?? false,
-      gradients: options.gradients ?? false,
-      update: options.update ?? true,
-      stop: options.stop ?? false,
-      losses,
-    });
+    return native().step(
+      this.#live,
+      samples,
+      {
+        learningRate: learningRateAt(config, step, total),
+        beta1: config.beta1,
+        beta2: config.beta2,
+        epsilon: config.epsilon,
+        weightDecay: config.weightDecay,
+        coupledDecay: config.optimizer === "adam",
+        falseNegativeK: epoch >= config.falseNegatives.from ? config.falseNegatives.k : 0,
+        clip: config.clip,
+        bfloat16: config.precision === "bfloat16",
+        masking: options.masking ?? true,
+        microBatchSize: config.microBatchSize,
+        frozenStatistics: config.batchNorm === "frozen",
+        sharedStatistics: config.batchNorm === "synchronised" && this.#group !== undefined,
+        plain: options.plain ?? false,
+        gradients: options.gradients ?? false,
+        update: options.update ?? true,
+        stop: options.stop ?? false,
+        localContrast: config.contrast === "local",
+        losses,
+      },
+      views,
+    );
   }
 
   /**

@@ -2,7 +2,7 @@
 import type { Model } from "../../src/index.js";
 
 /** Where neighbours are equal, rounding decides which of them is the maximum; in noise they are not. */
-function noise(shape: readonly number[], seed: number): Float32Array {
+export function noise(shape: readonly number[], seed: number): Float32Array {
   let state = seed;
   const draw = () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;

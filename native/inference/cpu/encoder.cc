@@ -23,7 +23,7 @@ std::pair<Tensor, Tensor> folded(const core::Parameters& parameters, const std::
 
 FrozenEncoder::FrozenEncoder(const core::Parameters& parameters, const encoders::EncoderLayout& layout,
                              at::IntArrayRef input, at::ScalarType type, Filtering filtering)
-    : name_(layout.name), type_(type), pool_frequency_(layout.pool_frequency) {
+    : name_(layout.name), type_(type), pool_(layout.pool), pool_frequency_(layout.pool_frequency) {
   const at::NoGradGuard no_grad;
   const auto convolution = [&](const std::string& name, const std::string& norm, int64_t stride, int64_t padding,
                                at::IntArrayRef sizes, at::ScalarType number) {
@@ -31,7 +31,7 @@ FrozenEncoder::FrozenEncoder(const core::Parameters& parameters, const encoders:
     core::check_weights(weight, bias, core::kMostOfConvolution, name + " with " + norm);
     return Convolution(weight, bias, stride, padding, sizes, number, filtering);
   };
-  stem_ = convolution(layout.name + "." + layout.stem, layout.name + ".bn1", 2, 3, input, type);
+  stem_ = convolution(layout.stem, layout.name + ".bn1", 2, 3, input, type);
   std::vector<int64_t> sizes = stem_->output(input);
   sizes = {sizes[0], sizes[1], (sizes[2] + 1) / 2, (sizes[3] + 1) / 2};  // the pooling
   for (size_t stage = 0; stage < layout.strides.size(); ++stage) {
@@ -50,11 +50,14 @@ FrozenEncoder::FrozenEncoder(const core::Parameters& parameters, const encoders:
       sizes = inner;
     }
   }
-  const std::string projection = layout.name + "." + layout.projection;
-  core::check_weights(parameters[projection + ".weight"], parameters[projection + ".bias"], core::kMostOfConvolution,
-                      projection);
-  projection_ = Convolution(parameters[projection + ".weight"].detach(), parameters[projection + ".bias"].detach(), 1,
-                            0, sizes, at::kFloat, filtering);
+  if (layout.projections.empty()) return;
+  for (const std::string& projection : layout.projections) {
+    core::check_weights(parameters[projection + ".weight"], parameters[projection + ".bias"], core::kMostOfConvolution,
+                        projection);
+  }
+  if (pool_) sizes = {sizes[0], sizes[1], 1, 1};
+  const auto [weight, bias] = encoders::joined_projections(parameters, layout);
+  projection_ = Convolution(weight.detach(), bias.detach(), 1, 0, sizes, at::kFloat, filtering);
 }
 
 Tensor FrozenEncoder::forward(const Tensor& input) const {
@@ -70,7 +73,9 @@ Tensor FrozenEncoder::forward(const Tensor& input) const {
     x = block.second.add_to(block.shortcut ? (*block.shortcut)(x, /*relu=*/false) : x, inner);
     core::check_activations(x, block.name);
   }
-  x = (*projection_)(x, /*relu=*/false).to(at::kFloat);  // [B, D, h, w]
+  if (pool_) x = at::amax(x, {2, 3}, /*keepdim=*/true).contiguous(at::MemoryFormat::ChannelsLast);
+  if (projection_) x = (*projection_)(x, /*relu=*/false);
+  x = x.to(at::kFloat);  // [B, H·D, h, w]
   core::check_activations(x, name_ + "'s projection");
   if (pool_frequency_) return at::amax(x, 2).transpose(1, 2);
   return x.flatten(2).transpose(1, 2);

@@ -26,7 +26,7 @@ class FrozenEncoder {
 
   std::string name_;
   at::ScalarType type_;
-  bool pool_frequency_;
+  bool pool_, pool_frequency_;
   std::optional<Convolution> stem_, projection_;
   std::vector<Block> blocks_;
 };

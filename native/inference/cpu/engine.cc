@@ -11,9 +11,9 @@ class CpuEngine final : public Engine {
  public:
   CpuEngine(const std::shared_ptr<const methods::Localizer>& localizer, const core::Compute& compute)
       : Engine(localizer, compute),
-        image_encoder_(localizer->parameters(), localizer->image_encoder().layout(),
+        image_encoder_(localizer->parameters(), localizer->inference_encoders().image.layout(),
                        {1, 3, localizer->config().image_size, localizer->config().image_size}, type(compute)),
-        audio_encoder_(localizer->parameters(), localizer->audio_encoder().layout(),
+        audio_encoder_(localizer->parameters(), localizer->inference_encoders().audio.layout(),
                        {1, 1, localizer->config().frequency_bins(), localizer->config().frames()}, type(compute)) {
     respond_by(localizer->method().freeze(localizer->parameters(), compute));
   }

@@ -718,7 +718,7 @@ describe("names and files", () => {
     for (const preset of ["typo", "toString"]) {
       const error = await failureOf(run({ preset: preset as "paper" }));
       expect(error.code).toBe("ERR_CONFIG");
-      expect(error.message).toMatch(new RegExp(`"${preset}".*paper or scratch`));
+      expect(error.message).toMatch(new RegExp(`"${preset}".*paper, scratch, lvs`));
     }
   });
 

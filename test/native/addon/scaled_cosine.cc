@@ -38,7 +38,7 @@ class ScaledCosine final : public Method {
 
   Features features(const Views& views, const StepContext& context) const override {
     needed(context.losses, kName, {"image_vectors", "audio_vectors"});
-    const EncoderOutputs tokens = context.encode(views.images, views.spectrograms);
+    const EncoderOutputs tokens = context.encode(views.pairs.images, views.pairs.spectrograms);
     Features result;
     result.add("image_vectors", embed(context.parameters, Modality::kImage, tokens.image));
     result.add("audio_vectors", embed(context.parameters, Modality::kAudio, tokens.audio));

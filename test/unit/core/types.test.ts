@@ -18,6 +18,7 @@ import {
   type LossSchedule,
   localize,
   type Mask,
+  type MethodName,
   Model,
   type ModelConfig,
   type ModelOptions,
@@ -137,7 +138,7 @@ describe("configuration", () => {
     expectTypeOf<Record<never, never>>().toExtend<TrainOptions>();
     expectTypeOf(parseModelConfig).returns.toEqualTypeOf<ModelConfig>();
     expectTypeOf(parseTrainConfig).returns.toEqualTypeOf<TrainConfig>();
-    expectTypeOf<ModelConfig["method"]["name"]>().toEqualTypeOf<"joint-slot-attention" | "similarity">();
+    expectTypeOf<ModelConfig["method"]["name"]>().toExtend<MethodName>();
     expectTypeOf<ModelConfig["imageStride"]>().toEqualTypeOf<4 | 8 | 16 | 32>();
     expectTypeOf<ModelConfig["audio"]["seconds"]>().toEqualTypeOf<number>();
     expectTypeOf<TrainConfig["augment"]>().toEqualTypeOf<false | AugmentConfig>();
@@ -152,7 +153,7 @@ describe("configuration", () => {
   });
 
   it("knows the presets by name", () => {
-    expectTypeOf<PresetName>().toEqualTypeOf<"paper" | "scratch">();
+    expectTypeOf<PresetName>().toEqualTypeOf<keyof typeof presets>();
     expectTypeOf(presets.paper.train).toExtend<TrainOptions>();
     expectTypeOf(presets.scratch.model).toExtend<ModelOptions>();
     expectTypeOf(presets.scratch.train).toExtend<TrainOptions>();

@@ -1,8 +1,9 @@
 /** CONTRIBUTING.md and CHANGELOG.md name scripts, files and tests that exist. */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { lossNames } from "../../../src/config/methods.js";
+import { lossNames, methodNamed, methodNames } from "../../../src/config/methods.js";
+import { native } from "../../../src/native.js";
 import { missingPaths, pathsIn } from "../../support/docs/paths.js";
 import { brokenLinks, root } from "../../support/docs/samples.js";
 
@@ -38,23 +39,27 @@ describe("CONTRIBUTING.md", () => {
     expect(read(join(folder, `${folder.split("/").at(-1)}.test.ts`))).toContain(name);
   });
 
-  it("lists the features that each method offers to losses, and the losses of no method", () => {
-    const rows = [...contributing.matchAll(/^\| (`\w+`, `\w+`) +\|[^|]*\| (yes|no) +\| (yes|no) +\|$/gm)];
-    const listed = (column: number) =>
-      rows.filter((row) => row[column] === "yes").flatMap(([, names = ""]) => quoted(names, "`"));
-    const offered = (file: string, list: RegExp) =>
-      quoted(list.exec(read(`native/methods/${file}.cc`))?.[1] ?? "", '"');
-    expect(listed(2)).toHaveLength(14);
-    expect(listed(2).sort()).toEqual(offered("joint_slot_attention", /kOffered\{([^}]*)\}/).sort());
-    expect(listed(3).sort()).toEqual(offered("similarity", /needed\([^{]*\{([^}]*)\}/).sort());
-
-    const registered = readdirSync(join(root, "native/losses")).flatMap((file) =>
-      [...read(`native/losses/${file}`).matchAll(/^const Register \w+\{\s*"(\w+)"/gm)].map(
-        ([, name = ""]) => name,
+  it("lists the features of every loss under the methods that train with it", () => {
+    const rows = [...contributing.matchAll(/^\| (`\w+`(?:, `\w+`)*) +\|[^|]*\| (all|`[\w-]+`) +\|$/gm)];
+    const listed = rows.flatMap(([, features = "", methods = ""]) =>
+      quoted(features, "`").map((feature) => [feature, methods.replaceAll("`", "")] as const),
+    );
+    const needs = native().losses();
+    const expected = methodNames().flatMap((method) =>
+      methodNamed(method).losses.flatMap((loss) =>
+        (needs[loss] as string[]).map((feature) => `${feature} of ${method}`),
       ),
     );
-    const [, none = ""] = /^The losses (.*) belong to no method yet/m.exec(contributing) ?? [];
-    expect(quoted(none, "`").sort()).toEqual(registered.filter((name) => !lossNames().includes(name)).sort());
+    const given = listed.flatMap(([feature, methods]) =>
+      (methods === "all" ? methodNames() : [methods]).map((method) => `${feature} of ${method}`),
+    );
+    expect(given).toEqual(expect.arrayContaining(expected));
+    // Queries are offered, and no loss of the package reads them.
+    const beyond = given.filter((each) => !expected.includes(each));
+    expect(beyond.sort()).toEqual(
+      ["image", "audio"].map((side) => `${side}_queries of joint-slot-attention`).sort(),
+    );
+    expect(Object.keys(needs).sort()).toEqual(lossNames());
   });
 
   it("lists each group of tests with its folder and its command", () => {

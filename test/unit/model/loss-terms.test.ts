@@ -100,6 +100,51 @@ describe("lossTerms", () => {
     });
   }
 
+  const sides = (name: string, more: number) =>
+    series(3 * (name.includes("ectors") ? 4 : more), (i) => Math.sin(name.length + 1.7 * i * i + i));
+  it.each([
+    ["viewLocalization", ["image", "imageNeighbour", "imageAugmented", "audio", "audioAugmented"]],
+    [
+      "viewAlignment",
+      [
+        "imageVectors",
+        "imageVectorsNeighbour",
+        "imageVectorsAugmented",
+        "audioVectors",
+        "audioVectorsAugmented",
+      ],
+    ],
+    ["triMapTransformed", ["imageTransformed", "audioAgain"]],
+    ["equivariance", ["mapOfTransformed", "transformedMap"]],
+  ])("%s has the gradients of finite differences", async (name, needs) => {
+    const loss = { name, temperature: 0.2 };
+    const shape = (each: string) =>
+      each.startsWith("image") && !each.includes("ectors") ? [3, 5, 4] : [3, 4];
+    const features = Object.fromEntries(
+      needs.map((each) => [
+        each,
+        { data: sides(each, shape(each).length === 3 ? 20 : 4), shape: shape(each) },
+      ]),
+    );
+    const { gradients } = await lossTerms(loss, features, { gradients: true });
+    for (const each of needs) {
+      const own = gradients?.[each] as Float64Array;
+      const scale = Math.max(...own.map(Math.abs));
+      expect(scale, each).toBeGreaterThan(1e-6);
+      for (let i = 0; i < own.length; i += 3) {
+        const at = async (by: number) => {
+          const data = (features[each] as { data: Float64Array }).data.slice();
+          data[i] = (data[i] as number) + by;
+          return (await lossTerms(loss, { ...features, [each]: { data, shape: shape(each) } })).terms[
+            name
+          ] as number;
+        };
+        const slope = ((await at(1e-6)) - (await at(-1e-6))) / 2e-6;
+        expect(Math.abs(slope - (own[i] as number)) / scale, `${each}[${i}]`).toBeLessThan(1e-5);
+      }
+    }
+  });
+
   it("computes every loss of the addon on features of slots too", async () => {
     const random = (length: number, seed: number) =>
       series(length, (i) => Math.sin(seed + 12.9898 * i * i + i));
@@ -115,6 +160,11 @@ describe("lossTerms", () => {
       ...{ imageReconstruction: [3, 6, 4], audioReconstruction: [3, 2, 4] },
       ...{ imageWhere: [3, 6, 4], audioWhere: [3, 2, 4], imageTarget: [3, 6, 4], audioTarget: [3, 2, 4] },
       ...{ imageWhereTarget: [3, 6, 4], audioWhereTarget: [3, 2, 4] },
+      ...{ imageNeighbour: [3, 6, 4], imageAugmented: [3, 6, 4], audioAugmented: [3, 2, 4] },
+      ...{ imageVectors: [3, 4], imageVectorsNeighbour: [3, 4], imageVectorsAugmented: [3, 4] },
+      ...{ audioVectors: [3, 4], audioVectorsAugmented: [3, 4] },
+      ...{ imageTransformed: [3, 5, 4], audioAgain: [3, 2, 4] },
+      ...{ mapOfTransformed: [3, 5], transformedMap: [3, 5] },
     };
     const names = (need: string) =>
       need.replace("_tokens", "").replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
