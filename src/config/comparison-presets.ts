@@ -3,10 +3,9 @@
  * Where a number is not published, the comment at it says what this package takes.
  */
 
-import type { Preset } from "./presets.js";
+import type { ModelOptions as Model } from "./model.js";
+import type { TrainOptions as Train } from "./train.js";
 
-type Model = Preset["model"];
-type Train = Preset["train"];
 type Augment = NonNullable<Exclude<Train["augment"], false>>;
 
 /** Encoders of EZ-VSL, SLAVC and FNAC: ResNet-18 with a projection, audio pooled before it. */
@@ -95,4 +94,4 @@ export const comparisonPresets = {
     model: { ...unprojected, method: { name: "ssl-tie" } },
     train: { ...adam, weightDecay: 1e-4, batchSize: 32, epochs: 100, augment: cropped },
   },
-} satisfies Record<string, Preset>;
+} satisfies Record<string, { readonly model: Model; readonly train: Train }>;

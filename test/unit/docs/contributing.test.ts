@@ -54,10 +54,10 @@ describe("CONTRIBUTING.md", () => {
       (methods === "all" ? methodNames() : [methods]).map((method) => `${feature} of ${method}`),
     );
     expect(given).toEqual(expect.arrayContaining(expected));
-    // Queries are offered, and no loss of the package reads them.
+    // Offered, and read by no loss of the package.
     const beyond = given.filter((each) => !expected.includes(each));
     expect(beyond.sort()).toEqual(
-      ["image", "audio"].map((side) => `${side}_queries of joint-slot-attention`).sort(),
+      ["audio_keys", "image_queries"].map((name) => `${name} of joint-slot-attention`),
     );
     expect(Object.keys(needs).sort()).toEqual(lossNames());
   });
