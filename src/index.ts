@@ -130,6 +130,13 @@ export {
   serve,
 } from "./server/server.js";
 export { type Collapse, CollapseMonitor, type CollapseWarning } from "./training/collapse-monitor.js";
+export {
+  type FindNeighboursOptions,
+  findNeighbours,
+  type Neighbours,
+  readNeighbours,
+  writeNeighbours,
+} from "./training/neighbours.js";
 export type {
   EpochEvent,
   ResumeEvent,

@@ -11,7 +11,7 @@ const SHOWN = 10; // names before "and n more"
 export function withConfigOption(command: Command): Command {
   return command.option(
     "--config <file>",
-    "JSON with the configuration, for a checkpoint without one; default configs.json or config.json beside it",
+    "JSON with the configuration or the name of a preset, for a checkpoint without one; default configs.json or config.json beside it, or the preset whose files have such tensors",
   );
 }
 
@@ -22,7 +22,7 @@ export function someOf(names: readonly string[]): string {
 
 /** Lines about differences from a checkpoint of this package; empty without any. */
 export function remarksOn(file: string, report: WeightsReport, given: string | undefined): string[] {
-  const { config, ignoredConfig = [], ignored, otherKeys = [], key } = report;
+  const { config, ignoredConfig = [], ignored, otherKeys = [], key, preset, otherPresets = [] } = report;
   const unused = ignoredConfig.length > 0 ? `; unknown fields: ${someOf(ignoredConfig)}` : "";
   const tensors = ignored.length === 1 ? "tensor" : "tensors";
   const others =
@@ -32,6 +32,11 @@ export function remarksOn(file: string, report: WeightsReport, given: string | u
   return [
     ...(config !== undefined && (given === undefined || unused !== "")
       ? [`${file}: configuration from ${config}${unused}`]
+      : []),
+    ...(preset !== undefined && preset !== "paper"
+      ? [
+          `${file}: the model of the preset ${preset}, by the names of its tensors${otherPresets.length > 0 ? `; --config ${otherPresets.join(" or ")} where it is of that method` : ""}`,
+        ]
       : []),
     ...(ignored.length > 0
       ? [`warning: ${file}: ${ignored.length} ${tensors} skipped: ${someOf(ignored)}${others}`]

@@ -4,6 +4,8 @@ import { dirname, join, resolve } from "node:path";
 import { earlierForm } from "../config/earlier.js";
 import { isForeignConfig, translateConfig } from "../config/foreign.js";
 import { type ModelConfig, type ModelOptions, parseModelConfig } from "../config/model.js";
+import { type PresetName, presets } from "../config/presets.js";
+import { recognised } from "../config/published-files.js";
 import { aPath, check, kindOf } from "../core/arguments.js";
 import { isError, isSoundspotError, SoundspotError } from "../core/errors.js";
 import { readText } from "../files/text.js";
@@ -26,24 +28,38 @@ export interface FoundConfig {
   readonly beside?: boolean;
   /** Fields of that file that are not known. */
   readonly ignored?: readonly string[];
+  /** The preset whose model it is, where the names of the tensors were all there was to go by. */
+  readonly preset?: PresetName;
+  /** Presets whose files have the same tensors. */
+  readonly otherPresets?: readonly PresetName[];
 }
 
 /**
  * The configuration of a checkpoint. A caller's configuration takes precedence over the file's own, and that over a
- * `configs.json` or `config.json` beside it; without any of them it is the paper's.
+ * `configs.json` or `config.json` beside it, and that over the preset whose files have such tensors; without any of them
+ * it is the paper's.
  * @param checkpoint an absolute path
+ * @param names of its tensors
  * @throws {SoundspotError} ERR_CONFIG, ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_CHECKPOINT_CORRUPT.
  */
 export async function configOf(
   checkpoint: string,
   metadata: Readonly<Record<string, string>>,
   given: ModelOptions | string | undefined,
+  names: Iterable<string>,
   signal?: AbortSignal,
 ): Promise<FoundConfig> {
+  if (typeof given === "string" && Object.hasOwn(presets, given)) {
+    return { config: parseModelConfig(presets[given as PresetName].model) };
+  }
   if (typeof given === "string") return readModelConfig(given, signal);
   if (given !== undefined) return { config: parseModelConfig(given) };
   if (metadata[CONFIG_KEY] !== undefined) return { config: storedConfig(metadata, checkpoint) };
-  return (await configBeside(checkpoint, signal)) ?? { config: parseModelConfig() };
+  const beside = await configBeside(checkpoint, signal);
+  if (beside) return beside;
+  const found = recognised(names);
+  if (!found) return { config: parseModelConfig() };
+  return { config: found.config, preset: found.preset, otherPresets: found.others };
 }
 
 /** Files that a checkpoint's configuration may be read from without being named. */

@@ -3,6 +3,7 @@
 import { resolve } from "node:path";
 import { sharpeningOf } from "../config/methods.js";
 import { type ModelConfig, type ModelOptions, parseModelConfig } from "../config/model.js";
+import type { PresetName } from "../config/presets.js";
 import {
   aList,
   anInteger,
@@ -40,9 +41,10 @@ export type Encoding = NativeEncoding;
 /** How a checkpoint is loaded. */
 export interface LoadOptions {
   /**
-   * For files that do not carry their configuration, such as `.pth`: options, or the path of a JSON file with them or
-   * with the training arguments of the method's authors (`configs.json`). It takes precedence over what the file
-   * carries. Default the file's own, else `configs.json` or `config.json` beside it, else the paper's.
+   * For files that do not carry their configuration, such as `.pth`: options, the name of a preset, or the path of a JSON
+   * file with options or with the training arguments of the method's authors (`configs.json`). It takes precedence over
+   * what the file carries. Default the file's own, else `configs.json` or `config.json` beside it, else that of the
+   * preset whose published files have such tensors, else the paper's.
    */
   readonly config?: ModelOptions | string;
   /** Where the model is and computes. Default "auto". */
@@ -78,6 +80,10 @@ export interface WeightsReport {
   readonly config?: string;
   /** Fields of that file that are not known, and were ignored. */
   readonly ignoredConfig?: readonly string[];
+  /** The preset that the configuration was taken from because its files have such tensors; else absent. */
+  readonly preset?: PresetName;
+  /** Further presets whose files have the same tensors; absent without any. */
+  readonly otherPresets?: readonly PresetName[];
 }
 
 /** A model and its weights. Free it with `dispose()`, or by `using`. */
@@ -135,9 +141,10 @@ export class Model implements Disposable {
     checkFields(options, { signal: aSignal, device: aDevice, precision: aPrecision });
     throwIfAborted(options.signal);
     const file = resolve(path);
-    const { handle: checkpoint, metadata } = await native().readCheckpoint(file);
+    const { handle: checkpoint, metadata, tensors } = await native().readCheckpoint(file);
     throwIfAborted(options.signal);
-    const found = await configOf(file, metadata, options.config, options.signal);
+    const names = tensors.map(({ name }) => name);
+    const found = await configOf(file, metadata, options.config, names, options.signal);
     const { handle, report } = await native().loadModel(
       found.config,
       checkpoint,
@@ -332,7 +339,7 @@ export class Model implements Disposable {
 /** How weights were bound and where the configuration comes from, as users see it. */
 export function weightsReport(
   { loaded, ignored, missing, key, otherKeys }: BindingReport,
-  { file, ignored: ignoredConfig = [] }: Partial<FoundConfig> = {},
+  { file, ignored: ignoredConfig = [], preset, otherPresets = [] }: Partial<FoundConfig> = {},
 ): WeightsReport {
   return {
     loaded,
@@ -342,6 +349,8 @@ export function weightsReport(
     ...(otherKeys.length > 0 ? { otherKeys } : {}),
     ...(file === undefined ? {} : { config: file }),
     ...(ignoredConfig.length > 0 ? { ignoredConfig } : {}),
+    ...(preset === undefined ? {} : { preset }),
+    ...(otherPresets.length > 0 ? { otherPresets } : {}),
   };
 }
 

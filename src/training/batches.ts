@@ -4,12 +4,12 @@ import type { TrainConfig } from "../config/train.js";
 import { SoundspotError } from "../core/errors.js";
 import { type InPlace, lookAhead } from "../core/look-ahead.js";
 import { hash, permutation } from "../core/random.js";
-import { loadReplacing, type Replaced, type SkippedSample } from "../datasets/damage.js";
+import { isDamage, loadReplacing, type Replaced, type SkippedSample } from "../datasets/damage.js";
 import type { Dataset, LoadableSample, Sample, SequenceRequest } from "../datasets/dataset.js";
 import { prepareSample } from "../model/inputs.js";
 import type { LoadedModel } from "../model/loaded.js";
 import type { SampleHandle } from "../native.js";
-import { type Neighbours, neighbourOf } from "./neighbours.js";
+import { type Neighbours, neighboursFrom } from "./neighbours.js";
 
 export interface TrainingPlace {
   readonly data: Dataset;
@@ -56,18 +56,25 @@ export async function* trainingBatches(
     const augment = options ? { options, seed: hash(seed, epoch, ...keys) } : undefined;
     return prepareSample(sample, model.config, augment);
   };
+  /** A neighbour of sample `at`, the next one where it is damaged, and the sample itself without any. */
+  const readableNeighbour = async (at: number, sample: Sample, draw: bigint): Promise<Sample> => {
+    for (const other of neighboursFrom(neighbours, at, draw)) {
+      try {
+        return await data.load(other, { epoch, signal });
+      } catch (error) {
+        // It is counted as damaged when its own turn comes.
+        if (strict || !isDamage(error)) throw error;
+      }
+    }
+    return sample;
+  };
   /** `at` is the place of the sample; draws are those of `index`, whose place in the batch it has. */
   const prepareAll = async (sample: Sample, at: number, index: number): Promise<Prepared> => {
     const handle = await prepareView(sample, "augment", index);
     const others: Record<string, SampleHandle> = {};
     for (const [number, [name, { of, augment }]] of views.entries()) {
       const other =
-        of === "sample"
-          ? sample
-          : await data.load(neighbourOf(neighbours, at, hash(seed, epoch, index, number)), {
-              epoch,
-              signal,
-            });
+        of === "sample" ? sample : await readableNeighbour(at, sample, hash(seed, epoch, index, number));
       others[name] = await prepareView(other, augment, index, number);
     }
     return { handle, views: others };

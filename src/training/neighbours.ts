@@ -197,8 +197,9 @@ export async function neighboursOf(
 const isIndex = (value: unknown, length: number) =>
   Number.isInteger(value) && (value as number) >= 0 && (value as number) < length;
 
-/** @internal One of a sample's neighbours, as a draw decides; a sample without any is its own. */
-export function neighbourOf(neighbours: Neighbours | undefined, index: number, draw: bigint): number {
+/** @internal A sample's neighbours in their order, from one that a draw decides, around. */
+export function neighboursFrom(neighbours: Neighbours | undefined, index: number, draw: bigint): number[] {
   const own = neighbours?.[index] ?? [];
-  return own.length === 0 ? index : (own[Number(draw % BigInt(own.length))] as number);
+  const first = own.length === 0 ? 0 : Number(draw % BigInt(own.length));
+  return [...own.slice(first), ...own.slice(0, first)];
 }

@@ -2,6 +2,9 @@
 import { open } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Command } from "commander";
+import { methodNamed } from "../../config/methods.js";
+import { type ModelConfig, parseModelConfig } from "../../config/model.js";
+import { presets } from "../../config/presets.js";
 import { isSoundspotError, SoundspotError } from "../../core/errors.js";
 import { type Media, type MediaStream, openMedia } from "../../media/media.js";
 import { configOf } from "../../model/configuration.js";
@@ -113,7 +116,7 @@ interface Inspected {
   readonly tensors: readonly Listed[];
   /** The same under the model's names. */
   readonly parameters: readonly Listed[];
-  readonly config: unknown;
+  readonly config: ModelConfig;
   readonly metadata: Readonly<Record<string, string>>;
   /** The weights that a model of this configuration loads from the file. */
   readonly weights?: WeightsReport;
@@ -132,7 +135,12 @@ async function inspectPaper(config: string | undefined): Promise<Inspected> {
 
 async function inspect(file: string, given: string | undefined): Promise<Inspected> {
   const { handle, metadata, tensors } = await native().readCheckpoint(file);
-  const found = await configOf(resolve(file), metadata, given);
+  const found = await configOf(
+    resolve(file),
+    metadata,
+    given,
+    tensors.map(({ name }) => name),
+  );
   let report: BindingReport | undefined;
   let mismatch: string | undefined;
   try {
@@ -177,24 +185,38 @@ function weightsLines({ weights, mismatch }: Inspected): string[] {
   ];
 }
 
+/** The method's title, and others whose files have the same tensors. */
+function methodText({ method }: ModelConfig, weights: WeightsReport | undefined): string {
+  const others = (weights?.otherPresets ?? []).map(
+    (name) => parseModelConfig(presets[name].model).method.name,
+  );
+  const titles = others.map((name) => methodNamed(name).title);
+  const own = methodNamed(method.name).title;
+  return titles.length === 0
+    ? own
+    : `${own} (or ${titles.join(", ")}, whose files have the same tensors: --config ${weights?.otherPresets?.join(" or ")})`;
+}
+
 async function run(file: string | undefined, flags: Flags): Promise<void> {
   const media = file === undefined ? undefined : await mediaAt(file);
   if (file !== undefined && media) return printMedia(file, media, flags.json === true);
   const inspected = file === undefined ? await inspectPaper(flags.config) : await inspect(file, flags.config);
   const { tensors, parameters, config, metadata, weights, mismatch } = inspected;
+  const method = config.method.name;
   const parts = countParts(parameters);
   if (flags.json) {
     const training = file === undefined ? undefined : storedTraining(metadata, file);
     const state = training === undefined ? {} : { training };
     const list = flags.tensors ? { tensors } : {};
     process.stdout.write(
-      `${JSON.stringify({ file, parameters: parts, config, weights, mismatch, ...state, ...list }, null, 2)}\n`,
+      `${JSON.stringify({ file, method, parameters: parts, config, weights, mismatch, ...state, ...list }, null, 2)}\n`,
     );
     return;
   }
   const millions = (count: number) => `${(count / 1e6).toFixed(2)} M`;
   const lines = [
     file ?? "the paper's model",
+    `method                ${methodText(config, weights)}`,
     `parameters            ${parts.total.toLocaleString("en")} (${millions(parts.total)})`,
     `  at inference        ${millions(parts.inference)}`,
     `  encoders            ${millions(parts.encoders)}`,

@@ -31,6 +31,7 @@ interface Flags {
   device: Device;
   weights?: string;
   imageWeights?: string;
+  neighbours?: string;
   resume?: true;
   allowChangedData?: true;
   strict?: true;
@@ -58,6 +59,10 @@ export function register(program: Command): void {
     .addOption(deviceOption())
     .option("--weights <file>", "checkpoint to start from: the tensors that fit by name and shape")
     .option("--image-weights <file>", "torchvision's ResNet-18 .pth for the image encoder")
+    .option(
+      "--neighbours <file>",
+      "nearest neighbours of the samples, of soundspot neighbours; for Alignment",
+    )
     .option("--keep-every <n>", "keep the parameters of every nth epoch in separate files", wholeFrom(1))
     .option("--resume", "resume from the output folder's last.safetensors")
     .option("--allow-changed-data", "with --resume: also when samples were added to the data or removed")
@@ -168,6 +173,7 @@ async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void>
       onSkip: (sample) => fresh.push(sample),
       ...(flags.weights === undefined ? {} : { weights: flags.weights }),
       ...(flags.imageWeights === undefined ? {} : { imageWeights: flags.imageWeights }),
+      ...(flags.neighbours === undefined ? {} : { neighbours: flags.neighbours }),
       onStep: ({ epoch, step, totalSteps, result: { losses }, samplesPerSecond, warnings }) => {
         const total = losses.total ?? Number.NaN;
         progress.update(
