@@ -30,6 +30,7 @@ export interface FindNeighboursOptions {
   /** What is compared. Default "image". */
   readonly modality?: "image" | "audio";
   readonly signal?: AbortSignal | undefined;
+  /** Called after every few samples. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
