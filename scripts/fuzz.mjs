@@ -3,7 +3,7 @@
  * Builds the fuzz targets of test/fuzz with clang's libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer, and runs
  * them one after the other. Needs clang++ (or CLANG) with its runtime libraries, on Linux.
  *
- *   node scripts/fuzz.mjs [json|pickle|zip|pth|tensors|safetensors …] [--seconds N | --runs N]
+ *   node scripts/fuzz.mjs [json|pickle|zip|pth|tensors|legacy|safetensors …] [--seconds N | --runs N]
  *
  * N is for each reader, by default 60 seconds. Interesting inputs stay in build/fuzz/READER/corpus and start the next
  * run. An input that ends a target stays in build/fuzz/READER/, and the exit code is 1.
@@ -22,13 +22,15 @@ const MAX_INPUT = 4096; // bytes
 const MAX_BLOCK = 2; // MB in one allocation, far more than MAX_INPUT bytes may need
 const MAX_MEMORY = 1024; // MB, sanitizers included
 
+const PTH = ["pth", "legacy", "storages", "pickle", "zip", "file", "format"];
 /** Sources below native/checkpoint, beside test/fuzz/NAME.cc. */
 const TARGETS = {
   json: { sources: ["json", "format"] },
   pickle: { sources: ["pickle", "format"] },
   zip: { sources: ["zip", "file", "format"] },
-  pth: { sources: ["pth", "pickle", "zip", "file", "format"], torch: true },
-  tensors: { sources: ["pth", "pickle", "zip", "file", "format"], torch: true },
+  pth: { sources: PTH, torch: true },
+  tensors: { sources: PTH, torch: true },
+  legacy: { sources: PTH, torch: true },
   safetensors: { sources: ["safetensors", "json", "checksum", "file", "format"], torch: true },
 };
 
@@ -54,6 +56,11 @@ const PICKLE_WORDS = [
   "ccollections\nOrderedDict\n",
   "ctorch\nSize\n",
   "cargparse\nNamespace\n",
+  "ctorch._utils\n_rebuild_tensor\n",
+  "ctorch\nFloatTensor\n",
+  "ctorch.nn.parameter\nParameter\n",
+  "ctorch.autograd.variable\nVariable\n",
+  "U\x06module",
   "X\x05\0\0\0model",
   "X\x0a\0\0\0state_dict",
   "X\x03\0\0\0net",
@@ -75,6 +82,7 @@ const WORDS = {
   zip: ZIP_WORDS,
   pth: [...PICKLE_WORDS, ...ZIP_WORDS],
   tensors: PICKLE_WORDS,
+  legacy: PICKLE_WORDS,
   safetensors: JSON_WORDS,
 };
 
@@ -94,8 +102,22 @@ function published() {
   };
 }
 
+/** Files from before PyTorch 1.6, and what stands behind their first three pickles. */
+function old() {
+  const whole = ["saved", "old"].map((name) =>
+    readFileSync(join(PACKAGE, "test", "fixtures", "legacy", `${name}.pth`)),
+  );
+  const objects = whole.map((bytes) => {
+    let at = 0;
+    for (let i = 0; i < 3; i++) at = bytes.indexOf(latin1("\x80\x02"), at + 1);
+    return bytes.subarray(at);
+  });
+  return { whole, objects };
+}
+
 function seeds() {
   const fixture = published();
+  const legacy = old();
   const views = [
     ["Float", "0", 16, 0, [4, 4], [1, 4]],
     ["Float", "0", 16, 3, [2, 2], [4, 2]],
@@ -126,8 +148,9 @@ function seeds() {
     json: headers.map((header) => Buffer.from(JSON.stringify(header))),
     pickle: [fixture.pickle, ...pickles],
     zip: [fixture.archive, ...archives],
-    pth: [fixture.archive, ...archives],
+    pth: [fixture.archive, ...archives, ...legacy.whole],
     tensors: [fixture.pickle, ...pickles],
+    legacy: legacy.objects,
     safetensors: headers.map((header, i) => safetensors(header, data[i])),
   };
 }

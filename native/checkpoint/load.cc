@@ -13,7 +13,7 @@ State read_checkpoint(const std::string& path) {
   std::string head;
   try {
     InputFile file(path);
-    head.resize(std::min<uint64_t>(file.size(), 32));
+    head.resize(std::min<uint64_t>(file.size(), kPthHeadBytes));
     file.read(0, head.data(), head.size());
   } catch (const FormatError& error) {
     corrupt(path, error.what());

@@ -3,8 +3,6 @@
 #include <cstring>
 #include <utility>
 
-#include "checkpoint/format.h"
-
 namespace soundspot::checkpoint {
 namespace {
 
@@ -13,17 +11,47 @@ constexpr size_t kMaxStack = 1'000'000;
 constexpr size_t kMaxNames = 10'000;
 constexpr size_t kMaxNameBytes = 1'000;
 
+/// "torch.FloatTensor", "torch.cuda.HalfTensor", …: what PyTorch before 0.2 names for a tensor.
+bool is_tensor_class(std::string_view name) { return name.starts_with("torch.") && name.ends_with("Tensor"); }
+
+bool is_parameter_class(std::string_view name) {
+  return name == "torch.nn.parameter.Parameter" || name == "torch.autograd.variable.Variable";
+}
+
+/// Sets the state of an object of PyTorch before 0.2 whose class got no arguments.
+void build(PickleValue& target, const PickleValue& state) {
+  using Kind = PickleValue::Kind;
+  if (target.kind != Kind::kOther || state.kind != Kind::kTuple) return;
+  const auto& items = state.items;
+  if (is_tensor_class(target.text) && items.size() == 4) {  // (storage, offset, sizes, strides)
+    target = {Kind::kTensor, 0, {}, items};
+  } else if (is_parameter_class(target.text) && items.size() == 5 && items[0]->kind == Kind::kTensor) {
+    const PickleValue data = *items[0];  // (data, gradient, hooks, requires_grad, volatile)
+    target = data;
+  }
+}
+
 }  // namespace
 
-Pickle::Pickle(std::string_view bytes) : bytes_(bytes) {
+const PickleValue* PickleValue::find(std::string_view key) const {
+  for (size_t i = items.size(); i >= 2; i -= 2) {
+    if (items[i - 2]->is_string(key)) return items[i - 1];
+  }
+  return nullptr;
+}
+
+Pickle::Pickle(std::string_view bytes, After after) : bytes_(bytes) {
   if (take(1) != "\x80") throw FormatError("its pickle does not begin with a protocol");
   const auto protocol = number<uint8_t>();
   if (protocol < 2 || protocol > 5) throw FormatError("its pickle has an unknown protocol");
   run();
+  if (after == After::kNothing && at_ != bytes_.size()) {
+    throw FormatError("something follows the object of its pickle");
+  }
 }
 
 std::string_view Pickle::take(uint64_t bytes) {
-  if (bytes > bytes_.size() - at_) throw FormatError("its pickle is cut off");
+  if (bytes > bytes_.size() - at_) throw CutOffError();
   at_ += bytes;
   return bytes_.substr(at_ - bytes, bytes);
 }
@@ -37,7 +65,7 @@ T Pickle::number() {
 
 std::string_view Pickle::line() {
   const size_t end = bytes_.find('\n', at_);
-  if (end == std::string_view::npos) throw FormatError("its pickle is cut off");
+  if (end == std::string_view::npos) throw CutOffError();
   const std::string_view text = take(end - at_);
   take(1);
   return text;
@@ -83,9 +111,7 @@ std::vector<PickleValue*> Pickle::pop_to_mark() {
 void Pickle::run() {
   for (auto operation = number<uint8_t>(); operation != '.'; operation = number<uint8_t>()) step(operation);
   root_ = pop();
-  if (!stack_.empty() || !marks_.empty() || at_ != bytes_.size()) {
-    throw FormatError("something follows the object of its pickle");
-  }
+  if (!stack_.empty() || !marks_.empty()) throw FormatError("its pickle ends with more than one object");
 }
 
 // The opcodes of Python's pickletools, by their names there.
@@ -255,12 +281,13 @@ void Pickle::step(unsigned char operation) {
       call(*pop(), arguments);
       return;
     }
-    case 'b':  // BUILD: sets attributes, which say nothing about a tensor
-      pop();
-      top();
+    case 'b': {  // BUILD: sets attributes, which say nothing about a tensor but in the oldest files
+      const PickleValue* state = pop();
+      build(*top(), *state);
       return;
+    }
     case 'Q':  // BINPERSID
-      push_storage();
+      push_persistent();
       return;
     default:
       throw FormatError("its pickle has an operation that torch.save does not write");
@@ -298,14 +325,20 @@ void Pickle::push_global(std::string_view module, std::string_view name) {
   push({Kind::kGlobal, 0, text});
 }
 
-void Pickle::push_storage() {
+/// The storage that a tuple names, or before PyTorch 1.6 the class of a module with its source.
+void Pickle::push_persistent() {
   const PickleValue* id = pop();
   const auto& items = id->items;
-  if (id->kind != Kind::kTuple || items.size() != 5 || !items[0]->is_string("storage") ||
+  const bool is_tuple = id->kind == Kind::kTuple;
+  if (is_tuple && items.size() == 4 && items[0]->is_string("module") && items[1]->kind == Kind::kGlobal) {
+    push_existing(items[1]);
+    return;
+  }
+  if (!is_tuple || (items.size() != 5 && items.size() != 6) || !items[0]->is_string("storage") ||
       items[1]->kind != Kind::kGlobal || items[2]->kind != Kind::kString || items[4]->kind != Kind::kInteger) {
     throw FormatError("its pickle refers to something other than the data of a tensor");
   }
-  push({Kind::kStorage, 0, {}, items});
+  storages_.push_back(push({Kind::kStorage, 0, {}, items}));
 }
 
 /// Adds `items` to the collection on top, of `kind`. Other objects may have such methods too; theirs is lost.
@@ -328,16 +361,35 @@ void Pickle::call(const PickleValue& function, PickleValue* arguments) {
     push({Kind::kOther, 0, name});
   } else if (name == "collections.OrderedDict" && items.empty()) {
     push({Kind::kDict});
+  } else if (name == "collections.OrderedDict" && items.size() == 1 && items[0]->kind == Kind::kList) {
+    push_pairs(*items[0]);
   } else if (name == "torch.Size" && items.size() == 1 && items[0]->kind == Kind::kTuple) {
     push_existing(items[0]);
-  } else if (name == "torch._utils._rebuild_tensor_v2" && items.size() >= 4) {
+  } else if ((name == "torch._utils._rebuild_tensor_v2" && items.size() >= 4) ||
+             ((name == "torch._utils._rebuild_tensor" || is_tensor_class(name)) && items.size() == 4)) {
     push({Kind::kTensor, 0, {}, {items.begin(), items.begin() + 4}});
   } else if ((name == "torch._utils._rebuild_parameter" || name == "torch._utils._rebuild_parameter_with_state") &&
              !items.empty()) {
     push_existing(items[0]);  // (data, requires_grad, …)
+  } else if (is_parameter_class(name) && !items.empty() && items[0]->kind == Kind::kTensor) {
+    push_existing(items[0]);  // (data, requires_grad)
   } else {
     push({Kind::kOther, 0, name});
   }
+}
+
+/// A dictionary of [key, value], …: an OrderedDict as Python 2 pickles it.
+void Pickle::push_pairs(const PickleValue& pairs) {
+  copied_ += pairs.items.size();  // one list may be used any number of times
+  if (copied_ > kMaxValues) throw FormatError("its pickle holds too many objects");
+  PickleValue dict{Kind::kDict};
+  for (const PickleValue* pair : pairs.items) {
+    if ((pair->kind != Kind::kList && pair->kind != Kind::kTuple) || pair->items.size() != 2) {
+      throw FormatError("its pickle makes a dictionary of something other than pairs");
+    }
+    dict.items.insert(dict.items.end(), pair->items.begin(), pair->items.end());
+  }
+  push(std::move(dict));
 }
 
 }  // namespace soundspot::checkpoint

@@ -1,14 +1,15 @@
 #include "checkpoint/pth.h"
 
 #include <algorithm>
-#include <bit>
 #include <iterator>
 #include <map>
 #include <set>
 
 #include "checkpoint/file.h"
 #include "checkpoint/format.h"
+#include "checkpoint/legacy.h"
 #include "checkpoint/pickle.h"
+#include "checkpoint/storages.h"
 #include "checkpoint/zip.h"
 
 namespace soundspot::checkpoint {
@@ -16,26 +17,7 @@ namespace {
 
 using Kind = PickleValue::Kind;
 
-static_assert(std::endian::native == std::endian::little, "storages are little-endian");
-
 constexpr uint64_t kMaxPickleBytes = 64 << 20;
-constexpr std::string_view kLegacyMagic =
-    "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";  // torch.serialization.MAGIC_NUMBER
-constexpr size_t kHeadBytes = 32;
-
-struct StorageType {
-  std::string_view name;
-  at::ScalarType type;
-};
-constexpr StorageType kStorageTypes[] = {{"torch.FloatStorage", at::kFloat},       {"torch.DoubleStorage", at::kDouble},
-                                         {"torch.HalfStorage", at::kHalf},         {"torch.LongStorage", at::kLong},
-                                         {"torch.BFloat16Storage", at::kBFloat16}, {"torch.IntStorage", at::kInt},
-                                         {"torch.ShortStorage", at::kShort},       {"torch.CharStorage", at::kChar},
-                                         {"torch.ByteStorage", at::kByte},         {"torch.BoolStorage", at::kBool}};
-
-bool is_legacy(std::string_view head) {
-  return head.starts_with('\x80') && head.substr(0, kHeadBytes).find(kLegacyMagic) != std::string_view::npos;
-}
 
 /// "archive" of "archive/data.pkl": torch.save names the folder after the file.
 std::string find_folder(const ZipArchive& archive) {
@@ -64,17 +46,30 @@ std::vector<int64_t> integers(const PickleValue& value) {
   return result;
 }
 
+/// The storages of a zip archive: an entry each, "archive/data/KEY".
+class ZipStorages final : public StorageSource {
+ public:
+  ZipStorages(const ZipArchive& archive, const std::string& folder) : archive_(archive), folder_(folder + "/data/") {}
+
+  uint64_t size(const std::string& key) const override { return archive_.entry(folder_ + key).size; }
+  void read(const std::string& key, void* to) const override { archive_.read(folder_ + key, to); }
+
+ private:
+  const ZipArchive& archive_;
+  std::string folder_;
+};
+
 /// Makes the tensors that a pickle describes, reading each storage once.
 class TensorReader {
  public:
-  TensorReader(const ZipArchive& archive, std::string folder, uint64_t file_bytes)
-      : archive_(archive), folder_(std::move(folder)), file_bytes_(file_bytes), room_(file_bytes) {}
+  TensorReader(const StorageSource& source, uint64_t file_bytes)
+      : source_(source), file_bytes_(file_bytes), room_(file_bytes) {}
 
   Tensor read(const PickleValue& value) {
     if (value.items[0]->kind != Kind::kStorage || value.items[1]->kind != Kind::kInteger) {
       throw FormatError("a tensor has no data");
     }
-    const Tensor& storage = this->storage(*value.items[0]);
+    const Tensor storage = part(this->storage(*value.items[0]), *value.items[0]);
     const int64_t offset = value.items[1]->integer;
     const std::vector<int64_t> sizes = integers(*value.items[2]);
     const std::vector<int64_t> strides = integers(*value.items[3]);
@@ -95,7 +90,7 @@ class TensorReader {
       }
     }
     if (room < 0) throw FormatError("a tensor reaches beyond its data");
-    return storage.as_strided(sizes, strides, offset);
+    return storage.as_strided(sizes, strides, storage.storage_offset() + offset);
   }
 
  private:
@@ -104,46 +99,59 @@ class TensorReader {
     const std::string_view type_name = value.items[1]->text;
     const std::string key(value.items[2]->text);
     const int64_t count = value.items[4]->integer;
-    const auto* type = std::find_if(std::begin(kStorageTypes), std::end(kStorageTypes),
-                                    [&](const StorageType& known) { return known.name == type_name; });
-    if (type == std::end(kStorageTypes)) {
-      throw FormatError("a tensor has the type " + printable(type_name) + ", which is not supported");
-    }
+    const std::optional<at::ScalarType> type = storage_type(type_name);
+    if (!type) throw FormatError("a tensor has the type " + printable(type_name) + ", which is not supported");
     if (const auto found = storages_.find(key); found != storages_.end()) {
-      if (found->second.scalar_type() != type->type || found->second.numel() != count) {
+      if (found->second.scalar_type() != *type || found->second.numel() != count) {
         throw FormatError("the data " + printable(key) + " has two types or sizes");
       }
       return found->second;
     }
 
-    const std::string name = folder_ + "/data/" + key;
-    const uint64_t bytes = archive_.entry(name).size;
-    const uint64_t item_size = at::elementSize(type->type);
+    const uint64_t bytes = source_.size(key);
+    const uint64_t item_size = at::elementSize(*type);
     if (count < 0 || bytes % item_size != 0 || bytes / item_size != static_cast<uint64_t>(count)) {
-      throw FormatError("the zip entry " + printable(name) + " has another size than its tensors");
+      throw FormatError("the data " + printable(key) + " has another size than its tensors");
     }
     if (bytes > room_) throw FormatError("its tensors need more bytes than the file has");
     room_ -= bytes;
-    Tensor data = at::empty({count}, at::TensorOptions().dtype(type->type));
-    archive_.read(name, data.mutable_data_ptr());
-    if (type->type == at::kBool) check_booleans(data.const_data_ptr(), bytes);
+    Tensor data = at::empty({count}, at::TensorOptions().dtype(*type));
+    source_.read(key, data.mutable_data_ptr());
+    if (*type == at::kBool) check_booleans(data.const_data_ptr(), bytes);
     return storages_.emplace(key, std::move(data)).first->second;
   }
 
-  const ZipArchive& archive_;
-  std::string folder_;
+  /// The elements of `storage` that are meant by `value`: all, or the part that it names.
+  Tensor part(const Tensor& storage, const PickleValue& value) {
+    if (value.items.size() < 6 || value.items[5]->kind == Kind::kNone) return storage;
+    const PickleValue& view = *value.items[5];
+    if (view.kind != Kind::kTuple || view.items.size() != 3 || view.items[0]->kind != Kind::kString ||
+        view.items[1]->kind != Kind::kInteger || view.items[2]->kind != Kind::kInteger) {
+      throw FormatError("a tensor's part of its data is damaged");
+    }
+    const Part own{storage.const_data_ptr(), view.items[1]->integer, view.items[2]->integer};
+    if (own.offset < 0 || own.count < 0 || own.offset > storage.numel() || own.count > storage.numel() - own.offset) {
+      throw FormatError("a tensor's part reaches beyond its data");
+    }
+    const std::string key(view.items[0]->text);
+    if (parts_.emplace(key, own).first->second != own) {
+      throw FormatError("the part " + printable(key) + " has two places or sizes");
+    }
+    return storage.narrow(0, own.offset, own.count);
+  }
+
+  struct Part {
+    const void* storage;
+    int64_t offset, count;  // elements
+    bool operator==(const Part&) const = default;
+  };
+
+  const StorageSource& source_;
   uint64_t file_bytes_;
   uint64_t room_;  // bytes that storages may still take: entries that overlap could ask for any amount
   std::map<std::string, Tensor> storages_;
+  std::map<std::string, Part> parts_;
 };
-
-/// The last value under `key`, as Python's dict keeps it.
-const PickleValue* find(const PickleValue& dict, std::string_view key) {
-  for (size_t i = dict.items.size(); i >= 2; i -= 2) {
-    if (dict.items[i - 2]->is_string(key)) return dict.items[i - 1];
-  }
-  return nullptr;
-}
 
 /// Keys of a state dict beside other objects, the preferred one first.
 constexpr std::string_view kKeys[] = {"state_dict", "model_state_dict", "model", "net", "weights"};
@@ -169,7 +177,7 @@ void collect(const PickleValue& dict, const std::string& key, size_t depth, std:
   if (!seen.insert(&dict).second) return;  // dictionaries may form cycles
   const size_t before = found.size();
   for (const std::string_view inner : kKeys) {
-    const PickleValue* value = find(dict, inner);
+    const PickleValue* value = dict.find(inner);
     if (value == nullptr || value->kind != Kind::kDict || depth == kMaxDepth) continue;
     collect(*value, (key.empty() ? "" : key + ".") + std::string(inner), depth + 1, seen, found);
   }
@@ -180,7 +188,7 @@ void collect(const PickleValue& dict, const std::string& key, size_t depth, std:
 [[noreturn]] void no_state_dict(const PickleValue& root) {
   std::vector<const PickleValue*> values{&root};
   if (root.kind == Kind::kDict) {
-    for (const std::string_view key : kKeys) values.push_back(find(root, key));
+    for (const std::string_view key : kKeys) values.push_back(root.find(key));
   }
   for (const PickleValue* value : values) {
     if (value == nullptr || value->kind != Kind::kOther) continue;
@@ -224,28 +232,15 @@ Group read_group(const Candidate& candidate, TensorReader& reader, size_t& room)
   return group;
 }
 
-State read(InputFile& file) {
-  std::string head(std::min<uint64_t>(file.size(), kHeadBytes), '\0');
-  file.read(0, head.data(), head.size());
-  if (is_legacy(head)) {
-    throw FormatError("it has the format from before PyTorch 1.6; load it there and save it again with torch.save");
-  }
-  if (!head.starts_with("PK")) throw FormatError("it is not a checkpoint of torch.save");
-
-  const ZipArchive archive(file);
-  const std::string folder = find_folder(archive);
-  if (archive.entries().contains(folder + "/byteorder") && archive.read(folder + "/byteorder", 16) != "little") {
-    throw FormatError("it was saved on a big-endian machine; load it there and save it as safetensors");
-  }
-  const std::string bytes = archive.read(folder + "/data.pkl", kMaxPickleBytes);
-  const Pickle pickle(bytes);
+/// The state dicts in the object that a file saved.
+State read_state(const PickleValue& root, const StorageSource& source, uint64_t file_bytes) {
   std::vector<Candidate> candidates;
   std::set<const PickleValue*> seen;
-  if (pickle.root().kind == Kind::kDict) collect(pickle.root(), "", 0, seen, candidates);
-  if (candidates.empty()) no_state_dict(pickle.root());
+  if (root.kind == Kind::kDict) collect(root, "", 0, seen, candidates);
+  if (candidates.empty()) no_state_dict(root);
 
   std::vector<Group> groups;
-  TensorReader reader(archive, folder, file.size());
+  TensorReader reader(source, file_bytes);
   size_t room = kMaxTensors;
   for (const Candidate& candidate : candidates) groups.push_back(read_group(candidate, reader, room));
   if (groups.size() == 1 && !groups[0].flaw.empty()) throw FormatError(groups[0].flaw);
@@ -255,9 +250,37 @@ State read(InputFile& file) {
   return state;
 }
 
+State read_zip(InputFile& file) {
+  const ZipArchive archive(file);
+  const std::string folder = find_folder(archive);
+  if (archive.entries().contains(folder + "/byteorder") && archive.read(folder + "/byteorder", 16) != "little") {
+    throw FormatError("it was saved on a big-endian machine; load it there and save it as safetensors");
+  }
+  const std::string bytes = archive.read(folder + "/data.pkl", kMaxPickleBytes);
+  const Pickle pickle(bytes);
+  return read_state(pickle.root(), ZipStorages(archive, folder), file.size());
+}
+
+State read(InputFile& file) {
+  std::string head(std::min<uint64_t>(file.size(), kPthHeadBytes), '\0');
+  file.read(0, head.data(), head.size());
+  if (is_legacy(head)) {
+    const LegacyFile legacy(file);
+    return read_state(legacy.root(), legacy, file.size());
+  }
+  if (is_tar(head)) {
+    throw FormatError(
+        "it is a tar archive, as PyTorch up to 0.1.10 saved; load it in PyTorch and save it again with torch.save");
+  }
+  if (!head.starts_with("PK")) throw FormatError("it is not a checkpoint of torch.save");
+  return read_zip(file);
+}
+
 }  // namespace
 
-bool is_pth(std::string_view head) { return head.starts_with("PK") || is_legacy(head); }
+static_assert(kPthHeadBytes >= kTarHeadBytes);
+
+bool is_pth(std::string_view head) { return head.starts_with("PK") || is_legacy(head) || is_tar(head); }
 
 State read_pth(const std::string& path) {
   InputFile file(path);

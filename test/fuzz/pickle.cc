@@ -21,7 +21,7 @@ void visit(const PickleValue& root) {
     open.pop_back();
     for (const char c : value.text) sink = c;
     if (value.kind == PickleValue::Kind::kDict) require(value.items.size() % 2 == 0);
-    if (value.kind == PickleValue::Kind::kStorage) require(value.items.size() == 5);
+    if (value.kind == PickleValue::Kind::kStorage) require(value.items.size() == 5 || value.items.size() == 6);
     if (value.kind == PickleValue::Kind::kTensor) require(value.items.size() == 4);
     for (const PickleValue* item : value.items) {
       if (seen.insert(item).second) open.push_back(item);
@@ -35,6 +35,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t bytes) {
   try {
     const Pickle pickle(soundspot::fuzz::text(data, bytes));
     visit(pickle.root());
+    require(pickle.size() == bytes);
+    for (const PickleValue* storage : pickle.storages()) visit(*storage);
   } catch (const soundspot::checkpoint::FormatError&) {
   }
   return 0;

@@ -129,9 +129,33 @@ describe("checkpoints", () => {
     );
   });
 
+  it("of .pth from before PyTorch 1.6, changed in a few places", async () => {
+    const path = file("changed-legacy.pth");
+    const folder = fixture.replace("tiny.pth", "legacy");
+    const wholes = ["saved", "old"].map((name) => readFileSync(join(folder, `${name}.pth`)));
+    using model = await Model.create(tiny);
+    let read = 0;
+    await fc.assert(
+      fc.asyncProperty(changes, fc.nat(1), async (list, which) => {
+        writeFileSync(path, changed(wholes[which] as Buffer, list));
+        if (await givesOr(codes, () => model.loadImageWeights(path))) read++;
+      }),
+      { numRuns: 1000 },
+    );
+    expect(read).toBeGreaterThan(50);
+    const finite = (await model.parameters()).every(({ data }) => data.every(Number.isFinite));
+    expect(finite).toBe(true);
+  });
+
   it("of bytes that are anything", async () => {
     const path = file("bytes.bin");
-    const head = fc.constantFrom("", "PK\x03\x04", "\x80\x02", "\x10\0\0\0\0\0\0\0{");
+    const head = fc.constantFrom(
+      "",
+      "PK\x03\x04",
+      "\x80\x02",
+      "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.",
+      "\x10\0\0\0\0\0\0\0{",
+    );
     await fc.assert(
       fc.asyncProperty(head, fc.uint8Array({ maxLength: 300 }), async (first, rest) => {
         writeFileSync(path, Buffer.concat([Buffer.from(first, "latin1"), rest]));
