@@ -34,7 +34,8 @@ import type { Device } from "../../model/compute.js";
 import { type Figure, figuresOf, percentText } from "../../report/figures.js";
 import { type ReportTable, renderHtmlReport } from "../../report/html.js";
 import { leftOut } from "../../report/left-out.js";
-import { type FigureName, type PublishedTable, publishedAblations } from "../../report/published.js";
+import { publishedAblations } from "../../report/published-ablations.js";
+import type { FigureName, PublishedTable } from "../../report/published-rows.js";
 import { isRunFile } from "../../training/run-folder.js";
 import type { TrainRun } from "../../training/run-options.js";
 import { train } from "../../training/train.js";
@@ -335,10 +336,14 @@ function publishedTable({ title, rows, note }: PublishedTable): ReportTable {
     ...recallRanks.map((k) => [`i2a-r${k}`, `R@${k} image → audio`] as [FigureName, string]),
   ]);
   const shown = [...titles].filter(([name]) => rows.some(({ figures }) => figures[name] !== undefined));
+  const several = new Set(rows.map(({ training }) => training)).size > 1;
   return {
     title: `Published: ${title}`,
     columns: ["", ...shown.map(([, text]) => text)],
-    rows: rows.map(({ method, figures }) => [method, ...shown.map(([name]) => percentText(figures[name]))]),
+    rows: rows.map(({ method, training, figures }) => [
+      several ? `${method}, after ${training}` : method,
+      ...shown.map(([name]) => percentText(figures[name])),
+    ]),
     note: [
       "VGG-SS after VGG-Sound 144k unless the row says otherwise, each figure the best over epochs on the test set.",
       ...(note === undefined ? [] : [note]),

@@ -23,7 +23,8 @@ import {
 import { type Figure, figureNames, figuresOf, percentText } from "../../report/figures.js";
 import { renderHtmlReport } from "../../report/html.js";
 import { leftOut, skippedText } from "../../report/left-out.js";
-import { benchmarks, type PublishedTable } from "../../report/published.js";
+import { benchmarks } from "../../report/published.js";
+import { type PublishedTable, publishedName } from "../../report/published-rows.js";
 import { checkpointInputs, loadCheckpoint } from "../checkpoints.js";
 import { numberFrom, wholeFrom } from "../options.js";
 import { inProcesses } from "../processes.js";
@@ -214,7 +215,10 @@ async function run(paths: readonly string[], flags: Flags, group: ProcessGroup |
       `${data.name}: ${scores.samples} samples${skippedText(scores.skipped)}, map ${mapOf(flags, scores)}, threshold ${scores.settings.threshold}, percent with 95 % intervals\n\n`,
     );
     process.stdout.write(textTable(table.columns, table.rows));
-    if (published) process.stdout.write(`\n${published.title}: published figures, best on test\n`);
+    if (published)
+      process.stdout.write(
+        `\n${published.title}: published figures, those of joint slot attention best on test\n`,
+      );
     for (const text of leftOut(scores.missing, scores.skipped, damaged)) process.stderr.write(`${text}\n`);
     if (flags.output !== undefined) process.stdout.write(`\nreport: ${flags.output}/report.html\n`);
   }
@@ -255,7 +259,7 @@ function comparison(
     "",
     ...results.map(({ name }) => name),
     ...(best ? ["best on test"] : []),
-    ...(published?.rows.map(({ method }) => method) ?? []),
+    ...(published?.rows.map(publishedName) ?? []),
   ];
   const rows = shown.map(({ name, title }, at) => {
     const own = figures.map((list) => list[at] as Figure);

@@ -8,6 +8,7 @@ import { checkOutputs, oneOfNames } from "../../files/outputs.js";
 import { percentText } from "../../report/figures.js";
 import { leftOut, skippedText } from "../../report/left-out.js";
 import { benchmarks } from "../../report/published.js";
+import { publishedName } from "../../report/published-rows.js";
 import { checkpointInputs, loadCheckpoint } from "../checkpoints.js";
 import { inProcesses } from "../processes.js";
 import { Progress } from "../progress.js";
@@ -82,9 +83,9 @@ async function run(checkpoint: string, flags: ScoringFlags, group: ProcessGroup 
         ["", ...columns],
         [
           ["this checkpoint", ...cells("audioToImage"), ...cells("imageToAudio")],
-          ...published.map(({ method, figures }) => [
-            method,
-            ...names.map((name) => percentText(figures[name as keyof typeof figures])),
+          ...published.map((row) => [
+            publishedName(row),
+            ...names.map((name) => percentText(row.figures[name as keyof typeof row.figures])),
           ]),
         ],
       ),

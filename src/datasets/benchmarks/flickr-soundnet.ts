@@ -16,7 +16,7 @@ import { elementsNamed, parseXml, type XmlElement } from "./xml.js";
 
 /** Where Flickr-SoundNet lies, and which part of it is used. */
 export interface FlickrSoundNetOptions extends BenchmarkOptions {
-  /** The ids, for instance `flickr_test.csv`: further columns are ignored. */
+  /** The ids, for instance `flickr_test_SLAVC.csv`: further columns are ignored. */
   readonly list: IdList;
   /** Folder of the XML files. Default `Annotations` in `root`. false: no ground truth, for training. */
   readonly annotations?: string | false | undefined;
@@ -41,8 +41,8 @@ const CORNERS = ["xmin", "ymin", "xmax", "ymax"];
  * sample has its files; ERR_ABORTED. `missing` lists samples without files. `load()` throws ERR_DATASET that
  * names sample and file.
  * @example
- * const test = await flickrSoundNet({ root: "flickr", list: "flickr_test.csv" });
- * const training = await flickrSoundNet({ root: "flickr", list: "flickr_10k.csv", annotations: false });
+ * const test = await flickrSoundNet({ root: "flickr", list: "flickr_test_SLAVC.csv" });
+ * const training = await flickrSoundNet({ root: "flickr", list: "flickr_10k.txt", annotations: false });
  */
 export async function flickrSoundNet(options: FlickrSoundNetOptions): Promise<IterableDataset> {
   checkSource("flickrSoundNet", options, { root: aPath, list: anIdList }, { silent: aPath });

@@ -498,7 +498,7 @@ describe("soundspot evaluate", () => {
       ],
     );
     expect(table.stdout).toMatch(/best on test/);
-    expect(table.stdout).toMatch(/EZ-VSL +34\.4 +37\.7/);
+    expect(table.stdout).toMatch(/EZ-VSL, half the area, VGG-Sound 144k \(table 1\) +34\.4 +37\.7/);
   });
 
   it("exits with 2 on wrong usage", async () => {

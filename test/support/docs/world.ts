@@ -253,7 +253,7 @@ function putBenchmarks(put: Put, { jpeg, png, mask, wav }: Media): void {
   for (const list of ["vggss_10k.txt", "vggss_144k.txt", "vggss_heard.txt", "vggsound_144k.csv"])
     put(list, ids);
   for (const list of ["vggss_heard_test.csv", "vggss_unheard_test.csv"]) put(list, ids);
-  for (const list of ["flickr_10k.txt", "flickr_10k.csv", "flickr_144k.csv", "flickr_test.csv"])
+  for (const list of ["flickr_10k.txt", "flickr_144k.txt", "flickr_test.csv", "flickr_test_SLAVC.csv"])
     put(list, ids);
   const classes = ["dog barking", "horn"];
   const labels = IDS.map((id, i) => `${id.slice(0, 11)},${Number(id.slice(12))},${classes[i % 2]},train\n`);

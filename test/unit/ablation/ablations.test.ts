@@ -19,7 +19,7 @@ import {
   type TrainOptions,
 } from "../../../src/index.js";
 import { encodeWav } from "../../../src/media/wav.js";
-import { publishedAblations } from "../../../src/report/published.js";
+import { publishedAblations } from "../../../src/report/published-ablations.js";
 import { bar } from "../../support/scored.js";
 import { tiny } from "../../support/tiny.js";
 
@@ -164,7 +164,7 @@ describe("soundspot ablate", () => {
     for (const title of ["cIoU@0.5 audio map", "R@5 audio → image", "R@10 image → audio", "AUC IQR"]) {
       expect(html).toContain(`>${title}</th>`);
     }
-    expect(html).toContain("separate, Flickr 144k, Flickr-SoundNet");
+    expect(html).toContain("separate, Flickr-SoundNet, after Flickr 144k");
   });
 
   it("combines no rows of different conditions", async () => {

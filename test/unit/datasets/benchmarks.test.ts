@@ -48,6 +48,19 @@ beforeEach(() => {
 });
 
 describe("flickrSoundNet", () => {
+  it.each([
+    ["flickr_144k.txt", "11\n12\n13\n"],
+    ["flickr_144k.txt", "11\r\n12\r\n13"],
+    ["flickr_test_SLAVC.csv", "11,202\r\n12,0\r\n13,917"],
+    ["flickr_test_SLAVC.csv", "11,202\n12,0\n13,917\n\n"],
+  ])("reads the list %s %j, which has no header", async (name, content) => {
+    const root = join(folder, "lists");
+    for (const id of ["11", "12"]) putPair(`lists/frames/${id}.jpg`, `lists/audio/${id}.wav`);
+    const data = await flickrSoundNet({ root, list: put(`lists/${name}`, content), annotations: false });
+    expect([data.length, data.missing?.map(({ id }) => id)]).toEqual([2, ["13"]]);
+    expect([(await data.load(0)).id, (await data.load(1)).id]).toEqual(["11", "12"]);
+  });
+
   const box = (...corners: number[]) =>
     `<bbox><annotator>a &amp; b</annotator>${corners.map((v, i) => `<${tags[i]}>${v}</${tags[i]}>`).join("")}</bbox>`;
   const tags = ["xmin", "ymin", "xmax", "ymax"];
