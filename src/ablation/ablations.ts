@@ -14,6 +14,8 @@ export interface Variant {
 export interface Ablation {
   readonly title: string;
   readonly variants: readonly Variant[];
+  /** The map of each target slot is scored by itself too. */
+  readonly byTarget?: true;
 }
 
 /** Options of joint slot attention. */
@@ -47,17 +49,38 @@ const lossSubsets = Array.from({ length: 2 ** optional.length }, (_, bits): Vari
   return { name, train: { losses: without(...left) } };
 });
 
+/** A recipe's false negatives, excluded even where it excludes none. */
+const excluding = ({ falseNegatives: { k, from } }: TrainConfig): TrainOptions => ({
+  falseNegatives: { k: k || NEIGHBOURS, from },
+});
+const excludingNone: TrainOptions = { falseNegatives: { k: 0 } };
+
+/** Every subset of the optional losses, with false negatives excluded and not. */
+const crossed = lossSubsets.flatMap(({ name, train }): Variant[] => {
+  const { losses } = train as { readonly losses: Losses };
+  return [
+    { name: `${name}, without exclusion`, train: { ...excludingNone, losses } },
+    { name: `${name}, with exclusion`, train: (recipe) => ({ ...excluding(recipe), losses }) },
+  ];
+});
+
+const targetSlots = ([targets, offTargets]: readonly [number, number]): Variant => ({
+  name: `${targets} target, ${offTargets} off-target`,
+  model: slots({ targetSlots: targets, offTargetSlots: offTargets }),
+});
+
 export const ablations: Readonly<Record<string, Ablation>> = {
   losses: { title: "Which losses (table 5)", variants: lossSubsets },
   exclusion: {
     title: "False negatives excluded or not",
     variants: [
-      {
-        name: "with exclusion",
-        train: ({ falseNegatives: { k, from } }) => ({ falseNegatives: { k: k || NEIGHBOURS, from } }),
-      },
-      { name: "without exclusion", train: { falseNegatives: { k: 0 } } },
+      { name: "with exclusion", train: excluding },
+      { name: "without exclusion", train: excludingNone },
     ],
+  },
+  "losses-exclusion": {
+    title: "Which losses, with false negatives excluded or not (the rows of table 5 are among them)",
+    variants: crossed,
   },
   "initial-slots": {
     title: "Shared or separate initial slots (table 6)",
@@ -94,10 +117,12 @@ export const ablations: Readonly<Record<string, Ablation>> = {
         [2, 1],
         [3, 1],
       ] as const
-    ).map(([targetSlots, offTargetSlots]) => ({
-      name: `${targetSlots} target, ${offTargetSlots} off-target`,
-      model: slots({ targetSlots, offTargetSlots }),
-    })),
+    ).map(targetSlots),
+  },
+  "target-slots": {
+    title: "Target slots, their maps scored one by one (table 8)",
+    variants: ([1, 2, 3] as const).map((targets) => targetSlots([targets, 1])),
+    byTarget: true,
   },
   stride: {
     title: "Image stride, with and without matching",

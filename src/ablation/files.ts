@@ -13,14 +13,24 @@ import type { Evaluation } from "../evaluation/evaluate.js";
 import { type MapName, mapNames } from "../evaluation/evaluate.js";
 import { Queue, writeFiles } from "../files/atomic-writes.js";
 import type { Ablation } from "./ablations.js";
+import type { ByTarget } from "./targets.js";
 
-/** A variant's line of ablation.json. */
+/** A variant's line of ablation.json, or with several seeds that of one of its runs. */
 export interface Row {
   readonly variant: string;
+  /** Of the run, with `--seeds`. */
+  readonly seed?: number | undefined;
   /** Of training, over all invocations; null where an earlier one did not record them. */
   readonly minutes: number | null;
   readonly scores: Omit<Evaluation, "perSample">;
+  /** Of each target slot's map, in ablations of target slots. */
+  readonly targets?: ByTarget | undefined;
 }
+
+/** Rows by variant and seed. */
+export type Rows = Map<string, Row>;
+export const keyOf = ({ variant, seed }: Pick<Row, "variant" | "seed">): string =>
+  seed === undefined ? variant : `${variant}\0${seed}`;
 
 /** Training data and weights of a variant. */
 export interface Source {
@@ -119,7 +129,10 @@ export class Stopwatch {
 /** Settings that all rows of a table share, by name. */
 export type Conditions = Readonly<Record<string, unknown>>;
 
-/** The settings of the recipe that affect the result. */
+/**
+ * The settings of the recipe that affect the result.
+ * @param severalSeeds every row has a seed of its own
+ */
 export function conditionsOf(
   {
     model,
@@ -129,8 +142,11 @@ export function conditionsOf(
     readonly preset: string;
     readonly model: ModelOptions;
   },
-  { queue, evaluateEvery, keepEvery, checkpointEvery, checkpointSteps, ...recipe }: TrainConfig,
+  { queue, evaluateEvery, keepEvery, checkpointEvery, checkpointSteps, ...config }: TrainConfig,
+  severalSeeds: boolean,
 ): Conditions {
+  const { seed, ...others } = config;
+  const recipe = severalSeeds ? others : config;
   const named = (part: string, fields: object) =>
     Object.fromEntries(Object.entries(fields).map(([field, value]) => [`${part}.${field}`, value]));
   const imageWeights = common.imageWeights?.sha256; // independent of the file's name
@@ -145,7 +161,14 @@ const tableSchema = z.object({
   rows: z.array(
     z.object({
       variant: z.string(),
+      seed: z.number().optional(),
       minutes: z.number().nullable(),
+      targets: z
+        .partialRecord(
+          z.enum(["audio", "iqr"]),
+          z.array(z.object({ ciou: z.number(), meanIou: z.number(), maxF: z.number().or(z.nan()) })),
+        )
+        .optional(),
       scores: z.looseObject({
         audio: z.looseObject({ ciou: z.number(), auc: z.number() }),
         iqr: z.looseObject({ ciou: z.number(), auc: z.number() }).optional(),
@@ -158,7 +181,7 @@ const tableSchema = z.object({
 });
 
 /**
- * Rows of an earlier invocation that are comparable with those of this one, by variant.
+ * Rows of an earlier invocation that are comparable with those of this one.
  * @param beside true when only some variants run: rows of the others are needed
  * @throws {SoundspotError} ERR_CONFIG for another ablation's table, and with `beside` for rows under other conditions.
  */
@@ -167,7 +190,7 @@ export async function keptRows(
   ablation: string,
   conditions: Conditions,
   beside: boolean,
-): Promise<Map<string, Row>> {
+): Promise<Rows> {
   const table = await readOwn(file, tableSchema, "Move it away, or give another --output.", earlierTable);
   if (!table) return new Map();
   if (table.ablation !== ablation) {
@@ -181,7 +204,7 @@ export async function keptRows(
     (name) => !isDeepStrictEqual(before[name], conditions[name]),
   );
   if (differing === undefined)
-    return new Map((table.rows as unknown as Row[]).map((row) => [row.variant, row]));
+    return new Map((table.rows as unknown as Row[]).map((row) => [keyOf(row), row]));
   if (!beside) return new Map();
   const shown = (value: unknown) => (value === undefined ? "not given" : JSON.stringify(value));
   throw new SoundspotError(
@@ -228,10 +251,21 @@ function notANumber(key: string, value: unknown): unknown {
   return value === null && key !== "minutes" ? Number.NaN : value;
 }
 
-export function inOrder(ablation: Ablation, rows: ReadonlyMap<string, Row>): Row[] {
-  return ablation.variants.flatMap(({ name }) => rows.get(name) ?? []);
+/** In the ablation's order, a variant's by seed. */
+export function inOrder(ablation: Ablation, rows: Rows): Row[] {
+  return ablation.variants.flatMap(({ name }) =>
+    [...rows.values()]
+      .filter(({ variant }) => variant === name)
+      .sort((a, b) => (a.seed ?? 0) - (b.seed ?? 0)),
+  );
 }
 
-export function tableFile(ablation: string, conditions: Conditions, rows: readonly Row[]): string {
-  return `${JSON.stringify({ ablation, conditions, rows }, null, 2)}\n`;
+/** @param more further fields, such as means over seeds */
+export function tableFile(
+  ablation: string,
+  conditions: Conditions,
+  rows: readonly Row[],
+  more: object = {},
+): string {
+  return `${JSON.stringify({ ablation, conditions, ...more, rows }, null, 2)}\n`;
 }

@@ -25,6 +25,22 @@ export function wholeFrom(low: number): (text: string) => number {
   };
 }
 
+/** Seeds: a list such as 0,5,7, or a number of seeds from 0 on. */
+export function seedList(text: string): number[] {
+  const isWhole = (part: string) => /^\d{1,15}$/.test(part.trim());
+  const parts = text.split(",");
+  if (!parts.every(isWhole))
+    throw new InvalidArgumentError("a list such as 0,1,2 or a number of seeds is expected");
+  const numbers = parts.map(Number);
+  if (numbers.length === 1) {
+    const [count = 0] = numbers;
+    if (count < 1 || count > 1000) throw new InvalidArgumentError("a number of seeds is from 1 to 1000");
+    return Array.from({ length: count }, (_, i) => i);
+  }
+  if (new Set(numbers).size < numbers.length) throw new InvalidArgumentError("a seed is listed twice");
+  return numbers;
+}
+
 /** `--device`, of every command that computes. */
 export const deviceOption = () =>
   new Option("--device <name>", "where the model computes: auto, cpu, cuda, or cuda:1").default("auto");

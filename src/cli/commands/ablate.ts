@@ -8,8 +8,10 @@ import {
   conditionsOf,
   inOrder,
   keptRows,
+  keyOf,
   RECORD,
   type Row,
+  type Rows,
   type RunRecord,
   recordOf,
   type Source,
@@ -17,29 +19,38 @@ import {
   tableFile,
   weightsOf,
 } from "../../ablation/files.js";
-
+import { TargetScorer } from "../../ablation/targets.js";
+import { AUDIO_WEIGHT, MASK_THRESHOLD } from "../../config/defaults.js";
 import { methodNamed } from "../../config/methods.js";
 import { type ModelOptions, mergeModel, parseModelConfig } from "../../config/model.js";
 import { mergeTrain, type PresetName, presets } from "../../config/presets.js";
-
 import { parseTrainConfig, type TrainConfig, type TrainOptions } from "../../config/train.js";
 import { isSoundspotError, SoundspotError } from "../../core/errors.js";
 import type { Dataset } from "../../datasets/dataset.js";
 import { openDataset } from "../../datasets/registry.js";
 import { evaluate, type MapName, mapNames } from "../../evaluation/evaluate.js";
-import { recallRanks } from "../../evaluation/retrieve.js";
 import { writeFiles } from "../../files/atomic-writes.js";
 import { checkOutputs, oneOfNames } from "../../files/outputs.js";
 import type { Device } from "../../model/compute.js";
-import { type Figure, figuresOf, percentText } from "../../report/figures.js";
 import { type ReportTable, renderHtmlReport } from "../../report/html.js";
 import { leftOut } from "../../report/left-out.js";
 import { publishedAblations } from "../../report/published-ablations.js";
-import type { FigureName, PublishedTable } from "../../report/published-rows.js";
 import { isRunFile } from "../../training/run-folder.js";
 import type { TrainRun } from "../../training/run-options.js";
 import { train } from "../../training/train.js";
-import { deviceOption, wholeFrom } from "../options.js";
+import {
+  briefTable,
+  columnsOf,
+  line,
+  meansOf,
+  meansTable,
+  publishedTable,
+  runName,
+  runsTable,
+  SEEDS_NOTE,
+  targetsTable,
+} from "../ablation-tables.js";
+import { deviceOption, seedList, wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
 import { filesOf } from "../scoring.js";
 import { readSettings } from "../settings.js";
@@ -52,6 +63,7 @@ interface Flags {
   config?: string;
   epochs?: number;
   seed?: number;
+  seeds?: number[];
   only?: string[];
   map?: MapName;
   device: Device;
@@ -71,6 +83,11 @@ export function register(program: Command): void {
     .option("--config <file>", "YAML with preset, model and train")
     .option("--epochs <n>", "epochs of every variant", wholeFrom(1))
     .option("--seed <n>", "seed", wholeFrom(0))
+    .addOption(
+      new Option("--seeds <list>", "train each variant with each seed: 0,1,2, or 3 for the same")
+        .argParser(seedList)
+        .conflicts("seed"),
+    )
     .option("--only <variants...>", "only these variants, by name; the table keeps the rows of others")
     .addOption(
       new Option(
@@ -82,13 +99,18 @@ export function register(program: Command): void {
     .option("--output <folder>", "a folder per variant, the table and the report; default runs/ablation/NAME")
     .option("--image-weights <file>", "torchvision's ResNet-18 .pth for the image encoder")
     .option("--json", "print the rows as JSON")
-    .addHelpText("after", "\nAn interrupted ablation resumes: finished variants are only scored again.")
+    .addHelpText(
+      "after",
+      "\nAn interrupted ablation resumes: finished variants and seeds are only scored again.",
+    )
     .action(run);
 }
 
 /** Training plan of a variant. */
 interface Plan {
   readonly variant: string;
+  /** With several seeds. */
+  readonly seed?: number | undefined;
   readonly folder: string;
   readonly model: ModelOptions;
   readonly train: TrainOptions;
@@ -119,10 +141,17 @@ async function run(name: string, flags: Flags, command: Command): Promise<void> 
   const output = flags.output ?? join("runs", "ablation", name);
   const plans = ablation.variants
     .filter((variant) => flags.only?.includes(variant.name) ?? true)
-    .map((variant) => planOf(variant, recipe, model, output));
+    .flatMap((variant) => {
+      const seeds = flags.seeds ?? [undefined];
+      return seeds.map((seed) => planOf(variant, recipe, model, { output, seed }));
+    });
   const source: Source = { data: flags.data, ...(await weightsOf(flags.imageWeights)) };
-  const conditions = conditionsOf({ ...source, evaluation: flags.evaluation, preset, model }, recipe);
-  const rows = await keptRows(join(output, "ablation.json"), name, conditions, flags.only !== undefined);
+  const conditions = conditionsOf(
+    { ...source, evaluation: flags.evaluation, preset, model },
+    recipe,
+    flags.seeds !== undefined,
+  );
+  const rows: Rows = await keptRows(join(output, TABLE), name, conditions, flags.only !== undefined);
   const records = new Map<Plan, RunRecord | undefined>();
   for (const plan of plans) records.set(plan, await recordOf(plan.folder, source));
 
@@ -144,7 +173,8 @@ async function run(name: string, flags: Flags, command: Command): Promise<void> 
   const progress = new Progress({ enabled: !flags.json });
   try {
     for (const plan of plans) {
-      const { variant } = plan;
+      const { variant, seed } = plan;
+      const label = runName(plan);
       const { result, minutes } = await trained(plan, records.get(plan), { preset, data, flags, progress });
       if (result.stoppedBy) {
         progress.clear();
@@ -152,17 +182,26 @@ async function run(name: string, flags: Flags, command: Command): Promise<void> 
         process.exitCode = 1;
         return;
       }
-      progress.start(`${variant}: scoring`);
+      progress.start(`${label}: scoring`);
+      const targets = ablation.byTarget ? new TargetScorer(MASK_THRESHOLD, AUDIO_WEIGHT) : undefined;
       const { perSample, ...scores } = await evaluate({
         model: result.model,
         data: evaluation,
         onProgress: (done, total) => progress.update(done, total),
+        ...(targets ? { onSample: (sample, spot) => targets.add(sample, spot) } : {}),
       });
       result.model.dispose();
-      rows.set(variant, { variant, minutes, scores });
-      await writeFiles(output, { "ablation.json": tableFile(name, conditions, inOrder(ablation, rows)) });
+      const row: Row = {
+        variant,
+        ...(seed === undefined ? {} : { seed }),
+        minutes,
+        scores,
+        ...(targets ? { targets: targets.scores() } : {}),
+      };
+      rows.set(keyOf(row), row);
+      await writeFiles(output, { [TABLE]: table(name, conditions, inOrder(ablation, rows), map) });
       progress.clear();
-      if (!flags.json) process.stdout.write(`${variant}: ${line(rows.get(variant) as Row, map)}\n`);
+      if (!flags.json) process.stdout.write(`${label}: ${line(row, map)}\n`);
     }
   } finally {
     progress.end();
@@ -170,6 +209,24 @@ async function run(name: string, flags: Flags, command: Command): Promise<void> 
     await evaluation.close?.();
   }
   await report(name, inOrder(ablation, rows), { flags, map, output, notes, conditions });
+}
+
+const TABLE = "ablation.json";
+
+/** ablation.json: all rows and, of several seeds, the means of the report's columns. */
+function table(name: string, conditions: Conditions, rows: readonly Row[], map: MapName): string {
+  return tableFile(name, conditions, rows, meansFields(rows, map));
+}
+
+/** `means` by variant, where rows have seeds. */
+function meansFields(rows: readonly Row[], map: MapName): object {
+  if (!rows.some(({ seed }) => seed !== undefined)) return {};
+  const columns = columnsOf(rows, map);
+  const means = meansOf(rows, columns).map(({ figures, ...rest }) => ({
+    ...rest,
+    figures: Object.fromEntries(columns.map(({ title }, i) => [title, figures[i]])),
+  }));
+  return { means };
 }
 
 /** @throws {SoundspotError} ERR_OUTPUT_IS_INPUT */
@@ -196,7 +253,7 @@ function checkFiles(
       ...filesOf(evaluation, "--evaluation"),
     ],
     folders: [
-      { name, path: output, writes: oneOfNames(["ablation.json", "report.html"]) },
+      { name, path: output, writes: oneOfNames([TABLE, "report.html"]) },
       ...plans.map(({ folder }) => ({
         name,
         path: folder,
@@ -207,9 +264,14 @@ function checkFiles(
 }
 
 /** A variant's configuration, checked before any variant is trained. */
-function planOf(variant: Variant, recipe: TrainConfig, base: ModelOptions, output: string): Plan {
+function planOf(
+  variant: Variant,
+  recipe: TrainConfig,
+  base: ModelOptions,
+  { output, seed }: { readonly output: string; readonly seed: number | undefined },
+): Plan {
   const model = mergeModel(base, variant.model);
-  const options = recipeOf(variant, recipe);
+  const options = { ...recipeOf(variant, recipe), ...(seed === undefined ? {} : { seed }) };
   try {
     parseTrainConfig(options, parseModelConfig(model).method.name);
   } catch (error) {
@@ -217,12 +279,13 @@ function planOf(variant: Variant, recipe: TrainConfig, base: ModelOptions, outpu
     throw new SoundspotError(error.code, `${variant.name}: ${error.message}`, { cause: error });
   }
   const folder = join(output, variant.name.replace(/[^\w]+/g, "-"));
-  return { variant: variant.name, folder, model, train: options };
+  const ofSeed = seed === undefined ? folder : join(folder, `seed-${seed}`);
+  return { variant: variant.name, seed, folder: ofSeed, model, train: options };
 }
 
 /** Trains a variant, or resumes it, and counts the minutes. */
 async function trained(
-  { variant, folder, model, train: options }: Plan,
+  plan: Plan,
   record: RunRecord | undefined,
   {
     preset,
@@ -236,9 +299,10 @@ async function trained(
     readonly progress: Progress;
   },
 ): Promise<{ readonly result: TrainRun; readonly minutes: number | null }> {
+  const { folder, model, train: options } = plan;
   const stopwatch = new Stopwatch(folder, record);
   await stopwatch.note();
-  progress.start(`${variant}: training`);
+  progress.start(`${runName(plan)}: training`);
   const result = await train({
     ...options,
     preset,
@@ -266,91 +330,6 @@ function keptNotes(ablation: Ablation, recipe: TrainConfig): string[] {
   return [`every variant keeps the recipe's ${list}`];
 }
 
-interface Column {
-  readonly name: FigureName;
-  readonly title: string;
-  /** Title on a terminal; columns without one are not shown there. */
-  readonly brief?: string | undefined;
-  readonly of: (row: Row) => Figure | undefined;
-}
-
-const mapTitles: Readonly<Record<MapName, string>> = {
-  audio: "audio map",
-  image: "image map",
-  iqr: "IQR",
-  ogl: "OGL",
-  combined: "combined",
-};
-
-function column(name: FigureName, map: MapName, title: string, brief?: string): Column {
-  const of = ({ scores }: Row) =>
-    figuresOf({ ...scores, perSample: [] }, map).find((figure) => figure.name === name);
-  return { name, title, brief, of };
-}
-
-/** cIoU of the audio map and of IQR, the other metrics of one map, and retrieval where the rows have it. */
-function columnsOf(rows: readonly Row[], map: MapName): Column[] {
-  const recalls = (["a2i", "i2a"] as const).flatMap((way) =>
-    recallRanks.map((k) => {
-      const [long, short] = way === "a2i" ? ["audio → image", "a→i"] : ["image → audio", "i→a"];
-      return column(
-        `${way}-r${k}` as FigureName,
-        map,
-        `R@${k} ${long}`,
-        k === recallRanks[0] ? `R@${k} ${short}` : undefined,
-      );
-    }),
-  );
-  return [
-    ...[...new Set<MapName>(["audio", "iqr", map])].map((each) =>
-      column("ciou", each, `cIoU@0.5 ${mapTitles[each]}`, `cIoU ${mapTitles[each]}`),
-    ),
-    column("auc", map, `AUC ${mapTitles[map]}`, "AUC"),
-    column("miou", map, `mean IoU ${mapTitles[map]}`, "mean IoU"),
-    column("maxf", map, `max F ${mapTitles[map]}`),
-    ...recalls,
-  ].filter(({ of }) => rows.some(of));
-}
-
-function withInterval(figure: Figure | undefined): string {
-  const ends = figure?.interval ? ` [${figure.interval.map(percentText).join(", ")}]` : "";
-  return percentText(figure?.value) + ends;
-}
-
-const minutesText = ({ minutes }: Row) => (minutes === null ? "–" : minutes.toFixed(1));
-
-/** The terminal's figures in one line. */
-function line(row: Row, map: MapName): string {
-  return columnsOf([row], map)
-    .filter(({ brief }) => brief !== undefined)
-    .map(({ brief, of }) => `${brief} ${percentText(of(row)?.value)}`)
-    .join(", ");
-}
-
-/** Published figures, in a separate table: most ablations use other data. */
-function publishedTable({ title, rows, note }: PublishedTable): ReportTable {
-  const titles = new Map<FigureName, string>([
-    ["ciou", "cIoU@0.5 IQR"],
-    ["auc", "AUC IQR"],
-    ...recallRanks.map((k) => [`a2i-r${k}`, `R@${k} audio → image`] as [FigureName, string]),
-    ...recallRanks.map((k) => [`i2a-r${k}`, `R@${k} image → audio`] as [FigureName, string]),
-  ]);
-  const shown = [...titles].filter(([name]) => rows.some(({ figures }) => figures[name] !== undefined));
-  const several = new Set(rows.map(({ training }) => training)).size > 1;
-  return {
-    title: `Published: ${title}`,
-    columns: ["", ...shown.map(([, text]) => text)],
-    rows: rows.map(({ method, training, figures }) => [
-      several ? `${method}, after ${training}` : method,
-      ...shown.map(([name]) => percentText(figures[name])),
-    ]),
-    note: [
-      "VGG-SS after VGG-Sound 144k unless the row says otherwise, each figure the best over epochs on the test set.",
-      ...(note === undefined ? [] : [note]),
-    ].join(" "),
-  };
-}
-
 async function report(
   name: string,
   rows: readonly Row[],
@@ -372,50 +351,40 @@ async function report(
   const columns = columnsOf(rows, map);
   const published = publishedAblations[name] && publishedTable(publishedAblations[name]);
   const skipped = leftOut([], rows[0]?.scores.skipped ?? []);
-  const full: ReportTable = {
-    title: "Variants",
-    columns: [title, ...columns.map((each) => each.title), "minutes of training"],
-    rows: rows.map((row) => [
-      row.variant,
-      ...columns.map(({ of }) => withInterval(of(row))),
-      minutesText(row),
-    ]),
-  };
+  const means = flags.seeds && meansOf(rows, columns);
+  const targets = targetsTable(title, rows);
+  const tables: ReportTable[] = [
+    ...(means ? [meansTable(title, means, columns)] : []),
+    runsTable(title, rows, columns),
+    ...(targets ? [targets] : []),
+    ...(published ? [published] : []),
+  ];
   await writeFiles(output, {
     "report.html": await renderHtmlReport({
       title,
       summary: [
         `Trained on ${flags.data}, scored on ${flags.evaluation}.`,
         "In percent, with 95 % bootstrap intervals; the last checkpoint of every run.",
+        ...(means ? [SEEDS_NOTE] : []),
         ...[...notes, ...skipped].map((note) => `${note[0]?.toUpperCase()}${note.slice(1)}.`),
       ].join(" "),
       figures: [],
-      tables: published ? [full, published] : [full],
+      tables,
       config: conditions,
     }),
   });
   if (flags.json) {
-    process.stdout.write(`${JSON.stringify(rows)}\n`);
+    process.stdout.write(`${JSON.stringify(means ? { rows, ...meansFields(rows, map) } : rows)}\n`);
     return;
   }
-  const shown = columns.filter(({ brief }) => brief !== undefined);
-  const brief = textTable(
-    [title, ...shown.map((each) => each.brief as string), "minutes"],
-    rows.map((row) => [
-      row.variant,
-      ...shown.map((each) =>
-        each.name === "ciou" ? withInterval(each.of(row)) : percentText(each.of(row)?.value),
-      ),
-      minutesText(row),
-    ]),
-  );
+  const brief = means ? meansTable(title, means, columns, true) : briefTable(title, rows, columns);
   process.stdout.write(
-    `\npercent, cIoU@0.5 with 95 % intervals; AUC and mean IoU of map ${map}; all figures in the report\n\n${brief}`,
+    `\npercent, ${means ? "means over seeds with 95 % t intervals" : "cIoU@0.5 with 95 % intervals"}; AUC and mean IoU of map ${map}; all figures in the report\n\n${textTable(brief.columns, brief.rows)}`,
   );
-  if (published) {
-    process.stdout.write(
-      `\n${published.title}\n${textTable(published.columns, published.rows)}${published.note}\n`,
-    );
+  for (const each of [targets, published]) {
+    if (!each) continue;
+    const heading = each === published ? publishedAblations[name]?.title : each.title;
+    process.stdout.write(`\n${heading}\n${textTable(each.columns, each.rows)}${each.note ?? ""}\n`);
   }
   process.stdout.write(`\nreport: ${join(output, "report.html")}\n`);
   for (const text of skipped) process.stderr.write(`${text}\n`);

@@ -13,6 +13,7 @@ import { encodeImage } from "../../../src/drawing/encode.js";
 import {
   datasets,
   Model,
+  metrics,
   parseTrainConfig,
   presets,
   type TrainConfig,
@@ -20,8 +21,9 @@ import {
 } from "../../../src/index.js";
 import { encodeWav } from "../../../src/media/wav.js";
 import { publishedAblations } from "../../../src/report/published-ablations.js";
+import { enlarge } from "../../support/bicubic.js";
 import { bar } from "../../support/scored.js";
-import { tiny } from "../../support/tiny.js";
+import { ofSlots, tiny } from "../../support/tiny.js";
 
 const folder = mkdtempSync(join(tmpdir(), "soundspot-ablations-"));
 const at = (...names: string[]) => join(folder, ...names);
@@ -87,10 +89,17 @@ const ablate = (ablation: string, output: string, ...args: string[]) =>
     ...args,
   );
 
+interface Scores {
+  ciou: number;
+  meanIou: number;
+  maxF: number;
+}
 interface Row {
   variant: string;
+  seed?: number;
   minutes: number | null;
-  scores: { audio: { auc: number } };
+  scores: { audio: Scores & { auc: number }; iqr: Scores & { auc: number } };
+  targets?: { audio: Scores[]; iqr: Scores[] };
 }
 const rowsOf = (output: string) =>
   (JSON.parse(readFileSync(join(output, "ablation.json"), "utf8")) as { rows: Row[] }).rows;
@@ -136,9 +145,47 @@ describe("ablations", () => {
     expect(k(parseTrainConfig({ falseNegatives: { k: 5, from: 2 } }))[0]).toEqual({ k: 5, from: 2 });
   });
 
+  it("cross every subset of the losses with and without exclusion", () => {
+    const { variants } = ablation("losses-exclusion");
+    expect(new Set(variants.map(({ name }) => name)).size).toBe(16);
+    const seen = new Set<string>();
+    for (const [i, recipe] of recipes("losses-exclusion", paper).entries()) {
+      const { contrastive, ...optional } = weights(recipe);
+      const on = Object.keys(optional).filter((name) => (optional[name] ?? 0) > 0);
+      const { k } = recipe.falseNegatives;
+      const name = variants[i]?.name ?? "";
+      expect(contrastive).toBe(1);
+      expect(k, name).toBe(name.endsWith("without exclusion") ? 0 : 20);
+      for (const loss of ["matching", "divergence", "reconstruction"]) {
+        const named = name.includes(loss) || name.startsWith("all losses");
+        expect(on.includes(loss), `${loss} of ${name}`).toBe(named);
+      }
+      seen.add(`${on.sort()} ${k}`);
+    }
+    expect(seen.size).toBe(16);
+    expect(recipes("losses-exclusion", scratch).map(({ falseNegatives }) => falseNegatives.k)).toEqual(
+      Array.from({ length: 16 }, (_, i) => (i % 2 === 0 ? 0 : 20)),
+    );
+  });
+
+  it("have one, two and three target slots beside one off-target slot", () => {
+    expect(ablation("target-slots")).toMatchObject({ byTarget: true });
+    expect(ablation("target-slots").variants.map(({ name, model }) => [name, model?.method])).toEqual(
+      [1, 2, 3].map((targetSlots) => [
+        `${targetSlots} target, 1 off-target`,
+        { name: "joint-slot-attention", targetSlots, offTargetSlots: 1 },
+      ]),
+    );
+  });
+
   it("try both strides with and without matching", () => {
     expect(ablation("stride").variants.map(({ model }) => model?.imageStride)).toEqual([32, 32, 16, 16]);
     expect(recipes("stride", paper).map((each) => weights(each).matching)).toEqual([100, 0, 100, 0]);
+  });
+
+  it("losses-exclusion has the rows of table 5", () => {
+    expect(publishedAblations["losses-exclusion"]?.rows).toEqual(publishedAblations.losses?.rows);
+    expect(publishedAblations.losses?.rows).toHaveLength(8);
   });
 
   it.each(["iterations", "neighbours", "masking", "slots"])("%s has the published rows", (name) => {
@@ -295,6 +342,128 @@ describe("soundspot ablate", () => {
     const only = ["--config", at("deeper.yaml"), "--only", "stride 16"];
     await ablate("stride", at("stride"), "--data", data, ...only);
     expect(rowsOf(at("stride"))).toHaveLength(1);
+  });
+
+  it("trains each variant once per seed, and shows means and intervals over the seeds", async () => {
+    const output = at("seeds");
+    const args = ["--data", data, "--only", "shared"];
+    const { stdout } = await ablate("initial-slots", output, ...args, "--seeds", "2");
+    const rows = rowsOf(output);
+    expect(rows.map(({ variant, seed }) => [variant, seed])).toEqual([
+      ["shared", 0],
+      ["shared", 1],
+    ]);
+    const aucs = rows.map(({ scores }) => scores.iqr.auc ?? 0) as [number, number];
+    expect(aucs[0]).not.toBe(aucs[1]);
+    // Two values: t is 12.706, s / √2 half their distance.
+    const [mean, half] = [50 * (aucs[0] + aucs[1]), 12.7062 * 50 * Math.abs(aucs[0] - aucs[1])];
+    const shown = `${mean.toFixed(1)} [${(mean - half).toFixed(1)}, ${(mean + half).toFixed(1)}]`;
+    expect(stdout).toContain(shown);
+    expect(stdout).toMatch(/^shared, seed 1: cIoU/m);
+    expect(stdout).toMatch(/seeds +minutes\nshared .* 2 +\d/);
+    const html = readFileSync(join(output, "report.html"), "utf8");
+    expect(html).toContain("Means over seeds");
+    expect(html).toContain("shared, seed 1");
+    expect(html).toContain(shown);
+
+    // The seed is that of a plain run.
+    await ablate("initial-slots", at("one-seed"), ...args, "--seed", "1");
+    expect(rowsOf(at("one-seed"))[0]?.scores).toEqual(rows[1]?.scores);
+  });
+
+  it("resumes each variant and seed, and keeps the rows of other seeds and variants", async () => {
+    const output = at("more-seeds");
+    const last = (seed: number) => join(output, "shared", `seed-${seed}`, "last.safetensors");
+    await ablate("initial-slots", output, "--data", data, "--only", "shared", "--seeds", "4,2");
+    const before = [4, 2].map((seed) => readFileSync(last(seed)));
+    const { stdout } = await ablate("initial-slots", output, "--data", data, "--seeds", "2,7", "--json");
+    const { rows, means } = JSON.parse(stdout) as {
+      rows: Row[];
+      means: { variant: string; seeds: number[]; figures: Record<string, { mean: number }> }[];
+    };
+    expect(rows.map(({ variant, seed }) => `${variant} ${seed}`)).toEqual([
+      ...["shared 2", "shared 4", "shared 7", "separate 2", "separate 7"],
+    ]);
+    expect(means.map(({ variant, seeds }) => [variant, seeds])).toEqual([
+      ["shared", [2, 4, 7]],
+      ["separate", [2, 7]],
+    ]);
+    const of = rows.filter(({ variant }) => variant === "shared").map(({ scores }) => scores.audio.ciou);
+    expect(means[0]?.figures["cIoU@0.5 audio map"]?.mean).toBeCloseTo(
+      (100 * of.reduce((sum, value) => sum + value, 0)) / 3,
+      9,
+    );
+    for (const [i, seed] of [4, 2].entries())
+      expect(readFileSync(last(seed)).equals(before[i] as Buffer)).toBe(true);
+    expect(existsSync(join(output, "separate", "seed-4"))).toBe(false);
+    // Rows with and without seeds are not combined.
+    const without = ablate("initial-slots", output, "--data", data, "--only", "shared");
+    await expect(without).rejects.toMatchObject({
+      code: "ERR_CONFIG",
+      message: expect.stringContaining("train.seed"),
+    });
+  });
+
+  it.each(["0,1,1", "0", "a", "1,,2", "-1", "1.5", "2000"])("rejects --seeds %s", async (list) => {
+    const run = ablate("initial-slots", at("no-seeds"), "--data", data, "--seeds", list);
+    await expect(run).rejects.toMatchObject({ code: "commander.invalidArgument" });
+    expect(existsSync(at("no-seeds"))).toBe(false);
+  });
+
+  it("rejects --seed beside --seeds", async () => {
+    const run = ablate("initial-slots", at("no-seeds"), "--data", data, "--seeds", "2", "--seed", "1");
+    await expect(run).rejects.toMatchObject({ code: "commander.conflictingOption" });
+  });
+
+  it("scores the map of each target slot by itself", async () => {
+    const output = at("targets");
+    const { stdout } = await ablate("target-slots", output, "--data", data);
+    const rows = rowsOf(output);
+    expect(rows.map(({ targets }) => [targets?.audio.length, targets?.iqr.length])).toEqual([
+      [1, 1],
+      [2, 2],
+      [3, 3],
+    ]);
+    const [one] = rows as [Row];
+    for (const map of ["audio", "iqr"] as const) {
+      const { ciou, meanIou, maxF } = one.scores[map];
+      expect(one.targets?.[map][0]?.ciou).toBe(ciou);
+      expect(one.targets?.[map][0]?.meanIou).toBeCloseTo(meanIou, 12);
+      expect(one.targets?.[map][0]?.maxF).toBeCloseTo(maxF, 12);
+    }
+    // Each map by itself, as localization of that slot alone gives it.
+    using model = await Model.load(join(output, "2-target-1-off-target", "last.safetensors"));
+    const samples = await datasets.vggss({ root: folder, annotations: at("vggss.json") });
+    const ious: [number[], number[]] = [[], []];
+    for await (const sample of samples) {
+      const { image, audio } = sample;
+      const { attention } = await model.localize({ image, audio }, { precision: "float32" });
+      const { data: tokens, shape } = ofSlots({ attention }).attention.audioOnImage;
+      const side = shape[1] as number;
+      for (const target of [0, 1] as const) {
+        const own = tokens.subarray(target * side * side, (target + 1) * side * side);
+        const map = enlarge(own, side, 224);
+        const truth = sample.groundTruth as { data: ArrayLike<number> };
+        ious[target].push(
+          metrics.iou(
+            Uint8Array.from(map, (value) => Number(value >= 0.6)),
+            truth.data,
+          ),
+        );
+      }
+    }
+    for (const target of [0, 1] as const) {
+      const mean = ious[target].reduce((sum, value) => sum + value, 0) / ious[target].length;
+      expect(rows[1]?.targets?.audio[target]?.meanIou).toBeCloseTo(mean, 3);
+    }
+    expect(stdout).toContain("Each target slot by itself, IQR");
+    expect(stdout).toMatch(/target slot +mean IoU +max F +cIoU@0\.5\n1 target, 1 off-target +0 /);
+    expect(stdout).toContain("AVSBench MS3 (table 8)");
+    expect(stdout).toMatch(/SLAVC +24\.4 +25\.6/);
+    expect(readFileSync(join(output, "report.html"), "utf8")).toContain("Each target slot by itself");
+    // They are kept with their row.
+    await ablate("target-slots", output, "--data", data, "--only", "1 target, 1 off-target");
+    expect(rowsOf(output)[2]?.targets).toEqual(rows[2]?.targets);
   });
 
   it("gives every ablation its own folder", async () => {
