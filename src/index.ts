@@ -86,7 +86,15 @@ export {
 } from "./model/model.js";
 export { Objectness } from "./model/objectness.js";
 export { preprocess } from "./model/preprocess.js";
-export type { FigureOptions, OverlayOptions, Spot, SpotAttention, SpotBox } from "./model/spot.js";
+export type {
+  FigureOptions,
+  GridsFigureOptions,
+  OverlayOptions,
+  SpectrogramFigureOptions,
+  Spot,
+  SpotAttention,
+  SpotBox,
+} from "./model/spot.js";
 export type {
   LocalizeVideoOptions,
   VideoBox,

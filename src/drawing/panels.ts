@@ -1,12 +1,10 @@
-/** Figures about attention: one panel per slot over the image, and the spectrogram of the audio window. */
-import sharp from "sharp";
+/** A figure of the attention on an image: one panel per slot over it. */
 import { SoundspotError } from "../core/errors.js";
 import { inSlices } from "../core/pacer.js";
 import { checkRawImage } from "../core/raw-image.js";
 import type { RawImage, TensorData } from "../core/types.js";
-import { colorIndex, inferno, infernoColor } from "./colormap.js";
-import { type Color, fillRect, renderOverlay } from "./overlay.js";
-import { drawGlyphs } from "./text.js";
+import { blankCanvas, drawPanel, fitImage, MARGIN, TITLE_HEIGHT } from "./canvas.js";
+import { type Color, renderOverlay } from "./overlay.js";
 
 /** Attention over the tokens of an image, `[slots, h, w]`, slot 0 the target, and what to call it. */
 export interface AttentionMap extends TensorData {
@@ -23,21 +21,6 @@ export interface PanelsOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-export interface SpectrogramOptions {
-  /** Length of the audio, for the time axis. Without it there are no times. */
-  readonly seconds?: number | undefined;
-  /** Frequency of the top row, for the axis. Without it there are none. */
-  readonly maxHertz?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
-const MARGIN = 12;
-const TITLE_HEIGHT = 28;
-/** One level of grey for all channels, so that a canvas is filled by one call. */
-const BACKGROUND = 24;
-const INK = [235, 235, 235] as const;
-const FAINT = [150, 150, 155] as const;
-const CURVE_COLOR = [252, 165, 60] as const;
 /** Slots by turns; the first, a target, in the green of the boxes. */
 const SLOT_COLORS: readonly Color[] = [
   [64, 255, 140],
@@ -98,87 +81,6 @@ export async function renderPanels(
   return canvas;
 }
 
-/**
- * The log spectrogram, low frequencies at the bottom, and under it the attention of the audio's
- * target slot along the same time axis, as a band and as a curve.
- *
- * @param spectrogram `[1, F, T]`, row 0 the lowest frequency, any scale: colours span its values.
- * @param attention Over the audio tokens, `[t]`; scaled to its own maximum.
- * @throws {SoundspotError} ERR_SHAPE when the spectrogram is not `[1, F, T]` or the attention is
- * empty; ERR_ABORTED.
- */
-export async function renderSpectrogram(
-  spectrogram: TensorData,
-  attention: Float32Array,
-  options: SpectrogramOptions = {},
-): Promise<RawImage> {
-  const { seconds, maxHertz, signal } = options;
-  const [one, bins = 0, frames = 0] = spectrogram.shape;
-  if (
-    spectrogram.shape.length !== 3 ||
-    one !== 1 ||
-    bins * frames === 0 ||
-    spectrogram.data.length !== bins * frames
-  ) {
-    throw new SoundspotError(
-      "ERR_SHAPE",
-      `The spectrogram must be [1, F, T], got [${spectrogram.shape.join(", ")}].`,
-    );
-  }
-  if (attention.length === 0) throw new SoundspotError("ERR_SHAPE", "The attention over time is empty.");
-  const width = Math.max(480, Math.min(1200, frames));
-  const height = Math.max(160, Math.min(514, bins));
-  const bandHeight = 18;
-  const curveHeight = 64;
-  const left = MARGIN;
-  const top = MARGIN + TITLE_HEIGHT;
-  const bandTop = top + height + TITLE_HEIGHT + 4;
-  const curveTop = bandTop + bandHeight + 6;
-  const canvas = blankCanvas(
-    width + 2 * MARGIN,
-    curveTop + curveHeight + MARGIN + (seconds === undefined ? 0 : 18),
-  );
-
-  drawText(
-    canvas,
-    left,
-    MARGIN,
-    maxHertz === undefined ? "log spectrogram" : `log spectrogram, 0 - ${maxHertz} Hz`,
-    width,
-  );
-  const { low, high } = displayRange(spectrogram.data);
-  const columns = Array.from({ length: width }, (_, x) =>
-    Math.min(frames - 1, Math.floor(((x + 0.5) * frames) / width)),
-  );
-  await inSlices(height, 8, signal, (from, to) => {
-    for (let y = from; y < to; y++) {
-      const bin = Math.min(bins - 1, Math.floor(((height - 1 - y + 0.5) * bins) / height));
-      for (let x = 0; x < width; x++) {
-        const value = spectrogram.data[bin * frames + (columns[x] ?? 0)] as number;
-        const color = colorIndex((value - low) / (high - low)) * 3;
-        const at = ((top + y) * canvas.width + left + x) * 3;
-        canvas.data[at] = inferno[color] as number;
-        canvas.data[at + 1] = inferno[color + 1] as number;
-        canvas.data[at + 2] = inferno[color + 2] as number;
-      }
-    }
-  });
-
-  drawText(canvas, left, top + height + 8, "attention of the target slot", width);
-  const smooth = smoothAttention(attention, width);
-  let last = -1;
-  for (const [x, value] of smooth.entries()) {
-    fillRect(canvas, left + x, bandTop, 1, bandHeight, infernoColor(value));
-    const y = curveTop + Math.round((1 - value) * (curveHeight - 2));
-    const from = last < 0 ? y : Math.min(last, y);
-    fillRect(canvas, left + x, from, 1, Math.abs(last < 0 ? 0 : y - last) + 2, CURVE_COLOR);
-    last = y;
-  }
-  fillRect(canvas, left, curveTop + curveHeight, width, 1, FAINT);
-  if (seconds !== undefined) drawTimes(canvas, left, curveTop + curveHeight + 4, width, seconds);
-  return canvas;
-}
-
 function checkMap(map: AttentionMap): readonly [number, number, number] {
   const [slots = 0, h = 0, w = 0] = map.shape;
   if (map.shape.length !== 3 || slots * h * w === 0 || map.data.length !== slots * h * w) {
@@ -188,20 +90,6 @@ function checkMap(map: AttentionMap): readonly [number, number, number] {
     );
   }
   return [slots, h, w];
-}
-
-async function fitImage(image: RawImage, size: number): Promise<RawImage> {
-  const scale = size / Math.max(image.width, image.height);
-  const width = Math.max(1, Math.round(image.width * scale));
-  const height = Math.max(1, Math.round(image.height * scale));
-  const data = await sharp(image.data, {
-    raw: { width: image.width, height: image.height, channels: 3 },
-    limitInputPixels: false,
-  })
-    .resize(width, height, { fit: "fill" })
-    .raw()
-    .toBuffer();
-  return { data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength), width, height };
 }
 
 /** Of a map's whole range; a slot that varies less is flat, and has no contour worth a line. */
@@ -282,74 +170,4 @@ function cubicTaps(from: number, to: number): Tap[][] {
       weight: kernel(center - base - offset),
     }));
   });
-}
-
-/** From the 2nd percentile up, of a sample of the values: digital silence would darken all else. */
-function displayRange(data: Float32Array): { low: number; high: number } {
-  const step = Math.max(1, Math.floor(data.length / 4096));
-  const sample = Float32Array.from(
-    { length: Math.ceil(data.length / step) },
-    (_, i) => data[i * step] ?? 0,
-  ).sort();
-  const low = sample[Math.floor(sample.length * 0.02)] ?? 0;
-  const high = sample[sample.length - 1] ?? 0;
-  return high > low ? { low, high } : { low, high: low + 1 };
-}
-
-/** Linear between token centres, divided by the greatest value. */
-function smoothAttention(attention: Float32Array, width: number): Float32Array {
-  const peak = attention.reduce((a, b) => Math.max(a, b), 0) || 1;
-  return Float32Array.from({ length: width }, (_, x) => {
-    const center = Math.max(0, Math.min(attention.length - 1, ((x + 0.5) * attention.length) / width - 0.5));
-    const index = Math.floor(center);
-    const here = attention[index] ?? 0;
-    const next = attention[index + 1] ?? here;
-    return Math.max(0, (here + (next - here) * (center - index)) / peak);
-  });
-}
-
-function drawTimes(canvas: RawImage, left: number, top: number, width: number, seconds: number): void {
-  const ticks = 5;
-  for (let i = 0; i <= ticks; i++) {
-    const label = `${Number(((seconds * i) / ticks).toFixed(2))} s`;
-    const x = left + Math.round((width * i) / ticks);
-    const shift = i === 0 ? 0 : i === ticks ? label.length * 6 : label.length * 3;
-    drawGlyphs(canvas, x - shift, top, label, 1, FAINT);
-  }
-}
-
-async function drawPanel(
-  canvas: RawImage,
-  image: RawImage,
-  left: number,
-  top: number,
-  title: string,
-  signal?: AbortSignal,
-): Promise<void> {
-  drawText(canvas, left, top, title, image.width);
-  await inSlices(image.height, 64, signal, (from, to) => {
-    for (let y = from; y < to; y++) {
-      const row = image.data.subarray(y * image.width * 3, (y + 1) * image.width * 3);
-      canvas.data.set(row, ((top + TITLE_HEIGHT + y) * canvas.width + left) * 3);
-    }
-  });
-}
-
-function blankCanvas(width: number, height: number): RawImage {
-  const data = new Uint8Array(width * height * 3);
-  data.fill(BACKGROUND);
-  return { data, width, height };
-}
-
-/** Writes a line at twice the font's size, or at its own when that is too wide; what is left over is cut off. */
-function drawText(canvas: RawImage, x: number, y: number, text: string, width: number): void {
-  const scale = text.length * 12 <= width ? 2 : 1;
-  drawGlyphs(
-    canvas,
-    x,
-    y + (scale === 2 ? 2 : 8),
-    text.slice(0, Math.floor(width / (6 * scale))),
-    scale,
-    INK,
-  );
 }

@@ -2,12 +2,14 @@
 
 import { targetsOf } from "../config/methods.js";
 import type { ModelConfig } from "../config/model.js";
-import { aSignal, checkFields } from "../core/arguments.js";
+import { aList, aSignal, aText, checkFields, isObject, oneOf } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import type { Box, RawImage, TensorData } from "../core/types.js";
 import { encodeImage } from "../drawing/encode.js";
+import { renderGrids } from "../drawing/grids.js";
 import { renderOverlay } from "../drawing/overlay.js";
-import { renderPanels, renderSpectrogram } from "../drawing/panels.js";
+import { renderPanels } from "../drawing/panels.js";
+import { renderSpectrogram } from "../drawing/spectrogram.js";
 import { type NativeSpot, native, type OfAttention, type Refinement } from "../native.js";
 import type { PreparedSample } from "./inputs.js";
 
@@ -30,6 +32,20 @@ export interface OverlayOptions {
 export interface FigureOptions {
   readonly format?: "png" | "jpeg";
   readonly signal?: AbortSignal | undefined;
+}
+
+/** Whose attention is drawn under the spectrogram. */
+export interface SpectrogramFigureOptions extends FigureOptions {
+  /** "target": that of the target slot, of several their maximum. "all": of every slot, targets first. Default "target". */
+  readonly slots?: "target" | "all";
+}
+
+/** A figure of raw and enlarged maps. */
+export interface GridsFigureOptions extends FigureOptions {
+  /** Name of this spot's row. Default "map". */
+  readonly title?: string;
+  /** Rows above it: spots of the same input by other models, such as one that was trained without a loss. */
+  readonly above?: readonly { readonly title: string; readonly spot: Spot }[];
 }
 
 /** Attention of every slot, by whose queries and on what: on the image [slots, h, w], on the audio [slots, t]. */
@@ -154,18 +170,54 @@ export class Spot {
   }
 
   /**
-   * The log spectrogram with the attention over time under it, of several target slots the maximum. PNG or JPEG.
+   * The log spectrogram with the attention over time under it, of several target slots the maximum, or with `slots:
+   * "all"` of every slot, on one scale. PNG or JPEG.
    * @throws {SoundspotError} ERR_INPUT when the method has no slots; ERR_ABORTED
    */
-  async spectrogram(options: FigureOptions = {}): Promise<Buffer> {
-    checkFields(options, { signal: aSignal });
+  async spectrogram(options: SpectrogramFigureOptions = {}): Promise<Buffer> {
+    checkFields(options, { signal: aSignal, slots: oneOf("target", "all") });
     const { audio } = this.#config;
+    const own = this.#slotAttention("spectrogram").audioOnAudio;
+    const targets = targetsOf(this.#config);
     const rendered = await renderSpectrogram(
       native().tensors(this.#sample.handle).spectrogram as TensorData,
-      highest(this.#slotAttention("spectrogram").audioOnAudio, targetsOf(this.#config)),
+      options.slots === "all" ? rowsWithTitles(own, targets) : highest(own, targets),
       { seconds: audio.seconds, maxHertz: audio.sampleRate / 2, signal: options.signal },
     );
     return encoded(rendered, options);
+  }
+
+  /**
+   * The raw map of the audio on the image's tokens, of several target slots the maximum, beside the audio map that it is
+   * enlarged to: how coarse the model's own answer is. PNG or JPEG.
+   * @throws {SoundspotError} ERR_INPUT when the input was a tensor, which has no image to draw on; ERR_SHAPE when a spot
+   *   of `above` is of another size; ERR_ABORTED.
+   */
+  async grids(options: GridsFigureOptions = {}): Promise<Buffer> {
+    checkFields(options, { signal: aSignal, title: aText, above: aList });
+    const { title = "map", above = [], signal } = options;
+    for (const row of above) this.#checkRow(row);
+    const rows = [...above, { title, spot: this as Spot }].map(({ title: name, spot }) => {
+      const { data, shape } = spot.targets.audio;
+      const [targets = 0, h = 0, w = 0] = shape;
+      const tokens = { data: highest({ data, shape: [targets, h * w] }, targets), shape: [h, w] };
+      return { title: name, tokens, map: spot.audioMap };
+    });
+    return encoded(await renderGrids(this.#rawImage(), rows, { signal }), options);
+  }
+
+  #checkRow(row: { readonly title: string; readonly spot: Spot }): void {
+    checkFields(
+      row,
+      { title: aText, spot: [(value) => isObject(value) && #sample in value, "a spot"] },
+      "above",
+    );
+    const { spot } = row;
+    if (spot?.width === this.width && spot.height === this.height) return;
+    throw new SoundspotError(
+      "ERR_SHAPE",
+      `The spots of above must be of the same image, ${this.width} × ${this.height}; got ${spot ? `${spot.width} × ${spot.height}` : "none"}.`,
+    );
   }
 
   #slotAttention(figure: string): SpotAttention {
@@ -205,4 +257,13 @@ function highest({ data, shape }: TensorData, rows: number): Float32Array {
     }
   }
   return result;
+}
+
+/** [slots, tokens] → the attention of each slot, with its role. */
+function rowsWithTitles({ data, shape }: TensorData, targets: number) {
+  const [slots = 0, tokens = 0] = shape;
+  return Array.from({ length: slots }, (_, slot) => ({
+    title: `attention of slot ${slot} (${slot < targets ? "target" : "off-target"})`,
+    data: data.slice(slot * tokens, (slot + 1) * tokens),
+  }));
 }

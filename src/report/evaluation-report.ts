@@ -5,6 +5,7 @@ import sharp from "sharp";
 import { targetsOf } from "../config/methods.js";
 import type { Dataset, Sample } from "../datasets/dataset.js";
 import { encodeImage } from "../drawing/encode.js";
+import { renderGrids } from "../drawing/grids.js";
 import { renderPanels } from "../drawing/panels.js";
 import {
   type Evaluation,
@@ -51,6 +52,10 @@ export interface ChosenImages {
   readonly overlays: readonly ReportSample[];
   /** Attention of all slots on the group's first sample. */
   readonly attention?: ReportSample;
+  /** Attention of all slots over the time of its audio. */
+  readonly overTime?: ReportSample;
+  /** Its raw and its enlarged map. */
+  readonly grids?: ReportSample;
 }
 
 const RETRIEVED = 5; // neighbours of a query that are shown
@@ -94,7 +99,7 @@ export async function drawSamples(
   const drawnGroups: ChosenImages[] = [];
   for (const { samples } of groups) {
     const overlays: ReportSample[] = [];
-    let attention: ReportSample | undefined;
+    const figures: Partial<Record<"attention" | "overTime" | "grids", ReportSample>> = {};
     for (const { index } of samples) {
       const sample = await data.load(index);
       const spot = await localizeOnGrid(model, sample, options);
@@ -107,10 +112,16 @@ export async function drawSamples(
         ciou: cious.get(id),
         note,
       });
-      const drawn = attention ? undefined : await attentionOf(model, sample, spot);
-      if (drawn) attention = { id, overlay: drawn, label, note };
+      if (overlays.length > 1) continue;
+      const under = { id, label, note };
+      const panels = await attentionOf(model, sample, spot);
+      if (panels) figures.attention = { ...under, overlay: panels };
+      if (spot.attention) {
+        figures.overTime = { ...under, overlay: await spot.spectrogram({ format: "jpeg", slots: "all" }) };
+      }
+      figures.grids = { ...under, overlay: await gridsOf(sample, spot) };
     }
-    drawnGroups.push({ overlays, ...(attention ? { attention } : {}) });
+    drawnGroups.push({ overlays, ...figures });
   }
   return drawnGroups;
 }
@@ -145,6 +156,25 @@ async function attentionOf(model: Model, sample: Sample, { attention }: Spot): P
   return encodeImage(rendered, { format: "jpeg" });
 }
 
+/** The raw map beside the enlarged one, on the grid used for scoring. */
+async function gridsOf(sample: Sample, spot: Spot): Promise<Buffer> {
+  const { data, shape } = spot.targets.audio;
+  const [targets = 0, h = 0, w = 0] = shape;
+  const tokens = Float32Array.from({ length: h * w }, (_, i) =>
+    Math.max(...Array.from({ length: targets }, (_, target) => data[target * h * w + i] as number)),
+  );
+  const { width, height } = spot;
+  const pixels = await sharp(sample.image.data, {
+    raw: { width: sample.image.width, height: sample.image.height, channels: 3 },
+  })
+    .resize(width, height, { fit: "fill" })
+    .raw()
+    .toBuffer();
+  const image = { data: new Uint8Array(pixels.buffer, pixels.byteOffset, pixels.length), width, height };
+  const row = { title: "image", tokens: { data: tokens, shape: [h, w] }, map: spot.audioMap };
+  return encodeImage(await renderGrids(image, [row]), { format: "jpeg" });
+}
+
 export type ReportParts = Pick<ReportData, "curves" | "success" | "breakdowns" | "galleries" | "grids">;
 
 /**
@@ -168,7 +198,11 @@ export async function reportParts(
       return own ? [{ name, thresholds: successThresholds, success: own.curve }] : [];
     }),
     breakdowns: [...results.flatMap((each) => areaTable(each, map, several)), ...classTable(results, map)],
-    galleries: [...overlayGalleries(results, groups, map), ...attentionGallery(results)],
+    galleries: [
+      ...overlayGalleries(results, groups, map),
+      ...attentionGallery(results),
+      ...detailGalleries(results),
+    ],
     grids: [
       ...(await retrievalGrids(first.scores, thumbnails)),
       ...(await exclusionGrid(first.scores, thumbnails)),
@@ -206,6 +240,30 @@ function attentionGallery(results: readonly ScoredCheckpoint[]): ReportGallery[]
   const note =
     "The first sample of each group. A row of panels shares one colour scale. A contour marks where a slot's attention is halfway between its minimum and maximum; the target's is green. A uniform attention has none.";
   return [{ title, note, samples, wide: true }];
+}
+
+/** The audio half of the attention, and the audio map at both resolutions, checkpoint by checkpoint. */
+function detailGalleries(results: readonly ScoredCheckpoint[]): ReportGallery[] {
+  const groups = Math.max(0, ...results.map(({ images }) => images.length));
+  const of = (figure: "overTime" | "grids") =>
+    Array.from({ length: groups }, (_, group) =>
+      results.flatMap(({ images }) => images[group]?.[figure] ?? []),
+    ).flat();
+  const galleries: ReportGallery[] = [
+    {
+      title: "Attention over time of target and off-target slots",
+      note: "The first sample of each group: its spectrogram, and under it the attention of the audio's slots on the audio. The slots share one scale.",
+      samples: of("overTime"),
+      wide: true,
+    },
+    {
+      title: "Raw and enlarged maps",
+      note: "The first sample of each group: the audio's attention on the image's tokens, and the audio map that it is enlarged to.",
+      samples: of("grids"),
+      wide: true,
+    },
+  ];
+  return galleries.filter(({ samples }) => samples.length > 0);
 }
 
 const METRICS = [

@@ -1,6 +1,6 @@
 /** `soundspot localize`: an image and audio, or a video, to an overlay. */
 
-import { extname } from "node:path";
+import { basename, dirname, extname, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { AUDIO_WEIGHT, MASK_THRESHOLD } from "../../config/defaults.js";
 import { SoundspotError } from "../../core/errors.js";
@@ -9,6 +9,7 @@ import { checkOutputs } from "../../files/outputs.js";
 import type { Device, Precision } from "../../model/compute.js";
 import type { LocalizeInput } from "../../model/inputs.js";
 import { Objectness } from "../../model/objectness.js";
+import type { Spot } from "../../model/spot.js";
 import type { Refinement } from "../../native.js";
 import { renderVideo } from "../../video/render-video.js";
 import { checkpointInputs, loadCheckpoint, withConfigOption } from "../checkpoints.js";
@@ -30,6 +31,9 @@ interface Flags {
   output?: string;
   panels?: string;
   spectrogram?: string;
+  allSlots?: true;
+  grids?: string;
+  above?: string[];
   at?: number;
   track?: string;
   from?: number;
@@ -72,6 +76,9 @@ export function register(program: Command): void {
     .option("--audio-track <n>", "of a video, from 0; default the track marked as default", wholeFrom(0))
     .option("--panels <file>", "attention of every slot, .png or .jpg", imagePath)
     .option("--spectrogram <file>", "spectrogram with the audio attention, .png or .jpg", imagePath)
+    .option("--all-slots", "with --spectrogram: the attention of every slot, the target first")
+    .option("--grids <file>", "raw attention map beside the enlarged map, .png or .jpg", imagePath)
+    .option("--above <checkpoints...>", "with --grids: the same by other checkpoints, in rows above")
     .option(
       "--at <seconds>",
       "frame of the video, with the audio around it; default the middle",
@@ -134,6 +141,16 @@ function checkUsage(image: string, audio: string | undefined, flags: Flags): voi
       );
     }
   }
+  for (const [name, of] of [
+    ["allSlots", "spectrogram"],
+    ["above", "grids"],
+  ] as const) {
+    if (flags[name] !== undefined && flags[of] === undefined) {
+      throw wrong(
+        `${flagName(name)} is for ${flagName(of)}. Give ${flagName(of)} FILE too, or leave it out.`,
+      );
+    }
+  }
   if (audio !== undefined && at !== undefined) {
     throw wrong("--at is a moment of a video. Leave it out with an image and its audio.");
   }
@@ -152,9 +169,10 @@ function checkFiles(image: string, audio: string | undefined, flags: Flags): Pro
       { name: audio === undefined ? "the video" : "the image", path: image },
       { name: "the audio", path: audio },
       ...checkpointInputs("--model", flags.model, flags.config),
+      ...(flags.above ?? []).flatMap((path) => checkpointInputs("--above", path, flags.config)),
       { name: "--objectness", path: flags.objectness },
     ],
-    outputs: (["output", "panels", "spectrogram", "track"] as const).map((name) => ({
+    outputs: (["output", "panels", "spectrogram", "grids", "track"] as const).map((name) => ({
       name: flagName(name),
       path: flags[name],
     })),
@@ -169,7 +187,7 @@ function overVideo({ output, track }: Flags): boolean {
 /** Options for all of a video only. */
 const forVideos = ["from", "to", "every", "smoothing", "minConfidence", "includeSilent"] as const;
 /** Options for one moment only. */
-const forMoments = ["at", "panels", "spectrogram"] as const;
+const forMoments = ["at", "panels", "spectrogram", "allSlots", "grids", "above"] as const;
 
 function flagName(name: string): string {
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
@@ -208,6 +226,22 @@ async function runOverVideo(video: string, flags: Flags): Promise<void> {
   }
 }
 
+/** A checkpoint's folder and file, as a title. */
+const titleOf = (path: string) =>
+  `${basename(dirname(resolve(path)))}/${basename(path, extname(path))}`.replace(/^\//, "");
+
+/** The raw and the enlarged map, below those of the checkpoints of `--above`. */
+async function gridsOf(spot: Spot, input: LocalizeInput, flags: Flags): Promise<Buffer> {
+  const above: { title: string; spot: Spot }[] = [];
+  for (const path of flags.above ?? []) {
+    using other = await loadCheckpoint(path, flags);
+    const { sharpening } = flags;
+    const found = await other.localize(input, sharpening === undefined ? {} : { sharpening });
+    above.push({ title: titleOf(path), spot: found });
+  }
+  return spot.grids({ format: formatOf(flags.grids as string), title: titleOf(flags.model), above });
+}
+
 async function run(image: string, audio: string | undefined, flags: Flags): Promise<void> {
   checkUsage(image, audio, flags);
   await checkFiles(image, audio, flags);
@@ -232,8 +266,10 @@ async function run(image: string, audio: string | undefined, flags: Flags): Prom
   if (flags.output) await writeOutput(flags.output, await spot.overlay({ format: formatOf(flags.output) }));
   if (flags.panels) await writeOutput(flags.panels, await spot.panels({ format: formatOf(flags.panels) }));
   if (flags.spectrogram) {
-    await writeOutput(flags.spectrogram, await spot.spectrogram({ format: formatOf(flags.spectrogram) }));
+    const figure = { format: formatOf(flags.spectrogram), slots: flags.allSlots ? "all" : "target" } as const;
+    await writeOutput(flags.spectrogram, await spot.spectrogram(figure));
   }
+  if (flags.grids) await writeOutput(flags.grids, await gridsOf(spot, input, flags));
   const { width, height, boxes, confidence, silent, time } = spot;
   if (flags.json) {
     const found = { width, height, confidence, silent, ...(time === undefined ? {} : { time }), boxes };

@@ -461,6 +461,8 @@ describe("soundspot evaluate", () => {
         "Median samples",
         "Worst samples",
         "Attention of target and off-target slots",
+        "Attention over time of target and off-target slots",
+        "Raw and enlarged maps",
         "Images retrieved by audio",
         "Audio retrieved by images",
       ]),

@@ -17,7 +17,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { RawImage, TensorData } from "../../../src/core/types.js";
 import { encodeImage } from "../../../src/drawing/encode.js";
-import { renderPanels, renderSpectrogram } from "../../../src/drawing/panels.js";
+import { renderGrids } from "../../../src/drawing/grids.js";
+import { renderPanels } from "../../../src/drawing/panels.js";
+import { renderSpectrogram } from "../../../src/drawing/spectrogram.js";
 import { type LocalizeInput, Model, parseModelConfig, preprocess } from "../../../src/index.js";
 import { decodeAudio } from "../../../src/media/audio.js";
 import { findFfmpeg } from "../../../src/media/ffmpeg.js";
@@ -280,6 +282,47 @@ describe("figures of a spot", () => {
     const axes = { seconds: 1, maxHertz: 8000 };
     const figure = await encodeImage(await renderSpectrogram(spectrogram, highest, axes), { format: "png" });
     expect(figure.equals(await spot.spectrogram())).toBe(true);
+
+    const each = [0, 1, 2].map((slot) => ({
+      title: `attention of slot ${slot} (${slot < 2 ? "target" : "off-target"})`,
+      data: audioOnAudio.data.slice(slot * tokens, (slot + 1) * tokens),
+    }));
+    const all = await encodeImage(await renderSpectrogram(spectrogram, each, axes), { format: "png" });
+    expect(all.equals(await spot.spectrogram({ slots: "all" }))).toBe(true);
+    expect(all.equals(figure)).toBe(false);
+  });
+
+  it("show the raw map of the target slots and the map that it is enlarged to, of several models", async () => {
+    const config = { ...tiny, ...slots({ targetSlots: 2, offTargetSlots: 1 }) };
+    using model = await Model.create(config, { seed: 1 });
+    using other = await Model.create(tiny, { seed: 2 });
+    const input = { image, audio: { samples: noise(8000), sampleRate: 16_000 } };
+    const [spot, before] = [await model.localize(input, { refine: "iqr" }), await other.localize(input)];
+    const rowOf = (title: string, each: typeof spot, targets: number) => {
+      const { data, shape } = ofSlots(each).attention.audioOnImage;
+      const side = shape[1] as number;
+      const highest = Float32Array.from({ length: side * side }, (_, i) =>
+        Math.max(...Array.from({ length: targets }, (_, t) => data[t * side * side + i] as number)),
+      );
+      return { title, tokens: { data: highest, shape: [side, side] }, map: each.audioMap };
+    };
+    const rows = [rowOf("without", before, 1), rowOf("with", spot, 2)];
+    const expected = await encodeImage(await renderGrids(image, rows), { format: "png" });
+    const figure = await spot.grids({ title: "with", above: [{ title: "without", spot: before }] });
+    expect(figure.equals(expected)).toBe(true);
+    const alone = await encodeImage(
+      await renderGrids(image, [{ ...(rows[1] as (typeof rows)[1]), title: "map" }]),
+      {
+        format: "png",
+      },
+    );
+    expect(alone.equals(await spot.grids())).toBe(true);
+
+    const small = { data: image.data.slice(0, 3 * 16), width: 4, height: 4 };
+    const elsewhere = await other.localize({ ...input, image: small });
+    await expect(spot.grids({ above: [{ title: "x", spot: elsewhere }] })).rejects.toMatchObject({
+      code: "ERR_SHAPE",
+    });
   });
 
   it("stop when their signal has fired, as preprocessing does", async () => {
@@ -291,6 +334,8 @@ describe("figures of a spot", () => {
       () => spot.overlay({ signal }),
       () => spot.panels({ signal }),
       () => spot.spectrogram({ signal }),
+      () => spot.spectrogram({ slots: "all", signal }),
+      () => spot.grids({ signal }),
       () => preprocess.image(image, model.config, { signal }),
       () => preprocess.audio(audio, model.config, { signal }),
     ]) {

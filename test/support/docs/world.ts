@@ -268,10 +268,12 @@ function putBenchmarks(put: Put, { jpeg, png, mask, wav }: Media): void {
   put("s4_meta_data.csv", "name,start,category,split\nclip,0,dog,test\n");
   put("ms3_meta_data.csv", "video_id,split\nclip,test\n");
   for (const subset of ["s4", "ms3"]) {
-    put(`avsbench/${subset}/audio_wav/clip.wav`, wav);
-    for (const k of [1, 2, 3, 4, 5]) {
-      put(`avsbench/${subset}/visual_frames/clip_${k}.png`, png);
-      put(`avsbench/${subset}/gt_masks/clip_${k}.png`, mask);
+    for (const root of [subset, `avsbench/${subset}`]) {
+      put(`${root}/audio_wav/clip.wav`, wav);
+      for (const k of [1, 2, 3, 4, 5]) {
+        put(`${root}/visual_frames/clip_${k}.png`, png);
+        put(`${root}/gt_masks/clip_${k}.png`, mask);
+      }
     }
   }
   const sources = ["1_dog", "1_horn"];

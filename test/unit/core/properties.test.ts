@@ -337,8 +337,13 @@ const calls: Record<string, Call> = {
     runs: 60,
   },
   "spot.spectrogram": {
-    args: () => [{ format: "png", signal: undefined }],
+    args: () => [{ format: "png", slots: "all", signal: undefined }],
     call: ((...a: [never]) => spot.spectrogram(...a)) as never,
+    runs: 60,
+  },
+  "spot.grids": {
+    args: () => [{ format: "png", title: "map", above: [{ title: "other", spot }], signal: undefined }],
+    call: ((...a: [never]) => spot.grids(...a)) as never,
     runs: 60,
   },
   "preprocess.image": {

@@ -273,7 +273,7 @@ describe("commands", () => {
         const [png, lines] = [at("link.png"), at("link.jsonl")];
         link(at(input), png);
         link(at(input), lines);
-        for (const option of ["--output", "--panels", "--spectrogram"]) {
+        for (const option of ["--output", "--panels", "--spectrogram", "--grids"]) {
           expect(await untouched(folder, localize, "localize", ...still, option, png)).toBe(
             "ERR_OUTPUT_IS_INPUT",
           );

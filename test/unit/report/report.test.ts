@@ -1,8 +1,10 @@
 import { describe, expect, it } from "vitest";
 import type { RawImage } from "../../../src/core/types.js";
 import { inferno, infernoColor } from "../../../src/drawing/colormap.js";
+import { renderGrids } from "../../../src/drawing/grids.js";
 import { renderOverlay } from "../../../src/drawing/overlay.js";
-import { renderPanels, renderSpectrogram } from "../../../src/drawing/panels.js";
+import { renderPanels } from "../../../src/drawing/panels.js";
+import { renderSpectrogram } from "../../../src/drawing/spectrogram.js";
 import { renderHtmlReport } from "../../../src/report/html.js";
 import { turnsDuring } from "../../support/event-loop.js";
 
@@ -136,6 +138,79 @@ describe("panels", () => {
     await expect(renderSpectrogram({ ...spectrogram, shape: [257, 501] }, attention)).rejects.toMatchObject({
       code: "ERR_SHAPE",
     });
+  });
+});
+
+describe("attention over time", () => {
+  it("has a band for each slot, one below the other, on one scale", async () => {
+    const spectrogram = { data: new Float32Array(257 * 501), shape: [1, 257, 501] };
+    const slots = [0.4, 0.1].map((value, slot) => {
+      const data = new Float32Array(16);
+      data[slot === 0 ? 15 : 0] = value;
+      return { title: `slot ${slot}`, data };
+    });
+    const out = await renderSpectrogram(spectrogram, slots, { seconds: 5 });
+    const one = await renderSpectrogram(spectrogram, slots[0]?.data as Float32Array, { seconds: 5 });
+    const [band, step] = [40 + 257 + 28 + 4 + 9, 28 + 4 + 18 + 6 + 64];
+    expect(out.height).toBe(one.height + step);
+    // The first slot is hot at the end, the second a quarter as hot at the begin.
+    expect(pixel(out, 12 + 495, band)).toEqual(infernoColor(1));
+    expect(pixel(out, 12 + 5, band)).toEqual(infernoColor(0));
+    expect(pixel(out, 12 + 5, band + step)).toEqual(infernoColor(0.25));
+    expect(pixel(out, 12 + 495, band + step)).toEqual(infernoColor(0));
+    // The first slot's curve is at its top there, the second's three quarters down.
+    const curve = [252, 165, 60];
+    const curveTop = band + 9 + 6;
+    expect(pixel(out, 12 + 495, curveTop)).toEqual(curve);
+    expect(pixel(out, 12 + 5, curveTop + step + Math.round(0.75 * 62))).toEqual(curve);
+    for (const wrong of [[], [{ title: "none", data: new Float32Array(0) }]]) {
+      await expect(renderSpectrogram(spectrogram, wrong)).rejects.toMatchObject({ code: "ERR_SHAPE" });
+    }
+  });
+});
+
+describe("grids", () => {
+  const image = greyImage(70, 35);
+  const tokens = { data: Float32Array.from({ length: 49 }, (_, i) => i - 20), shape: [7, 7] };
+  const map = Float32Array.from({ length: 70 * 35 }, (_, i) => (i % 70 < 35 ? 0 : 1));
+
+  it("shows the raw map in cells of one colour, and the enlarged map over the image, row by row", async () => {
+    const flat = { data: new Float32Array(49).fill(3), shape: [7, 7] };
+    const rows = [
+      { title: "without", tokens: flat, map: new Float32Array(70 * 35) },
+      { title: "with", tokens, map },
+    ];
+    const out = await renderGrids(image, rows, { panelSize: 140 });
+    expect([out.width, out.height]).toEqual([12 + 3 * 152, 12 + 2 * (28 + 70 + 12)]);
+    const at = (row: number, column: number, x: number, y: number) =>
+      pixel(out, 12 + column * 152 + x, 12 + row * 110 + 28 + y);
+    for (let token = 0; token < 49; token++) {
+      const [x, y] = [20 * (token % 7), 10 * Math.floor(token / 7)];
+      for (const [dx, dy] of [
+        [0, 0],
+        [19, 9],
+        [10, 5],
+      ] as const) {
+        expect(at(1, 1, x + dx, y + dy), `token ${token}`).toEqual(infernoColor(token / 48));
+        expect(at(0, 1, x + dx, y + dy)).toEqual(infernoColor(0));
+      }
+    }
+    expect(at(1, 0, 100, 30)).toEqual([128, 128, 128]);
+    expect(at(1, 2, 30, 30)).toEqual([128, 128, 128]);
+    expect(at(1, 2, 100, 30)).not.toEqual([128, 128, 128]);
+    expect(at(0, 2, 100, 30)).toEqual([128, 128, 128]);
+  });
+
+  it("rejects maps of other shapes", async () => {
+    const row = { title: "x", tokens, map };
+    const rejected = (rows: Parameters<typeof renderGrids>[1], code: string, options = {}) =>
+      expect(renderGrids(image, rows, options)).rejects.toMatchObject({ code });
+    await rejected([], "ERR_INPUT");
+    await rejected([row], "ERR_INPUT", { panelSize: 10 });
+    await rejected([{ ...row, map: map.slice(1) }], "ERR_SHAPE");
+    await rejected([{ ...row, tokens: { data: tokens.data, shape: [1, 7, 7] } }], "ERR_SHAPE");
+    await rejected([{ ...row, tokens: { data: tokens.data, shape: [7, 6] } }], "ERR_SHAPE");
+    await rejected([row], "ERR_ABORTED", { signal: AbortSignal.abort() });
   });
 });
 
