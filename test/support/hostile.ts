@@ -7,6 +7,7 @@ import sharp from "sharp";
 import type { ErrorCode } from "../../src/core/errors.js";
 import { tarEnd, tarEntry } from "../../src/media/tar.js";
 import { encodeWav } from "../../src/media/wav.js";
+import { legacyFile } from "./legacy-file.js";
 
 /** What takes such a file. */
 export type Taker =
@@ -442,6 +443,18 @@ export async function makeHostileFiles(
   torch("no-pickle", zip([{ name: "archive/version", data: text("3\n") }]));
   torch("bomb", zip([{ name: "archive/data.pkl", data: Buffer.alloc(2 ** 27), deflate: true }]));
   torch("stated-size", zip([{ name: "archive/data.pkl", data: text("}."), stated: 2 ** 31 }]));
+  const old = legacyFile({
+    storages: [{ key: "1", type: "Float", values: [1, 2, 3, 4] }],
+    tensors: [{ name: "conv1.weight", storage: 0, offset: 0, shape: [4], strides: [1] }],
+  });
+  const object = old.indexOf("ccollections\nOrderedDict\n", 0, "latin1");
+  const oldWith = (code: string) => Buffer.concat([old.subarray(0, object), text(`${code}.\x80\x02].`)]);
+  torch("old-cut", old.subarray(0, old.length - 5));
+  torch("old-system", oldWith("cposix\nsystem\nU\x0ctouch hacked\x85R"));
+  torch("old-endless-marks", oldWith("(".repeat(100_000)));
+  torch("old-vast-text", oldWith("T\xff\xff\xff\x7f"));
+  torch("old-vast-data", patched(old, "cpu", [[3, text("J\xff\xff\xff\x7f")]]));
+  torch("old-tar", Buffer.concat([tarEntry("sys_info", text("\x80\x02}.")), tarEnd]));
   const whole = pth("}.");
   torch("cut", whole.subarray(0, whole.length - 10));
 

@@ -189,6 +189,7 @@ async function putCheckpoints(files: string, put: Put): Promise<void> {
     "b.safetensors",
     "models/current.safetensors",
     "runs/a/last.safetensors",
+    "runs/c/last.safetensors",
     "runs/demo/last.safetensors",
     "runs/vggsound-144k/epoch-0001.safetensors",
     "runs/vggsound-144k/epoch-0002.safetensors",
