@@ -9,6 +9,7 @@ import { Model, Objectness, SoundspotError } from "../../../src/index.js";
 import { tarEnd, tarEntry } from "../../../src/media/tar.js";
 import { native } from "../../../src/native.js";
 import { latin1 } from "../../support/archives.mjs";
+import { small } from "../../support/comparison.js";
 import {
   FORMS,
   type LegacyFile,
@@ -130,6 +131,22 @@ describe("a file of torch.save from before PyTorch 1.6", () => {
     expect(maps[0]).toHaveLength(49);
     expect(new Set(maps[0]).size).toBeGreaterThan(10);
     expect(maps[1]).toEqual(maps[0]);
+  });
+
+  it("gives LVS, whose files are of that format, its parameters", async () => {
+    const config = small("lvs");
+    using donor = await Model.create(config, { seed: 5 });
+    const own = await donor.parameters();
+    const path = join(folder, "lvs.pth.tar");
+    const storages = own.map(({ data }, i): LegacyStorage => ({ key: `${i}`, type: "Float", values: data }));
+    const tensors = own.map(({ name, shape }, i): LegacyTensor => {
+      const strides = shape.map((_, d) => shape.slice(d + 1).reduce((product, size) => product * size, 1));
+      return { name: `module.${name}`, storage: i, offset: 0, shape, strides };
+    });
+    writeFileSync(path, legacyFile({ storages, tensors, key: "model_state_dict" }));
+    using read = await Model.load(path, { config });
+    expect(read.loaded).toMatchObject({ missing: [], ignored: [], key: "model_state_dict" });
+    expect(await read.parameters()).toEqual(own);
   });
 
   it("may have bytes behind its end", async () => {
