@@ -9,7 +9,7 @@ import type { Mask, RawAudio, RawImage } from "../core/types.js";
 import { csvRows, placeOf, wrong } from "../files/csv.js";
 import { checkMediaFile } from "../files/media-file.js";
 import { readText, withoutNulls } from "../files/text.js";
-import { decodeAudio } from "../media/audio.js";
+import { decodeAudio, ofFile } from "../media/audio.js";
 import { decodeImage } from "../media/image.js";
 import { type Media, openMedia } from "../media/media.js";
 import { windowAround } from "../media/video.js";
@@ -115,7 +115,7 @@ async function loadRow(
       return reading("video", async () => {
         const own = media as Media;
         own.checkMoment("start", at);
-        return own.audio(windowAround(at, WINDOW, own.duration));
+        return ofFile(await own.audio(windowAround(at, WINDOW, own.duration)), locate(video as string));
       });
     }
     const range = start === undefined || video !== undefined ? {} : { start, duration: WINDOW };

@@ -163,7 +163,12 @@ export class Spot {
     const rendered = await renderSpectrogram(
       native().tensors(this.#sample.handle).spectrogram as TensorData,
       highest(this.#slotAttention("spectrogram").audioOnAudio, targetsOf(this.#config)),
-      { seconds: audio.seconds, maxHertz: audio.sampleRate / 2, signal: options.signal },
+      {
+        seconds: audio.seconds,
+        maxHertz: audio.sampleRate / 2,
+        mel: audio.frontEnd === "mel",
+        signal: options.signal,
+      },
     );
     return encoded(rendered, options);
   }
