@@ -185,11 +185,20 @@ export function parseModelConfig(options: ModelOptions | undefined = {}): ModelC
   return parse(modelSchema(), modernized(options), "model");
 }
 
-/** Options over a preset's: options of the same method override the preset's, another method replaces it. */
+/**
+ * Options over a preset's, those of `audio` field by field: options of the same method override the preset's, another
+ * method replaces it.
+ */
 export function mergeModel(preset: ModelOptions, options: ModelOptions = {}): ModelOptions {
   const same = preset.method && options.method && preset.method.name === options.method.name;
   const method = same ? { ...preset.method, ...options.method } : (options.method ?? preset.method);
-  return { ...preset, ...options, ...(method ? { method: method as MethodOptions } : {}) };
+  const audio = preset.audio && options.audio ? { ...preset.audio, ...options.audio } : undefined;
+  return {
+    ...preset,
+    ...options,
+    ...(audio ? { audio } : {}),
+    ...(method ? { method: method as MethodOptions } : {}),
+  };
 }
 
 /** Spectrogram frames of a configuration. */
