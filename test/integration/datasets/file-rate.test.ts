@@ -1,4 +1,5 @@
 /** audio.rate "file": audio of another rate is rejected with its name wherever it comes in, and ends a run. */
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,6 +16,7 @@ import {
   type SoundspotError,
   train,
 } from "../../../src/index.js";
+import { findFfmpeg } from "../../../src/media/ffmpeg.js";
 import { encodeWav } from "../../../src/media/wav.js";
 import { bar, bars } from "../../support/scored.js";
 import { tiny } from "../../support/tiny.js";
@@ -96,6 +98,48 @@ describe('audio.rate "file"', () => {
     expect(error).toMatchObject({ code: "ERR_CONFIG", message: states("5-22050.wav") });
     expect(isDamage(error)).toBe(false);
     expect((await train({ data, model: tiny, ...options })).skipped).toEqual([]);
+  });
+
+  it("rejects another rate in videos, by the name of the video", async () => {
+    using model = await Model.create(asFile, { seed: 1 });
+    const { path: ffmpeg } = await findFfmpeg();
+    const make = (rate: number) => {
+      const file = join(root, `video-${rate}.mp4`);
+      const inputs = `-y -v error -f lavfi -i color=blue:s=32x32:r=10:d=1 -f lavfi -i sine=sample_rate=${rate}:duration=1`;
+      execFileSync(ffmpeg, [...inputs.split(" "), "-c:v", "libx264", "-c:a", "aac", file]);
+      return file;
+    };
+    const [own, other] = [make(16_000), make(22_050)];
+    const drain = async () => {
+      for await (const _ of model.localizeVideo(other)) throw new Error("a frame came");
+    };
+    for (const work of [
+      () => model.localize({ video: other }),
+      () => model.localize({ video: other, at: 0.5 }),
+      drain,
+    ]) {
+      expect(await failureOf(work())).toMatchObject({
+        code: "ERR_INPUT",
+        message: states("video-22050.mp4"),
+      });
+    }
+    expect((await model.localize({ video: own })).heatmap.length).toBe(1024);
+    let frames = 0;
+    for await (const { source } of model.localizeVideo(own)) frames += source === undefined ? 0 : 1;
+    expect(frames).toBeGreaterThan(0);
+
+    const path = join(root, "videos.jsonl");
+    writeFileSync(path, [own, other].map((video) => JSON.stringify({ video })).join("\n"));
+    const data = await datasets.manifest({ path });
+    const work = train({
+      data,
+      model: asFile,
+      epochs: 1,
+      batchSize: 2,
+      falseNegatives: { k: 0 },
+      maxDamaged: 1,
+    });
+    expect(await failureOf(work)).toMatchObject({ code: "ERR_CONFIG", message: states("video-22050.mp4") });
   });
 
   it("ends a run whose data is decoded elsewhere by the sample's id", async () => {
