@@ -1,6 +1,8 @@
 #include "binding/convert.h"
 
+#include <cmath>
 #include <cstring>
+#include <map>
 
 #include "core/processor.h"
 
@@ -141,6 +143,30 @@ T one_of(const Napi::Object& object, const char* name, const std::map<std::strin
                       std::string("The addon was given another ") + name + " than it has.");
 }
 
+signal::SpectrogramOptions spectrogram_options(const Napi::Object& audio) {
+  signal::SpectrogramOptions options;
+  options.sample_rate = integer(audio, "sampleRate");
+  options.seconds = number(audio, "seconds");
+  const Napi::Value placement = member(audio, "placement");
+  if (placement.IsNumber()) {
+    options.begin = std::llround(placement.ToNumber().DoubleValue() * static_cast<double>(options.sample_rate));
+  } else if (text(audio, "placement") == "start") {
+    options.begin = 0;
+  }
+  options.channels = one_of<signal::Channels>(
+      audio, "channels",
+      {{"power", signal::Channels::kPower}, {"mix", signal::Channels::kMix}, {"first", signal::Channels::kFirst}});
+  options.front_end = one_of<signal::FrontEnd>(
+      audio, "frontEnd",
+      {{"stft", signal::FrontEnd::kStft}, {"scipy", signal::FrontEnd::kScipy}, {"mel", signal::FrontEnd::kMel}});
+  options.window = integer(audio, "window");
+  options.hop = integer(audio, "hop");
+  options.mel_bands = integer(audio, "melBands");
+  options.log_offset = number(audio, "logOffset");
+  options.scale = number(audio, "scale");
+  return options;
+}
+
 }  // namespace
 
 encoders::ModelConfig model_config(const Napi::Object& object) {
@@ -177,13 +203,7 @@ encoders::ModelConfig model_config(const Napi::Object& object) {
       config.method.numbers[field] = value.ToNumber().DoubleValue();
     }
   }
-  const auto audio = object.Get("audio").As<Napi::Object>();
-  config.audio.sample_rate = integer(audio, "sampleRate");
-  config.audio.seconds = number(audio, "seconds");
-  config.audio.window = integer(audio, "window");
-  config.audio.hop = integer(audio, "hop");
-  config.audio.log_offset = number(audio, "logOffset");
-  config.audio.scale = number(audio, "scale");
+  config.audio = spectrogram_options(object.Get("audio").As<Napi::Object>());
   return config;
 }
 

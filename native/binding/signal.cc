@@ -1,4 +1,8 @@
 // Preparation of samples: pixels and audio in, normalised tensors held in C++ out.
+#include <optional>
+#include <tuple>
+#include <utility>
+
 #include "binding/convert.h"
 #include "binding/functions.h"
 #include "core/finite.h"
@@ -49,12 +53,26 @@ AudioClip audio_clip(const Napi::Object& audio) {
   return {at::from_blob(data.Data(), {channels, length / channels}, at::kFloat), integer(audio, "sampleRate")};
 }
 
+signal::Crop crop_of(const Napi::Value& value) {
+  if (value.IsString()) return signal::Crop::kResized;
+  return value.ToBoolean() ? signal::Crop::kShortSide : signal::Crop::kWhole;
+}
+
+/// Two numbers, such as [0.3, 1].
+std::pair<double, double> range(const Napi::Object& object, const char* name) {
+  const auto pair = object.Get(name).As<Napi::Array>();
+  return {pair.Get(0u).ToNumber().DoubleValue(), pair.Get(1u).ToNumber().DoubleValue()};
+}
+
 signal::ImageAugmentation image_augmentation(const Napi::Object& object, int64_t size) {
   signal::ImageAugmentation options;
   options.size = size;
   options.resize = std::max(size, static_cast<int64_t>(std::llround(number(object, "resizeRatio") * size)));
-  options.crop = boolean(object, "crop");
+  options.crop = crop_of(object.Get("crop"));
+  std::tie(options.crop_area_min, options.crop_area_max) = range(object, "cropScale");
+  std::tie(options.crop_ratio_min, options.crop_ratio_max) = range(object, "cropRatio");
   options.blur_probability = number(object, "blurProbability");
+  options.blur = text(object, "blurKind") == "pillow" ? signal::Blur::kPillow : signal::Blur::kKernel;
   options.flip_probability = number(object, "flipProbability");
   options.vertical_flip_probability = number(object, "verticalFlipProbability");
   options.jitter_probability = number(object, "jitterProbability");
@@ -63,7 +81,23 @@ signal::ImageAugmentation image_augmentation(const Napi::Object& object, int64_t
   options.saturation = number(object, "saturation");
   options.hue = number(object, "hue");
   options.grey_probability = number(object, "greyProbability");
+  options.translate = number(object, "translate");
   return options;
+}
+
+signal::SpectrogramMasking masking(const Napi::Object& object, const signal::SpectrogramOptions& audio) {
+  signal::SpectrogramMasking options;
+  options.frequency_width = integer(object, "frequencyMask");
+  options.time_width = integer(object, "timeMask");
+  options.probability = number(object, "maskProbability");
+  options.value = text(object, "maskValue") == "floor" ? signal::floor_value(audio) : 0;
+  return options;
+}
+
+/// Seconds that a random audio window lies in, where they are given.
+std::optional<std::pair<double, double>> audio_range(const Napi::Object& object) {
+  if (!object.Get("audioRange").IsArray()) return std::nullopt;
+  return range(object, "audioRange");
 }
 
 // prepare({ image | tensor, audio | spectrogram }, config, augmentation?, seed?) → Promise<Sample>; without one of the
@@ -84,14 +118,15 @@ Napi::Value prepare(const Napi::CallbackInfo& call) {
   const bool augmented = call[2].IsObject();
   signal::ImageAugmentation image_options;
   signal::SpectrogramMasking audio_options;
+  std::optional<std::pair<double, double>> drawn_from;
   uint64_t seed = 0;
   if (augmented) {
     const auto options = call[2].As<Napi::Object>();
     image_options = image_augmentation(options, config.image_size);
-    audio_options.frequency_width = integer(options, "frequencyMask");
-    audio_options.time_width = integer(options, "timeMask");
+    audio_options = masking(options, config.audio);
     bool lossless = false;
     seed = call[3].As<Napi::BigInt>().Uint64Value(&lossless);
+    drawn_from = audio_range(options);
   }
 
   return Job<std::shared_ptr<Sample>>::run(
@@ -113,7 +148,9 @@ Napi::Value prepare(const Napi::CallbackInfo& call) {
           sample->spectrogram =
               finite_copy(clip.samples, {1, config.frequency_bins(), config.frames()}, "The spectrogram");
         } else {
-          sample->spectrogram = signal::log_spectrogram(clip.samples, clip.rate, config.audio);
+          signal::SpectrogramOptions audio = config.audio;
+          if (drawn_from) audio.begin = signal::random_begin(drawn_from->first, drawn_from->second, audio, seed);
+          sample->spectrogram = signal::log_spectrogram(clip.samples, clip.rate, audio);
         }
         if (augmented) {
           // Another stream than the image's, from the same seed.

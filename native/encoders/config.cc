@@ -1,7 +1,5 @@
 #include "encoders/config.h"
 
-#include <cmath>
-
 #include "core/error.h"
 
 namespace soundspot::encoders {
@@ -28,11 +26,6 @@ double MethodConfig::number(const std::string& field) const {
 }
 
 int64_t ModelConfig::image_tokens_per_side() const { return halve(image_size, log2_of(image_stride)); }
-
-int64_t ModelConfig::frames() const {
-  const auto samples = static_cast<int64_t>(std::llround(audio.seconds * static_cast<double>(audio.sample_rate)));
-  return samples / audio.hop + 1;
-}
 
 int64_t ModelConfig::audio_tokens() const {
   return audio_pooling == AudioPooling::kGlobal ? 1 : halve(frames(), log2_of(audio_stride));

@@ -61,8 +61,8 @@ struct ModelConfig {
   MethodConfig method;
 
   int64_t image_tokens_per_side() const;
-  int64_t frequency_bins() const { return audio.window / 2 + 1; }
-  int64_t frames() const;        // spectrogram frames
+  int64_t frequency_bins() const { return signal::row_count(audio); }  // rows of the spectrogram
+  int64_t frames() const { return signal::frame_count(audio); }        // and its frames
   int64_t audio_tokens() const;  // frames after the audio encoder's strides; 1 where they are pooled
 };
 

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <vector>
 
 #include "core/error.h"
+#include "signal/blur.h"
 #include "signal/colour.h"
 #include "signal/random.h"
 #include "signal/resize.h"
@@ -22,13 +22,19 @@ bool within(double value, double low, double high) { return value >= low && valu
 
 void check_options(const ImageAugmentation& options) {
   require(options.size >= 1 && options.size <= kMaxImageSide, "augmentation: size must be from 1 to 65535.");
-  require(!options.crop || (options.resize >= options.size && options.resize <= kMaxImageSide),
+  require(options.crop != Crop::kShortSide || (options.resize >= options.size && options.resize <= kMaxImageSide),
           "augmentation: resize must be from size to 65535.");
   for (const double probability :
        {options.blur_probability, options.flip_probability, options.vertical_flip_probability,
         options.jitter_probability, options.grey_probability}) {
     require(within(probability, 0, 1), "augmentation: a probability must be from 0 to 1.");
   }
+  require(options.crop_area_min > 0 && options.crop_area_min <= options.crop_area_max && options.crop_area_max <= 1,
+          "augmentation: cropScale must be two numbers above 0 and up to 1, the smaller first.");
+  require(options.crop_ratio_min > 0 && options.crop_ratio_min <= options.crop_ratio_max &&
+              std::isfinite(options.crop_ratio_max),
+          "augmentation: cropRatio must be two numbers above 0, the smaller first.");
+  require(within(options.translate, 0, 1), "augmentation: translate must be from 0 to 1.");
   require(options.blur_kernel >= 1 && options.blur_kernel % 2 == 1 && options.blur_kernel / 2 < options.size,
           "augmentation: blurKernel must be odd and less than twice the size.");
   require(options.blur_sigma_min > 0 && options.blur_sigma_min <= options.blur_sigma_max &&
@@ -41,8 +47,7 @@ void check_options(const ImageAugmentation& options) {
 }
 
 /// Short side to `resize`, the long side truncated, then a square cut out at random. `[size, size, 3]`
-Tensor resize_and_crop(const Tensor& image, const ImageAugmentation& options, Random& random) {
-  if (!options.crop) return resize_bicubic(image, options.size, options.size);
+Tensor crop_of_short_side(const Tensor& image, const ImageAugmentation& options, Random& random) {
   const int64_t height = image.size(0), width = image.size(1);
   const int64_t scaled = options.resize * std::max(height, width) / std::min(height, width);
   if (scaled > kMaxImageSide) {
@@ -56,59 +61,46 @@ Tensor resize_and_crop(const Tensor& image, const ImageAugmentation& options, Ra
   return resize_bicubic(image, new_height, new_width, {top, left, options.size, options.size});
 }
 
-std::vector<float> gaussian(int64_t size, double sigma) {
-  std::vector<float> weights(size);
-  double sum = 0;
-  for (int64_t i = 0; i < size; ++i) {
-    const double x = static_cast<double>(i - size / 2) / sigma;
-    sum += std::exp(-0.5 * x * x);
+/// The part that RandomResizedCrop draws: of ten draws the first that fits, or else the middle with the nearest ratio.
+Rectangle draw_part(int64_t height, int64_t width, const ImageAugmentation& options, Random& random) {
+  const double area = static_cast<double>(height) * static_cast<double>(width);
+  const double ratio_min = std::log(options.crop_ratio_min), ratio_max = std::log(options.crop_ratio_max);
+  for (int attempt = 0; attempt < 10; ++attempt) {
+    const double target = area * random.uniform(options.crop_area_min, options.crop_area_max);
+    const double ratio = std::exp(random.uniform(ratio_min, ratio_max));
+    const double part_width = std::nearbyint(std::sqrt(target * ratio));
+    const double part_height = std::nearbyint(std::sqrt(target / ratio));
+    if (!within(part_width, 1, static_cast<double>(width)) || !within(part_height, 1, static_cast<double>(height))) {
+      continue;
+    }
+    const auto columns = static_cast<int64_t>(part_width), rows = static_cast<int64_t>(part_height);
+    const int64_t top = random.integer(height - rows + 1);
+    return {top, random.integer(width - columns + 1), rows, columns};
   }
-  for (int64_t i = 0; i < size; ++i) {
-    const double x = static_cast<double>(i - size / 2) / sigma;
-    weights[i] = static_cast<float>(std::exp(-0.5 * x * x) / sum);
+  const double ratio = static_cast<double>(width) / static_cast<double>(height);
+  int64_t rows = height, columns = width;
+  if (ratio < options.crop_ratio_min) {
+    rows = std::max<int64_t>(1, std::llrint(static_cast<double>(width) / options.crop_ratio_min));
+  } else if (ratio > options.crop_ratio_max) {
+    columns = std::max<int64_t>(1, std::llrint(static_cast<double>(height) * options.crop_ratio_max));
   }
-  return weights;
+  return {(height - rows) / 2, (width - columns) / 2, rows, columns};
 }
 
-/// Position `i` of an axis of `size` that is mirrored at both ends, the ends not repeated.
-int64_t reflect(int64_t i, int64_t size) { return i < 0 ? -i : i >= size ? 2 * (size - 1) - i : i; }
-
-void add_scaled(float* __restrict sum, const float* __restrict values, float weight, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) sum[i] += weight * values[i];
+Tensor crop_resized(const Tensor& image, const ImageAugmentation& options, Random& random) {
+  const auto [top, left, height, width] = draw_part(image.size(0), image.size(1), options, random);
+  return resize_bilinear(image.narrow(0, top, height).narrow(1, left, width), options.size, options.size);
 }
 
-/// torchvision's gaussian_blur: reflected borders, rounded to 8 bits; done as rows, then columns.
-void blur(Pixels pixels, int64_t size, const std::vector<float>& weights) {
-  const auto taps = static_cast<int64_t>(weights.size());
-  const int64_t radius = taps / 2;
-  const int64_t row_length = 3 * size;
-
-  std::vector<float> padded(row_length + 6 * radius);
-  std::vector<float> rows(size * row_length);  // blurred along x
-  for (int64_t y = 0; y < size; ++y) {
-    const uint8_t* const row = pixels.data() + y * row_length;
-    for (int64_t i = 0; i < row_length; ++i) padded[3 * radius + i] = row[i];
-    for (int64_t x = 0; x < radius; ++x) {
-      for (int64_t channel = 0; channel < 3; ++channel) {
-        padded[3 * x + channel] = row[3 * reflect(x - radius, size) + channel];
-        padded[3 * (radius + size + x) + channel] = row[3 * reflect(size + x, size) + channel];
-      }
-    }
-    for (int64_t k = 0; k < taps; ++k) {
-      add_scaled(rows.data() + y * row_length, padded.data() + 3 * k, weights[k], row_length);
-    }
-  }
-
-  std::vector<float> sum(row_length);
-  for (int64_t y = 0; y < size; ++y) {
-    std::fill(sum.begin(), sum.end(), 0.0f);
-    for (int64_t k = 0; k < taps; ++k) {
-      add_scaled(sum.data(), rows.data() + reflect(y + k - radius, size) * row_length, weights[k], row_length);
-    }
-    uint8_t* const row = pixels.data() + y * row_length;
-    for (int64_t i = 0; i < row_length; ++i) {
-      row[i] = static_cast<uint8_t>(std::nearbyint(std::clamp(sum[i], 0.0f, 255.0f)));
-    }
+/// The square before any other change. `[size, size, 3]`
+Tensor square_of(const Tensor& image, const ImageAugmentation& options, Random& random) {
+  switch (options.crop) {
+    case Crop::kWhole:
+      return resize_bicubic(image, options.size, options.size);
+    case Crop::kResized:
+      return crop_resized(image, options, random);
+    default:
+      return crop_of_short_side(image, options, random);
   }
 }
 
@@ -126,6 +118,27 @@ void flip_vertically(Pixels pixels, int64_t size) {
   for (int64_t top = 0, bottom = size - 1; top < bottom; ++top, --bottom) {
     std::swap_ranges(pixels.data() + top * row, pixels.data() + (top + 1) * row, pixels.data() + bottom * row);
   }
+}
+
+/// Moves the image by `right` and `down` pixels, of either sign; what enters is black.
+Tensor shifted(const Tensor& image, int64_t right, int64_t down) {
+  const int64_t size = image.size(0);
+  Tensor result = at::zeros_like(image);
+  const int64_t height = size - std::abs(down), width = size - std::abs(right);
+  if (height <= 0 || width <= 0) return result;
+  const auto part = [&](const Tensor& of, int64_t top, int64_t left) {
+    return of.narrow(0, std::max<int64_t>(0, top), height).narrow(1, std::max<int64_t>(0, left), width);
+  };
+  part(result, down, right).copy_(part(image, -down, -right));
+  return result;
+}
+
+/// torchvision's RandomAffine with a translation alone.
+Tensor translate(const Tensor& image, double share, Random& random) {
+  const double most = share * static_cast<double>(image.size(0));
+  const auto draw = [&] { return static_cast<int64_t>(std::nearbyint(random.uniform(-most, most))); };
+  const int64_t right = draw();
+  return shifted(image, right, draw());
 }
 
 /// torchvision's ColorJitter: four changes, each of a random strength, in random order.
@@ -155,12 +168,12 @@ void jitter(Pixels pixels, const ImageAugmentation& options, Random& random) {
   }
 }
 
-/// Zeroes a band of `axis` whose width is drawn from 0 … widest and whose start leaves it inside.
-void mask_axis(Tensor& spectrogram, int64_t axis, int64_t widest, Random& random) {
+/// Sets a band of `axis` whose width is drawn from 0 … widest and whose start leaves it inside.
+void mask_axis(Tensor& spectrogram, int64_t axis, int64_t widest, float value, Random& random) {
   const int64_t size = spectrogram.size(axis);
   const int64_t width = random.integer(std::min(widest, size) + 1);
   const int64_t start = random.integer(size - width + 1);
-  spectrogram.narrow(axis, start, width).zero_();
+  spectrogram.narrow(axis, start, width).fill_(value);
 }
 
 }  // namespace
@@ -170,17 +183,31 @@ Tensor augment_image(const Tensor& image, const ImageAugmentation& options, uint
   check_options(options);
   const at::NoGradGuard no_grad;
   Random random(seed);
-  Tensor output = resize_and_crop(image, options, random);
+  Tensor output = square_of(image, options, random);
   const Pixels pixels(output.mutable_data_ptr<uint8_t>(), static_cast<size_t>(output.numel()));
   if (random.chance(options.blur_probability)) {
     const double sigma = random.uniform(options.blur_sigma_min, options.blur_sigma_max);
-    blur(pixels, options.size, gaussian(options.blur_kernel, sigma));
+    if (options.blur == Blur::kPillow) {
+      blur_as_pillow(pixels, options.size, sigma);
+    } else {
+      blur_with_kernel(pixels, options.size, options.blur_kernel, sigma);
+    }
   }
   if (random.chance(options.flip_probability)) flip(pixels, options.size);
   if (random.chance(options.jitter_probability)) jitter(pixels, options, random);
   if (random.chance(options.grey_probability)) make_grey(pixels);
   if (random.chance(options.vertical_flip_probability)) flip_vertically(pixels, options.size);
+  if (options.translate > 0) output = translate(output, options.translate, random);
   return output;
+}
+
+int64_t random_begin(double from, double to, const SpectrogramOptions& audio, uint64_t seed) {
+  const auto samples = [&](double seconds) { return std::llround(seconds * static_cast<double>(audio.sample_rate)); };
+  const int64_t first = samples(from), last = samples(to) - samples(audio.seconds);
+  require(first >= 0 && last >= first,
+          "train.augment.audioRange must be at least as long as the audio window, model.audio.seconds.");
+  constexpr uint64_t kStream = 0xd1b54a32d192ed03;  // another than those of image and masks
+  return first + Random(seed ^ kStream).integer(last - first + 1);
 }
 
 Tensor mask_spectrogram(const Tensor& spectrogram, const SpectrogramMasking& options, uint64_t seed) {
@@ -188,12 +215,15 @@ Tensor mask_spectrogram(const Tensor& spectrogram, const SpectrogramMasking& opt
     throw Error("ERR_SHAPE", "A spectrogram must be a [1, frequencies, frames] float32 tensor.");
   }
   require(options.frequency_width >= 0 && options.time_width >= 0, "masking: widths must not be negative.");
+  require(within(options.probability, 0, 1), "masking: a probability must be from 0 to 1.");
   if (!options.enabled) return spectrogram;
   const at::NoGradGuard no_grad;
+  // A stream of its own: the masks of a seed do not depend on the probability.
+  if (!Random(~seed).chance(options.probability)) return spectrogram;
   Random random(seed);
   Tensor masked = spectrogram.clone();
-  mask_axis(masked, 1, options.frequency_width, random);
-  mask_axis(masked, 2, options.time_width, random);
+  mask_axis(masked, 1, options.frequency_width, options.value, random);
+  mask_axis(masked, 2, options.time_width, options.value, random);
   return masked;
 }
 

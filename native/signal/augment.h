@@ -4,15 +4,33 @@
 #include <cstdint>
 
 #include "core/torch.h"
+#include "signal/spectrogram.h"
 
 namespace soundspot::signal {
 
+/// Which part of an image becomes the square.
+enum class Crop {
+  kWhole,      ///< all of it, resized as in evaluation
+  kShortSide,  ///< short side to `resize`, then a square of `size` at a random place
+  kResized,    ///< a part of random area and aspect ratio: torchvision's RandomResizedCrop, bilinear
+};
+
+enum class Blur {
+  kKernel,  ///< torchvision's gaussian_blur, `blur_kernel` pixels wide
+  kPillow,  ///< Pillow's GaussianBlur, as wide as the radius asks for
+};
+
 /// Of images (docs/method.md, "Training"); the defaults are the published ones. Probabilities are in [0, 1].
 struct ImageAugmentation {
-  int64_t size = 224;                    ///< pixels of the square result
-  int64_t resize = 246;                  ///< short side before the crop, at least `size`
-  bool crop = true;                      ///< false: the whole image is resized to the square, as in evaluation
-  double blur_probability = 0.8;         ///< Gaussian blur
+  int64_t size = 224;    ///< pixels of the square result
+  int64_t resize = 246;  ///< short side before the crop, at least `size`
+  Crop crop = Crop::kShortSide;
+  double crop_area_min = 0.3;       ///< share of the image's area that kResized takes, above 0
+  double crop_area_max = 1;         ///< at most 1
+  double crop_ratio_min = 3.0 / 4;  ///< width over height of that part, above 0
+  double crop_ratio_max = 4.0 / 3;
+  double blur_probability = 0.8;  ///< Gaussian blur
+  Blur blur = Blur::kKernel;
   int64_t blur_kernel = 5;               ///< pixels, odd, less than 2 · size
   double blur_sigma_min = 0.1;           ///< pixels, above 0
   double blur_sigma_max = 2;             ///< pixels
@@ -24,9 +42,10 @@ struct ImageAugmentation {
   double saturation = 0.8;
   double hue = 0.2;  ///< shift in [−hue, hue) of a full circle, 0 … 0.5
   double grey_probability = 0.2;
+  double translate = 0;  ///< greatest shift along each axis as a share of the side, 0 … 1; what enters is black
 };
 
-/// Resize, random crop, blur, flip, colour jitter in random order, grey: torchvision's transforms on 8-bit images.
+/// Random crop, blur, flip, colour jitter in random order, grey, shift: torchvision's transforms on 8-bit images.
 ///
 /// @param image `[H, W, 3]` uint8, RGB.
 /// @param seed names the change: the same seed, image and options give the same result.
@@ -34,14 +53,23 @@ struct ImageAugmentation {
 /// @throws Error ERR_SHAPE (image), ERR_CONFIG (options), ERR_INPUT (the resized long side would pass 65,535).
 Tensor augment_image(const Tensor& image, const ImageAugmentation& options, uint64_t seed);
 
+/// The first sample of an audio window at a random place between two moments of a clip.
+///
+/// @param from, to in seconds, 0 ≤ from; the window lies inside them.
+/// @return 0 or more, at the sample rate of `audio`.
+/// @throws Error ERR_CONFIG when they are closer than the window is long.
+int64_t random_begin(double from, double to, const SpectrogramOptions& audio, uint64_t seed);
+
 /// The augmentation of spectrograms (docs/method.md, "Training"): one mask over frequencies and one over frames.
 struct SpectrogramMasking {
   int64_t frequency_width = 9;  ///< rows; the mask's width is drawn from 0 … frequency_width
   int64_t time_width = 9;       ///< frames; likewise
+  double probability = 1;       ///< that a spectrogram is masked at all
+  float value = 0;              ///< of what is masked
   bool enabled = true;
 };
 
-/// Sets one band of rows and one of frames to 0, each placed anywhere on its own axis. (The published code draws
+/// Sets one band of rows and one of frames to `value`, each placed anywhere on its own axis. (The published code draws
 /// a mask's start from the length of the other axis.) Masking after the division by `scale` gives the same.
 ///
 /// @param spectrogram `[1, F, T]` float32, left as it is.

@@ -17,8 +17,6 @@ constexpr std::array<float, 3> kMean{0.485f, 0.456f, 0.406f};
 constexpr std::array<float, 3> kStd{0.229f, 0.224f, 0.225f};
 
 constexpr int kFractionBits = 22;
-constexpr double kSupport = 2;  // of the cubic, in pixels of the coarser grid
-
 /// Keys' cubic convolution with a = −0.5.
 double cubic(double x) {
   constexpr double a = -0.5;
@@ -28,6 +26,17 @@ double cubic(double x) {
   return 0;
 }
 
+double triangle(double x) { return std::max(0.0, 1 - std::abs(x)); }
+
+/// A function of the distance to an output, in pixels of the coarser grid, that is 0 beyond `support`.
+struct Filter {
+  double (*weight)(double);
+  double support;
+};
+
+constexpr Filter kBicubic{cubic, 2};
+constexpr Filter kBilinear{triangle, 1};
+
 /// The inputs of the output positions begin … begin + count − 1 of one axis.
 struct Axis {
   int64_t taps;                  // upper bound of the inputs to an output
@@ -35,10 +44,11 @@ struct Axis {
   std::vector<int64_t> length;   // and their number
   std::vector<int32_t> weights;  // [count, taps]
 
-  Axis(int64_t input, int64_t output, int64_t begin, int64_t count) : first(count), length(count) {
+  Axis(const Filter& filter, int64_t input, int64_t output, int64_t begin, int64_t count)
+      : first(count), length(count) {
     const double scale = static_cast<double>(input) / static_cast<double>(output);
     const double filter_scale = std::max(scale, 1.0);
-    const double support = kSupport * filter_scale;
+    const double support = filter.support * filter_scale;
     taps = 2 * static_cast<int64_t>(std::ceil(support)) + 1;
     weights.resize(count * taps);
     std::vector<double> exact(taps);
@@ -48,7 +58,7 @@ struct Axis {
       length[i] = std::min(input, static_cast<int64_t>(center + support + 0.5)) - first[i];
       double sum = 0;
       for (int64_t k = 0; k < length[i]; ++k) {
-        exact[k] = cubic((static_cast<double>(first[i] + k) - center + 0.5) * (1.0 / filter_scale));
+        exact[k] = filter.weight((static_cast<double>(first[i] + k) - center + 0.5) * (1.0 / filter_scale));
         sum += exact[k];
       }
       for (int64_t k = 0; k < length[i]; ++k) {
@@ -86,6 +96,8 @@ void add_scaled(int32_t* __restrict sum, const uint8_t* __restrict values, int32
   for (int64_t i = 0; i < count; ++i) sum[i] += weight * values[i];
 }
 
+Tensor resize(const Filter& filter, const Tensor& image, int64_t height, int64_t width, const Rectangle& crop);
+
 }  // namespace
 
 void check_image(const Tensor& image) {
@@ -100,10 +112,20 @@ void check_image(const Tensor& image) {
 }
 
 Tensor resize_bicubic(const Tensor& image, int64_t height, int64_t width) {
-  return resize_bicubic(image, height, width, {0, 0, height, width});
+  return resize(kBicubic, image, height, width, {0, 0, height, width});
 }
 
 Tensor resize_bicubic(const Tensor& image, int64_t height, int64_t width, const Rectangle& crop) {
+  return resize(kBicubic, image, height, width, crop);
+}
+
+Tensor resize_bilinear(const Tensor& image, int64_t height, int64_t width) {
+  return resize(kBilinear, image, height, width, {0, 0, height, width});
+}
+
+namespace {
+
+Tensor resize(const Filter& filter, const Tensor& image, int64_t height, int64_t width, const Rectangle& crop) {
   check_image(image);
   for (const int64_t side : {height, width}) {
     if (side < 1 || side > kMaxImageSide) {
@@ -117,13 +139,14 @@ Tensor resize_bicubic(const Tensor& image, int64_t height, int64_t width, const 
 
   // Pillow's one exception to its order: a very tall image is first shortened.
   if (image.size(0) > 100 * image.size(1) && height < image.size(0) && width != image.size(1)) {
-    return resize_bicubic(resize_bicubic(image, height, image.size(1)), height, width, crop);
+    const Tensor shortened = resize(filter, image, height, image.size(1), {0, 0, height, image.size(1)});
+    return resize(filter, shortened, height, width, crop);
   }
 
   const Tensor source = image.contiguous();
   const int64_t source_row = 3 * source.size(1);
   const int64_t row = 3 * crop.width;
-  const Axis vertical(source.size(0), height, crop.top, crop.height);
+  const Axis vertical(filter, source.size(0), height, crop.top, crop.height);
   const int64_t first = vertical.first.front();  // the rows that the crop reads are first … last − 1
   const int64_t last = vertical.first.back() + vertical.length.back();
 
@@ -135,7 +158,7 @@ Tensor resize_bicubic(const Tensor& image, int64_t height, int64_t width, const 
       std::memcpy(narrowed.data() + y * row, in + y * source_row + 3 * crop.left, row);
     }
   } else {
-    const Axis horizontal(source.size(1), width, crop.left, crop.width);
+    const Axis horizontal(filter, source.size(1), width, crop.left, crop.width);
     for (int64_t y = 0; y < last - first; ++y) {
       resample_row(in + y * source_row, narrowed.data() + y * row, horizontal);
     }
@@ -158,6 +181,8 @@ Tensor resize_bicubic(const Tensor& image, int64_t height, int64_t width, const 
   }
   return output;
 }
+
+}  // namespace
 
 Tensor normalize_image(const Tensor& image) {
   check_image(image);

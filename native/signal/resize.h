@@ -32,6 +32,9 @@ struct Rectangle {
 /// @throws Error as resize_bicubic(), and ERR_INPUT when the part is empty or not inside the result.
 Tensor resize_bicubic(const Tensor& image, int64_t height, int64_t width, const Rectangle& crop);
 
+/// The same with a triangle for the cubic: Pillow's `Image.resize(…, BILINEAR)`, bit for bit.
+Tensor resize_bilinear(const Tensor& image, int64_t height, int64_t width);
+
 /// (pixel / 255 − mean) / std with ImageNet's mean (0.485, 0.456, 0.406) and std (0.229, 0.224, 0.225).
 ///
 /// @param image `[H, W, 3]` uint8, RGB.

@@ -37,15 +37,27 @@ const ADDED: Readonly<Record<string, unknown>> = {
   batchNormScale: "one",
   names: "joint-slot-attention",
 };
+/** The same of its `audio`. */
+const ADDED_TO_AUDIO: Readonly<Record<string, unknown>> = {
+  rate: "resample",
+  placement: "middle",
+  frontEnd: "stft",
+  channels: "power",
+  melBands: 257,
+};
+
+const without = (fields: object, added: Readonly<Record<string, unknown>>) =>
+  Object.fromEntries(
+    Object.entries(fields).filter(([name, value]) => !Object.hasOwn(added, name) || added[name] !== value),
+  );
 
 /** A configuration without later fields whose value is that of earlier models, for hashes that are stored. */
 export function withoutAdded(config: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const { audioStride, ...fields } = config;
+  const { audioStride, audio, ...fields } = config;
   const whole = audioStride === 2 ** ((config.audioStages as number) + 1);
   return {
-    ...Object.fromEntries(
-      Object.entries(fields).filter(([name, value]) => !(name in ADDED) || ADDED[name] !== value),
-    ),
+    ...without(fields, ADDED),
+    audio: without(audio as object, ADDED_TO_AUDIO),
     ...(whole ? {} : { audioStride }),
   };
 }

@@ -12,21 +12,70 @@ import {
 } from "./methods.js";
 import { count, parse } from "./parse.js";
 
+/** Where the numbers of the front ends are published, they differ: each has its own defaults. */
+const frontEnds = {
+  stft: { channels: "power", hop: 160, logOffset: 1e-7, scale: 12 },
+  scipy: { channels: "mix", hop: 238, logOffset: 1e-7, scale: 12 },
+  mel: { channels: "mix", hop: 239, logOffset: 1e-10, scale: 1 },
+} as const;
+
 /** Input of the audio encoder (docs/method.md, "Preprocessing"). */
-const audioSchema = z.strictObject({
-  /** Hertz; all audio is resampled to it. */
-  sampleRate: count(1000, 192_000).default(16_000),
-  /** Seconds of the audio window: the middle of a longer clip, a shorter one repeated. */
-  seconds: z.number().min(0.1).max(120).default(5),
-  /** Samples of the Hann window. */
-  window: count(16, 8192).default(512),
-  /** Samples from frame to frame. */
-  hop: count(1, 8192).default(160),
-  /** Added to the power before the logarithm. */
-  logOffset: z.number().positive().max(1).default(1e-7),
-  /** Divides the logarithm. */
-  scale: z.number().positive().default(12),
-});
+const audioSchema = z
+  .strictObject({
+    /** Hertz of the audio that the model takes. */
+    sampleRate: count(1000, 192_000).default(16_000),
+    /** "resample": audio of any rate is resampled to `sampleRate`. "file": audio of another rate is rejected. */
+    rate: z.enum(["resample", "file"]).default("resample"),
+    /** Seconds of the audio window. */
+    seconds: z.number().min(0.1).max(120).default(5),
+    /**
+     * Where in audio the window is: in the middle, at the start, or from that many seconds on. Audio that ends before the
+     * window does is repeated. In a video the window is around the frame.
+     */
+    placement: z.union([z.enum(["middle", "start"]), z.number().min(0).max(600)]).default("middle"),
+    /**
+     * "stft": centred frames with a Hann window. "scipy": the power spectral density of scipy.signal.spectrogram. "mel":
+     * torchaudio's mel spectrogram in decibels.
+     */
+    frontEnd: z.enum(["stft", "scipy", "mel"]).default("stft"),
+    /** Of several channels: "power" the mean of their powers, "mix" of their samples; "first" is the first alone. */
+    channels: z.enum(["power", "mix", "first"]).optional(),
+    /** Samples of a frame. */
+    window: count(16, 8192).default(512),
+    /** Samples from frame to frame. Default 160; 238 of "scipy", 239 of "mel". */
+    hop: count(1, 8192).optional(),
+    /** Rows of "mel". */
+    melBands: count(1, 4096).default(257),
+    /** Added to the power before the logarithm, 1e-7; "mel" takes the larger of both, 1e-10. */
+    logOffset: z.number().positive().max(1).optional(),
+    /** Divides the logarithm. Default 12; 1 of "mel". */
+    scale: z.number().positive().optional(),
+  })
+  .transform(({ channels, hop, logOffset, scale, ...audio }) => {
+    const own = frontEnds[audio.frontEnd];
+    return {
+      ...audio,
+      channels: channels ?? own.channels,
+      hop: hop ?? own.hop,
+      logOffset: logOffset ?? own.logOffset,
+      scale: scale ?? own.scale,
+    };
+  })
+  .superRefine((audio, context) => {
+    const reject = (field: keyof typeof audio, message: string) =>
+      context.addIssue({ code: "custom", path: [field], message });
+    const { frontEnd, window, hop } = audio;
+    if (frontEnd === "stft") return;
+    if (frontEnd === "scipy" && hop > window) reject("hop", `is ${hop}; use at most the window, ${window}`);
+    const least = frontEnd === "scipy" ? window : Math.floor(window / 2) + 1;
+    if (samplesOf(audio) >= least) return;
+    reject("seconds", `gives ${samplesOf(audio)} samples; the front end needs ${least} for one frame`);
+  });
+
+/** Samples of the audio window. */
+function samplesOf({ seconds, sampleRate }: { seconds: number; sampleRate: number }): number {
+  return Math.round(seconds * sampleRate);
+}
 
 const stride = z.union([z.literal(4), z.literal(8), z.literal(16), z.literal(32)]);
 const projection = z.enum(["pointwise", "linear", "none"]);
@@ -136,14 +185,29 @@ export function parseModelConfig(options: ModelOptions | undefined = {}): ModelC
   return parse(modelSchema(), modernized(options), "model");
 }
 
-/** Options over a preset's: options of the same method override the preset's, another method replaces it. */
+/**
+ * Options over a preset's, those of `audio` field by field: options of the same method override the preset's, another
+ * method replaces it.
+ */
 export function mergeModel(preset: ModelOptions, options: ModelOptions = {}): ModelOptions {
   const same = preset.method && options.method && preset.method.name === options.method.name;
   const method = same ? { ...preset.method, ...options.method } : (options.method ?? preset.method);
-  return { ...preset, ...options, ...(method ? { method: method as MethodOptions } : {}) };
+  const audio = preset.audio && options.audio ? { ...preset.audio, ...options.audio } : undefined;
+  return {
+    ...preset,
+    ...options,
+    ...(audio ? { audio } : {}),
+    ...(method ? { method: method as MethodOptions } : {}),
+  };
 }
 
 /** Spectrogram frames of a configuration. */
-export function frameCount(config: ModelConfig): number {
-  return Math.floor(Math.round(config.audio.seconds * config.audio.sampleRate) / config.audio.hop) + 1;
+export function frameCount({ audio }: Pick<ModelConfig, "audio">): number {
+  const padding = audio.frontEnd === "scipy" ? 0 : 2 * Math.floor(audio.window / 2);
+  return Math.floor((samplesOf(audio) + padding - audio.window) / audio.hop) + 1;
+}
+
+/** Spectrogram rows of a configuration: frequencies, or mel bands. */
+export function rowCount({ audio }: Pick<ModelConfig, "audio">): number {
+  return audio.frontEnd === "mel" ? audio.melBands : Math.floor(audio.window / 2) + 1;
 }

@@ -14,11 +14,23 @@ export const probability = z.number().min(0).max(1);
 export function parse<T extends z.ZodType>(schema: T, value: unknown, root: string): z.output<T> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const lines = result.error.issues.map((issue) => {
+  const lines = result.error.issues.flatMap(inside).map((issue) => {
     const unknown = issue.code === "unrecognized_keys" ? `.${issue.keys.join(", ")}` : "";
     return `${[root, ...issue.path].map(String).join(".")}${unknown}: ${issue.message}`;
   });
   throw new SoundspotError("ERR_CONFIG", `The configuration is not valid. ${lines.join("; ")}.`);
+}
+
+/** Of a value that fits none of several schemas: what is wrong with it for the one that it resembles, or for all. */
+function inside(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
+  if (issue.code !== "invalid_union") return [issue];
+  const branches = issue.errors.map((branch) => branch.flatMap(inside));
+  const resembled = branches.find(
+    (branch) => branch.length > 0 && branch.every(({ path }) => path.length > 0),
+  );
+  if (resembled) return resembled.map((each) => ({ ...each, path: [...issue.path, ...each.path] }));
+  const messages = [...new Set(branches.flat().map(({ message }) => message))];
+  return [{ ...issue, message: messages.join(" or ") || issue.message }];
 }
 
 /** The fields of a configuration by their path below `root`; those of `method` one by one. */

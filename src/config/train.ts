@@ -33,6 +33,10 @@ const scheduleSchema = z.discriminatedUnion("type", [
   }),
 ]);
 
+/** Two numbers, the smaller first. */
+const rangeOf = (number: z.ZodNumber) =>
+  z.tuple([number, number]).refine(([low, high]) => low <= high, "must be two numbers, the smaller first");
+
 const augmentSchema = z.strictObject({
   /** Short side before the crop over the image's size; the paper's 246 / 224. */
   resizeRatio: z
@@ -40,8 +44,21 @@ const augmentSchema = z.strictObject({
     .min(1)
     .max(4)
     .default(246 / 224),
-  crop: z.boolean().default(true),
+  /**
+   * true: a square of the image after its short side was resized. "resized": a part of random area and aspect ratio,
+   * resized to the square, as torchvision's RandomResizedCrop. false: the whole image, as in evaluation.
+   */
+  crop: z.union([z.boolean(), z.literal("resized")]).default(true),
+  /** Share of the image's area that the crop "resized" takes. */
+  cropScale: rangeOf(z.number().positive().max(1)).default([0.3, 1]),
+  /** Width over height of that part. */
+  cropRatio: rangeOf(z.number().min(0.01).max(100)).default([3 / 4, 4 / 3]),
   blurProbability: probability.default(0.8),
+  /**
+   * Gaussian blur by a radius of 0.1 … 2 pixels. "kernel": torchvision's with 5 × 5 pixels, which cuts wide ones off.
+   * "pillow": Pillow's, whose standard deviation is the radius.
+   */
+  blurKind: z.enum(["kernel", "pillow"]).default("kernel"),
   flipProbability: probability.default(0.5),
   /** Top and bottom exchanged; not in the paper. */
   verticalFlipProbability: probability.default(0),
@@ -51,10 +68,21 @@ const augmentSchema = z.strictObject({
   saturation: probability.default(0.8),
   hue: z.number().min(0).max(0.5).default(0.2),
   greyProbability: probability.default(0.2),
+  /** Greatest shift along each axis, as a share of the side. What enters is black. */
+  translate: probability.default(0),
   /** Greatest width of the frequency mask, in bins. */
   frequencyMask: count(0, 256).default(9),
   /** Greatest width of the time mask, in frames. */
   timeMask: count(0, 256).default(9),
+  /** That a spectrogram is masked at all. */
+  maskProbability: probability.default(1),
+  /** What masks set: "zero" to 0 after the logarithm, "floor" the power to 0 before it. */
+  maskValue: z.enum(["zero", "floor"]).default("zero"),
+  /**
+   * Seconds of the audio in which the window has a random place, such as [0, 6.5]; at least as long as the window.
+   * Default the place of `model.audio.placement`.
+   */
+  audioRange: rangeOf(z.number().min(0).max(600)).optional(),
 });
 
 const trainSchema = z.strictObject({

@@ -2,14 +2,14 @@
 
 import { basename, dirname, extname, resolve } from "node:path";
 import { z } from "zod";
-import { aFlag, aPath } from "../core/arguments.js";
+import { aFlag, aPath, type Check } from "../core/arguments.js";
 import { isError, SoundspotError } from "../core/errors.js";
 import { Pacer } from "../core/pacer.js";
 import type { Mask, RawAudio, RawImage } from "../core/types.js";
 import { csvRows, placeOf, wrong } from "../files/csv.js";
 import { checkMediaFile } from "../files/media-file.js";
 import { readText, withoutNulls } from "../files/text.js";
-import { decodeAudio } from "../media/audio.js";
+import { decodeAudio, ofFile } from "../media/audio.js";
 import { decodeImage } from "../media/image.js";
 import { type Media, openMedia } from "../media/media.js";
 import { windowAround } from "../media/video.js";
@@ -28,12 +28,17 @@ export interface ManifestOptions {
   readonly ffmpeg?: string | undefined;
   /** Takes masks that mark nothing; by default such a sample is an error that names the file. */
   readonly allowEmpty?: boolean | undefined;
+  /** Seconds of audio taken where a row gives a moment or a video, 0.1 … 600: at least the model's audio window. Default 5. */
+  readonly seconds?: number | undefined;
   /** Stops reading the manifest. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Seconds of audio taken where a row gives a moment: the model's audio window. */
-const WINDOW = 5;
+const SECONDS = 5;
+const aLength: Check = [
+  (value) => typeof value === "number" && value >= 0.1 && value <= 600,
+  "a number of seconds from 0.1 to 600",
+];
 
 const filePath = z.string().min(1, "must not be empty");
 
@@ -60,8 +65,8 @@ interface Row extends Fields {
  * A dataset from a list of `{ image, audio, start?, label?, boxes?, mask?, id? }` or
  * `{ video, start?, … }`, one row per sample. Paths are relative to the list.
  *
- * - `image` and `audio` are files. With `start` the audio is the 5 s that begin there.
- * - `video` gives the frame at `start` seconds (default its middle) and the 5 s of audio around it.
+ * - `image` and `audio` are files. With `start` the audio is the `seconds` (5 s) that begin there.
+ * - `video` gives the frame at `start` seconds (default its middle) and the `seconds` of audio around it.
  *   Beside `image` it gives the audio alone, beside `audio` the frame alone.
  * - `boxes` is `[[x, y, width, height], …]` in pixels of the image; in CSV the same as JSON text.
  * - `mask` is an image of the same size, read as `readMask` does. One that marks nothing is an error, unless
@@ -78,7 +83,7 @@ interface Row extends Fields {
  * const data = await manifest({ path: "pairs.jsonl" });
  */
 export async function manifest(options: ManifestOptions): Promise<IterableDataset> {
-  checkSource("manifest", options, { path: aPath }, { allowEmpty: aFlag });
+  checkSource("manifest", options, { path: aPath }, { allowEmpty: aFlag, seconds: aLength });
   const rows = await readRows(options.path, options.signal);
   const classes = [...new Set(rows.flatMap((row) => row.label ?? []))].sort();
   return iterable({
@@ -93,7 +98,7 @@ export async function manifest(options: ManifestOptions): Promise<IterableDatase
 
 async function loadRow(
   row: Row,
-  { path, ffmpeg, allowEmpty }: ManifestOptions,
+  { path, ffmpeg, allowEmpty, seconds = SECONDS }: ManifestOptions,
   { signal }: LoadOptions,
 ): Promise<Sample> {
   const options = { signal, ffmpeg };
@@ -115,10 +120,10 @@ async function loadRow(
       return reading("video", async () => {
         const own = media as Media;
         own.checkMoment("start", at);
-        return own.audio(windowAround(at, WINDOW, own.duration));
+        return ofFile(await own.audio(windowAround(at, seconds, own.duration)), locate(video as string));
       });
     }
-    const range = start === undefined || video !== undefined ? {} : { start, duration: WINDOW };
+    const range = start === undefined || video !== undefined ? {} : { start, duration: seconds };
     return reading("audio", () => decodeAudio(locate(audioFile), { ...options, ...range }));
   };
   const loadMask = async (image: RawImage): Promise<Mask | undefined> =>

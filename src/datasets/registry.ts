@@ -117,6 +117,7 @@ const kinds: Readonly<Record<string, Kind>> = {
       name: text.optional(),
       ffmpeg: text.optional(),
       allowEmpty: z.stringbool().optional(),
+      seconds: number.optional(),
     }),
     (fields, signal) => manifest({ ...fields, signal }),
   ),

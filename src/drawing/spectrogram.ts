@@ -19,6 +19,8 @@ export interface SpectrogramOptions {
   readonly seconds?: number | undefined;
   /** Frequency of the top row, for the axis. Without it there are none. */
   readonly maxHertz?: number | undefined;
+  /** Whether rows are even on the mel scale, not in hertz. Default false. */
+  readonly mel?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -43,7 +45,7 @@ export async function renderSpectrogram(
   attention: Float32Array | readonly AudioAttention[],
   options: SpectrogramOptions = {},
 ): Promise<RawImage> {
-  const { seconds, maxHertz, signal } = options;
+  const { seconds, maxHertz, mel = false, signal } = options;
   const [one, bins = 0, frames = 0] = spectrogram.shape;
   if (
     spectrogram.shape.length !== 3 ||
@@ -68,13 +70,8 @@ export async function renderSpectrogram(
   const end = top + height + slots.length * SLOT_HEIGHT;
   const canvas = blankCanvas(width + 2 * MARGIN, end + MARGIN + (seconds === undefined ? 0 : 18));
 
-  drawText(
-    canvas,
-    left,
-    MARGIN,
-    maxHertz === undefined ? "log spectrogram" : `log spectrogram, 0 - ${maxHertz} Hz`,
-    width,
-  );
+  const title = mel ? "mel spectrogram" : "log spectrogram";
+  drawText(canvas, left, MARGIN, maxHertz === undefined ? title : `${title}, 0 - ${maxHertz} Hz`, width);
   const { low, high } = displayRange(spectrogram.data);
   const columns = Array.from({ length: width }, (_, x) =>
     Math.min(frames - 1, Math.floor(((x + 0.5) * frames) / width)),

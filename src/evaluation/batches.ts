@@ -47,7 +47,7 @@ export async function* loadBatches(
     };
     const sample = await read(index);
     const source = audioShift === 0 ? sample : await read((index + audioShift) % total);
-    const pair = { image: sample.image, audio: source.audio };
+    const pair = { id: source.id, image: sample.image, audio: source.audio };
     return {
       index,
       sample,

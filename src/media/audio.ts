@@ -34,6 +34,20 @@ export interface DecodeAudioOptions {
   readonly audioTrack?: number | undefined;
 }
 
+/** The files that audio was decoded from. */
+const files = new WeakMap<RawAudio, string>();
+
+/** The file that audio was decoded from, where that is known. */
+export function fileOf(audio: RawAudio): string | undefined {
+  return files.get(audio);
+}
+
+/** Notes the file that audio was decoded from, for messages about it. */
+export function ofFile(audio: RawAudio, file: string): RawAudio {
+  files.set(audio, file);
+  return audio;
+}
+
 /** Samples are nominally in [−1, 1]; beyond this they are in other units. */
 const MAX_AMPLITUDE = 8;
 /** What errors call raw samples. */
@@ -73,9 +87,10 @@ const WHOLE_BYTES = 2 ** 26;
 export async function decodeAudio(source: AudioSource, options: DecodeAudioOptions = {}): Promise<RawAudio> {
   throwIfAborted(options.signal);
   checkTimes(options);
-  return withAudio(source, options, async (audio) =>
+  const decoded = await withAudio(source, options, async (audio) =>
     checkSamples(await audio.decode(options), audio, options),
   );
+  return typeof source === "string" ? ofFile(decoded, source) : decoded;
 }
 
 /**

@@ -1,4 +1,4 @@
-/** The audio window: which part of audio or of a video the model takes, the middle or around a moment. */
+/** The audio window: which part of audio the model takes, by its placement, and of a video around a moment. */
 
 import { channel } from "node:diagnostics_channel";
 import type { ModelConfig } from "../config/model.js";
@@ -8,6 +8,8 @@ import { type Media, openMedia } from "../media/media.js";
 import { rawAudio, resample } from "../media/resample.js";
 import { infoOf, windowAround } from "../media/video.js";
 import type { PrepareInput } from "../native.js";
+import { checkFileRate } from "./file-rate.js";
+import { firstOf } from "./placement.js";
 import { isRaw, ownAudio } from "./raw.js";
 
 /** What a video gave, as it goes to the model: published on the channel `soundspot:video-sample` of node:diagnostics_channel. */
@@ -29,20 +31,32 @@ function gcd(a: number, b: number): number {
   return b === 0 ? a : gcd(b, a % b);
 }
 
+/** A configuration for audio that is the window already. */
+export function asWindow(config: ModelConfig): ModelConfig {
+  return { ...config, audio: { ...config.audio, placement: "middle" } };
+}
+
+/** Frames of a file to decode. */
+interface Part {
+  readonly first: number;
+  readonly count: number;
+  /** Samples before the window once these frames are resampled; absent where the frames are all that there are. */
+  readonly before?: number;
+}
+
 /**
- * The frames that the middle `count` samples of the resampled audio are made of, and how many samples come before
- * those when only these frames are resampled. They begin with a period of the resampling: the result is the same.
+ * The frames that the audio window is made of, in audio that is to be resampled. They begin with a period of the
+ * resampling: the result is the same as from all frames.
  */
-function middleOf(
-  { start, end, sampleRate }: AudioSpan,
-  rate: number,
-  count: number,
-): { readonly first: number; readonly count: number; readonly before: number } {
+function partOf({ start, end, sampleRate }: AudioSpan, config: ModelConfig["audio"]): Part {
+  const rate = config.sampleRate;
+  const count = Math.round(config.seconds * rate);
   const frames = Math.round((end - start) * sampleRate);
   const divisor = gcd(sampleRate, rate);
   const [from, to] = [sampleRate / divisor, rate / divisor];
-  const begin = Math.floor((Math.ceil((frames * to) / from) - count) / 2);
-  if (begin <= 0) return { first: 0, count: frames, before: 0 };
+  const spare = Math.ceil((frames * to) / from) - count;
+  const begin = firstOf(config.placement, spare, rate);
+  if (spare <= 0 || begin > spare) return { first: 0, count: frames };
   // The filter reaches over 6.1 samples of the lower rate to each side.
   const reach = Math.ceil((7 * from) / Math.min(from, to)) + 4;
   const period = Math.max(0, Math.floor((Math.floor((begin * from) / to) - reach) / from));
@@ -51,28 +65,41 @@ function middleOf(
   return { first, count: last - first, before: begin - period * to };
 }
 
-/** Audio as the addon takes it: whole, or of a long one the window in its middle. */
+/** Audio as the addon takes it, and the configuration by which it finds the window there. */
+export interface AudioInput {
+  readonly audio: NonNullable<PrepareInput["audio"]>;
+  readonly config: ModelConfig;
+}
+
+/**
+ * Audio whole, or of a long one the window.
+ * @throws {SoundspotError} as `decodeAudio`, and ERR_INPUT when its rate is not that of `audio.rate: "file"`.
+ */
 export async function audioWindow(
   source: AudioSource,
-  { audio: config }: ModelConfig,
+  config: ModelConfig,
   signal: AbortSignal | undefined,
-): Promise<NonNullable<PrepareInput["audio"]>> {
-  const rate = config.sampleRate;
-  const count = Math.round(config.seconds * rate);
+): Promise<AudioInput> {
+  const { sampleRate: rate, seconds } = config.audio;
   if (isRaw(source)) source = ownAudio(checkRawSamples(source as RawAudio));
-  const { audio, of } = await decodePart(source, (span) => middleOf(span, rate, count), { signal });
-  if (!of || audio.sampleRate !== of.sampleRate) return rawAudio(audio);
-  const { before } = middleOf(of, rate, count);
+  const { audio, of } = await decodePart(source, (span) => partOf(span, config.audio), { signal });
+  const name = typeof source === "string" ? source : isRaw(source) ? "Raw audio" : "The audio buffer";
+  checkFileRate(audio.sampleRate, config, name, "ERR_INPUT");
+  const before = of && partOf(of, config.audio).before;
+  if (!of || before === undefined) return { audio: rawAudio(audio), config };
+  // Damaged towards its end, or of another rate than its header: the middle of what there is.
+  const rest = { audio: rawAudio(audio), config: asWindow(config) };
+  if (audio.sampleRate !== of.sampleRate) return rest;
   const { data, shape } = await resample(audio, rate);
   const [channels = 1, length = 0] = shape;
-  // Damaged towards its end: the middle of what there is.
-  if (length < before + count) return rawAudio(audio);
+  const count = Math.round(seconds * rate);
+  if (length < before + count) return rest;
   const samples = new Float32Array(channels * count);
   for (let channel = 0; channel < channels; channel++) {
     const at = channel * length + before;
     samples.set(data.subarray(at, at + count), channel * count);
   }
-  return { samples, channels, sampleRate: rate };
+  return { audio: { samples, channels, sampleRate: rate }, config: asWindow(config) };
 }
 
 /** The middle where there is audio then, or else the nearest moment that has `seconds` of it around. */
@@ -91,15 +118,17 @@ function momentWithAudio({ duration, audioSpans }: Media, seconds: number): numb
 export async function sampleOfVideo(
   media: Media,
   video: string,
-  { audio: { seconds } }: ModelConfig,
+  config: ModelConfig,
   asked: number | undefined,
 ): Promise<VideoSample> {
+  const { seconds } = config.audio;
   const at = asked ?? momentWithAudio(media, seconds);
   const { from, to } = windowAround(at, seconds, media.duration);
   const [{ image, time }, audio] = await Promise.all([
     media.frameAt(at),
     media.audioTrack ? media.audio({ from, to }) : undefined,
   ]);
+  if (audio) checkFileRate(audio.sampleRate, config, video, "ERR_INPUT");
   const sample = { video, at, time, image, from, ...(audio ? { audio } : {}) };
   if (samplesOfVideos.hasSubscribers) samplesOfVideos.publish(sample);
   return sample;

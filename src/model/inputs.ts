@@ -1,19 +1,20 @@
 /** From what a caller gives (paths, buffers, raw media, tensors) to samples that the model takes. */
 
-import { frameCount, type ModelConfig } from "../config/model.js";
+import { frameCount, type ModelConfig, rowCount } from "../config/model.js";
 import type { AugmentConfig } from "../config/train.js";
 import { aPath, check, isFloats, kindOf, shown } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import { checkRawImage } from "../core/raw-image.js";
 import { copied } from "../core/tensors.js";
 import type { RawAudio, RawImage, TensorData } from "../core/types.js";
-import { type AudioSource, checkRawSamples } from "../media/audio.js";
+import { type AudioSource, checkRawSamples, fileOf } from "../media/audio.js";
 import { decodeImage, type ImageSource } from "../media/image.js";
 import { openMedia } from "../media/media.js";
 import { rawAudio } from "../media/resample.js";
 import { infoOf } from "../media/video.js";
 import { native, type PrepareInput, type SampleHandle } from "../native.js";
-import { audioWindow, sampleOfVideo } from "./audio-window.js";
+import { asWindow, audioWindow, sampleOfVideo } from "./audio-window.js";
+import { checkFileRate } from "./file-rate.js";
 import { isRaw, ownAudio, ownImage } from "./raw.js";
 import { isSilent } from "./silence.js";
 
@@ -30,7 +31,7 @@ export interface SpectrogramTensor {
 }
 
 /**
- * An image and audio, of which the middle window is used; or a video: the frame at `at` seconds and the audio around
+ * An image and audio, of which the window at `audio.placement` is used; or a video: the frame at `at` seconds and the audio around
  * it. Without `at` it is the middle, or where there is no audio then, the nearest moment that has it.
  */
 export type LocalizeInput =
@@ -116,7 +117,7 @@ export async function prepareInput(
     const { image, time, audio } = await sampleOfVideo(media, video, config, at);
     throwIfAborted(signal);
     if (!audio) throw new SoundspotError("ERR_INTERNAL", "A video with audio gave none.");
-    const handle = await native().prepare({ image, audio: rawAudio(audio) }, config);
+    const handle = await native().prepare({ image, audio: rawAudio(audio) }, asWindow(config));
     return { handle, image, time, silent: isSilent(audio) };
   }
   if (input.image === undefined || input.audio === undefined) {
@@ -129,7 +130,7 @@ export async function prepareInput(
   const image = await imagePart(input.image, config, options);
   const audio = await (copying ?? audioPart(input.audio, config, signal));
   throwIfAborted(signal);
-  const handle = await native().prepare({ ...image.part, ...audio.part }, config);
+  const handle = await native().prepare({ ...image.part, ...audio.part }, audio.config);
   return { handle, silent: audio.silent, ...(image.decoded ? { image: image.decoded } : {}) };
 }
 
@@ -152,12 +153,12 @@ export async function prepareSide(
   if ((image === undefined) === (audio === undefined)) {
     throw new SoundspotError("ERR_INPUT", "Give { image } or { audio }, one of them.");
   }
-  const { part } =
+  const side =
     image === undefined
       ? await audioPart(audio as AudioSource, config, options.signal)
-      : await imagePart(image, config, options);
+      : { ...(await imagePart(image, config, options)), config };
   throwIfAborted(options.signal);
-  return native().prepare(part, config);
+  return native().prepare(side.part, side.config);
 }
 
 async function imagePart(
@@ -180,22 +181,23 @@ async function audioPart(
   source: AudioSource | SpectrogramTensor,
   config: ModelConfig,
   signal: AbortSignal | undefined,
-): Promise<{ readonly part: PrepareInput; readonly silent: boolean }> {
+): Promise<{ readonly part: PrepareInput; readonly silent: boolean; readonly config: ModelConfig }> {
   if (isSpectrogram(source)) {
-    const shape = [1, Math.floor(config.audio.window / 2) + 1, frameCount(config)];
+    const shape = [1, rowCount(config), frameCount(config)];
     const spectrogram = checked(source.spectrogram, source.shape, shape, "The spectrogram");
-    return { part: { spectrogram }, silent: false };
+    return { part: { spectrogram }, silent: false, config };
   }
-  const audio = await audioWindow(source, config, signal);
-  return { part: { audio }, silent: isSilent(audio, config.audio.seconds) };
+  const { audio, config: own } = await audioWindow(source, config, signal);
+  return { part: { audio }, silent: isSilent(audio, own.audio), config: own };
 }
 
 /**
  * Prepares a decoded pair, with the augmentations of training where they are given.
- * @throws {SoundspotError} ERR_INPUT when image or audio are not of the types and lengths that they state.
+ * @throws {SoundspotError} ERR_INPUT when image or audio are not of the types and lengths that they state; ERR_CONFIG
+ *   when the rate of the audio is not that of `audio.rate: "file"`, and for augmentations that do not fit the model.
  */
 export async function prepareSample(
-  sample: { readonly image: RawImage; readonly audio: RawAudio },
+  sample: { readonly id?: string; readonly image: RawImage; readonly audio: RawAudio },
   config: ModelConfig,
   augment?: { readonly options: AugmentConfig; readonly seed: bigint },
 ): Promise<SampleHandle> {
@@ -206,6 +208,8 @@ export async function prepareSample(
     image: ownImage(checkRawImage(sample.image)),
     audio: rawAudio(ownAudio(checkRawSamples(sample.audio))),
   };
+  const name = fileOf(sample.audio) ?? (sample.id === undefined ? "The audio" : `The audio of ${sample.id}`);
+  checkFileRate(input.audio.sampleRate, config, name, "ERR_CONFIG");
   return augment
     ? native().prepare(input, config, augment.options, augment.seed)
     : native().prepare(input, config);

@@ -28,7 +28,7 @@ export const preprocess = {
     throwIfAborted(signal);
     return native().tensors(handle).image as TensorData;
   },
-  /** Log spectrogram of the middle: [1, F, T]. */
+  /** Log spectrogram of the audio window: [1, F, T]. */
   async audio(
     source: AudioSource,
     config: ModelConfig,
@@ -37,7 +37,8 @@ export const preprocess = {
     config = parseModelConfig(config);
     checkFields(options, { signal: aSignal });
     const { signal } = options;
-    const handle = await native().prepare({ audio: await audioWindow(source, config, signal) }, config);
+    const { audio, config: own } = await audioWindow(source, config, signal);
+    const handle = await native().prepare({ audio }, own);
     throwIfAborted(signal);
     return native().tensors(handle).spectrogram as TensorData;
   },

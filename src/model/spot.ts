@@ -182,7 +182,12 @@ export class Spot {
     const rendered = await renderSpectrogram(
       native().tensors(this.#sample.handle).spectrogram as TensorData,
       options.slots === "all" ? rowsWithTitles(own, targets) : highest(own, targets),
-      { seconds: audio.seconds, maxHertz: audio.sampleRate / 2, signal: options.signal },
+      {
+        seconds: audio.seconds,
+        maxHertz: audio.sampleRate / 2,
+        mel: audio.frontEnd === "mel",
+        signal: options.signal,
+      },
     );
     return encoded(rendered, options);
   }

@@ -5,7 +5,7 @@ import { type InPlace, lookAhead } from "../core/look-ahead.js";
 import type { TensorData } from "../core/types.js";
 import type { AudioSource } from "../media/audio.js";
 import type { ImageSource } from "../media/image.js";
-import { middleOfVideo } from "../model/audio-window.js";
+import { asWindow, middleOfVideo } from "../model/audio-window.js";
 import type { Model } from "../model/model.js";
 import { preprocess } from "../model/preprocess.js";
 import { hashOf, type MediaFile, type SkippedFile, skippedFile, stateOf } from "./media-files.js";
@@ -150,6 +150,10 @@ async function decodeFile(
     if (file.type === "audio") return { audio: await preprocess.audio(path, config, { signal }) };
     const { at, image: frame, audio: window } = await middleOfVideo(path, config, signal);
     const image = await preprocess.image(frame, config, { signal });
-    return { at, image, ...(window ? { audio: await preprocess.audio(window, config, { signal }) } : {}) };
+    return {
+      at,
+      image,
+      ...(window ? { audio: await preprocess.audio(window, asWindow(config), { signal }) } : {}),
+    };
   }
 }

@@ -163,7 +163,9 @@ export const localizeSchema = {
     type: "object",
     properties: {
       image: file("An image: JPEG, PNG, WebP, AVIF, GIF or TIFF."),
-      audio: file("An audio file: WAV, or any format of ffmpeg. Of a long one the middle is used."),
+      audio: file(
+        "An audio file: WAV, or any format of ffmpeg. Of a long one the audio window of the model is used.",
+      ),
       video: file("A video with audio, instead of image and audio."),
       at: number(
         "Seconds: the frame of the video, with the audio around it. Default the middle, or the nearest moment with audio.",

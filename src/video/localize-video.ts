@@ -5,6 +5,8 @@ import { aFunction, aPath, aSignal, aText, check, checkFields, inRange, shown } 
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import { type InternalFramesOptions, type Media, type MediaFrameAt, openMedia } from "../media/media.js";
 import { infoOf } from "../media/video.js";
+import { asWindow } from "../model/audio-window.js";
+import { checkFileRate } from "../model/file-rate.js";
 import { prepareSample } from "../model/inputs.js";
 import type { LoadedModel } from "../model/loaded.js";
 import { aModel } from "../model/loaded.js";
@@ -35,7 +37,8 @@ interface Look {
  * those shown at even moments, which do not depend on `from`. Memory holds the frames of half a second to a second,
  * however long the video is; leaving the loop ends all that runs.
  *
- * @throws {SoundspotError} ERR_NO_AUDIO for a video without audio; ERR_INPUT for options out of range; those of decoding;
+ * @throws {SoundspotError} ERR_NO_AUDIO for a video without audio; ERR_INPUT for options out of range, and audio of a rate that
+ * `audio.rate: "file"` rejects; those of decoding;
  * ERR_DISPOSED, ERR_ABORTED.
  * @example
  * for await (const { time, source, boxes } of model.localizeVideo("clip.mp4")) console.log(time, source, boxes);
@@ -97,6 +100,8 @@ export async function* localizeMedia(
       `every must be a whole number of frames of at least 1, got ${shown(every)}.`,
     );
   }
+  const config = asWindow(model.config);
+  if (media.audioTrack) checkFileRate(media.audioTrack.sampleRate, config, path, "ERR_INPUT");
   options.onStart?.(range);
 
   const step = every / range.frameRate;
@@ -109,7 +114,7 @@ export async function* localizeMedia(
 
   const look = async (frame: MediaFrameAt, window: Promise<AudioWindow>): Promise<Look> => {
     const { audio, silent } = await window;
-    const handle = await prepareSample({ image: frame.image, audio }, model.config);
+    const handle = await prepareSample({ image: frame.image, audio }, config);
     const [spot] = await localizePrepared(model, [{ handle }], {
       ...options,
       refine: "none",

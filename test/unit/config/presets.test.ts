@@ -56,3 +56,18 @@ describe.each(methodNames())("with the method %s", (method) => {
     );
   });
 });
+
+describe("audio over a preset's", () => {
+  it("keeps the fields that it does not name", () => {
+    expect(mergeModel({ audio: { seconds: 2, hop: 80 } }, { audio: { hop: 100 } }).audio).toEqual({
+      seconds: 2,
+      hop: 100,
+    });
+    const { audio } = parseModelConfig(
+      mergeModel({ audio: { frontEnd: "scipy", seconds: 3 } }, { audio: { sampleRate: 44_100 } }),
+    );
+    expect(audio).toMatchObject({ frontEnd: "scipy", seconds: 3, sampleRate: 44_100, hop: 238 });
+    expect(mergeModel({ audio: { seconds: 2 } }).audio).toEqual({ seconds: 2 });
+    expect(mergeModel({}, { audio: { seconds: 4 } }).audio).toEqual({ seconds: 4 });
+  });
+});

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { manifest } from "../../../src/datasets/manifest.js";
+import { openDataset } from "../../../src/datasets/registry.js";
 import { findFfmpeg } from "../../../src/media/ffmpeg.js";
 import { encodeWav } from "../../../src/media/wav.js";
 
@@ -84,6 +85,27 @@ describe("manifest", () => {
     const plain = await data.load(1);
     expect(plain.id).toBe("media, all/a.png");
     expect("label" in plain).toBe(false);
+  });
+
+  it("takes as much audio from a moment on or around it as it is asked for", async () => {
+    const rows = [
+      { video: "media, all/a.mp4" },
+      { image: "media, all/a.png", audio: "media, all/a.wav", start: 1 },
+      { image: "media, all/a.png", audio: "media, all/a.wav" },
+    ];
+    const path = list("seconds.jsonl", rows.map((row) => JSON.stringify(row)).join("\n"));
+    for (const data of [
+      await manifest({ path, seconds: 2 }),
+      await openDataset(`manifest:path=${path},seconds=2`),
+    ]) {
+      const lengths: number[] = [];
+      for await (const { audio } of data) lengths.push(audio.samples.length / audio.sampleRate);
+      expect(lengths.map((length) => Math.round(10 * length) / 10)).toEqual([2, 2, 7]);
+    }
+    await expect(manifest({ path, seconds: 0 })).rejects.toMatchObject({
+      code: "ERR_CONFIG",
+      message: expect.stringContaining("seconds must be a number of seconds from 0.1 to 600"),
+    });
   });
 
   it("takes frame and audio from a video", async () => {
