@@ -106,6 +106,7 @@ export type {
   VideoSpot,
 } from "./model/video.js";
 export type {
+  MapResize,
   NamedTensor,
   ProcessorInfo,
   Refinement,

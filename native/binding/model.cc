@@ -273,8 +273,7 @@ std::optional<localization::Range> range_from_javascript(const Napi::Object& opt
 }
 
 // renderMaps({ audio: [T, side, side], image?, objectness?: [side, side], height, width, resize, objectnessResize,
-// alpha,
-//   range?, objectnessRange? }) → Promise<{ audio, image?, iqr?, ogl?, combined? }>, each [height, width]
+//   alpha, range?, objectnessRange? }) → Promise<{ audio, image?, iqr?, ogl?, combined? }>, each [height, width]
 Napi::Value render_maps(const Napi::CallbackInfo& call) {
   const auto object = call[0].As<Napi::Object>();
   const auto optional = [&](const char* name) {

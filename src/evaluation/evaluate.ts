@@ -18,12 +18,14 @@ import type { Protocol, ProtocolChoice } from "./protocols.js";
 import type { SampleScore } from "./scorer.js";
 
 export type { Evaluation } from "./evaluator.js";
-export type { CutScore, ProtocolSampleScore, ProtocolSampleScores } from "./protocol-scorer.js";
 export type { CutScores, ProtocolScores, SizeName, SizeScores } from "./protocol-summaries.js";
 export {
+  type CutScore,
   type Protocol,
   type ProtocolChoice,
   type ProtocolName,
+  type ProtocolSampleScore,
+  type ProtocolSampleScores,
   protocolNames,
   protocols,
 } from "./protocols.js";

@@ -6,28 +6,14 @@ import { FrameScores } from "../metrics/segmentation.js";
 import { cutting, leastOf, meaningHighest, type Threshold } from "../metrics/threshold.js";
 import type { Spot } from "../model/spot.js";
 import { native } from "../native.js";
-import { type Protocol, protocols } from "./protocols.js";
+import {
+  type CutScore,
+  type Protocol,
+  type ProtocolSampleScore,
+  type ProtocolSampleScores,
+  protocols,
+} from "./protocols.js";
 import { inTurns, mapsOf, nextTurn, PIXELS_A_TURN, type ScoredMaps } from "./scorer.js";
-
-/** One map against the ground truth at a threshold, each in [0, 1]. */
-export interface CutScore {
-  readonly ciou: number;
-  /** By the protocol's rule for silent frames. */
-  readonly iou: number;
-}
-
-/** One map of a sample under a protocol. */
-export interface ProtocolSampleScore extends Partial<CutScore> {
-  /** By the adaptive threshold, where the protocol has it too. */
-  readonly adaptive?: CutScore;
-  /** Of a protocol with confidences; the only score of a sample in which nothing sounds. */
-  readonly confidence?: number;
-}
-
-/** The maps of a sample by protocol. */
-export type ProtocolSampleScores = Readonly<
-  Record<string, Readonly<Partial<Record<MapName, ProtocolSampleScore>>>>
->;
 
 type GroundTruth = GroundTruthMap | Mask;
 type Maps = Partial<Record<MapName, Float32Array>>;

@@ -5,8 +5,7 @@ import { type ExtendedScore, localizationAccuracy } from "../metrics/extended.js
 import { iiou, worstByImage } from "../metrics/interactive.js";
 import { auc, successCurve } from "../metrics/localization.js";
 import { precisionOfAll, sparseAveragePrecision, sparseBestF1 } from "../metrics/sparse-extended.js";
-import type { CutScore, ProtocolSampleScore } from "./protocol-scorer.js";
-import type { Protocol } from "./protocols.js";
+import type { CutScore, Protocol, ProtocolSampleScore } from "./protocols.js";
 import { mean, type SampleScore } from "./scorer.js";
 import { type ConfidenceInterval, groupOf, type Intervals, wholeImages } from "./summaries.js";
 
@@ -67,6 +66,7 @@ export interface SizeScores {
   readonly auc: number;
 }
 
+/** A group of pairs by the size of their object. */
 export type SizeName = "all" | "visible" | "small" | "medium" | "large" | "huge";
 
 const GRID_PIXELS = 224 ** 2;

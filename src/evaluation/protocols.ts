@@ -2,6 +2,7 @@
 
 import { z } from "zod";
 import { AUDIO_WEIGHT, MASK_THRESHOLD } from "../config/defaults.js";
+import type { MapName } from "../config/methods.js";
 import { isObject, shown } from "../core/arguments.js";
 import { SoundspotError } from "../core/errors.js";
 import type { SilentFrame } from "../metrics/segmentation.js";
@@ -42,6 +43,26 @@ export interface Protocol {
    */
   readonly confidence?: number;
 }
+
+/** One map against the ground truth at a threshold, each in [0, 1]. */
+export interface CutScore {
+  readonly ciou: number;
+  /** By the protocol's rule for silent frames. */
+  readonly iou: number;
+}
+
+/** One map of a sample under a protocol. */
+export interface ProtocolSampleScore extends Partial<CutScore> {
+  /** By the adaptive threshold, where the protocol has it too. */
+  readonly adaptive?: CutScore;
+  /** Of a protocol with confidences; the only score of a sample in which nothing sounds. */
+  readonly confidence?: number;
+}
+
+/** The maps of a sample by protocol. */
+export type ProtocolSampleScores = Readonly<
+  Record<string, Readonly<Partial<Record<MapName, ProtocolSampleScore>>>>
+>;
 
 const published = {
   resize: "bilinear-corners",

@@ -7,7 +7,7 @@ import type { Sample } from "../datasets/dataset.js";
 import { meanInside } from "../metrics/localization.js";
 import { FCurve, type FCurveState, FrameScores } from "../metrics/segmentation.js";
 import type { Spot } from "../model/spot.js";
-import type { ProtocolSampleScores } from "./protocol-scorer.js";
+import type { ProtocolSampleScores } from "./protocols.js";
 import type { SampleRetrieval } from "./retrieve.js";
 
 /** The maps that are scored: the audio and image queries' maps, and the refined ones. */

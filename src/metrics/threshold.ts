@@ -15,6 +15,7 @@ export type Threshold =
    */
   | { readonly by: "adaptive" };
 
+/** How a value compares with a cut. */
 export type Comparison = ">" | "≥";
 
 /** A pixel is predicted when it compares with this value. */
