@@ -32,6 +32,8 @@ export {
   type AreaScores,
   type ClassScores,
   type ConfidenceInterval,
+  type CutScore,
+  type CutScores,
   type EvaluateOptions,
   type Evaluation,
   type ExtendedScores,
@@ -40,7 +42,16 @@ export {
   type MapName,
   type MapScore,
   type MapScores,
+  type Protocol,
+  type ProtocolChoice,
+  type ProtocolName,
+  type ProtocolSampleScore,
+  type ProtocolSampleScores,
+  type ProtocolScores,
+  protocols,
   type SampleScore,
+  type SizeName,
+  type SizeScores,
   type SourcesScores,
 } from "./evaluation/evaluate.js";
 export { type AddOptions, Evaluator, type EvaluatorOptions } from "./evaluation/evaluator.js";
@@ -103,6 +114,7 @@ export type {
   VideoSpot,
 } from "./model/video.js";
 export type {
+  MapResize,
   NamedTensor,
   ProcessorInfo,
   Refinement,

@@ -49,6 +49,8 @@ export interface NativeSpot extends Partial<NativeAttention> {
   /** Target maps over the image's tokens, [T, h·w]. */
   readonly audioTargets: TensorData;
   readonly imageTargets?: TensorData;
+  /** Lowest and highest value that `audioTargets` can have, where the method fixes them. */
+  readonly range?: readonly [low: number, high: number];
   /** T unit vectors in a row, [T·D]. */
   readonly imageEmbedding: TensorData;
   readonly audioEmbedding: TensorData;
@@ -65,6 +67,21 @@ export interface NativeSpot extends Partial<NativeAttention> {
 
 /** What the audio map is blended with: the image map, objectness, or both. */
 export type Refinement = "none" | "iqr" | "ogl" | "combined";
+
+/**
+ * How a map is enlarged, as torch's `interpolate` does it: by half-pixel centres, or so that the corners of both grids
+ * lie on each other (`align_corners`).
+ */
+export type MapResize = "bicubic" | "bicubic-corners" | "bilinear" | "bilinear-corners";
+
+/** Maps [height, width] by name; those that cannot be made are absent. */
+export interface RenderedMaps {
+  readonly audio: TensorData;
+  readonly image?: TensorData;
+  readonly iqr?: TensorData;
+  readonly ogl?: TensorData;
+  readonly combined?: TensorData;
+}
 
 export interface NamedTensor extends TensorData {
   readonly name: string;
@@ -273,6 +290,24 @@ export interface Native {
     width: number;
     threshold?: number;
   }): Promise<{ readonly maps: TensorData; readonly boxes: readonly NativeSpot["boxes"][] }>;
+  /**
+   * All maps that can be made of raw target maps [T, side, side] and raw objectness [side, side], each [height, width].
+   * A range maps its ends to 0 and 1; without one a map is scaled to its own minimum and maximum. With
+   * `objectnessRange` refinements are not scaled.
+   */
+  renderMaps(options: {
+    audio: TensorData;
+    image?: TensorData;
+    objectness?: TensorData;
+    height: number;
+    width: number;
+    resize: MapResize;
+    objectnessResize: MapResize;
+    /** Share of the audio map in a refinement. */
+    alpha: number;
+    range?: readonly [low: number, high: number];
+    objectnessRange?: readonly [low: number, high: number];
+  }): Promise<RenderedMaps>;
   /** [B, h, w] of the image encoder's last stage. */
   objectness(model: ModelHandle, samples: readonly SampleHandle[]): Promise<TensorData>;
   /** Milliseconds of joint slot attention on random tokens, `times` times, for bench/. */

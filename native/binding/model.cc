@@ -180,6 +180,12 @@ Napi::Value spot_to_javascript(Napi::Env env, const localization::Spot& spot) {
   result.Set("confidence", spot.confidence);
   set("audioTargets", spot.audio_targets);
   set("imageTargets", spot.image_targets);
+  if (spot.range) {
+    Napi::Array range = Napi::Array::New(env, 2);
+    range.Set(0u, spot.range->first);
+    range.Set(1u, spot.range->second);
+    result.Set("range", range);
+  }
   set("imageEmbedding", spot.image_embedding);
   set("audioEmbedding", spot.audio_embedding);
   if (!spot.joint) return result;
@@ -259,6 +265,53 @@ Napi::Value slot_maps(const Napi::CallbackInfo& call) {
       });
 }
 
+std::optional<localization::Range> range_from_javascript(const Napi::Object& options, const char* name) {
+  if (!options.Has(name)) return std::nullopt;
+  const auto ends = options.Get(name).As<Napi::Array>();
+  return localization::Range(ends.Get(0u).As<Napi::Number>().DoubleValue(),
+                             ends.Get(1u).As<Napi::Number>().DoubleValue());
+}
+
+// renderMaps({ audio: [T, side, side], image?, objectness?: [side, side], height, width, resize, objectnessResize,
+//   alpha, range?, objectnessRange? }) → Promise<{ audio, image?, iqr?, ogl?, combined? }>, each [height, width]
+Napi::Value render_maps(const Napi::CallbackInfo& call) {
+  const auto object = call[0].As<Napi::Object>();
+  const auto optional = [&](const char* name) {
+    return object.Has(name) ? tensor_from_javascript(object.Get(name)) : Tensor();
+  };
+  const Tensor audio = tensor_from_javascript(object.Get("audio")), image = optional("image"),
+               objects = optional("objectness");
+  const std::string resize = text(object, "resize"), objectness_resize = text(object, "objectnessResize");
+  const int64_t height = integer(object, "height"), width = integer(object, "width");
+  const double alpha = number(object, "alpha");
+  const auto range = range_from_javascript(object, "range"),
+             objectness_range = range_from_javascript(object, "objectnessRange");
+  return Job<localization::Rendered>::run(
+      call.Env(), {object},
+      [=] {
+        return localization::render(audio, image, objects,
+                                    {.height = height,
+                                     .width = width,
+                                     .resize = localization::resize_named(resize),
+                                     .objectness_resize = localization::resize_named(objectness_resize),
+                                     .alpha = alpha,
+                                     .range = range,
+                                     .objectness_range = objectness_range});
+      },
+      [](Napi::Env env, localization::Rendered& maps) {
+        Napi::Object result = Napi::Object::New(env);
+        const auto set = [&](const char* name, const Tensor& map) {
+          if (map.defined()) result.Set(name, tensor_to_javascript(env, map));
+        };
+        set("audio", maps.audio);
+        set("image", maps.image);
+        set("iqr", maps.iqr);
+        set("ogl", maps.ogl);
+        set("combined", maps.combined);
+        return result;
+      });
+}
+
 // objectness(handle, samples) → Promise<[B, h, w]>
 Napi::Value objectness(const Napi::CallbackInfo& call) {
   const auto handle = unwrap<ModelHandle>(call[0]);
@@ -321,6 +374,7 @@ void register_model(Napi::Env env, Napi::Object exports) {
   exports.Set("embed", Napi::Function::New(env, embed, "embed"));
   exports.Set("methods", Napi::Function::New(env, method_names, "methods"));
   exports.Set("localize", Napi::Function::New(env, localize, "localize"));
+  exports.Set("renderMaps", Napi::Function::New(env, render_maps, "renderMaps"));
   exports.Set("slotMaps", Napi::Function::New(env, slot_maps, "slotMaps"));
   exports.Set("objectness", Napi::Function::New(env, objectness, "objectness"));
   exports.Set("falseNegatives", Napi::Function::New(env, false_negatives, "falseNegatives"));

@@ -1,28 +1,42 @@
 #include "localization/heatmap.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+
+#include "core/error.h"
 
 namespace soundspot::localization {
 
 namespace {
 
-/// Bicubic interpolation (Keys, a = −0.75, edges repeated) of `from` samples at the centres of `to` pixels, as a matrix
-/// [to, from]. A map is enlarged by one along its columns and one along its rows.
-Tensor interpolation(int64_t from, int64_t to) {
+/// Weights of the samples around a place between the second and the third of four, or the first and the second of two,
+/// at distance t ∈ [0, 1) from the former.
+std::vector<double> taps(Resize::Kernel kernel, double t) {
+  if (kernel == Resize::Kernel::kBilinear) return {1 - t, t};
   constexpr double a = -0.75;
-  const auto near = [](double t) { return ((a + 2) * t - (a + 3)) * t * t + 1; };       // |t| ≤ 1
-  const auto far = [](double t) { return ((a * t - 5 * a) * t + 8 * a) * t - 4 * a; };  // 1 < |t| < 2
+  const auto near = [](double d) { return ((a + 2) * d - (a + 3)) * d * d + 1; };       // |d| ≤ 1
+  const auto far = [](double d) { return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a; };  // 1 < |d| < 2
+  return {far(t + 1), near(t), near(1 - t), far(2 - t)};
+}
+
+/// Interpolation of `from` samples at the centres of `to` pixels, edges repeated, as a matrix [to, from]. A map is
+/// enlarged by one along its columns and one along its rows.
+Tensor interpolation(int64_t from, int64_t to, const Resize& resize) {
+  const auto place = [&](int64_t i) {
+    if (!resize.corners) {
+      return (static_cast<double>(i) + 0.5) * static_cast<double>(from) / static_cast<double>(to) - 0.5;
+    }
+    return to > 1 ? static_cast<double>(i * (from - 1)) / static_cast<double>(to - 1) : 0.0;
+  };
   const Tensor weights = at::zeros({to, from});
   float* row = weights.mutable_data_ptr<float>();
   for (int64_t i = 0; i < to; ++i, row += from) {
-    const double at = (static_cast<double>(i) + 0.5) * static_cast<double>(from) / static_cast<double>(to) - 0.5;
-    const double below = std::floor(at), t = at - below;
-    const std::array<double, 4> taps{far(t + 1), near(t), near(1 - t), far(2 - t)};
-    for (int64_t k = 0; k < 4; ++k) {
-      const int64_t sample = std::clamp<int64_t>(static_cast<int64_t>(below) + k - 1, 0, from - 1);
-      row[sample] += static_cast<float>(taps[static_cast<size_t>(k)]);
+    const double at = place(i), below = std::floor(at);
+    const std::vector<double> own = taps(resize.kernel, at - below);
+    const int64_t before = static_cast<int64_t>(own.size()) / 2 - 1;
+    for (int64_t k = 0; k < static_cast<int64_t>(own.size()); ++k) {
+      const int64_t sample = std::clamp<int64_t>(static_cast<int64_t>(below) + k - before, 0, from - 1);
+      row[sample] += static_cast<float>(own[static_cast<size_t>(k)]);
     }
   }
   return weights;
@@ -42,16 +56,58 @@ Tensor min_max_(const Tensor& maps) {
 
 }  // namespace
 
-Tensor heatmap(const Tensor& target_rows, int64_t side, int64_t height, int64_t width) {
+Resize resize_named(const std::string& name) {
+  for (const auto kernel : {Resize::Kernel::kBicubic, Resize::Kernel::kBilinear}) {
+    const std::string own = kernel == Resize::Kernel::kBicubic ? "bicubic" : "bilinear";
+    if (name == own) return {kernel, /*corners=*/false};
+    if (name == own + "-corners") return {kernel, /*corners=*/true};
+  }
+  throw Error("ERR_INPUT",
+              "Maps are resized by bicubic, bicubic-corners, bilinear or bilinear-corners, not by " + name + ".");
+}
+
+Tensor heatmap(const Tensor& target_rows, int64_t side, int64_t height, int64_t width, const Resize& resize,
+               const std::optional<Range>& range) {
   const int64_t batch = target_rows.size(0), targets = target_rows.size(1);
   const Tensor grid = target_rows.reshape({batch * targets, side, side});
-  const Tensor taller = at::matmul(interpolation(side, height), grid);
-  const Tensor maps = min_max_(at::matmul(taller, interpolation(side, width).t()));
+  const Tensor taller = at::matmul(interpolation(side, height, resize), grid);
+  Tensor maps = at::matmul(taller, interpolation(side, width, resize).t());
+  if (range) {
+    maps.sub_(range->first).div_(range->second - range->first);
+  } else {
+    min_max_(maps);
+  }
   return targets == 1 ? maps : at::amax(maps.view({batch, targets, height, width}), 1);
 }
 
 Tensor refine(const Tensor& audio, const Tensor& image, double alpha) {
   return min_max_(audio * alpha + image * (1.0 - alpha));
+}
+
+Rendered render(const Tensor& audio, const Tensor& image, const Tensor& objectness, const RenderOptions& options) {
+  const at::NoGradGuard no_grad;
+  const auto of = [&](const Tensor& grid, const Resize& resize, const std::optional<Range>& range) {
+    const Tensor targets = grid.dim() == 2 ? grid.unsqueeze(0) : grid;  // [T, side, side]
+    return heatmap(targets.flatten(1).unsqueeze(0), targets.size(1), options.height, options.width, resize, range);
+  };
+  const auto blend = [&](const Tensor& own, const Tensor& other) {
+    if (!options.objectness_range) return refine(own, other, options.alpha)[0];
+    return (own * options.alpha + other * (1.0 - options.alpha))[0];
+  };
+  const Tensor own = of(audio, options.resize, options.range);
+  Rendered maps;
+  maps.audio = own[0];
+  const Tensor other = image.defined() ? of(image, options.resize, std::nullopt) : Tensor();
+  if (other.defined()) {
+    maps.image = other[0];
+    maps.iqr = blend(own, other);
+  }
+  if (objectness.defined()) {
+    const Tensor objects = of(objectness, options.objectness_resize, options.objectness_range);
+    maps.ogl = blend(own, objects);
+    if (other.defined()) maps.combined = blend(own, (other + objects) / 2);
+  }
+  return maps;
 }
 
 std::vector<Region> regions(const Tensor& map, double threshold) {

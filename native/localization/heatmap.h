@@ -1,16 +1,57 @@
 // From attention over tokens to a map at the image's size, a mask and boxes (docs/method.md, "Inference and metrics").
 #pragma once
 
+#include <optional>
+#include <string>
+#include <utility>
+
 #include "core/torch.h"
 
 namespace soundspot::localization {
 
-/// Target rows [B, T, N] over side × side tokens → bicubic (a = −0.75), min–max, maximum over target slots:
-/// [B, height, width] in [0, 1]. A map that is constant but for rounding stays as it is.
-Tensor heatmap(const Tensor& target_rows, int64_t side, int64_t height, int64_t width);
+/// How a map is enlarged, as torch's `interpolate` defines it.
+struct Resize {
+  enum class Kernel { kBilinear, kBicubic };
+  Kernel kernel = Kernel::kBicubic;  // bicubic is Keys' with a = −0.75
+  /// `align_corners`: the centres of the corner tokens lie on those of the corner pixels. Otherwise the outer edges of
+  /// tokens and pixels lie on each other (half-pixel centres).
+  bool corners = false;
+};
+
+/// By its name: bicubic, bicubic-corners, bilinear, bilinear-corners.
+/// @throws Error ERR_INPUT for another name.
+Resize resize_named(const std::string& name);
+
+/// Lowest and highest raw value that a map can have.
+using Range = std::pair<double, double>;
+
+/// Target rows [B, T, N] over side × side tokens → enlarged, scaled, maximum over target slots: [B, height, width].
+/// Without a range each map is scaled to its own minimum and maximum, [0, 1], and one that is constant but for rounding
+/// stays as it is. With a range the lowest value becomes 0 and the highest 1, and bicubic enlargement may go beyond.
+Tensor heatmap(const Tensor& target_rows, int64_t side, int64_t height, int64_t width, const Resize& resize = {},
+               const std::optional<Range>& range = std::nullopt);
 
 /// IQR refinement of normalised maps [B, h, w]: minmax(α·audio + (1−α)·image).
 Tensor refine(const Tensor& audio, const Tensor& image, double alpha);
+
+/// How raw maps of one sample are made comparable with its ground truth.
+struct RenderOptions {
+  int64_t height, width;
+  Resize resize, objectness_resize;
+  double alpha;                // α, the audio map's weight in a refinement
+  std::optional<Range> range;  // of the audio map
+  std::optional<Range>
+      objectness_range;  // where it is given, refinements are not scaled to their own minimum and maximum
+};
+
+/// Each [height, width]; undefined where a part of it is not there.
+struct Rendered {
+  Tensor audio, image, iqr, ogl, combined;
+};
+
+/// Raw target maps [T, side, side] of audio and image and raw objectness [side, side] → all maps that can be made.
+/// `image` and `objectness` may be undefined.
+Rendered render(const Tensor& audio, const Tensor& image, const Tensor& objectness, const RenderOptions& options);
 
 /// A connected region of a mask in pixels, with the mean of the map inside it.
 struct Region {

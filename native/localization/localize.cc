@@ -108,6 +108,7 @@ std::vector<Spot> localize(const inference::Engine& engine, int64_t side, int64_
     spot.regions = localization::regions(spot.heatmap, options.threshold);
     spot.confidence = confidence[i].item<double>();
     spot.audio_targets = response.audio_maps[i];
+    spot.range = response.range;
     if (has_image) spot.image_targets = (*response.image_maps)[i];
     spot.image_embedding = response.image_embedding[i];
     spot.audio_embedding = response.audio_embedding[i];

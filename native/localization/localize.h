@@ -24,6 +24,7 @@ struct Spot {
   std::vector<localization::Region> regions;
   double confidence = 0;                    // mean cosine of the two embeddings' targets
   Tensor audio_targets, image_targets;      // [T, h·w], raw; the image's undefined where the method has none
+  std::optional<Range> range;               // of audio_targets, where they have a fixed one
   Tensor image_embedding, audio_embedding;  // [T·D]
   std::optional<slot_attention::JointAttention> joint;  // of this sample, [S, …]
 };

@@ -80,8 +80,9 @@ struct Terms {
 
 /// A method's response to B pairs. T target maps, 1 for most methods; h × w image tokens.
 struct Response {
-  Tensor audio_maps;                        // [B, T, h·w] where the audio is in the image, raw
-  std::optional<Tensor> image_maps;         // [B, T, h·w] the image's own maps, of methods that refine by them (IQR)
+  Tensor audio_maps;                 // [B, T, h·w] where the audio is in the image, raw
+  std::optional<Tensor> image_maps;  // [B, T, h·w] the image's own maps, of methods that refine by them (IQR)
+  std::optional<std::pair<double, double>> range;  // of raw audio maps that have a fixed one, {−1, 1} for a cosine
   Tensor image_embedding, audio_embedding;  // [B, T·D] T unit vectors in a row: confidence, retrieval, neighbours
   std::optional<slot_attention::JointAttention> joint;  // of joint slot attention
 };

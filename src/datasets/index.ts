@@ -7,6 +7,7 @@ export {
 } from "./benchmarks/avsbench.js";
 export { type FlickrSoundNetOptions, flickrSoundNet } from "./benchmarks/flickr-soundnet.js";
 export { type Is3Options, is3 } from "./benchmarks/is3.js";
+export { type KaistListOptions, kaistList } from "./benchmarks/kaist-lists.js";
 export type { IdList } from "./benchmarks/lists.js";
 export { type VggClassesOptions, type VggSoundOptions, vggClasses, vggSound } from "./benchmarks/vggsound.js";
 export { type VggssOptions, vggss } from "./benchmarks/vggss.js";

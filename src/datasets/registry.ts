@@ -6,6 +6,7 @@ import { isSoundspotError, SoundspotError } from "../core/errors.js";
 import { avsbench } from "./benchmarks/avsbench.js";
 import { flickrSoundNet } from "./benchmarks/flickr-soundnet.js";
 import { is3 } from "./benchmarks/is3.js";
+import { kaistList } from "./benchmarks/kaist-lists.js";
 import { vggClasses, vggSound } from "./benchmarks/vggsound.js";
 import { vggss } from "./benchmarks/vggss.js";
 import { scenes } from "./drawn/scenes.js";
@@ -110,6 +111,9 @@ const kinds: Readonly<Record<string, Kind>> = {
       frames: z.enum(["annotated", "all"]).optional(),
     }),
     (fields, signal) => avsbench({ ...fields, signal }),
+  ),
+  kaist: kind(z.strictObject({ ...onDisk, list: text }), (fields, signal) =>
+    kaistList({ ...fields, signal }),
   ),
   manifest: kind(
     z.strictObject({

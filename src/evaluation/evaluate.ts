@@ -1,6 +1,7 @@
 /** Scores a model on a dataset: localization, segmentation, retrieval, and detection of silent images. */
 
 import { aCount, aFunction, anInteger, check, checkFields, oneOf } from "../core/arguments.js";
+import { SoundspotError } from "../core/errors.js";
 import type { SkippedSample } from "../datasets/damage.js";
 import { aDataset, type Dataset, type Sample } from "../datasets/dataset.js";
 import { checkSameWork, type ProcessGroup, shareOf } from "../distributed/process-group.js";
@@ -13,9 +14,21 @@ import type { Spot } from "../model/spot.js";
 import { loadBatches } from "./batches.js";
 import { type Evaluation, Evaluator } from "./evaluator.js";
 import type { FalseNegativeOptions } from "./false-negatives.js";
+import type { Protocol, ProtocolChoice } from "./protocols.js";
 import type { SampleScore } from "./scorer.js";
 
 export type { Evaluation } from "./evaluator.js";
+export type { CutScores, ProtocolScores, SizeName, SizeScores } from "./protocol-summaries.js";
+export {
+  type CutScore,
+  type Protocol,
+  type ProtocolChoice,
+  type ProtocolName,
+  type ProtocolSampleScore,
+  type ProtocolSampleScores,
+  protocolNames,
+  protocols,
+} from "./protocols.js";
 export {
   groundTruthOf,
   type MapName,
@@ -48,6 +61,11 @@ export interface EvaluateOptions {
   readonly threshold?: number;
   /** α, the audio map's share of the refinements. Default 0.4. */
   readonly alpha?: number;
+  /**
+   * Protocols that maps are scored by beside the scores at the top, in the same pass of the model: names, such as "area",
+   * or descriptions. Their scores are in `protocols`.
+   */
+  readonly protocol?: ProtocolChoice;
   /** Precision of the encoders. Default "float32": scores are then independent of the processor. */
   readonly precision?: Precision;
   /** An ImageNet ResNet-18; with it the maps "ogl" and "combined" are scored too. */
@@ -120,11 +138,23 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   if (group) {
     const works = await group.gatherFrom(async () => {
       if (share > 0) await scoreShare();
-      return { total, batchSize };
+      return { total, batchSize, protocols: evaluator.settings.protocols };
     });
     checkSameWork(works);
+    checkSameProtocols(works.map(({ protocols }) => protocols));
   } else {
     await scoreShare();
   }
   return await evaluator.resultWith({ missing: data.missing ?? [], skipped });
+}
+
+/** @throws {SoundspotError} ERR_CONFIG when the processes of a group score by different protocols. */
+function checkSameProtocols(all: readonly (readonly Protocol[] | undefined)[]): void {
+  const texts = all.map((each) => JSON.stringify(each ?? []));
+  const other = texts.findIndex((text) => text !== texts[0]);
+  if (other < 0) return;
+  throw new SoundspotError(
+    "ERR_CONFIG",
+    `The processes of a group need the same protocols, but process ${other} has others than process 0.`,
+  );
 }

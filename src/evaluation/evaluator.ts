@@ -18,6 +18,9 @@ import { anObjectness, type Objectness } from "../model/objectness.js";
 import type { Spot } from "../model/spot.js";
 import { Embeddings } from "./embeddings.js";
 import { exclusionsAmong, type FalseNegativeOptions, type FalseNegativeReport } from "./false-negatives.js";
+import { ProtocolScorer, type ProtocolSource } from "./protocol-scorer.js";
+import { type ProtocolScores, protocolScores } from "./protocol-summaries.js";
+import { chosenProtocols, type Protocol, type ProtocolChoice } from "./protocols.js";
 import { type Retrieval, retrievalOf } from "./retrieve.js";
 import { groundTruthOf, type MapName, mapNames, nextTurn, type SampleScore, Scorer } from "./scorer.js";
 import {
@@ -66,6 +69,8 @@ export interface Evaluation {
   readonly perClass?: readonly ClassScores[];
   /** Quarters of the samples by the area of the sounding object, the smallest first. */
   readonly perArea: readonly AreaScores[];
+  /** By protocol, where protocols were chosen: each map under it. */
+  readonly protocols?: Readonly<Record<string, Readonly<Partial<Record<MapName, ProtocolScores>>>>>;
   readonly perSample: readonly SampleScore[];
   /** Samples that the dataset lists but whose files are missing. */
   readonly missing: readonly MissingSample[];
@@ -76,6 +81,8 @@ export interface Evaluation {
     readonly threshold: number;
     readonly alpha: number;
     readonly precision: "float32" | "bfloat16";
+    /** The chosen protocols, described. */
+    readonly protocols?: readonly Protocol[];
   };
 }
 
@@ -93,6 +100,8 @@ export interface EvaluatorOptions {
   readonly threshold?: number;
   /** α, the audio map's share of the refinements. Default 0.4. */
   readonly alpha?: number;
+  /** Protocols that maps are scored by beside today's scores, each in the same pass: names, or descriptions. */
+  readonly protocol?: ProtocolChoice;
   /** Precision of the encoders. Default "float32": scores are then independent of the processor. */
   readonly precision?: Precision;
   /** An ImageNet ResNet-18; with it the map "ogl" is scored too and, with an image map, "combined". */
@@ -145,6 +154,7 @@ export class Evaluator implements AsyncDisposable {
   readonly #options: EvaluatorOptions;
   readonly #batchSize: number;
   readonly #scorer: Scorer;
+  readonly #protocols: ProtocolScorer;
   readonly #embeddings = new Embeddings();
   #count = 0;
   #waiting: Item[] = [];
@@ -171,18 +181,22 @@ export class Evaluator implements AsyncDisposable {
     const { model, objectness } = options;
     this.#options = options;
     this.#batchSize = options.batchSize ?? 16;
+    const { threshold = MASK_THRESHOLD, alpha = AUDIO_WEIGHT } = options;
+    const chosen = chosenProtocols(options.protocol, { threshold, alpha });
     this.settings = {
       sharpening: options.sharpening ?? (model ? sharpeningOf(model.config) : 1),
-      threshold: options.threshold ?? MASK_THRESHOLD,
-      alpha: options.alpha ?? AUDIO_WEIGHT,
+      threshold,
+      alpha,
       precision: computedPrecision(options.precision ?? "float32"),
+      ...(chosen.length > 0 ? { protocols: chosen } : {}),
     };
     const own = model ? methodNamed(model.config.method.name).maps : (["audio"] as const);
     const refined = (["ogl", ...(own.includes("image") ? (["combined"] as const) : [])] as const).filter(
       () => objectness !== undefined,
     );
     this.maps = mapNames.filter((name) => own.includes(name) || refined.includes(name as "ogl"));
-    this.#scorer = new Scorer(this.settings.threshold);
+    this.#scorer = new Scorer(threshold);
+    this.#protocols = new ProtocolScorer(chosen, this.maps, alpha);
   }
 
   /** Samples scored so far. */
@@ -316,12 +330,22 @@ export class Evaluator implements AsyncDisposable {
   async #score(batch: readonly Item[], spots: readonly Spot[]): Promise<void> {
     for (const [i, spot] of spots.entries()) {
       const { index, sample, annotation } = batch[i] as Item;
-      const own = await this.#scorer.add(index, sample, annotation, spot);
+      const own = await this.#addScore(index, sample, annotation, spot);
       if (own.sounding) this.#embeddings.add(sample, spot.embedding);
       await this.#options.onSample?.(sample, spot, own);
       await nextTurn();
     }
     throwIfAborted(this.#options.signal);
+  }
+
+  async #addScore(
+    index: number,
+    sample: Sample,
+    annotation: GroundTruthMap | Mask | undefined,
+    source: ProtocolSource,
+  ): Promise<SampleScore> {
+    const byProtocol = await this.#protocols.scores(annotation, sample.image, source);
+    return this.#scorer.add(index, sample, annotation, source, byProtocol);
   }
 
   async #addMap(item: {
@@ -342,7 +366,7 @@ export class Evaluator implements AsyncDisposable {
     if (this.#waiting.length > 0) this.#begin();
     await this.#passes;
     await this.#scoring;
-    await this.#scorer.add(index, sample, annotation, { audioMap: map, refined: {}, confidence });
+    await this.#addScore(index, sample, annotation, { audioMap: map, refined: {}, confidence });
     // Maps from another source come without embeddings.
     this.#embeddings.addRows(undefined);
   }
@@ -392,10 +416,24 @@ export class Evaluator implements AsyncDisposable {
         : {}),
       ...(labelled ? { perClass: classScores(samples, names) } : {}),
       perArea: areaScores(samples, names),
+      ...(await this.#byProtocol(samples, intervals)),
       perSample: samples,
       missing,
       skipped,
       settings: this.settings,
     };
+  }
+
+  async #byProtocol(
+    samples: readonly SampleScore[],
+    intervals: Intervals,
+  ): Promise<Pick<Evaluation, "protocols">> {
+    const { protocols } = this.settings;
+    if (!protocols) return {};
+    const all: Record<string, Partial<Record<MapName, ProtocolScores>>> = {};
+    for (const protocol of protocols) {
+      all[protocol.name] = await byMap(this.maps, (map) => protocolScores(protocol, map, samples, intervals));
+    }
+    return { protocols: all };
   }
 }

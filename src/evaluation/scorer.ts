@@ -7,6 +7,7 @@ import type { Sample } from "../datasets/dataset.js";
 import { meanInside } from "../metrics/localization.js";
 import { FCurve, type FCurveState, FrameScores } from "../metrics/segmentation.js";
 import type { Spot } from "../model/spot.js";
+import type { ProtocolSampleScores } from "./protocols.js";
 import type { SampleRetrieval } from "./retrieve.js";
 
 /** The maps that are scored: the audio and image queries' maps, and the refined ones. */
@@ -19,6 +20,8 @@ export interface MapScore {
   readonly iou: number;
   /** F with β² = 0.3; NaN where the ground truth is empty. */
   readonly f: number;
+  /** Where the ground truth is empty: IoU by AVSBench's own rule, the share of pixels that are not predicted. */
+  readonly backgroundIou?: number;
 }
 
 /** One sample: a score for each requested map, and the fields that summaries group by. */
@@ -44,6 +47,8 @@ export interface SampleScore extends Partial<Readonly<Record<MapName, MapScore>>
   readonly insideSilent?: number;
   /** Nearest neighbours of its audio and its image; known when all samples are scored and have labels. */
   readonly retrieval?: SampleRetrieval;
+  /** By protocol, where protocols were chosen: each map under it. */
+  readonly protocols?: ProtocolSampleScores;
 }
 
 /**
@@ -89,9 +94,18 @@ export function mean(values: ArrayLike<number>): number {
 }
 
 /** Pixels of a map that are counted between two turns of the event loop: some 3 ms. */
-const PIXELS_A_TURN = 2 ** 17;
+export const PIXELS_A_TURN = 2 ** 17;
 
 export const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+/** Runs a generator to its end, and yields to the event loop between its steps. */
+export async function inTurns<T>(steps: Generator<void, T>): Promise<T> {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+    await nextTurn();
+  }
+}
 
 /** State of a scorer, as plain data. */
 export interface ScorerState {
@@ -117,6 +131,7 @@ export class Scorer {
     sample: Sample,
     groundTruth: GroundTruthMap | Mask | undefined,
     spot: ScoredMaps,
+    protocols?: ProtocolSampleScores,
   ): Promise<SampleScore> {
     const maps: Partial<Record<MapName, MapScore>> = {};
     for (const [name, map] of Object.entries(groundTruth ? mapsOf(spot) : {}) as [MapName, Float32Array][]) {
@@ -142,6 +157,7 @@ export class Scorer {
             insideSilent: meanInside(spot.audioMap, silent.data),
           }
         : {}),
+      ...(protocols ? { protocols } : {}),
     };
     this.samples.push(score);
     return score;
@@ -165,7 +181,12 @@ export class Scorer {
       this.#clips.set(name, clips);
       curveOf(clips, clip).addCurve(curve);
     }
-    return { ciou: frame.ciou, iou: frame.iou, f: curve ? frame.f() : Number.NaN };
+    return {
+      ciou: frame.ciou,
+      iou: frame.iou,
+      f: curve ? frame.f() : Number.NaN,
+      ...(frame.silent ? { backgroundIou: frame.backgroundIou } : {}),
+    };
   }
 
   state(): ScorerState {

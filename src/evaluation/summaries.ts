@@ -2,7 +2,7 @@
 import { type BootstrapOptions, bootstrapInterval, bootstrapStatistic } from "../metrics/bootstrap.js";
 import { averagePrecision, bestF1, type ExtendedScore, localizationAccuracy } from "../metrics/extended.js";
 import { byArea, byLabel } from "../metrics/grouping.js";
-import { type InteractiveScores, iiou, worstByImage } from "../metrics/interactive.js";
+import { type InteractiveScores, iiou, type SourceScore, worstByImage } from "../metrics/interactive.js";
 import { auc, successCurve, successRate } from "../metrics/localization.js";
 import { FCurve } from "../metrics/segmentation.js";
 import { type MapName, type MapScore, mean, type SampleScore, type Scorer } from "./scorer.js";
@@ -18,17 +18,29 @@ export interface MapScores {
   /** Success rate at thresholds 0, 0.05, …, 1. */
   readonly curve: readonly number[];
   readonly meanIou: number;
+  /**
+   * The same by AVSBench's own rule for frames with an empty mask, the share of pixels that are not predicted. Present
+   * where a ground truth is empty.
+   */
+  readonly backgroundIou?: number;
   /** Mean F at the threshold, β² = 0.3, over samples whose ground truth is not empty. */
   readonly f: number;
   /** F as AVSBench defines it: the maximum over 255 thresholds of the mean over samples. */
   readonly maxF: number;
+  /**
+   * Mean over clips of the maximum over 255 thresholds of the mean over a clip's frames: AVSBench's script in batches of
+   * one clip. Clips with empty masks alone are left out. Present where samples are frames of clips.
+   */
+  readonly clipF?: number;
   readonly intervals?: {
     readonly ciou: ConfidenceInterval;
     readonly auc: ConfidenceInterval;
     readonly meanIou: ConfidenceInterval;
     readonly f: ConfidenceInterval;
+    readonly backgroundIou?: ConfidenceInterval;
     /** Where samples are frames of clips, as AVSBench's are. */
     readonly maxF?: ConfidenceInterval;
+    readonly clipF?: ConfidenceInterval;
   };
 }
 
@@ -85,9 +97,9 @@ export interface AreaScores {
   readonly maps: Readonly<Partial<Record<MapName, GroupScores>>>;
 }
 
-const found = (ciou: number): number => (ciou >= 0.5 ? 1 : 0);
+export const found = (ciou: number): number => (ciou >= 0.5 ? 1 : 0);
 /** Dependent samples are drawn together: the frames of a clip, the sources of an image. */
-const groupOf = ({ clip, imageId, id }: SampleScore) => clip ?? imageId ?? id;
+export const groupOf = ({ clip, imageId, id }: SampleScore) => clip ?? imageId ?? id;
 
 /** Intervals under one set of options, or none. */
 export class Intervals {
@@ -130,17 +142,24 @@ export async function mapScores(name: MapName, scorer: Scorer, intervals: Interv
   const ious = scores.map(({ iou }) => iou);
   const counted = scored.filter((_, i) => !Number.isNaN(scores[i]?.f));
   const fs = counted.map((sample) => (sample[name] as MapScore).f);
+  const backgroundIous = scores.some(({ backgroundIou }) => backgroundIou !== undefined)
+    ? scores.map(({ iou, backgroundIou }) => backgroundIou ?? iou)
+    : undefined;
+  const clips = scorer.clipCurves(name);
+  const clipFs = clips.map((clip) => clip.max()).filter((f) => !Number.isNaN(f));
   const figures = {
     ciou: successRate(cious),
     auc: auc(cious),
     curve: successCurve(cious),
     meanIou: mean(ious),
+    ...(backgroundIous ? { backgroundIou: mean(backgroundIous) } : {}),
     f: mean(fs),
     maxF: scorer.maxF(name),
+    ...(clips.length > 0 ? { clipF: mean(clipFs) } : {}),
   };
   if (!intervals.wanted) return figures;
   const groups = scored.map(groupOf);
-  const maxF = await maxFInterval(scorer.clipCurves(name), intervals);
+  const maxF = await maxFInterval(clips, intervals);
   return {
     ...figures,
     intervals: {
@@ -150,8 +169,17 @@ export async function mapScores(name: MapName, scorer: Scorer, intervals: Interv
         groups,
       ),
       meanIou: await intervals.ofMean(ious, groups),
+      ...(backgroundIous ? { backgroundIou: await intervals.ofMean(backgroundIous, groups) } : {}),
       f: await intervals.ofMean(fs, counted.map(groupOf)),
       ...(maxF ? { maxF } : {}),
+      ...(clips.length > 0
+        ? {
+            clipF: await intervals.ofMean(
+              clipFs,
+              clipFs.map((_, i) => String(i)),
+            ),
+          }
+        : {}),
     },
   };
 }
@@ -217,24 +245,37 @@ export async function extendedScores(
   };
 }
 
-/** Images with a source missing cannot show whether every source is found. They are counted as incomplete. */
+/**
+ * Sources of the images that were scored whole. Images with a source missing cannot show whether every source is found:
+ * they are counted as incomplete.
+ */
+export function wholeImages(
+  samples: readonly SampleScore[],
+  ciouOf: (sample: SampleScore) => number | undefined,
+): { readonly whole: readonly SourceScore[]; readonly incomplete: number } {
+  const sources = samples.flatMap((sample) => {
+    const { imageId, sources: all } = sample;
+    const ciou = ciouOf(sample);
+    return imageId === undefined || ciou === undefined ? [] : [{ imageId, all, ciou }];
+  });
+  const scored = new Map<string, number>();
+  for (const { imageId } of sources) scored.set(imageId, (scored.get(imageId) ?? 0) + 1);
+  const whole = sources.filter(({ imageId, all }) => all === undefined || scored.get(imageId) === all);
+  return { whole, incomplete: scored.size - new Set(whole.map(({ imageId }) => imageId)).size };
+}
+
 export async function sourcesScores(
   samples: readonly SampleScore[],
   name: MapName,
   intervals: Intervals,
 ): Promise<SourcesScores> {
-  const sources = samples.flatMap(({ imageId, sources: all, [name]: score }) =>
-    imageId === undefined || !score ? [] : [{ imageId, all, ciou: score.ciou }],
-  );
-  const scored = new Map<string, number>();
-  for (const { imageId } of sources) scored.set(imageId, (scored.get(imageId) ?? 0) + 1);
-  const whole = sources.filter(({ imageId, all }) => all === undefined || scored.get(imageId) === all);
+  const { whole, incomplete } = wholeImages(samples, ({ [name]: score }) => score?.ciou);
   const worst = worstByImage(whole);
   const lowest = [...worst.values()];
   const images = [...worst.keys()];
   return {
     ...iiou(whole),
-    incomplete: scored.size - worst.size,
+    incomplete,
     ...(intervals.wanted
       ? {
           intervals: {

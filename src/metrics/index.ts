@@ -6,3 +6,12 @@ export * from "./interactive.js";
 export * from "./localization.js";
 export * from "./retrieval.js";
 export * from "./segmentation.js";
+export * from "./sparse-extended.js";
+export {
+  type Comparison,
+  type Cut,
+  cutOf,
+  meanOfHighest,
+  nthSmallest,
+  type Threshold,
+} from "./threshold.js";

@@ -93,6 +93,7 @@ export class FrameScores {
   /** ΣG and ΣPG, G in [0, 1]. */
   #object = 0;
   #shared = 0;
+  #pixels = 0;
   /** Pixels of the prediction, of the ground truth, and of both; those of the ground truth are above 0. */
   #predicted = 0;
   #inObject = 0;
@@ -130,6 +131,7 @@ export class FrameScores {
       const bin = highest + INSIDE * inside;
       reached[bin] = (reached[bin] as number) + 1;
     }
+    this.#pixels += to - from;
     this.#object += object;
     this.#shared += shared;
     this.#predicted += predicted;
@@ -147,6 +149,16 @@ export class FrameScores {
   get iou(): number {
     const union = this.#predicted + this.#inObject - this.#inBoth;
     return union > 0 ? this.#inBoth / union : 1;
+  }
+
+  /** Whether the mask marks no pixel. */
+  get silent(): boolean {
+    return this.#inObject === 0;
+  }
+
+  /** As `iou` with "background". */
+  get backgroundIou(): number {
+    return this.silent && this.#pixels > 0 ? 1 - this.#predicted / this.#pixels : this.iou;
   }
 
   /** As `fMeasure`. */

@@ -61,6 +61,12 @@ async function objectnessOf(
   );
 }
 
+/** Map i of [B, h, w]. */
+function mapOf({ data, shape: [, height = 0, width = 0] }: TensorData, i: number): TensorData {
+  const size = height * width;
+  return { data: data.slice(i * size, (i + 1) * size), shape: [height, width] };
+}
+
 /** @internal What evaluation asks for beside a caller's options. */
 export interface PreparedOptions extends LocalizeOptions {
   /** Height and width of each map. Default those of the images, or the model's. */
@@ -129,7 +135,8 @@ export async function localizePrepared(
     : await batcherOf(model).submit(items, settings, JSON.stringify(settings), options.signal);
   return spots.map((spot, i) => {
     const [height, width] = sizes[i] as readonly [number, number];
-    return new Spot(spot, samples[i] as PreparedSample, model.config, width, height);
+    const sample = samples[i] as PreparedSample;
+    return new Spot(spot, sample, model.config, width, height, objectness && mapOf(objectness, i));
   });
 }
 

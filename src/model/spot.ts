@@ -71,6 +71,17 @@ function onGrid({ audioOnImage, imageOnImage, audioOnAudio, imageOnAudio }: OfAt
   };
 }
 
+/** @internal Maps on the tokens before they are scaled to an image. */
+export interface RawMaps {
+  /** Target maps, [T, h, w]. */
+  readonly audio: TensorData;
+  readonly image?: TensorData;
+  /** [h, w], where it was asked for. */
+  readonly objectness?: TensorData;
+  /** Lowest and highest value that `audio` can have, where the method fixes them. */
+  readonly range?: readonly [low: number, high: number];
+}
+
 /** Where the sound comes from in one image. */
 export class Spot {
   readonly width: number;
@@ -107,13 +118,20 @@ export class Spot {
   readonly slots?: { readonly image: TensorData; readonly audio: TensorData };
   /** Target vectors of both modalities, each of length 1, one after the other: [T·D]. */
   readonly embedding: { readonly image: Float32Array; readonly audio: Float32Array };
-  /** @internal Target maps on the tokens, [T, h, w], before they are scaled to an image. */
-  readonly targets: { readonly audio: TensorData; readonly image?: TensorData };
+  /** @internal What the maps are made of. */
+  readonly targets: RawMaps;
   readonly #sample: PreparedSample;
   readonly #config: ModelConfig;
 
   /** @internal */
-  constructor(spot: NativeSpot, sample: PreparedSample, config: ModelConfig, width: number, height: number) {
+  constructor(
+    spot: NativeSpot,
+    sample: PreparedSample,
+    config: ModelConfig,
+    width: number,
+    height: number,
+    objectness?: TensorData,
+  ) {
     this.width = width;
     this.height = height;
     this.heatmap = spot.heatmap.data;
@@ -133,6 +151,8 @@ export class Spot {
     this.targets = {
       audio: gridOf(spot.audioTargets),
       ...(spot.imageTargets ? { image: gridOf(spot.imageTargets) } : {}),
+      ...(spot.range ? { range: spot.range } : {}),
+      ...(objectness ? { objectness } : {}),
     };
     if (spot.imageSlots && spot.audioSlots) this.slots = { image: spot.imageSlots, audio: spot.audioSlots };
     if (isAttention(spot)) this.attention = onGrid(spot);

@@ -1,5 +1,12 @@
 /** Scores as CSV (RFC 4180), one row per sample or per class. */
-import { type Evaluation, mapNames, type SampleScore } from "../evaluation/evaluate.js";
+import {
+  type Evaluation,
+  type MapName,
+  mapNames,
+  type ProtocolSampleScore,
+  type SampleScore,
+} from "../evaluation/evaluate.js";
+import { protocolFigureNames, protocolFiguresOf } from "./figures.js";
 
 type Cell = string | number | boolean | undefined;
 
@@ -15,9 +22,47 @@ function csv(header: readonly string[], rows: readonly (readonly Cell[])[]): str
 const mapsIn = ({ perSample }: Evaluation) =>
   mapNames.filter((map) => perSample.some((sample) => sample[map] !== undefined));
 
-/** One row per sample: id, label, confidence, area, cIoU, IoU and F of every map in [0, 1], and retrieval ranks. */
+/** A column of a sample's scores under a protocol. */
+interface ProtocolColumn {
+  readonly title: string;
+  readonly of: (sample: SampleScore) => Cell;
+}
+
+/** Of each protocol and map: cIoU and IoU, by the adaptive threshold too and the confidence where it has them. */
+function protocolColumns({ settings, perSample }: Evaluation, maps: readonly MapName[]): ProtocolColumn[] {
+  return (settings.protocols ?? []).flatMap(({ name, adaptive, confidence }) =>
+    maps
+      .filter((map) => perSample.some(({ protocols }) => protocols?.[name]?.[map] !== undefined))
+      .flatMap((map) => {
+        const column = (title: string, of: (own: ProtocolSampleScore) => Cell): ProtocolColumn => ({
+          title: `${name}_${map}_${title}`,
+          of: ({ protocols }) => {
+            const own = protocols?.[name]?.[map];
+            return own && of(own);
+          },
+        });
+        return [
+          column("ciou", ({ ciou }) => ciou),
+          column("iou", ({ iou }) => iou),
+          ...(adaptive
+            ? [
+                column("ciou_adap", (own) => own.adaptive?.ciou),
+                column("iou_adap", (own) => own.adaptive?.iou),
+              ]
+            : []),
+          ...(confidence === undefined ? [] : [column("confidence", (own) => own.confidence)]),
+        ];
+      }),
+  );
+}
+
+/**
+ * One row per sample: id, label, confidence, area, cIoU, IoU and F of every map in [0, 1], retrieval ranks, and the
+ * scores under every protocol.
+ */
 export function samplesCsv(scores: Evaluation): string {
   const maps = mapsIn(scores);
+  const byProtocol = protocolColumns(scores, mapNames);
   const header = [
     "id",
     "label",
@@ -29,6 +74,7 @@ export function samplesCsv(scores: Evaluation): string {
     "inside_silent",
     "image_rank",
     "audio_rank",
+    ...byProtocol.map(({ title }) => title),
   ];
   const row = (sample: SampleScore): Cell[] => [
     sample.id,
@@ -41,6 +87,7 @@ export function samplesCsv(scores: Evaluation): string {
     sample.insideSilent,
     sample.retrieval?.imageRank,
     sample.retrieval?.audioRank,
+    ...byProtocol.map(({ of }) => of(sample)),
   ];
   return csv(header, scores.perSample.map(row));
 }
@@ -71,3 +118,30 @@ export function classesCsv(scores: Evaluation): string {
   ]);
   return csv(header, rows);
 }
+
+/** One row per protocol and map: every figure in percent with its interval, empty where there is none. */
+export function protocolsCsv(scores: Evaluation): string {
+  const header = [
+    "protocol",
+    "map",
+    ...protocolFigureNames.flatMap((name) => [name, `${name}_low`, `${name}_high`].map(underscored)),
+  ];
+  const rows = Object.entries(scores.protocols ?? {}).flatMap(([protocol, maps]) =>
+    mapNames
+      .filter((map) => maps[map] !== undefined)
+      .map((map): Cell[] => {
+        const figures = new Map(protocolFiguresOf(scores, protocol, map).map((each) => [each.name, each]));
+        return [
+          protocol,
+          map,
+          ...protocolFigureNames.flatMap((name) => {
+            const own = figures.get(name);
+            return [own?.value, own?.interval?.[0], own?.interval?.[1]];
+          }),
+        ];
+      }),
+  );
+  return csv(header, rows);
+}
+
+const underscored = (name: string) => name.replaceAll("-", "_");

@@ -32,6 +32,7 @@ const takers = {
   manifest: (path) => first(datasets.manifest({ path })),
   vggss: (path) => first(datasets.vggss({ root: good.root, annotations: path })),
   is3: (path) => first(datasets.is3({ root: good.root, annotations: path })),
+  "kaist list": (path) => first(datasets.kaistList({ root: good.root, list: path })),
   flickr,
   settings: async (path) => {
     const { model: shape, train } = await readSettings(path);

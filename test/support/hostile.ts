@@ -21,6 +21,7 @@ export type Taker =
   | "manifest"
   | "vggss"
   | "is3"
+  | "kaist list"
   | "flickr"
   | "settings"
   | "search index";
@@ -533,6 +534,24 @@ export async function makeHostileFiles(
   annotations("mad-box", '[{"file": "a", "class": "b", "bbox": [[null, 0, 0, 0]]}]');
   file("is3", "prototype.json", '{"__proto__": {"gt_box": [1, 2]}, "constructor": 7}', "ERR_DATASET");
   file("is3", "wrong-type.json", '[{"image": 5}]', "ERR_DATASET");
+  file(
+    "kaist list",
+    "kaist-prototype.json",
+    '[{"__proto__": {"gt_box": [1, 2]}, "constructor": 7}]',
+    "ERR_DATASET",
+  );
+  file(
+    "kaist list",
+    "kaist-nan.json",
+    '[{"image": "a", "audio": "a", "gt_box": [NaN, 0, 0, 0]}]',
+    "ERR_DATASET",
+  );
+  file(
+    "kaist list",
+    "kaist-out.json",
+    '[{"image": "../a", "audio": "a", "gt_box": [0, 0, 9, 9]}]',
+    "ERR_DATASET",
+  );
   const xml: Record<string, string> = {
     broken: "<annotation><object>",
     crossed: "<a><b></a></b>",

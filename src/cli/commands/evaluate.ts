@@ -7,11 +7,18 @@ import { SoundspotError } from "../../core/errors.js";
 import type { DamagedFile, Dataset } from "../../datasets/dataset.js";
 import { openDataset } from "../../datasets/registry.js";
 import type { ProcessGroup } from "../../distributed/process-group.js";
-import { type Evaluation, evaluate, type MapName, mapNames } from "../../evaluation/evaluate.js";
+import {
+  type Evaluation,
+  evaluate,
+  type MapName,
+  mapNames,
+  type ProtocolName,
+  protocolNames,
+} from "../../evaluation/evaluate.js";
 import { writeFiles } from "../../files/atomic-writes.js";
 import { checkOutputs, oneOfNames } from "../../files/outputs.js";
 import { Objectness } from "../../model/objectness.js";
-import { classesCsv, samplesCsv } from "../../report/csv.js";
+import { classesCsv, protocolsCsv, samplesCsv } from "../../report/csv.js";
 import {
   type ChosenGroup,
   chooseSamples,
@@ -20,9 +27,17 @@ import {
   reportParts,
   type ScoredCheckpoint,
 } from "../../report/evaluation-report.js";
-import { type Figure, figureNames, figuresOf, percentText } from "../../report/figures.js";
+import {
+  type Figure,
+  figureNames,
+  figuresOf,
+  percentText,
+  protocolFigureNames,
+  protocolFiguresOf,
+} from "../../report/figures.js";
 import { renderHtmlReport } from "../../report/html.js";
 import { leftOut, skippedText } from "../../report/left-out.js";
+import { protocolTables, withInterval } from "../../report/protocol-tables.js";
 import { benchmarks } from "../../report/published.js";
 import { type PublishedTable, publishedName } from "../../report/published-rows.js";
 import { checkpointInputs, loadCheckpoint } from "../checkpoints.js";
@@ -34,6 +49,8 @@ import { textTable } from "../table.js";
 
 /** A floor under a figure, in percent. */
 interface Floor {
+  /** Of the scores at the top without one. */
+  readonly protocol: ProtocolName | undefined;
   readonly map: MapName | undefined;
   readonly figure: string;
   readonly least: number;
@@ -51,21 +68,33 @@ interface Flags extends ScoringFlags {
   gallery: number;
   neighbours?: number;
   failUnder?: Floor[];
+  protocol?: ProtocolName[];
 }
 
 function floor(text: string, before: Floor[] = []): Floor[] {
-  const [, map, figure, least] = /^(?:(\w+)\.)?([\w-]+)=([\d.]+)$/.exec(text) ?? [];
-  const known = figure !== undefined && figureNames.includes(figure);
-  if (
-    !known ||
-    (map !== undefined && !mapNames.includes(map as MapName)) ||
-    !Number.isFinite(Number(least))
-  ) {
+  const [, place = "", figure = "", least] = /^((?:[\w-]+\.){0,2})([\w-]+)=([\d.]+)$/.exec(text) ?? [];
+  const names = place.split(".").slice(0, -1);
+  const [first, last] = [names[0], names.at(-1)];
+  const protocol = protocolNames.find((name) => name === first);
+  const map = mapNames.find((name) => name === last);
+  const understood = (protocol ? 1 : 0) + (map ? 1 : 0) === names.length;
+  const known = (protocol ? protocolFigureNames : figureNames).includes(figure);
+  if (!understood || !known || !Number.isFinite(Number(least))) {
     throw new InvalidArgumentError(
-      `figure=percent is expected, such as ciou=38 or audio.ciou=30; figures: ${figureNames.join(", ")}; maps: ${mapNames.join(", ")}`,
+      `figure=percent is expected, such as ciou=38, audio.ciou=30 or area.audio.ciou=30; figures: ${figureNames.join(", ")}; maps: ${mapNames.join(", ")}; figures of protocols: ${protocolFigureNames.join(", ")}; protocols: ${protocolNames.join(", ")}`,
     );
   }
-  return [...before, { map: map as MapName | undefined, figure, least: Number(least) }];
+  return [...before, { protocol, map, figure, least: Number(least) }];
+}
+
+/** Names with commas between them; the option may be given several times. */
+function protocolsFrom(text: string, before: ProtocolName[] = []): ProtocolName[] {
+  const names = text.split(",").map((name) => name.trim());
+  const unknown = names.find((name) => !(protocolNames as readonly string[]).includes(name));
+  if (unknown !== undefined) {
+    throw new InvalidArgumentError(`there is no protocol "${unknown}"; use ${protocolNames.join(", ")}`);
+  }
+  return [...new Set([...before, ...(names as ProtocolName[])])];
 }
 
 export function register(program: Command): void {
@@ -91,6 +120,11 @@ export function register(program: Command): void {
       `the audio map's weight in a refinement; default ${AUDIO_WEIGHT}`,
       numberFrom(0, 1),
     )
+    .option(
+      "--protocol <names>",
+      `protocols to score by as well, with commas between them; repeatable: ${protocolNames.join(", ")}`,
+      protocolsFrom,
+    )
     .option("--objectness <file>", "ImageNet ResNet-18 (.pth): scores the maps ogl and combined too")
     .addOption(
       new Option(
@@ -110,7 +144,7 @@ export function register(program: Command): void {
     .option("--neighbours <k>", "of the false negatives that the report predicts; default 20", wholeFrom(1))
     .option(
       "--fail-under <figure=percent>",
-      "exit 1 when the figure is lower, such as ciou=38; repeatable",
+      "exit 1 when the figure is lower, such as ciou=38 or area.audio.ciou=30; repeatable",
       floor,
     )
     .action((paths: string[], flags: Flags) =>
@@ -135,6 +169,13 @@ async function run(paths: readonly string[], flags: Flags, group: ProcessGroup |
   const names = namesOf(checkpoints);
   if ((flags.map === "ogl" || flags.map === "combined") && flags.objectness === undefined) {
     throw new SoundspotError("ERR_CONFIG", `--map ${flags.map} needs --objectness resnet18.pth.`);
+  }
+  for (const { protocol } of flags.failUnder ?? []) {
+    if (protocol === undefined || flags.protocol?.includes(protocol)) continue;
+    throw new SoundspotError(
+      "ERR_CONFIG",
+      `--fail-under has a figure of the protocol ${protocol}: add --protocol ${protocol}.`,
+    );
   }
   // Only one of several processes prints, draws and writes.
   const main = group?.main ?? true;
@@ -174,6 +215,7 @@ async function run(paths: readonly string[], flags: Flags, group: ProcessGroup |
         ...(flags.threshold === undefined ? {} : { threshold: flags.threshold }),
         ...(flags.sharpening === undefined ? {} : { sharpening: flags.sharpening }),
         ...(flags.alpha === undefined ? {} : { alpha: flags.alpha }),
+        ...(flags.protocol === undefined ? {} : { protocol: flags.protocol }),
         onProgress: (done, total) => progress.update(done, total),
         ...(flags.neighbours === undefined ? {} : { falseNegatives: { k: flags.neighbours } }),
       });
@@ -215,6 +257,9 @@ async function run(paths: readonly string[], flags: Flags, group: ProcessGroup |
       `${data.name}: ${scores.samples} samples${skippedText(scores.skipped)}, map ${mapOf(flags, scores)}, threshold ${scores.settings.threshold}, percent with 95 % intervals\n\n`,
     );
     process.stdout.write(textTable(table.columns, table.rows));
+    for (const { title, columns, rows } of protocolTables(results, [mapOf(flags, scores)])) {
+      process.stdout.write(`\n${title}\n${turned(columns, rows)}`);
+    }
     if (published)
       process.stdout.write(
         `\n${published.title}: published figures, those of joint slot attention best on test\n`,
@@ -227,6 +272,16 @@ async function run(paths: readonly string[], flags: Flags, group: ProcessGroup |
 
 /** The requested map, or the method's default. */
 const mapOf = ({ map }: Flags, { defaultMap }: Evaluation): MapName => map ?? defaultMap;
+
+/** A table by columns, as text: a terminal has more lines than columns. */
+function turned(columns: readonly string[], rows: readonly (readonly string[])[]): string {
+  if (columns[0] !== "map") return textTable(columns, rows);
+  const [, ...titles] = columns;
+  return textTable(
+    ["", ...rows.map(([name = ""]) => name)],
+    titles.map((title, i) => [title, ...rows.map((row) => row[i + 1] ?? "")]),
+  );
+}
 
 const withoutSamples = ({ perSample, ...rest }: Evaluation) => rest;
 
@@ -252,8 +307,6 @@ function comparison(
 ) {
   const figures = results.map(({ scores }) => figuresOf(scores, mapOf(flags, scores)));
   const shown = (figures[0] ?? []).map(({ name, title }) => ({ name, title }));
-  const withInterval = ({ value, interval }: Figure) =>
-    percentText(value) + (interval ? ` [${percentText(interval[0])}, ${percentText(interval[1])}]` : "");
   const best = flags.select === "best-on-test";
   const columns = [
     "",
@@ -286,6 +339,7 @@ function fileNames(checkpoints: readonly string[], at: number) {
     scores: `${prefix}scores.json`,
     samples: `${prefix}samples.csv`,
     classes: `${prefix}classes.csv`,
+    protocols: `${prefix}protocols.csv`,
   };
 }
 
@@ -305,6 +359,7 @@ async function files(
     written[file.scores] = `${JSON.stringify(scores, null, 2)}\n`;
     written[file.samples] = samplesCsv(scores);
     if (scores.perClass) written[file.classes] = classesCsv(scores);
+    if (scores.protocols) written[file.protocols] = protocolsCsv(scores);
   }
   written[REPORT] = await renderHtmlReport({
     title: several
@@ -324,8 +379,8 @@ async function files(
           value,
           interval,
         })),
-    tables:
-      several || published
+    tables: [
+      ...(several || published
         ? [
             {
               title: published ? `Compared with ${published.title}` : "Comparison",
@@ -333,7 +388,9 @@ async function files(
               note: published ? "Published figures are the best over epochs on the test set." : undefined,
             },
           ]
-        : [],
+        : []),
+      ...protocolTables(results),
+    ],
     ...report,
     config: first.scores.settings,
   });
@@ -342,13 +399,16 @@ async function files(
 
 /** Sets exit code 1 when a checkpoint is below a floor. */
 function checkFloors(results: readonly ScoredCheckpoint[], flags: Flags): void {
-  for (const { map: wanted, figure, least } of flags.failUnder ?? []) {
+  for (const { protocol, map: wanted, figure, least } of flags.failUnder ?? []) {
     for (const { name, scores } of results) {
       const map = wanted ?? mapOf(flags, scores);
-      const found = figuresOf(scores, map).find((each) => each.name === figure);
+      const figures =
+        protocol === undefined ? figuresOf(scores, map) : protocolFiguresOf(scores, protocol, map);
+      const found = figures.find((each) => each.name === figure);
       if (found && found.value >= least) continue;
       const state = found ? `is ${percentText(found.value)} %` : "is not available on this dataset";
-      process.stderr.write(`${name}: ${figure} of map ${map} ${state}; at least ${least} % is required\n`);
+      const place = `map ${map}${protocol === undefined ? "" : ` under ${protocol}`}`;
+      process.stderr.write(`${name}: ${figure} of ${place} ${state}; at least ${least} % is required\n`);
       process.exitCode = 1;
     }
   }

@@ -457,6 +457,38 @@ describe("evaluation in several processes", () => {
     }
   });
 
+  const underProtocols = evaluation
+    .replace("batchSize: 4,", 'batchSize: 4, protocol: ["jsa", "area", "kaist", "slavc-extended"],')
+    .replace(
+      "id: String(index),",
+      "id: String(index), imageId: String(index >> 1), sources: 2, sounding: index % 5 !== 4,",
+    );
+
+  it("scores protocols as a single process does", async () => {
+    const path = script("protocols", underProtocols);
+    type Scores = Record<"protocols" | "perSample" | "settings", unknown>;
+    const [alone] = (await inGroup(1, [path])) as [ProcessOutcome];
+    const { protocols, perSample, settings } = JSON.parse(alone.output) as Scores;
+    expect(protocols).toMatchObject({
+      kaist: { audio: { adaptive: { ciou: expect.any(Number), iiou: expect.any(Number) } } },
+      "slavc-extended": { iqr: { ap: expect.any(Number), sizes: expect.any(Array) } },
+    });
+    for (const each of await inGroup(2, [path])) {
+      expect(JSON.parse(each.output)).toMatchObject({ protocols, perSample, settings });
+    }
+  });
+
+  it("is rejected when they do not have the same protocols", async () => {
+    const path = script(
+      "other-protocols",
+      underProtocols.replace('"area"', 'group.main ? "area" : "adaptive"'),
+    );
+    for (const { code, output } of await inGroup(2, [path])) {
+      expect(code).toBe(1);
+      expect(output).toMatch(/ERROR ERR_CONFIG .*process 1 has others than process 0/);
+    }
+  });
+
   it("prints and writes once on the command line, like a single process", async () => {
     const checkpoint = join(folder, "small.safetensors");
     const model = await Model.create({ ...tiny, imageSize: 64 }, { seed: 2 });

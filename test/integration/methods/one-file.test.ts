@@ -76,6 +76,21 @@ describe.skipIf(!built)("a method of one file", () => {
     const audio = await model.embed({ audio: bar(1).audio });
     const cosine = image.reduce((sum, value, i) => sum + value * (audio[i] as number), 0);
     expect(cosine).toBeCloseTo(spot.confidence, 5);
+    const { targets } = spot;
+    expect(targets.range).toEqual([-1, 1]);
+    const [lowest, highest] = [Math.min(...targets.audio.data), Math.max(...targets.audio.data)];
+    expect(lowest).toBeGreaterThanOrEqual(-1);
+    const { protocols, perSample } = await evaluate({
+      model,
+      data: { ...bars(1), load: async () => bar(1) },
+      protocol: ["slavc-extended", "area"],
+    });
+    // On the range of a cosine, not stretched to the map's own minimum and maximum.
+    const { confidence = Number.NaN } = perSample[0]?.protocols?.["slavc-extended"]?.audio ?? {};
+    const mean = targets.audio.data.reduce((sum, value) => sum + value) / targets.audio.data.length;
+    expect(confidence).toBeGreaterThan((mean + 1) / 2);
+    expect(confidence).toBeLessThan((highest + 0.1 * (highest - lowest) + 1) / 2);
+    expect(Object.keys(protocols?.area ?? {})).toEqual(["audio"]);
     const scores = await evaluate({ model, data: bars(8) });
     expect([scores.defaultMap, scores.iqr, scores.image]).toEqual(["audio", undefined, undefined]);
     expect(scores.audio.curve[0]).toBe(1);

@@ -57,6 +57,7 @@ class ScaledCosine final : public Method {
     result.audio_embedding = embed(parameters, Modality::kAudio, tokens.audio);
     const Tensor scaled = losses::unit(tokens.image * parameters[kScale]);
     result.audio_maps = at::matmul(scaled, result.audio_embedding.unsqueeze(2)).transpose(1, 2);
+    result.range = {-1.0, 1.0};
     return result;
   }
 

@@ -285,6 +285,11 @@ function putBenchmarks(put: Put, { jpeg, png, mask, wav }: Media): void {
   }
   const sourceOf = (id: string) => ({ image: `${id}.jpg`, audio: `${id}.wav`, gt_box: [60, 60, 160, 160] });
   put("IS3/IS3_annotation.json", JSON.stringify(sources.map(sourceOf)));
+  for (const id of ["1_7", "1_8"]) {
+    put(`COCO_AV_MS/visual_frames/${id}.jpg`, jpeg);
+    put(`COCO_AV_MS/audio_wav/${id}.wav`, wav);
+  }
+  put("vpo_ms_bbox.json", JSON.stringify(["1_7", "1_8"].map(sourceOf)));
 }
 
 /** A small library in the layout of Tux Paint's packages. */
