@@ -21,7 +21,7 @@ const order = [
   ["evaluation"],
   ["training", "preparation", "video"],
   ["ablation", "report", "search"],
-  ["server"],
+  ["server", "comparison"],
   ["cli"],
 ];
 

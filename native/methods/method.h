@@ -82,7 +82,7 @@ struct Terms {
 struct Response {
   Tensor audio_maps;                 // [B, T, h·w] where the audio is in the image, raw
   std::optional<Tensor> image_maps;  // [B, T, h·w] the image's own maps, of methods that refine by them (IQR)
-  std::optional<std::pair<double, double>> range;  // of raw audio maps that have a fixed one, {−1, 1} for a cosine
+  std::optional<std::pair<double, double>> range;  // of raw audio maps that have a fixed one
   Tensor image_embedding, audio_embedding;  // [B, T·D] T unit vectors in a row: confidence, retrieval, neighbours
   std::optional<slot_attention::JointAttention> joint;  // of joint slot attention
 };

@@ -16,6 +16,7 @@ class Similarity final : public TokenCosine {
     Response result = TokenCosine::respond(parameters, tokens, options);
     result.audio_maps = result.audio_maps + 1e-8;
     result.audio_maps = result.audio_maps / result.audio_maps.sum(-1, /*keepdim=*/true);
+    result.range.reset();
     return result;
   }
 };

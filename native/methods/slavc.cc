@@ -57,6 +57,7 @@ class Slavc final : public Method {
       return losses::own_similarity(head(tokens.image, index), losses::audio_vector(head(tokens.audio, index)));
     };
     result.audio_maps = cosine_map((own(0) + own(1)) / 2).unsqueeze(1);
+    result.range = cosine_range(tokens.image.size(1));
     return result;
   }
 

@@ -4,6 +4,8 @@ namespace soundspot::methods {
 
 Tensor cosine_map(const Tensor& cosine) { return (1 + cosine) / (2.0 * static_cast<double>(cosine.size(-1))); }
 
+std::pair<double, double> cosine_range(int64_t tokens) { return {0.0, 1.0 / static_cast<double>(tokens)}; }
+
 Features TokenCosine::features(const Views& views, const StepContext& context) const {
   needed(context.losses, name_, {"image_tokens", "audio_tokens"});
   const EncoderOutputs tokens = context.encode(views.pairs.images, views.pairs.spectrograms);
@@ -22,6 +24,7 @@ Response TokenCosine::respond(const Parameters& parameters, const EncoderOutputs
   result.image_embedding = embed(parameters, Modality::kImage, tokens.image);
   result.audio_embedding = embed(parameters, Modality::kAudio, tokens.audio);
   result.audio_maps = cosine_map(losses::own_similarity(tokens.image, result.audio_embedding)).unsqueeze(1);
+  result.range = cosine_range(tokens.image.size(1));
   return result;
 }
 

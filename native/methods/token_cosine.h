@@ -9,6 +9,9 @@ namespace soundspot::methods {
 /// A map in (0, 1/N] of cosines [B, N] in [−1, 1]: (1 + cos) / 2N. A map that is constant reaches no threshold.
 Tensor cosine_map(const Tensor& cosine);
 
+/// The range of that map over N tokens, whatever the sample.
+std::pair<double, double> cosine_range(int64_t tokens);
+
 /// Features `image_tokens` and `audio_tokens`; the map is the cosine of each token with the audio's vector, the
 /// greatest of each feature over its tokens. Embeddings are the mean of the tokens' directions, and that vector.
 class TokenCosine : public Method {

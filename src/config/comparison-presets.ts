@@ -8,8 +8,11 @@ import type { TrainOptions as Train } from "./train.js";
 
 type Augment = NonNullable<Exclude<Train["augment"], false>>;
 
-/** Encoders of EZ-VSL, SLAVC and FNAC: ResNet-18 with a projection, audio pooled before it. */
+/**
+ * Encoders of EZ-VSL, SLAVC and FNAC: ResNet-18 with a projection, audio pooled before it. The middle 3 s of the audio.
+ */
 const projected: Model = {
+  audio: { frontEnd: "scipy", seconds: 3 },
   audioPooling: "global",
   audioProjection: "linear",
   batchNormScale: "normal",
@@ -26,6 +29,9 @@ const unprojected: Model = {
   batchNormScale: "normal",
   names: "lvs",
 };
+
+/** The published programs resample no audio: with `audio.rate` "file" audio of another rate is rejected. */
+const firstTenSeconds = { seconds: 10, placement: "start" } as const;
 
 /** Short side to 246, random crop, flip. */
 const cropped: Augment = {
@@ -48,7 +54,7 @@ const adam: Train = {
 export const comparisonPresets = {
   /** Its training was not published: the numbers are those of SSL-TIE's program, which is built on its code. */
   lvs: {
-    model: { ...unprojected, method: { name: "lvs" } },
+    model: { ...unprojected, audio: { ...firstTenSeconds, frontEnd: "scipy" }, method: { name: "lvs" } },
     train: { ...adam, weightDecay: 1e-4, batchSize: 256, epochs: 80, augment: cropped },
   },
   /** Epochs are those of the sets of 144k; with 10k it has 100. */
@@ -81,17 +87,46 @@ export const comparisonPresets = {
    * choice. Its image encoder must start from ImageNet weights.
    */
   alignment: {
-    model: { ...unprojected, method: { name: "alignment" } },
+    model: {
+      ...unprojected,
+      audio: { frontEnd: "scipy", hop: 159, seconds: 3, placement: 3.5, channels: "first" },
+      method: { name: "alignment" },
+    },
     train: {
       ...adam,
       batchSize: 64,
       epochs: 20,
       augment: cropped,
-      viewAugment: { ...cropped, verticalFlipProbability: 0.5, greyProbability: 0.2 },
+      viewAugment: {
+        ...cropped,
+        crop: false,
+        verticalFlipProbability: 0.5,
+        greyProbability: 0.2,
+        translate: 0.2,
+        audioRange: [0, 6.5],
+      },
     },
   },
   "ssl-tie": {
-    model: { ...unprojected, method: { name: "ssl-tie" } },
-    train: { ...adam, weightDecay: 1e-4, batchSize: 32, epochs: 100, augment: cropped },
+    model: { ...unprojected, audio: { ...firstTenSeconds, frontEnd: "mel" }, method: { name: "ssl-tie" } },
+    train: {
+      ...adam,
+      weightDecay: 1e-4,
+      batchSize: 32,
+      epochs: 100,
+      augment: {
+        crop: "resized",
+        blurKind: "pillow",
+        blurProbability: 0.5,
+        brightness: 0.4,
+        contrast: 0.4,
+        saturation: 0.4,
+        hue: 0.1,
+        timeMask: 180,
+        frequencyMask: 35,
+        maskProbability: 0.8,
+        maskValue: "floor",
+      },
+    },
   },
 } satisfies Record<string, { readonly model: Model; readonly train: Train }>;

@@ -21,7 +21,8 @@ export function small(method: ComparisonMethod, options: ModelOptions = {}): Mod
     audioStride: 4,
     audioWidth: 8,
     dim: 16,
-    audio: { seconds: 0.3 },
+    // The published front end, in a window of a moment.
+    audio: { ...model.audio, seconds: 0.3, placement: "middle" },
     ...options,
   };
 }

@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
 import { methodNames } from "../../../src/config/methods.js";
+import { frameCount, parseModelConfig } from "../../../src/config/model.js";
+import type { ModelOptions } from "../../../src/index.js";
 import { comparisonMethods, small } from "../../support/comparison.js";
 import { inGroup, type ProcessOutcome } from "../../support/processes.js";
 import { slots, tiny } from "../../support/tiny.js";
@@ -25,6 +27,13 @@ const models = {
   ),
 };
 
+const frameCounts = Object.fromEntries(
+  Object.entries(models).map(([name, options]) => [
+    name,
+    frameCount(parseModelConfig(options as ModelOptions)),
+  ]),
+);
+
 /** Two steps of each method by plain gradient descent; prints losses and gradients. */
 const path = join(folder, "steps.mjs");
 writeFileSync(
@@ -32,6 +41,7 @@ writeFileSync(
   `
 import { Model, ProcessGroup, Trainer } from ${JSON.stringify(pathToFileURL(join(source, "index.js")).href)};
 const models = ${JSON.stringify(models)};
+const frameCounts = ${JSON.stringify(frameCounts)};
 const contrast = process.argv[2];
 const group = Number(process.env.WORLD_SIZE) > 1 ? await ProcessGroup.join(ProcessGroup.fromEnvironment()) : undefined;
 const { rank, size } = group ?? { rank: 0, size: 1 };
@@ -43,7 +53,7 @@ const noise = (length, seed) => {
 const own = ${BATCH} / size;
 for (const [name, options] of Object.entries(models)) {
   const model = await Model.create(options, { seed: 4 });
-  const frames = Math.floor(Math.round(model.config.audio.seconds * 16000) / model.config.audio.hop) + 1;
+  const frames = frameCounts[name];
   const part = (seed) => ({
     image: { tensor: noise(3 * 32 * 32, seed), shape: [3, 32, 32] },
     audio: { spectrogram: noise(257 * frames, seed + 500), shape: [1, 257, frames] },
