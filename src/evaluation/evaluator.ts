@@ -208,7 +208,8 @@ export class Evaluator implements AsyncDisposable {
    * Adds a sample, and resolves when the next one can be added. It is scored when its batch is full, or with
    * `result`.
    * @throws {SoundspotError} ERR_DATASET when it has no annotation; ERR_SHAPE when a map is not of the annotation's
-   *   size; ERR_INPUT without a model and without a map; ERR_ABORTED, ERR_DISPOSED; and the error of an earlier sample.
+   *   size; ERR_INPUT without a model and without a map, or when a protocol needs the confidence of a map that is empty
+   *   or not finite; ERR_ABORTED, ERR_DISPOSED; and the error of an earlier sample.
    */
   async add(sample: Sample, options: AddOptions = {}): Promise<void> {
     this.#check();
@@ -345,6 +346,13 @@ export class Evaluator implements AsyncDisposable {
     source: ProtocolSource,
   ): Promise<SampleScore> {
     const byProtocol = await this.#protocols.scores(annotation, sample.image, source);
+    const maps = Object.values(byProtocol ?? {}).flatMap((each) => Object.values(each));
+    if (maps.some(({ confidence = 0 }) => !Number.isFinite(confidence))) {
+      throw new SoundspotError(
+        "ERR_INPUT",
+        `The map of sample ${sample.id} is empty or has values that are not finite: it has no confidence. Give one number for each pixel.`,
+      );
+    }
     return this.#scorer.add(index, sample, annotation, source, byProtocol);
   }
 

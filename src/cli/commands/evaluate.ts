@@ -257,13 +257,13 @@ async function run(paths: readonly string[], flags: Flags, group: ProcessGroup |
       `${data.name}: ${scores.samples} samples${skippedText(scores.skipped)}, map ${mapOf(flags, scores)}, threshold ${scores.settings.threshold}, percent with 95 % intervals\n\n`,
     );
     process.stdout.write(textTable(table.columns, table.rows));
-    for (const { title, columns, rows } of protocolTables(results, [mapOf(flags, scores)])) {
-      process.stdout.write(`\n${title}\n${turned(columns, rows)}`);
-    }
     if (published)
       process.stdout.write(
         `\n${published.title}: published figures, those of joint slot attention best on test\n`,
       );
+    for (const { title, columns, rows } of protocolTables(results, [mapOf(flags, scores)])) {
+      process.stdout.write(`\n${title}\n${turned(columns, rows)}`);
+    }
     for (const text of leftOut(scores.missing, scores.skipped, damaged)) process.stderr.write(`${text}\n`);
     if (flags.output !== undefined) process.stdout.write(`\nreport: ${flags.output}/report.html\n`);
   }

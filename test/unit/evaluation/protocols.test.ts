@@ -391,6 +391,25 @@ describe("an evaluation", () => {
     expect(ap?.[0]).toBeLessThan(ap?.[1] as number);
   });
 
+  it("rejects a map without a confidence, and continues after it", async () => {
+    const [first, silent] = [samples[0], samples[3]];
+    if (!first || !silent) throw new Error("There are 200.");
+    await using evaluator = new Evaluator({ protocol: "slavc-extended", bootstrap: false });
+    for (const [{ sample }, map] of [
+      [silent, new Float32Array(0)],
+      [silent, Float32Array.of(0, Number.NaN)],
+      [first, first.map.with(7, Number.NaN)],
+      [first, first.map.with(7, Number.POSITIVE_INFINITY)],
+    ] as const) {
+      await expect(evaluator.add(sample, { map })).rejects.toMatchObject({
+        code: "ERR_INPUT",
+        message: expect.stringContaining(`sample ${sample.id} is empty or has values that are not finite`),
+      });
+    }
+    for (const { sample, map } of [first, silent]) await evaluator.add(sample, { map });
+    expect((await evaluator.result()).samples).toBe(2);
+  });
+
   it("without a protocol has none", async () => {
     const scores = await evaluated([]);
     expect(scores).not.toHaveProperty("protocols");
