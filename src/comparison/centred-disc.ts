@@ -23,15 +23,18 @@ export async function scoreDisc(
   data: Dataset,
   options: {
     readonly protocol?: ProtocolChoice;
+    /** false makes no intervals. */
+    readonly bootstrap?: false;
     readonly signal?: AbortSignal | undefined;
     readonly onProgress?: (done: number, total: number) => void;
   } = {},
 ): Promise<Evaluation> {
-  const { protocol, signal, onProgress } = options;
+  const { protocol, bootstrap, signal, onProgress } = options;
   await using evaluator = new Evaluator({
     name: data.name,
     signal,
     ...(protocol === undefined ? {} : { protocol }),
+    ...(bootstrap === undefined ? {} : { bootstrap }),
   });
   for (let index = 0; index < data.length; index++) {
     const sample = await data.load(index, { signal });

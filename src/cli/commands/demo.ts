@@ -2,12 +2,12 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { scoreDisc } from "../../comparison/centred-disc.js";
 import { presets } from "../../config/presets.js";
-import type { Dataset } from "../../datasets/dataset.js";
 import { scenes } from "../../datasets/drawn/scenes.js";
-import { type Evaluation, evaluate, groundTruthOf } from "../../evaluation/evaluate.js";
+import { type Evaluation, evaluate } from "../../evaluation/evaluate.js";
 import { replaceFile, writing } from "../../files/atomic-writes.js";
-import { auc, ciou, successRate, successThresholds } from "../../metrics/localization.js";
+import { successThresholds } from "../../metrics/localization.js";
 import type { Device } from "../../model/compute.js";
 import { Model } from "../../model/model.js";
 import { type ReportSample, renderHtmlReport } from "../../report/html.js";
@@ -36,21 +36,6 @@ export function register(program: Command): void {
     .addOption(deviceOption())
     .option("--json", "print the figures as JSON")
     .action(run);
-}
-
-/** A disc in the middle that covers 12 % of the image: the baseline of the position prior alone. */
-async function discBaseline(data: Dataset, count: number): Promise<{ ciou: number; auc: number }> {
-  const scores: number[] = [];
-  for (let i = 0; i < count; i++) {
-    const groundTruth = groundTruthOf(await data.load(i));
-    const radius = Math.sqrt((0.12 * groundTruth.width * groundTruth.height) / Math.PI);
-    const disc = groundTruth.data.map((_, pixel) => {
-      const [x, y] = [(pixel % groundTruth.width) + 0.5, Math.floor(pixel / groundTruth.width) + 0.5];
-      return Math.hypot(x - groundTruth.width / 2, y - groundTruth.height / 2) <= radius ? 1 : 0;
-    });
-    scores.push(ciou(disc, groundTruth.data));
-  }
-  return { ciou: successRate(scores), auc: auc(scores) };
 }
 
 const percent = (share: number | undefined) => (share === undefined ? "–" : `${(100 * share).toFixed(1)} %`);
@@ -144,7 +129,8 @@ async function run(flags: Flags): Promise<void> {
     });
     fresh.dispose();
     progress.start("centred disc");
-    const disc = await discBaseline(held, counts.test);
+    const { ciou, auc } = (await scoreDisc(held, { bootstrap: false })).audio;
+    const disc = { ciou, auc };
     progress.start("writing the report");
 
     const line = (name: string, each: Evaluation) => ({
