@@ -20,11 +20,14 @@ const { values, positionals } = parseArgs({
     vectors: { type: "string" },
     variants: { type: "string" },
     model: { type: "string" },
+    // Of methods.
+    methods: { type: "string" },
   },
 });
 const names = [
   "localize",
   "train",
+  "methods",
   "kernels",
   "products",
   "data",
@@ -52,6 +55,7 @@ const measured = await bench({
   ...(values.count ? { count: Number(values.count) } : {}),
   ...(values.vectors ? { vectors: Number(values.vectors) } : {}),
   ...(values.variants ? { variants: values.variants.split(",") } : {}),
+  ...(values.methods ? { methods: values.methods.split(",") } : {}),
   ...(values.model ? { model: values.model } : {}),
   threads,
   report,

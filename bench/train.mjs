@@ -1,34 +1,14 @@
 // A training step of the paper's model on prepared batches: forward, all losses, backward, AdamW. Every competitor runs
 // in its own process, whose peak memory is printed too.
-import { fork } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { addon } from "./lib/addon.mjs";
 import { python } from "./lib/baselines.mjs";
+import { trainProcess } from "./lib/train-process.mjs";
 import { inTurns, turnsSeconds } from "./lib/turns.mjs";
 
 const BATCH = 24;
-
-/** lib/train-worker.mjs in a process of its own. */
-async function own(name, precision, plain, weights) {
-  const path = fileURLToPath(new URL("lib/train-worker.mjs", import.meta.url));
-  const child = fork(path, [weights, precision, String(BATCH), ...(plain ? ["plain"] : [])]);
-  await once(child, "message");
-  const entry = {
-    name,
-    run: async (times) => {
-      child.send({ times });
-      const [{ ms, peak }] = await once(child, "message");
-      entry.peak = peak;
-      return ms;
-    },
-    close: () => child.kill(),
-  };
-  return entry;
-}
 
 async function baseline(name, mode, type, weights, threads) {
   const torch = await python(threads);
@@ -48,7 +28,9 @@ export async function train({ rounds = 3, threads = 2, report }) {
   const types = addon.info().cpu.bfloat16 ? ["float32", "bfloat16"] : ["float32"];
   try {
     for (const precision of types) {
-      competitors.push(await own(`soundspot ${precision}`, precision, false, weights));
+      competitors.push(
+        await trainProcess(`soundspot ${precision}`, { weights, train: { precision }, batch: BATCH }),
+      );
     }
     for (const [mode, type] of [
       ["eager", "float32"],

@@ -1,7 +1,9 @@
 """Runs the PyTorch baselines for bench/run.mjs: one JSON request a line, one JSON answer a line.
 
 {"make": "name", "kind": "localize", "mode": "eager|channels-last|compiled", "type": "float32|bfloat16", "batch": 1}
+{"make": "name", "kind": "method", "method": "lvs", "type": …, "weights": "model.safetensors", "inputs": "batch.safetensors", "options": {…}}
 {"run": "name", "times": 5}  →  {"ms": [...]}
+{"terms": "name"}  →  {"losses": {…}}, one step of a method; with "gradients": "file.safetensors" also {"differences": {…}}
 """
 
 import json
@@ -11,6 +13,7 @@ import time
 
 import torch
 
+import methods
 import reference
 
 made = {}
@@ -72,6 +75,12 @@ def train(request):
     return run
 
 
+def method(request):
+    torch.manual_seed(0)
+    keys = ("method", "weights", "inputs", "options", "type")
+    return methods.TrainingStep(*(request[key] for key in keys))
+
+
 def slots(request):
     model = reference.JointSlotAttention()
     batch = request["batch"]
@@ -95,16 +104,24 @@ def export(request):
     torch.onnx.export(model, inputs(request["batch"]), request["path"], dynamo=True, verbose=False)
 
 
+KINDS = {"localize": localize, "train": train, "slots": slots, "method": method}
+
+
 def answer(request):
     if "export" in request:
         export(request)
         return {}
     if "make" in request:
-        made[request["make"]] = {"localize": localize, "train": train, "slots": slots}[request["kind"]](request)
+        made[request["make"]] = KINDS[request["kind"]](request)
         return {}
     if "maps" in request:
         audio, image = made[request["maps"]]()
         return {"audio": audio[:, 0].flatten().tolist(), "image": image[:, 0].flatten().tolist()}
+    if "terms" in request:
+        step = made[request["terms"]]
+        losses = step()
+        gradients = request.get("gradients")
+        return {"losses": losses, **({"differences": step.differences(gradients)} if gradients else {})}
     if "drop" in request:
         del made[request["drop"]]
         return {}

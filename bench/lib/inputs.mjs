@@ -15,12 +15,18 @@ function numbers(shape, seed) {
   );
 }
 
-/** A prepared image and spectrogram. */
-export function pair(seed) {
+/** A prepared image and spectrogram. @param of shapes of both */
+export function pair(seed, of = shapes) {
   return {
-    image: { tensor: numbers(shapes.image, seed), shape: shapes.image },
-    audio: { spectrogram: numbers(shapes.audio, seed + 1000), shape: shapes.audio },
+    image: { tensor: numbers(of.image, seed), shape: of.image },
+    audio: { spectrogram: numbers(of.audio, seed + 1000), shape: of.audio },
   };
+}
+
+/** A batch of a training step: `pairs`, and by name the further views of each. */
+export function batchOf(count, of = shapes, views = []) {
+  const some = (first) => Array.from({ length: count }, (_, i) => pair(first + i, of));
+  return Object.fromEntries(["pairs", ...views].map((name, i) => [name, some(10_000 * i + 1)]));
 }
 
 /** One channel as a WAV file of 16 bits. */

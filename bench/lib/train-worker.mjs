@@ -1,17 +1,17 @@
-// One model and its trainer in a process of their own, for bench/train.mjs: { times } → { ms, peak }.
+// One model and its trainer in a process of their own, for bench/train.mjs and bench/methods.mjs: { times } → { ms, peak }.
 import { Model, Trainer } from "../../dist/index.js";
-import { pair } from "./inputs.mjs";
+import { batchOf } from "./inputs.mjs";
 
-const [weights, precision, batchSize, plain] = process.argv.slice(2);
+const { weights, train, batch, shapes, views, step } = JSON.parse(process.argv[2]);
 const model = await Model.load(weights);
-const trainer = new Trainer(model, { precision });
-const batch = Array.from({ length: Number(batchSize) }, (_, i) => pair(i + 1));
+const trainer = new Trainer(model, train);
+const { pairs, ...others } = batchOf(batch, shapes, views);
 
 process.on("message", async ({ times }) => {
   const ms = [];
   for (let i = 0; i < times; i++) {
     const started = performance.now();
-    await trainer.step(batch, { plain: plain === "plain" });
+    await trainer.step(pairs, { ...step, views: others });
     ms.push(performance.now() - started);
   }
   process.send({ ms, peak: process.resourceUsage().maxRSS / 1024 });
