@@ -30,6 +30,8 @@ export interface Budget {
   readonly pairs?: number | undefined;
   /** Default the recipe's. */
   readonly epochs?: number | undefined;
+  /** Pairs of a step. Default the recipe's. */
+  readonly batchSize?: number | undefined;
 }
 
 /** Budgets by name. */

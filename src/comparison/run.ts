@@ -57,8 +57,10 @@ export interface ComparedRun {
 }
 
 const FILE = "scores.json";
+const SPENT = "spent.json";
 /** Files of a run's folder beside those of training. */
-export const isComparedFile = (name: string): boolean => name === FILE || /^map-\d+\.png$/.test(name);
+export const isComparedFile = (name: string): boolean =>
+  name === FILE || name === SPENT || /^map-\d+\.png$/.test(name);
 
 const fileSchema = z.looseObject({
   conditions: z.unknown(),
@@ -165,12 +167,13 @@ export async function trainAndScore(
   const { encoders, budget, device, imageWeights } = settings;
   const recipe = recipeOf(method, encoders);
   onStage("training");
-  let memory = 0;
+  const before = await spentBefore(folder);
+  let { memory } = before;
   const started = performance.now();
-  const before = await minutesBefore(folder);
   const result = await train({
     ...recipe.train,
     ...(budget.epochs === undefined ? {} : { epochs: budget.epochs }),
+    ...(budget.batchSize === undefined ? {} : { batchSize: budget.batchSize }),
     preset: recipe.preset,
     model: mergeModel(recipe.model),
     seed,
@@ -186,8 +189,8 @@ export async function trainAndScore(
       onProgress(step, totalSteps, `loss ${(losses.total ?? Number.NaN).toFixed(3)}`);
     },
   });
-  const minutes = before + (performance.now() - started) / 60_000;
-  await writeFiles(folder, { [TIME]: `${JSON.stringify({ minutes })}\n` });
+  const minutes = before.minutes + (performance.now() - started) / 60_000;
+  await writeFiles(folder, { [SPENT]: `${JSON.stringify({ minutes, memory })}\n` });
   const { model, stoppedBy } = result;
   try {
     if (stoppedBy) return undefined;
@@ -220,14 +223,14 @@ export async function trainAndScore(
   }
 }
 
-const TIME = "time.json";
-
-async function minutesBefore(folder: string): Promise<number> {
-  const text = await readFile(join(folder, TIME), "utf8").catch(() => "{}");
+/** Minutes and bytes of the parts of a training that came before. */
+async function spentBefore(folder: string): Promise<{ readonly minutes: number; readonly memory: number }> {
+  const text = await readFile(join(folder, SPENT), "utf8").catch(() => "{}");
   try {
-    return Number((JSON.parse(text) as { minutes?: number }).minutes ?? 0);
+    const { minutes = 0, memory = 0 } = JSON.parse(text) as { minutes?: number; memory?: number };
+    return { minutes: Number(minutes), memory: Number(memory) };
   } catch {
-    return 0;
+    return { minutes: 0, memory: 0 };
   }
 }
 

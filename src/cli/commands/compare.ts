@@ -54,6 +54,7 @@ interface Flags {
   budget: keyof typeof budgets;
   pairs?: number;
   epochs?: number;
+  batchSize?: number;
   encoders: ComparedEncoders;
   protocol: ProtocolName[];
   neighbours?: string;
@@ -94,6 +95,7 @@ export function register(program: Command): void {
     )
     .option("--pairs <n>", "of the data, the first ones; over the budget's", wholeFrom(2))
     .option("--epochs <n>", "over the budget's", wholeFrom(1))
+    .option("--batch-size <n>", "pairs of a step, over the recipe's", wholeFrom(2))
     .addOption(
       new Option("--encoders <kind>", "one recipe on the same encoders, or each as published")
         .choices(["shared", "published"])
@@ -130,6 +132,7 @@ async function run(flags: Flags): Promise<void> {
     ...budgets[flags.budget],
     ...(flags.pairs === undefined ? {} : { pairs: flags.pairs }),
     ...(flags.epochs === undefined ? {} : { epochs: flags.epochs }),
+    ...(flags.batchSize === undefined ? {} : { batchSize: flags.batchSize }),
   };
   const opened = await openData(flags, budget);
   const progress = new Progress({ enabled: !flags.json });
@@ -285,6 +288,7 @@ async function neighboursFor(
     ...recipe,
     ...{ preset, model, seed, data, device: flags.device },
     epochs: Math.min(WARM_UP, budget.epochs ?? WARM_UP),
+    ...(budget.batchSize === undefined ? {} : { batchSize: budget.batchSize }),
     losses: { ...(pooled ? { pooled } : {}), maxSimilarity: { weight: 0 } },
     onStep: ({ step, totalSteps }) => progress.update(step, totalSteps),
   });

@@ -33,6 +33,12 @@ export const rewrites: readonly Rewrite[] = [
     why: "one epoch of a small model in place of the preset's",
   },
   {
+    find: /\b(soundspot compare\b[^|;&#\n]*)/g,
+    become:
+      "$1 --seeds 1 --methods joint-slot-attention,ez-vsl --pairs 4 --batch-size 4 --epochs 1 --images 1 --evaluation test.jsonl --two-sources test.jsonl ",
+    why: "one step of two methods in place of three trainings of seven",
+  },
+  {
     find: / --epochs \d+/g,
     become: "",
     why: "the settings file says how many",
@@ -97,6 +103,21 @@ export const notRun: readonly NotRun[] = [
     document: "docs/datasets.md",
     begins: "apt-get install tuxpaint",
     why: "installs packages of the system",
+  },
+  {
+    document: "docs/comparison.md",
+    begins: "npx soundspot neighbours --encoder resnet18.pth",
+    why: "needs a ResNet-18 of whole size; test/unit/cli/compare.test.ts runs the command with a checkpoint",
+  },
+  {
+    document: "docs/comparison.md",
+    begins: "npx soundspot train --preset alignment",
+    why: "reads what that command writes",
+  },
+  {
+    document: "docs/comparison.md",
+    begins: "npx soundspot evaluate fnac.pth",
+    why: "needs a published checkpoint; test/unit/methods/comparison.test.ts reads files like it",
   },
   { document: "docs/distributed.md", begins: "torchrun", why: cluster },
   { document: "docs/distributed.md", begins: "srun", why: cluster },
