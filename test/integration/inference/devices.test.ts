@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { evaluate, Model, type ModelOptions, Trainer, type TrainOptions, train } from "../../../src/index.js";
 import { native } from "../../../src/native.js";
+import { comparisonMethods, small } from "../../support/comparison.js";
 import { bar, bars } from "../../support/scored.js";
 import { everyLoss, slots, tiny } from "../../support/tiny.js";
 
@@ -28,6 +29,9 @@ const methods: Record<string, { model: ModelOptions; train: TrainOptions }> = {
   },
   "shared slots": { model: { ...tiny, ...slots({ sharedSlots: true }) }, train: {} },
   similarity: { model: { ...tiny, method: { name: "similarity" } }, train: {} },
+  ...Object.fromEntries(
+    comparisonMethods.map((name) => [name, { model: small(name, { imageDropout: 0.2 }), train: {} }]),
+  ),
 };
 const created = (device: string, model: ModelOptions = tiny) =>
   Model.create(model, { seed: 3, device: device as "cpu", precision: "float32" });
@@ -83,7 +87,8 @@ describe.skipIf(!built)("a device other than the CPU", () => {
           (each) => new Trainer(each, { ...options, ...recipe, microBatchSize, clip: 1, seed: 5 }),
         );
         for (let step = 0; step < 3; step++) {
-          const settings = { gradients: true, plain: true };
+          const views = { neighbour: batch(50 + step), augmented: batch(80 + step) };
+          const settings = { gradients: true, plain: true, views };
           const [ours, others] = await Promise.all(trainers.map((each) => each.step(batch(step), settings)));
           for (const [loss, value] of Object.entries(ours?.losses ?? {})) {
             expect(others?.losses[loss], loss).toBeCloseTo(value as number, 4);

@@ -4,12 +4,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import {
+  type Dataset,
   lossTerms,
   Model,
   type ModelOptions,
   presets,
+  type Sample,
   Trainer,
   type TrainOptions,
+  train,
 } from "../../../src/index.js";
 import { native } from "../../../src/native.js";
 import { comparisonMethods, pairs, small, viewsFor } from "../../support/comparison.js";
@@ -291,6 +294,28 @@ describe.each(comparisonMethods)("a step of %s", (method) => {
       if (trainable) expect(after[name], name).not.toEqual([...data]);
     }
     expect(Math.min(...losses.slice(-4))).toBeLessThan(losses[0] as number);
+  });
+});
+
+describe.each(comparisonMethods)("a run of %s", (method) => {
+  it("resumes to the weights of the uninterrupted run, bit for bit", async () => {
+    const data: Dataset = {
+      name: "pairs",
+      length: 8,
+      load: async (index) => ({ id: String(index), ...pairs(8)[index] }) as Sample,
+    };
+    const run = {
+      ...{ data, model: small(method), ...recipe(method), epochs: 3, augment: false as const, seed: 4 },
+      ...(method === "alignment" ? { neighbours: Array.from({ length: 8 }, (_, i) => [(i + 1) % 8]) } : {}),
+    };
+    const whole = await train(run);
+    const output = join(folder, `run-${method}`);
+    const stop = new AbortController();
+    const first = train({ ...run, output, signal: stop.signal, onEpoch: () => stop.abort() });
+    await expect(first).rejects.toMatchObject({ code: "ERR_ABORTED" });
+    const rest = await train({ ...run, output, resume: true });
+    expect(await values(rest.model)).toEqual(await values(whole.model));
+    for (const { model } of [whole, rest]) model.dispose();
   });
 });
 
