@@ -104,6 +104,15 @@ def export(request):
     torch.onnx.export(model, inputs(request["batch"]), request["path"], dynamo=True, verbose=False)
 
 
+def peak_memory():
+    """MiB. On Linux of this program alone: the figure of the system's usage begins with that of the parent process."""
+    try:
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) / 1024
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 KINDS = {"localize": localize, "train": train, "slots": slots, "method": method}
 
 
@@ -130,7 +139,7 @@ def answer(request):
         started = time.perf_counter()
         made[request["run"]]()
         times.append(1000 * (time.perf_counter() - started))
-    return {"ms": times, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    return {"ms": times, "peak": peak_memory()}
 
 
 torch.set_num_threads(int(sys.argv[1]))

@@ -1,6 +1,7 @@
 // One model and its trainer in a process of their own, for bench/train.mjs and bench/methods.mjs: { times } → { ms, peak }.
 import { Model, Trainer } from "../../dist/index.js";
 import { batchOf } from "./inputs.mjs";
+import { peakMemory } from "./memory.mjs";
 
 const { weights, train, batch, shapes, views, step } = JSON.parse(process.argv[2]);
 const model = await Model.load(weights);
@@ -14,6 +15,6 @@ process.on("message", async ({ times }) => {
     await trainer.step(pairs, { ...step, views: others });
     ms.push(performance.now() - started);
   }
-  process.send({ ms, peak: process.resourceUsage().maxRSS / 1024 });
+  process.send({ ms, peak: peakMemory() });
 });
 process.send("ready");
