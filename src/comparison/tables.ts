@@ -104,7 +104,11 @@ export function figuresTable(
 
 /** Parameters, time and memory of every method. */
 export function costTable(runs: readonly ComparedRun[]): ReportTable {
-  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const median = (values: readonly number[]) => {
+    const sorted = [...values].sort((a, b) => a - b);
+    const [low, high] = [sorted[Math.floor((sorted.length - 1) / 2)], sorted[Math.floor(sorted.length / 2)]];
+    return ((low as number) + (high as number)) / 2;
+  };
   const millions = (count: number) => `${(count / 1e6).toFixed(2)} M`;
   const methods = comparedMethods.filter((method) => runs.some((run) => run.method === method));
   return {
@@ -124,11 +128,11 @@ export function costTable(runs: readonly ComparedRun[]): ReportTable {
         methodNamed(method).title,
         millions(trained),
         millions(stored),
-        mean(own.map(({ minutes }) => minutes)).toFixed(1),
-        mean(own.map(({ milliseconds }) => milliseconds)).toFixed(2),
-        mean(own.map(({ memory }) => memory)).toFixed(0),
+        median(own.map(({ minutes }) => minutes)).toFixed(1),
+        median(own.map(({ milliseconds }) => milliseconds)).toFixed(2),
+        median(own.map(({ memory }) => memory)).toFixed(0),
       ];
     }),
-    note: "Parameters without statistics of batch norm. Localization: median of a pair in prepared batches of 16. Memory: the most that the process held while it trained the method.",
+    note: "Parameters without statistics of batch norm. Medians over seeds. Localization: a pair in prepared batches of 16. Memory: the most that the process held while it trained the method; one process trains all.",
   };
 }

@@ -239,6 +239,36 @@ describe.each(comparisonMethods)("files of %s", (method) => {
   });
 });
 
+describe("a published file of whole size", () => {
+  it.each([
+    ["lvs", 22_346_752, 23_422_928],
+    ["ssl-tie", 22_346_752, 23_947_732],
+    ["ez-vsl", 22_872_064, 22_872_064],
+  ] as const)("of %s is recognised, trains %i parameters and stores %i", async (method, trained, stored) => {
+    const path = join(folder, `${method}-whole.pth`);
+    {
+      using model = await Model.create(presets[method].model as ModelOptions);
+      const own = (await model.parameters()).filter(({ name }) => !name.includes("num_batches_tracked"));
+      const unused = unusedOf(method, 64, 512).map(([name, shape]) => ({
+        name,
+        shape: [...shape],
+        data: new Float32Array(shape.reduce<number>((product, size) => product * size, 1)),
+      }));
+      writeFileSync(path, publishedFile(method, [...own, ...unused]));
+    }
+    using model = await Model.load(path);
+    rmSync(path);
+    expect([model.config.method.name, model.loaded?.preset, model.loaded?.ignored]).toEqual([
+      method,
+      method,
+      [],
+    ]);
+    const parameters = (await model.parameters()).filter((each) => !isBuffer(each));
+    expect(sizeOf(parameters.filter(({ trainable }) => trainable))).toBe(trained);
+    expect(sizeOf(parameters)).toBe(stored);
+  });
+});
+
 describe.each(comparisonMethods)("a step of %s", (method) => {
   const step = async (options: TrainOptions, extra: { plain?: boolean; update?: boolean } = {}) => {
     using model = await Model.create(small(method), { seed: 5 });
