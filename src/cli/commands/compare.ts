@@ -40,6 +40,7 @@ import { leftOut } from "../../report/left-out.js";
 import { findNeighbours, type Neighbours, readNeighbours } from "../../training/neighbours.js";
 import { isRunFile } from "../../training/run-folder.js";
 import { train } from "../../training/train.js";
+import { heldOut } from "../held-out.js";
 import { deviceOption, seedList, wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
 import { filesOf } from "../scoring.js";
@@ -67,15 +68,6 @@ interface Flags {
 
 const RESULT = "comparison.json";
 const REPORT = "report.html";
-
-/** Data to score on for the bare name of a dataset that draws its samples. */
-const heldOut: Readonly<Record<string, { readonly evaluation: string; readonly twoSources?: string }>> = {
-  scenes: {
-    evaluation: "scenes:split=test,length=1000",
-    twoSources: "scenes:split=test,length=200,sources=2",
-  },
-  stamps: { evaluation: "stamps:split=test,length=400" },
-};
 
 export function register(program: Command): void {
   program

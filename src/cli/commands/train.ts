@@ -12,6 +12,7 @@ import type { WeightsReport } from "../../model/model.js";
 import { leftOut } from "../../report/left-out.js";
 import { isRunFile } from "../../training/run-folder.js";
 import { train } from "../../training/train.js";
+import { heldOut } from "../held-out.js";
 import { deviceOption, numberFrom, wholeFrom } from "../options.js";
 import { inProcesses } from "../processes.js";
 import { Progress } from "../progress.js";
@@ -81,12 +82,6 @@ export function register(program: Command): void {
     .action((flags: Flags) => inProcesses(flags.processes, (group) => run(flags, group)));
 }
 
-/** Evaluation data for the bare name of a dataset that draws its samples. */
-const heldOut: Readonly<Record<string, string>> = {
-  scenes: "scenes:split=test,length=1000",
-  stamps: "stamps:split=test,length=400",
-};
-
 function taken({ loaded, ignored, missing }: WeightsReport): string {
   const named = (names: readonly string[]) => names.join(", ") || "none";
   return `${loaded.length} taken, not taken: ${named(ignored)}, not filled: ${named(missing)}`;
@@ -113,7 +108,7 @@ async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void>
   const evaluation =
     flags.evaluation === undefined
       ? undefined
-      : await openDataset(heldOut[flags.evaluation] ?? flags.evaluation);
+      : await openDataset(heldOut[flags.evaluation]?.evaluation ?? flags.evaluation);
 
   const missing = { data: data.missing ?? [], evaluation: evaluation?.missing ?? [] };
   // Only one of several processes prints.
