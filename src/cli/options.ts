@@ -1,6 +1,7 @@
 /** Values of options: an invalid one is wrong usage, rejected before any work is done. */
 import { extname } from "node:path";
 import { InvalidArgumentError, Option } from "commander";
+import { type ProtocolName, protocolNames } from "../evaluation/protocols.js";
 import { videoEndings } from "../media/video-writer.js";
 
 /** A number from `low` to `high`. */
@@ -39,6 +40,16 @@ export function seedList(text: string): number[] {
   }
   if (new Set(numbers).size < numbers.length) throw new InvalidArgumentError("a seed is listed twice");
   return numbers;
+}
+
+/** Protocols with commas between them, after those of the same option given before. */
+export function protocolsFrom(text: string, before: ProtocolName[] = []): ProtocolName[] {
+  const names = text.split(",").map((name) => name.trim());
+  const unknown = names.find((name) => !(protocolNames as readonly string[]).includes(name));
+  if (unknown !== undefined) {
+    throw new InvalidArgumentError(`there is no protocol "${unknown}"; use ${protocolNames.join(", ")}`);
+  }
+  return [...new Set([...before, ...(names as ProtocolName[])])];
 }
 
 /** `--device`, of every command that computes. */

@@ -38,8 +38,8 @@ export function successOf(scores: Scores, protocol: ProtocolName, map: MapName):
 const aucOf = (scores: Scores, protocol: ProtocolName, map: MapName) =>
   scores.protocols?.[protocol]?.[map]?.auc ?? Number.NaN;
 
-/** A mean over seeds, in percent, with its interval. */
-function shareText(values: readonly number[]): string {
+/** A mean over seeds of shares in [0, 1]: in percent, with half of its interval. */
+export function shareText(values: readonly number[]): string {
   if (values.some(Number.isNaN) || values.length === 0) return "–";
   const { mean, interval } = overSeeds(values);
   if (!interval) return percentText(100 * mean);

@@ -205,3 +205,21 @@ export const benchmarks: Readonly<Record<string, PublishedTable>> = {
     ]),
   },
 };
+
+const byDataset: Readonly<Record<string, string>> = {
+  "vgg-ss": "vggss",
+  "vgg-ss, vggss_heard_test": "vggss-heard",
+  "vgg-ss, vggss_unheard_test": "vggss-unheard",
+  "flickr-soundnet": "flickr",
+  "avsbench-s4": "avsbench-s4",
+  "avsbench-ms3": "avsbench-ms3",
+};
+
+/** Choices of `--published`: the benchmarks, or no published figures. */
+export const publishedChoices: readonly string[] = [...Object.keys(benchmarks), "none"];
+
+/** The requested benchmark's name, or that of a dataset by its name; undefined for "none" and for other data. */
+export function benchmarkOf(dataset: string, requested?: string): string | undefined {
+  if (requested === "none") return undefined;
+  return requested ?? byDataset[dataset];
+}

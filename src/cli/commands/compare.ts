@@ -1,7 +1,5 @@
 /** `soundspot compare`: trains the methods on one dataset with one budget and several seeds, and scores each. */
 
-import { readFile } from "node:fs/promises";
-import { cpus } from "node:os";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { scoreDisc } from "../../comparison/centred-disc.js";
@@ -16,6 +14,12 @@ import {
   WARM_UP,
 } from "../../comparison/recipes.js";
 import {
+  type Comparison,
+  comparisonFiles,
+  comparisonReport,
+  comparisonTables,
+} from "../../comparison/report.js";
+import {
   type ComparedData,
   type ComparedRun,
   type ComparedSettings,
@@ -25,23 +29,22 @@ import {
   isComparedFile,
   trainAndScore,
 } from "../../comparison/run.js";
-import { costTable, figuresTable } from "../../comparison/tables.js";
 import { methodNamed } from "../../config/methods.js";
 import { parseModelConfig } from "../../config/model.js";
 import { SoundspotError } from "../../core/errors.js";
 import type { Dataset } from "../../datasets/dataset.js";
 import { openDataset } from "../../datasets/registry.js";
-import { type Evaluation, type ProtocolName, protocolNames } from "../../evaluation/evaluate.js";
+import { type ProtocolName, protocolNames } from "../../evaluation/evaluate.js";
 import { writeFiles } from "../../files/atomic-writes.js";
 import { checkOutputs, oneOfNames } from "../../files/outputs.js";
 import type { Device } from "../../model/compute.js";
-import { type ReportGrid, type ReportTable, renderHtmlReport } from "../../report/html.js";
 import { leftOut } from "../../report/left-out.js";
+import { benchmarkOf, publishedChoices } from "../../report/published.js";
 import { findNeighbours, type Neighbours, readNeighbours } from "../../training/neighbours.js";
 import { isRunFile } from "../../training/run-folder.js";
 import { train } from "../../training/train.js";
 import { heldOut } from "../held-out.js";
-import { deviceOption, seedList, wholeFrom } from "../options.js";
+import { deviceOption, protocolsFrom, seedList, wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
 import { filesOf } from "../scoring.js";
 import { textTable } from "../table.js";
@@ -60,14 +63,12 @@ interface Flags {
   protocol: ProtocolName[];
   neighbours?: string;
   imageWeights?: string;
+  published?: string;
   images: number;
   device: Device;
   output: string;
   json?: true;
 }
-
-const RESULT = "comparison.json";
-const REPORT = "report.html";
 
 export function register(program: Command): void {
   program
@@ -95,11 +96,16 @@ export function register(program: Command): void {
     )
     .addOption(
       new Option("--protocol <list>", `of ${protocolNames.join(", ")}`)
-        .argParser(protocolList)
+        .argParser((text: string) => protocolsFrom(text))
         .default(["jsa", "area", "adaptive"], "jsa,area,adaptive"),
     )
     .option("--neighbours <file>", "of soundspot neighbours, for Alignment; default: found by a warm-up")
     .option("--image-weights <file>", "torchvision's ResNet-18 .pth for the image encoders")
+    .addOption(
+      new Option("--published <name>", "published figures beside; default those of the benchmark").choices(
+        publishedChoices,
+      ),
+    )
     .option("--images <n>", "samples whose maps the report shows", wholeFrom(0), 6)
     .addOption(deviceOption())
     .option("--output <folder>", "a folder a method and seed, the report and its figures", "runs/comparison")
@@ -109,14 +115,6 @@ export function register(program: Command): void {
       "\nAn interrupted comparison resumes: finished trainings are kept, and a stopped one goes on.",
     )
     .action(run);
-}
-
-function protocolList(text: string): ProtocolName[] {
-  return text.split(",").map((each) => {
-    const name = each.trim() as ProtocolName;
-    if (protocolNames.includes(name)) return name;
-    throw new SoundspotError("ERR_INPUT", `There is no protocol "${name}". Use ${protocolNames.join(", ")}.`);
-  });
 }
 
 async function run(flags: Flags): Promise<void> {
@@ -185,7 +183,7 @@ async function compare(flags: Flags, budget: Budget, data: ComparedData, progres
       ...filesOf(data.evaluation, "--evaluation"),
     ],
     folders: [
-      { name, path: output, writes: oneOfNames([RESULT, REPORT]) },
+      { name, path: output, writes: oneOfNames(Object.values(comparisonFiles)) },
       ...plans.map(({ folder }) => ({
         ...{ name, path: folder },
         writes: (file: string) => isRunFile(file) || isComparedFile(file),
@@ -236,7 +234,11 @@ async function compare(flags: Flags, budget: Budget, data: ComparedData, progres
     onProgress: (done, total) => progress.update(done, total),
   });
   progress.clear();
-  await report(flags, budget, data, { runs, disc, conditions, plans });
+  const benchmark = benchmarkOf(data.evaluation.name, flags.published);
+  await report(flags, budget, data, {
+    ...{ runs, disc, conditions, plans, benchmark },
+    protocols: flags.protocol,
+  });
 }
 
 function heading(flags: Flags, { epochs }: Budget, { data, evaluation }: ComparedData): string {
@@ -298,48 +300,34 @@ async function neighboursFor(
   }
 }
 
-interface Result {
-  readonly runs: readonly ComparedRun[];
-  readonly disc: Omit<Evaluation, "perSample">;
-  readonly conditions: unknown;
-  readonly plans: readonly {
-    readonly method: ComparedMethod;
-    readonly seed: number;
-    readonly folder: string;
-  }[];
-}
-
-async function report(flags: Flags, budget: Budget, data: ComparedData, result: Result): Promise<void> {
-  const { runs, disc, conditions } = result;
-  const figures = figuresTable(runs, disc, flags.protocol);
-  const cost = costTable(runs);
+async function report(
+  flags: Flags,
+  budget: Budget,
+  data: ComparedData,
+  comparison: Comparison,
+): Promise<void> {
+  const { output } = flags;
   const notes = notesOf(flags);
-  const tables: ReportTable[] = [figures, cost];
-  await writeFiles(flags.output, {
-    [RESULT]: `${JSON.stringify({ conditions, processor: cpus()[0]?.model, runs, disc }, null, 2)}\n`,
-    [REPORT]: await renderHtmlReport({
-      title: "Comparison of methods",
-      summary: [`${heading(flags, budget, data)}.`, ...notes].join(" "),
-      figures: [],
-      tables,
-      grids: await gridsOf(flags, result, data.evaluation),
-      config: conditions,
-    }),
-  });
+  const tables = comparisonTables(comparison, data);
+  const summary = [`${heading(flags, budget, data)}.`, ...notes].join(" ");
+  await writeFiles(
+    output,
+    await comparisonReport(comparison, data, { tables, summary, shown: flags.images }),
+  );
   if (flags.json) {
+    const { runs, disc } = comparison;
     process.stdout.write(`${JSON.stringify({ runs, disc })}\n`);
     return;
   }
   for (const { title, columns, rows, note } of tables) {
-    process.stdout.write(
-      `\n${title}\n${textTable(
-        [...columns],
-        rows.map((row) => [...row]),
-      )}${note}\n`,
+    const table = textTable(
+      [...columns],
+      rows.map((row) => [...row]),
     );
+    process.stdout.write(`\n${title}\n${table}${note}\n`);
   }
   for (const note of notes) process.stdout.write(`${note}\n`);
-  process.stdout.write(`\nreport: ${join(flags.output, REPORT)}\n`);
+  process.stdout.write(`\nreport: ${join(output, comparisonFiles.report)}\n`);
 }
 
 function notesOf({ methods, encoders, neighbours }: Flags): string[] {
@@ -348,29 +336,5 @@ function notesOf({ methods, encoders, neighbours }: Flags): string[] {
     encoders === "shared" && neighbours === undefined
       ? "Alignment's neighbours are those of the encoders of the same seed after the warm-up."
       : "Alignment's neighbours are those of the file that was given.",
-  ];
-}
-
-/** The same samples with the audio map of every method of the first seed. */
-async function gridsOf(flags: Flags, { plans }: Result, evaluation: Dataset): Promise<ReportGrid[]> {
-  const [seed] = flags.seeds;
-  const first = plans.filter((plan) => plan.seed === seed);
-  const rows: { heading: string; cells: { image: Uint8Array; caption: string }[] }[] = [];
-  for (let i = 0; i < Math.min(flags.images, evaluation.length); i++) {
-    const cells: { image: Uint8Array; caption: string }[] = [];
-    for (const { method, folder } of first) {
-      const image = await readFile(join(folder, `map-${i}.png`)).catch(() => undefined);
-      if (image) cells.push({ image, caption: methodNamed(method).title });
-    }
-    const { id, label } = await evaluation.load(i);
-    rows.push({ heading: label === undefined ? id : `${id}: ${label}`, cells });
-  }
-  if (rows.length === 0) return [];
-  return [
-    {
-      title: "The same images, every method",
-      note: `Audio map of seed ${seed}, with the contour of the ground truth.`,
-      rows,
-    },
   ];
 }

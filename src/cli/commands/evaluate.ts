@@ -38,10 +38,10 @@ import {
 import { renderHtmlReport } from "../../report/html.js";
 import { leftOut, skippedText } from "../../report/left-out.js";
 import { protocolTables, withInterval } from "../../report/protocol-tables.js";
-import { benchmarks } from "../../report/published.js";
+import { benchmarkOf, benchmarks, publishedChoices } from "../../report/published.js";
 import { type PublishedTable, publishedName } from "../../report/published-rows.js";
 import { checkpointInputs, loadCheckpoint } from "../checkpoints.js";
-import { numberFrom, wholeFrom } from "../options.js";
+import { numberFrom, protocolsFrom, wholeFrom } from "../options.js";
 import { inProcesses } from "../processes.js";
 import { Progress } from "../progress.js";
 import { damagedFiles, filesOf, type ScoringFlags, scoringOptions, withScoringOptions } from "../scoring.js";
@@ -87,16 +87,6 @@ function floor(text: string, before: Floor[] = []): Floor[] {
   return [...before, { protocol, map, figure, least: Number(least) }];
 }
 
-/** Names with commas between them; the option may be given several times. */
-function protocolsFrom(text: string, before: ProtocolName[] = []): ProtocolName[] {
-  const names = text.split(",").map((name) => name.trim());
-  const unknown = names.find((name) => !(protocolNames as readonly string[]).includes(name));
-  if (unknown !== undefined) {
-    throw new InvalidArgumentError(`there is no protocol "${unknown}"; use ${protocolNames.join(", ")}`);
-  }
-  return [...new Set([...before, ...(names as ProtocolName[])])];
-}
-
 export function register(program: Command): void {
   const command = program
     .command("evaluate")
@@ -130,7 +120,7 @@ export function register(program: Command): void {
       new Option(
         "--published <name>",
         "published figures for comparison; default those of the benchmark",
-      ).choices([...Object.keys(benchmarks), "none"]),
+      ).choices(publishedChoices),
     )
     .addOption(
       new Option(
@@ -287,16 +277,8 @@ const withoutSamples = ({ perSample, ...rest }: Evaluation) => rest;
 
 /** The requested published table, or that of the benchmark by the dataset's name when all of it is scored. */
 function publishedFor({ published, limit }: Flags, data: Dataset): PublishedTable | undefined {
-  const byDataset: Readonly<Record<string, string>> = {
-    "vgg-ss": "vggss",
-    "vgg-ss, vggss_heard_test": "vggss-heard",
-    "vgg-ss, vggss_unheard_test": "vggss-unheard",
-    "flickr-soundnet": "flickr",
-    "avsbench-s4": "avsbench-s4",
-    "avsbench-ms3": "avsbench-ms3",
-  };
-  const name = published ?? (limit === undefined ? byDataset[data.name] : undefined);
-  return name === undefined || name === "none" ? undefined : benchmarks[name];
+  const name = benchmarkOf(limit === undefined ? data.name : "", published);
+  return name === undefined ? undefined : benchmarks[name];
 }
 
 /** One column per checkpoint, one row per figure; then published methods, and each figure's best where requested. */

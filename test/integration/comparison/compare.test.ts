@@ -104,7 +104,7 @@ describe.skipIf(!built)("soundspot compare", () => {
     [["--protocol", "jsa"], /other conditions: protocols/],
     [["--epochs", "2"], /other conditions: budget/],
     [["--methods", "lvs,none"], /There is no compared method "none"/],
-    [["--protocol", "none"], /There is no protocol "none"/],
+    [["--protocol", "none"], /there is no protocol "none"/],
     [["--encoders", "published", "--output", "other"], /--neighbours/],
     [["--data", "missing.jsonl", "--output", "other"], /missing\.jsonl/],
   ])("rejects %j with a sentence", async (more, message) => {
