@@ -170,6 +170,9 @@ export interface ProcessorInfo {
   readonly bfloat16: boolean;
 }
 
+/** The forward pass of a convolution, or the gradient of its input or weight. */
+export type ConvolutionPass = "forward" | "input" | "weight";
+
 /** Who computes a product of float32: LibTorch's BLAS, oneDNN, or one of this package's kernels. */
 export type ProductLibrary = "libtorch" | "onednn" | "panels" | "stream";
 
@@ -183,6 +186,14 @@ export interface Native {
     cpu: ProcessorInfo;
   };
   setThreads(count: number): void;
+  /**
+   * One pass of a 3 × 3 convolution with stride and padding 1, float32: by Winograd's tiles of `side` × `side` results,
+   * or direct where it is 0. `x` [B, in, h, w], `weight` [out, in, 3, 3], `gradient` of the result [B, out, h, w].
+   */
+  convolution(
+    tensors: { readonly x: TensorData; readonly weight: TensorData; readonly gradient: TensorData },
+    options: { readonly pass: ConvolutionPass; readonly side: 0 | 2 | 4 },
+  ): Promise<TensorData>;
   /** The product of two matrices by one of the libraries, for tests; one of them may lie transposed. */
   multiply(
     a: TensorData,

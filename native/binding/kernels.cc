@@ -7,6 +7,7 @@
 #include "core/draws.h"
 #include "inference/cpu/encoder.h"
 #include "kernels/factor.h"
+#include "kernels/winograd.h"
 #include "methods/transform.h"
 #include "slot_attention/inference_cpu.h"
 
@@ -117,6 +118,56 @@ Napi::Value time_encoders(const Napi::CallbackInfo& call) {
   });
 }
 
+/// One pass of a 3 × 3 convolution with stride and padding 1: by tiles of `side`, or a direct one where it is 0.
+/// `pass` is "forward", or the gradient of "input" or "weight".
+Tensor convolution_pass(const std::string& pass, int64_t side, const Tensor& x, const Tensor& weight,
+                        const Tensor& gradient) {
+  const kernels::Filter filter = kernels::Filter::of(weight);
+  if (pass == "forward") return side > 0 ? kernels::winograd(side, x, filter) : at::conv2d(x, weight, {}, 1, 1);
+  if (side > 0) {
+    return pass == "input" ? kernels::winograd(side, gradient, filter.turned())
+                           : kernels::winograd_weight_gradient(side, x, gradient);
+  }
+  const bool of_input = pass == "input";
+  auto [dx, dweight, dbias] =
+      at::convolution_backward(gradient, x, weight, std::nullopt, {1, 1}, {1, 1}, {1, 1}, /*transposed=*/false, {0, 0},
+                               /*groups=*/1, {of_input, !of_input, false});
+  return of_input ? dx : dweight;
+}
+
+// convolution({ x, weight, gradient }, { pass, side }) → Promise<tensor>, for tests
+Napi::Value convolution(const Napi::CallbackInfo& call) {
+  const auto tensors = call[0].As<Napi::Object>(), options = call[1].As<Napi::Object>();
+  const auto given = [&](const char* name) {
+    return tensor_from_javascript(tensors.Get(name)).contiguous(at::MemoryFormat::ChannelsLast).clone();
+  };
+  const Tensor x = given("x"), weight = given("weight"), gradient = given("gradient");
+  const std::string pass = text(options, "pass");
+  const int64_t side = integer(options, "side");
+  return promised(call.Env(), [=] {
+    const at::NoGradGuard no_grad;
+    return convolution_pass(pass, side, x, weight, gradient).contiguous();
+  });
+}
+
+// timeConvolution({ batch, in, out, height, width, pass, side, times }) → Promise<milliseconds[times]>
+Napi::Value time_convolution(const Napi::CallbackInfo& call) {
+  const auto options = call[0].As<Napi::Object>();
+  const int64_t batch = integer(options, "batch"), in = integer(options, "in"), out = integer(options, "out"),
+                height = integer(options, "height"), width = integer(options, "width"),
+                times = integer(options, "times"), side = integer(options, "side");
+  const std::string pass = text(options, "pass");
+  return promised(call.Env(), [=] {
+    const at::NoGradGuard no_grad;
+    const auto drawn = [](at::IntArrayRef sizes) {
+      return at::randn(sizes).contiguous(at::MemoryFormat::ChannelsLast);
+    };
+    const Tensor x = drawn({batch, in, height, width}), gradient = drawn({batch, out, height, width}),
+                 weight = drawn({out, in, 3, 3});
+    return timed(times, [&] { convolution_pass(pass, side, x, weight, gradient); });
+  });
+}
+
 // timeProducts({ rows, inner, columns, transposed: "none" | "left" | "right", library, times, bfloat16 }) →
 // Promise<milliseconds[times]> of [rows, inner] · [inner, columns], with a factor that lies transposed in memory.
 // "pack" times the packing of the right factor alone, "packed" a product with one that was packed before. In bfloat16
@@ -208,6 +259,8 @@ void register_kernels(Napi::Env env, Napi::Object exports) {
   exports.Set("timeSlotAttention", Napi::Function::New(env, time_slot_attention, "timeSlotAttention"));
   exports.Set("transform", Napi::Function::New(env, transform, "transform"));
   exports.Set("timeEncoders", Napi::Function::New(env, time_encoders, "timeEncoders"));
+  exports.Set("convolution", Napi::Function::New(env, convolution, "convolution"));
+  exports.Set("timeConvolution", Napi::Function::New(env, time_convolution, "timeConvolution"));
   exports.Set("timeProducts", Napi::Function::New(env, time_products, "timeProducts"));
   exports.Set("draws", Napi::Function::New(env, draws, "draws"));
   exports.Set("libraryFor", Napi::Function::New(env, library_for, "libraryFor"));

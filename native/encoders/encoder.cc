@@ -1,5 +1,6 @@
 #include "encoders/encoder.h"
 
+#include "kernels/convolution.h"
 #include "kernels/normalization.h"
 #include "kernels/products.h"
 
@@ -26,8 +27,12 @@ Tensor convolve(const Tensor& input, const Tensor& weight, const Tensor& bias, i
 
 /// Without a bias, as before batch norm.
 Tensor convolve(const core::Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
-                int64_t padding) {
-  return convolve(input, parameters[name + ".weight"], {}, stride, padding);
+                int64_t padding, const ForwardOptions& options) {
+  const Tensor& weight = parameters[name + ".weight"];
+  if (options.pass == Pass::kTraining && stride == 1 && padding == 1 && kernels::filters(input, weight)) {
+    return kernels::convolution(input, weight);
+  }
+  return convolve(input, weight, {}, stride, padding);
 }
 
 /// Batch norm, plus `residual` where it is defined, then ReLU where it is wanted.
@@ -167,12 +172,12 @@ void Encoder::initialize(core::Initializer& initializer) const {
 
 Tensor Encoder::block(const core::Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
                       const ForwardOptions& options) const {
-  Tensor x = convolve(parameters, name + ".conv1", input, stride, 1);
+  Tensor x = convolve(parameters, name + ".conv1", input, stride, 1, options);
   x = batch_norm(parameters, name + ".bn1", x, options, /*relu=*/true);
-  x = convolve(parameters, name + ".conv2", x, 1, 1);
+  x = convolve(parameters, name + ".conv2", x, 1, 1, options);
   Tensor shortcut = input;
   if (parameters.has(name + ".downsample.0.weight")) {
-    shortcut = convolve(parameters, name + ".downsample.0", input, stride, 0);
+    shortcut = convolve(parameters, name + ".downsample.0", input, stride, 0, options);
     shortcut = batch_norm(parameters, name + ".downsample.1", shortcut, options, /*relu=*/false);
   }
   return batch_norm(parameters, name + ".bn2", x, options, /*relu=*/true, shortcut);
@@ -180,7 +185,7 @@ Tensor Encoder::block(const core::Parameters& parameters, const std::string& nam
 
 Tensor Encoder::trunk(const core::Parameters& parameters, const Tensor& input, const ForwardOptions& options) const {
   Tensor x = input.contiguous(at::MemoryFormat::ChannelsLast);
-  x = convolve(parameters, layout_.stem, x, 2, 3);
+  x = convolve(parameters, layout_.stem, x, 2, 3, options);
   x = batch_norm(parameters, layout_.name + ".bn1", x, options, /*relu=*/true);
   x = options.pass == Pass::kTraining ? kernels::max_pool(x) : at::max_pool2d(x, 3, 2, 1);
   for (size_t stage = 0; stage < layout_.strides.size(); ++stage) {

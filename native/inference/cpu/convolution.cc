@@ -30,7 +30,7 @@ Convolution::Convolution(const Tensor& weight, const Tensor& bias, int64_t strid
       stride_(stride),
       padding_(padding),
       packed_(at::globalContext().userEnabledMkldnn() && at::hasMKLDNN()) {
-  if (filtering == Filtering::kFastest && stride == 1 && padding == 1 && Winograd::fits(weight, type)) {
+  if (filtering == Filtering::kFastest && stride == 1 && padding == 1 && kernels::Winograd::fits(weight, type)) {
     winograd_.emplace(weight, bias, type);
     weight_ = Tensor();
     return;

@@ -2,7 +2,7 @@
 // fused. Through oneDNN, or by Winograd where that is faster.
 #pragma once
 
-#include "inference/cpu/winograd.h"
+#include "kernels/winograd.h"
 
 namespace soundspot::inference {
 
@@ -32,7 +32,7 @@ class Convolution {
 
  private:
   Tensor weight_, bias_;
-  std::optional<Winograd> winograd_;
+  std::optional<kernels::Winograd> winograd_;
   int64_t size_, out_, stride_, padding_;
   bool packed_;
 };

@@ -61,24 +61,42 @@ struct TrainingKernels {
                             int64_t channels, Number* out, int64_t begin, int64_t end);
 };
 
-/// The functions of one instruction set.
-/// The transforms around the products of Winograd's filtering, by tiles of m × m results and t × t inputs, t = m + 2.
-struct WinogradKernels {
-  /// G g Gᵀ of a panel of outputs of a 3 × 3 weight [outputs][in][9]: product f < t² of input i and output o goes to
-  /// out[f · stride + i · 32 + o].
-  void (*weight)(const float* weight, int64_t in, float* out, int64_t stride);
-  /// Of the tile whose results begin at (row, column) of a channels-last image: Bᵀ d B of its inputs d, padding of 1
-  /// around the image. Element f of channel c goes to out[f · stride + c]; channels are a multiple of kPanel.
-  void (*input)(const float* x, int64_t height, int64_t width, int64_t channels, int64_t row, int64_t column,
-                float* out, int64_t stride);
-  /// The same rounded to bfloat16. Null where the processor has no products of bfloat16.
-  void (*input_half)(const float* x, int64_t height, int64_t width, int64_t channels, int64_t row, int64_t column,
-                     bfloat16_bits* out, int64_t stride);
-  /// The tile's results Aᵀ m A + bias, added to what `y` holds with `add`, negative ones 0 with `relu`.
-  void (*output)(const float* products, int64_t stride, const float* bias, int64_t height, int64_t width,
-                 int64_t channels, int64_t row, int64_t column, bool add, bool relu, float* y);
+/// A 3 × 3 weight in memory: element (output o, input i, place k of the nine) is at o · out + i · in + k · place.
+struct FilterOrder {
+  int64_t out, in, place;
 };
 
+/// A tile of a channels-last image: its results begin at (row, column). Channels are a multiple of kPanel.
+struct TilePlace {
+  int64_t height, width, channels, row, column;
+};
+
+/// Where a transform puts element f of channel c: at f · stride + c / 32 · panel + c % 32.
+struct TileOrder {
+  int64_t stride, panel = kPanel;
+};
+
+/// The transforms around the products of Winograd's filtering, by tiles of m × m results and t × t inputs, t = m + 2.
+struct WinogradKernels {
+  /// G g Gᵀ of a panel of outputs of a weight: product f < t² of input i and output o goes to
+  /// out[f · stride + i · 32 + o].
+  void (*weight)(const float* weight, const FilterOrder& order, int64_t in, float* out, int64_t stride);
+  /// Bᵀ d B of a tile's inputs d, padding of 1 around the image.
+  void (*input)(const float* x, const TilePlace& place, float* out, const TileOrder& order);
+  /// The same rounded to bfloat16. Null where the processor has no products of bfloat16.
+  void (*input_half)(const float* x, const TilePlace& place, bfloat16_bits* out, const TileOrder& order);
+  /// The tile's results Aᵀ m A + bias, added to what `y` holds with `add`, negative ones 0 with `relu`.
+  void (*output)(const float* products, int64_t stride, const float* bias, const TilePlace& place, bool add, bool relu,
+                 float* y);
+  /// The gradient of the products m, A g Aᵀ, from that of the tile's results g, which are 0 beyond the image.
+  void (*output_gradient)(const float* gradient, const TilePlace& place, float* out, const TileOrder& order);
+  /// The gradient of a weight, Gᵀ u G, for one output and all of its inputs, from that of its transform: u's element f
+  /// of input i is at products[f · stride + i]. Place k of input i goes to out[k · in + i]; `in` is a multiple of
+  /// kPanel.
+  void (*weight_gradient)(const float* products, int64_t stride, int64_t in, float* out);
+};
+
+/// The functions of one instruction set.
 struct Kernels {
   const char* name;
 
@@ -91,6 +109,10 @@ struct Kernels {
   /// are written.
   void (*multiply_rows)(const Panels& weight, const LeftFactor& x, float* out, int64_t out_stride, int64_t panel,
                         int64_t columns, int64_t begin, int64_t end, bool relu);
+
+  /// out[r, c] = Σ_i x[r, i] · W[i][c] for all rows and one whole panel W [in][32], plus what `out` holds with `add`.
+  void (*accumulate_rows)(const float* panel, int64_t in, const LeftFactor& x, int64_t rows, float* out,
+                          int64_t out_stride, bool add);
 
   /// Panels from `begin` to `end` of a weight [in, out] whose element (input i, output o) is at
   /// i · in_stride + o · out_stride. One of the strides is 1. What outputs do not fill of the last panel is 0.

@@ -14,14 +14,14 @@ namespace {
 /// round less than one long sum.
 constexpr int64_t kInner = 192;
 
-/// out [Rows, 32] = x · the inputs of a panel from `weight` on + bias, or added to what `out` holds where it is not the
-/// first part. `Turned`: rows of x lie side by side.
+/// out [Rows, 32] = x · the inputs of a panel from `weight` on + bias, or added to what `out` holds where there is no
+/// bias. `Turned`: rows of x lie side by side.
 template <int64_t Rows, bool Turned>
-void multiply_block(const float* weight, int64_t in, const float* x, int64_t x_stride, const float* bias, bool first,
-                    bool relu, float* out, int64_t out_stride) {
+void multiply_block(const float* weight, int64_t in, const float* x, int64_t x_stride, const float* bias, bool relu,
+                    float* out, int64_t out_stride) {
   Vec sums[Rows][kVectors];
   for (int64_t r = 0; r < Rows; ++r) {
-    for (int64_t v = 0; v < kVectors; ++v) sums[r][v] = first ? Vec::loadu(bias + v * kLanes) : Vec(0.0f);
+    for (int64_t v = 0; v < kVectors; ++v) sums[r][v] = bias ? Vec::loadu(bias + v * kLanes) : Vec(0.0f);
   }
   for (int64_t i = 0; i < in; ++i) {
     Vec row[kVectors];
@@ -34,12 +34,13 @@ void multiply_block(const float* weight, int64_t in, const float* x, int64_t x_s
   for (int64_t r = 0; r < Rows; ++r) {
     for (int64_t v = 0; v < kVectors; ++v) {
       float* const to = out + r * out_stride + v * kLanes;
-      const Vec sum = first ? sums[r][v] : sums[r][v] + Vec::loadu(to);
+      const Vec sum = bias ? sums[r][v] : sums[r][v] + Vec::loadu(to);
       (relu ? at::vec::maximum(sum, Vec(0.0f)) : sum).store(to);
     }
   }
 }
 
+/// Added to what `out` holds where there is no bias.
 template <bool Turned>
 void multiply_panel(const float* weight, const float* bias, int64_t in, const float* x, int64_t x_stride, int64_t rows,
                     float* out, int64_t out_stride, bool relu) {
@@ -50,8 +51,8 @@ void multiply_panel(const float* weight, const float* bias, int64_t in, const fl
     const auto block = [&]<int64_t Count>() {
       for (; r + Count <= rows; r += Count) {
         multiply_block<Count, Turned>(weight + from * kPanel, count,
-                                      Turned ? x + from * x_stride + r : x + r * x_stride + from, x_stride, bias,
-                                      from == 0, last && relu, out + r * out_stride, out_stride);
+                                      Turned ? x + from * x_stride + r : x + r * x_stride + from, x_stride,
+                                      from == 0 ? bias : nullptr, last && relu, out + r * out_stride, out_stride);
       }
     };
     block.template operator()<kRows>();
@@ -86,9 +87,23 @@ void multiply_rows_of_panel(const Panels& weight, const LeftFactor& x, float* ou
   }
 }
 
+void accumulate_rows_of_panel(const float* panel, int64_t in, const LeftFactor& x, int64_t rows, float* out,
+                              int64_t out_stride, bool add) {
+  const float zeros[kPanel] = {};
+  const float* const bias = add ? nullptr : zeros;
+  if (x.inner != 1) {
+    multiply_panel<true>(panel, bias, in, x.data, x.inner, rows, out, out_stride, /*relu=*/false);
+  } else {
+    multiply_panel<false>(panel, bias, in, x.data, x.row, rows, out, out_stride, /*relu=*/false);
+  }
+}
+
 }  // namespace
 
-void fill_panels(Kernels& table) { table.multiply_rows = multiply_rows_of_panel; }
+void fill_panels(Kernels& table) {
+  table.multiply_rows = multiply_rows_of_panel;
+  table.accumulate_rows = accumulate_rows_of_panel;
+}
 
 }  // namespace CPU_CAPABILITY
 }  // namespace soundspot::kernels

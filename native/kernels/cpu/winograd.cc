@@ -57,6 +57,28 @@ struct Line<4> {
     out[2 * stride] = at::vec::fmadd(Vec(kA2), sum_a, Vec(kB2) * sum_b);
     out[3 * stride] = at::vec::fmadd(Vec(kA2 * kA), apart_a, at::vec::fmadd(Vec(kB2 * kB), apart_b, m[5]));
   }
+
+  /// A g.
+  static void output_gradient(const Vec (&g)[4], Vec* out, int64_t stride) {
+    const Vec even_a = at::vec::fmadd(Vec(kA2), g[2], g[0]), odd_a = Vec(kA) * at::vec::fmadd(Vec(kA2), g[3], g[1]);
+    const Vec even_b = at::vec::fmadd(Vec(kB2), g[2], g[0]), odd_b = Vec(kB) * at::vec::fmadd(Vec(kB2), g[3], g[1]);
+    out[0] = g[0];
+    out[stride] = even_a + odd_a;
+    out[2 * stride] = even_a - odd_a;
+    out[3 * stride] = even_b + odd_b;
+    out[4 * stride] = even_b - odd_b;
+    out[5 * stride] = g[3];
+  }
+
+  /// Gᵀ u.
+  static void weight_gradient(const Vec (&u)[kInput], Vec* out, int64_t stride) {
+    constexpr float of_a = 2 * kA2 * (kA2 - kB2), of_b = 2 * kB2 * (kB2 - kA2);
+    const Vec even_a = (u[1] + u[2]) * Vec(1 / of_a), odd_a = (u[1] - u[2]) * Vec(kA / of_a);
+    const Vec even_b = (u[3] + u[4]) * Vec(1 / of_b), odd_b = (u[3] - u[4]) * Vec(kB / of_b);
+    out[0] = at::vec::fmadd(Vec(1 / (kA2 * kB2)), u[0], even_a + even_b);
+    out[stride] = odd_a + odd_b;
+    out[2 * stride] = at::vec::fmadd(Vec(kA2), even_a, at::vec::fmadd(Vec(kB2), even_b, u[5]));
+  }
 };
 
 /// It interpolates at 0, ±1 and ∞.
@@ -85,16 +107,34 @@ struct Line<2> {
     out[0] = m[0] + m[1] + m[2];
     out[stride] = m[1] - m[2] + m[3];
   }
+
+  static void output_gradient(const Vec (&g)[2], Vec* out, int64_t stride) {
+    out[0] = g[0];
+    out[stride] = g[0] + g[1];
+    out[2 * stride] = g[0] - g[1];
+    out[3 * stride] = g[1];
+  }
+
+  static void weight_gradient(const Vec (&u)[kInput], Vec* out, int64_t stride) {
+    const Vec even = (u[1] + u[2]) * Vec(0.5f);
+    out[0] = u[0] + even;
+    out[stride] = (u[1] - u[2]) * Vec(0.5f);
+    out[2 * stride] = u[3] + even;
+  }
 };
 
 template <int64_t kOutput>
-void winograd_weight(const float* weight, int64_t in, float* out, int64_t stride) {
+void winograd_weight(const float* weight, const FilterOrder& order, int64_t in, float* out, int64_t stride) {
   constexpr int64_t kInput = Line<kOutput>::kInput;
   for (int64_t i = 0; i < in; ++i) {
     float columns[3][3][kPanel];  // column, row
-    for (int64_t o = 0; o < kPanel; ++o) {
-      const float* w = weight + (o * in + i) * 9;
-      for (int64_t k = 0; k < 9; ++k) columns[k % 3][k / 3][o] = w[k];
+    for (int64_t k = 0; k < 9; ++k) {
+      const float* const w = weight + i * order.in + k * order.place;
+      if (order.out == 1) {
+        std::copy_n(w, kPanel, columns[k % 3][k / 3]);
+      } else {
+        for (int64_t o = 0; o < kPanel; ++o) columns[k % 3][k / 3][o] = w[o * order.out];
+      }
     }
     float lines[kInput][3][kPanel];  // row, column
     for (int64_t j = 0; j < 3; ++j) {
@@ -120,10 +160,13 @@ void put(const Vec& value, bfloat16_bits* to) {
 }
 #endif
 
+/// Where channel c of an element stands.
+int64_t place_of(int64_t c, const TileOrder& order) { return c / kPanel * order.panel + c % kPanel; }
+
 template <int64_t kOutput, class Number>
-void winograd_input(const float* x, int64_t height, int64_t width, int64_t channels, int64_t row, int64_t column,
-                    Number* out, int64_t stride) {
+void winograd_input(const float* x, const TilePlace& place, Number* out, const TileOrder& order) {
   constexpr int64_t kInput = Line<kOutput>::kInput;
+  const auto [height, width, channels, row, column] = place;
   const float* from[kInput][kInput];
   for (int64_t i = 0; i < kInput; ++i) {
     for (int64_t j = 0; j < kInput; ++j) {
@@ -139,18 +182,20 @@ void winograd_input(const float* x, int64_t height, int64_t width, int64_t chann
       for (int64_t i = 0; i < kInput; ++i) d[i] = from[i][j] ? Vec::loadu(from[i][j] + c) : Vec(0.0f);
       Line<kOutput>::input(d, &columns[0][j], kInput);
     }
+    Number* const to = out + place_of(c, order);
     for (int64_t i = 0; i < kInput; ++i) {
       Vec line[kInput];
       Line<kOutput>::input(columns[i], line, 1);
-      for (int64_t j = 0; j < kInput; ++j) put(line[j], out + (i * kInput + j) * stride + c);
+      for (int64_t j = 0; j < kInput; ++j) put(line[j], to + (i * kInput + j) * order.stride);
     }
   }
 }
 
 template <int64_t kOutput>
-void winograd_output(const float* products, int64_t stride, const float* bias, int64_t height, int64_t width,
-                     int64_t channels, int64_t row, int64_t column, bool add, bool relu, float* y) {
+void winograd_output(const float* products, int64_t stride, const float* bias, const TilePlace& place, bool add,
+                     bool relu, float* y) {
   constexpr int64_t kInput = Line<kOutput>::kInput;
+  const auto [height, width, channels, row, column] = place;
   const int64_t rows = std::min(kOutput, height - row), columns = std::min(kOutput, width - column);
   for (int64_t c = 0; c < channels; c += kLanes) {
     Vec lines[kOutput][kInput];
@@ -174,9 +219,54 @@ void winograd_output(const float* products, int64_t stride, const float* bias, i
 }
 
 template <int64_t kOutput>
+void winograd_output_gradient(const float* gradient, const TilePlace& place, float* out, const TileOrder& order) {
+  constexpr int64_t kInput = Line<kOutput>::kInput;
+  const auto [height, width, channels, row, column] = place;
+  const int64_t rows = std::min(kOutput, height - row), columns = std::min(kOutput, width - column);
+  for (int64_t c = 0; c < channels; c += kLanes) {
+    Vec lines[kInput][kOutput];
+    for (int64_t j = 0; j < kOutput; ++j) {
+      Vec g[kOutput];
+      for (int64_t i = 0; i < kOutput; ++i) {
+        const bool inside = i < rows && j < columns;
+        g[i] = inside ? Vec::loadu(gradient + ((row + i) * width + column + j) * channels + c) : Vec(0.0f);
+      }
+      Line<kOutput>::output_gradient(g, &lines[0][j], kOutput);
+    }
+    float* const to = out + place_of(c, order);
+    for (int64_t i = 0; i < kInput; ++i) {
+      Vec line[kInput];
+      Line<kOutput>::output_gradient(lines[i], line, 1);
+      for (int64_t j = 0; j < kInput; ++j) line[j].store(to + (i * kInput + j) * order.stride);
+    }
+  }
+}
+
+template <int64_t kOutput>
+void winograd_weight_gradient(const float* products, int64_t stride, int64_t in, float* out) {
+  constexpr int64_t kInput = Line<kOutput>::kInput;
+  for (int64_t c = 0; c < in; c += kLanes) {
+    Vec lines[3][kInput];
+    for (int64_t j = 0; j < kInput; ++j) {
+      Vec u[kInput];
+      for (int64_t i = 0; i < kInput; ++i) u[i] = Vec::loadu(products + (i * kInput + j) * stride + c);
+      Line<kOutput>::weight_gradient(u, &lines[0][j], kInput);
+    }
+    for (int64_t i = 0; i < 3; ++i) {
+      Vec line[3];
+      Line<kOutput>::weight_gradient(lines[i], line, 1);
+      for (int64_t j = 0; j < 3; ++j) line[j].store(out + (i * 3 + j) * in + c);
+    }
+  }
+}
+
+template <int64_t kOutput>
 WinogradKernels tile() {
-  WinogradKernels kernels{
-      .weight = winograd_weight<kOutput>, .input = winograd_input<kOutput, float>, .output = winograd_output<kOutput>};
+  WinogradKernels kernels{.weight = winograd_weight<kOutput>,
+                          .input = winograd_input<kOutput, float>,
+                          .output = winograd_output<kOutput>,
+                          .output_gradient = winograd_output_gradient<kOutput>,
+                          .weight_gradient = winograd_weight_gradient<kOutput>};
 #ifdef __AVX512BF16__
   kernels.input_half = winograd_input<kOutput, bfloat16_bits>;
 #endif

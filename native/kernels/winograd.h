@@ -1,4 +1,5 @@
-// A 3 × 3 convolution by Winograd's minimal filtering, with less than half the products of a direct one.
+// 3 × 3 convolutions by Winograd's minimal filtering, with less than half the products of direct ones; in float32 on
+// the CPU, around images with a border of zeros.
 #pragma once
 
 #include <mutex>
@@ -6,14 +7,26 @@
 #include "core/torch.h"
 #include "kernels/cpu/kernels.h"
 
-namespace soundspot::inference {
+namespace soundspot::kernels {
+
+/// A weight [out, in, 3, 3] where it lies in memory.
+struct Filter {
+  const float* data;
+  FilterOrder order;
+  int64_t out, in;
+
+  /// Of a float32 weight, contiguous or channels-last. The tensor must outlive it.
+  static Filter of(const Tensor& weight);
+  /// The one whose convolution gives the gradient of the input: outputs and inputs exchanged, turned by 180°.
+  Filter turned() const;
+};
 
 /// By tiles of one size.
 class WinogradTiles {
  public:
-  /// `side` of a tile's results: 2 or 4. `weight` [out, in, 3, 3] and `bias` [out], contiguous float32. With `half` the
-  /// products are made from factors rounded to bfloat16; everything around them is float32.
-  WinogradTiles(int64_t side, const Tensor& weight, const Tensor& bias, bool half);
+  /// `side` of a tile's results: 2 or 4. `bias` [out], contiguous float32. With `half` the products are made from
+  /// factors rounded to bfloat16; everything around them is float32.
+  WinogradTiles(int64_t side, const Filter& weight, const Tensor& bias, bool half);
 
   void operator()(const Tensor& x, const Tensor& y, bool add, bool relu) const;
 
@@ -23,7 +36,7 @@ class WinogradTiles {
   /// out [rows, out] = x [rows, in] · the weight of one of the products.
   void multiply(int64_t index, const void* x, int64_t rows, float* out) const;
 
-  const kernels::WinogradKernels& kernels_;
+  const WinogradKernels& kernels_;
   Tensor weight_, bias_;  // weight [products, out / 32, in, 32], bfloat16 [products, out / 32, in / 2, 32, 2]
   int64_t side_, products_, in_, out_;
   bool half_;
@@ -55,4 +68,16 @@ class Winograd {
   std::unique_ptr<std::array<Form, 2>> forms_ = std::make_unique<std::array<Form, 2>>();
 };
 
-}  // namespace soundspot::inference
+/// The convolution of `x` [B, in, h, w] with stride and padding 1, channels-last and float32, by a weight that is
+/// transformed for this call.
+Tensor winograd(int64_t side, const Tensor& x, const Filter& weight);
+
+/// The gradient [out, in, 3, 3], channels-last, of the weight of a convolution with stride and padding 1, from its
+/// input `x` [B, in, h, w] and the gradient of its result [B, out, h, w], both channels-last and float32. Sums are of a
+/// fixed number of tiles each: they do not depend on the number of threads.
+Tensor winograd_weight_gradient(int64_t side, const Tensor& x, const Tensor& gradient);
+
+/// Side of the tiles that take the least time for an input [B, C, h, w]: 2 or 4.
+int64_t winograd_side(const Tensor& x);
+
+}  // namespace soundspot::kernels
