@@ -187,6 +187,11 @@ export interface Native {
   };
   setThreads(count: number): void;
   /**
+   * The most bytes on the CPU that tensors of 256 KiB and more held at one time since the last call with `restart`, of
+   * all models of the process.
+   */
+  tensorMemory(restart: boolean): number;
+  /**
    * One pass of a 3 × 3 convolution with stride and padding 1, float32: by Winograd's tiles of `side` × `side` results,
    * or direct where it is 0. `x` [B, in, h, w], `weight` [out, in, 3, 3], `gradient` of the result [B, out, h, w].
    */

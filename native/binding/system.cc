@@ -49,6 +49,12 @@ Napi::Value set_threads(const Napi::CallbackInfo& call) {
   return call.Env().Undefined();
 }
 
+// tensorMemory(restart) → most bytes of large tensors at one time since the last restart
+Napi::Value tensor_memory(const Napi::CallbackInfo& call) {
+  const size_t bytes = memory::most_in_use(call[0].As<Napi::Boolean>());
+  return Napi::Number::New(call.Env(), static_cast<double>(bytes));
+}
+
 }  // namespace
 
 void register_system(Napi::Env env, Napi::Object exports) {
@@ -58,6 +64,7 @@ void register_system(Napi::Env env, Napi::Object exports) {
   choose_vector_functions();
   core::processor();  // the first look takes tens of milliseconds
   exports.Set("info", Napi::Function::New(env, info, "info"));
+  exports.Set("tensorMemory", Napi::Function::New(env, tensor_memory, "tensorMemory"));
   exports.Set("setThreads", Napi::Function::New(env, set_threads, "setThreads"));
 }
 

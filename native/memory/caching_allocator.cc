@@ -47,6 +47,11 @@ class CachingAllocator final : public c10::Allocator {
     drop_free_segments();
   }
 
+  size_t most_in_use(bool restart) {
+    const std::lock_guard lock(mutex_);
+    return restart ? std::exchange(most_, used_) : most_;
+  }
+
   static CachingAllocator& instance() {
     // Never destroyed: tensors may outlive everything else at exit.
     static auto* allocator = new CachingAllocator;
@@ -121,6 +126,8 @@ class CachingAllocator final : public c10::Allocator {
     free_.erase(found);
     if (free.size > size) free_[base + size] = {free.size - size, free.segment};
     free.segment->used += size;
+    used_ += size;
+    most_ = std::max(most_, used_);
     kept_ -= size;
     header.segment = free.segment;
     return base;
@@ -139,6 +146,7 @@ class CachingAllocator final : public c10::Allocator {
     const std::lock_guard lock(mutex_);
     Segment* const segment = header.segment;
     segment->used -= header.size;
+    used_ -= header.size;
     kept_ += header.size;
     const auto joins = [](const auto& left, const auto& right) {
       return left.second.segment == right.second.segment && left.first + left.second.size == right.first;
@@ -168,6 +176,8 @@ class CachingAllocator final : public c10::Allocator {
   std::map<char*, Free> free_;  // by address
   std::vector<std::unique_ptr<Segment>> segments_;
   size_t kept_ = 0;      // bytes of free blocks
+  size_t used_ = 0;      // bytes of the others
+  size_t most_ = 0;      // that `used_` was
   bool scarce_ = false;  // the system had no memory the last time
 };
 
@@ -177,6 +187,8 @@ void keep_large_blocks() {
   static std::once_flag once;
   std::call_once(once, [] { c10::SetCPUAllocator(&CachingAllocator::instance(), /*priority=*/1); });
 }
+
+size_t most_in_use(bool restart) { return CachingAllocator::instance().most_in_use(restart); }
 
 void give_back_free_blocks() { CachingAllocator::instance().give_back(); }
 

@@ -13,6 +13,7 @@ import type { Device } from "../model/compute.js";
 import { prepareSample } from "../model/inputs.js";
 import { localizePrepared } from "../model/localize.js";
 import type { Model } from "../model/model.js";
+import { native } from "../native.js";
 import { renderScored } from "../report/gallery.js";
 import type { Neighbours } from "../training/neighbours.js";
 import { train } from "../training/train.js";
@@ -45,7 +46,7 @@ export interface ComparedRun {
   readonly minutes: number;
   /** Median milliseconds a pair of localization in batches of 16, prepared. */
   readonly milliseconds: number;
-  /** Most memory that the process held in training, in MiB. */
+  /** Most memory that tensors of 256 KiB and more held in training, in MiB. */
   readonly memory: number;
   /** Parameters: trained, stored, and those that inference reads. */
   readonly parameters: { readonly trained: number; readonly stored: number };
@@ -168,7 +169,7 @@ export async function trainAndScore(
   const recipe = recipeOf(method, encoders);
   onStage("training");
   const before = await spentBefore(folder);
-  let { memory } = before;
+  native().tensorMemory(true);
   const started = performance.now();
   const result = await train({
     ...recipe.train,
@@ -185,10 +186,10 @@ export async function trainAndScore(
     ...(neighbours ? { neighbours } : {}),
     ...(imageWeights === undefined ? {} : { imageWeights }),
     onStep: ({ step, totalSteps, result: { losses } }) => {
-      memory = Math.max(memory, process.memoryUsage.rss());
       onProgress(step, totalSteps, `loss ${(losses.total ?? Number.NaN).toFixed(3)}`);
     },
   });
+  const memory = Math.max(before.memory, native().tensorMemory(false));
   const minutes = before.minutes + (performance.now() - started) / 60_000;
   await writeFiles(folder, { [SPENT]: `${JSON.stringify({ minutes, memory })}\n` });
   const { model, stoppedBy } = result;

@@ -133,6 +133,6 @@ export function costTable(runs: readonly ComparedRun[]): ReportTable {
         median(own.map(({ memory }) => memory)).toFixed(0),
       ];
     }),
-    note: "Parameters without statistics of batch norm. Medians over seeds. Localization: a pair in prepared batches of 16. Memory: the most that the process held while it trained the method; one process trains all.",
+    note: "Parameters without statistics of batch norm. Medians over seeds. Localization: a pair in prepared batches of 16. Memory: the most that tensors of 256 KiB and more held at one time in training.",
   };
 }

@@ -118,6 +118,7 @@ export function register(program: Command): void {
 }
 
 async function run(flags: Flags): Promise<void> {
+  checkNeighbours(flags);
   const budget: Budget = {
     ...budgets[flags.budget],
     ...(flags.pairs === undefined ? {} : { pairs: flags.pairs }),
@@ -252,6 +253,20 @@ function brief({ scores, minutes }: ComparedRun, protocol: ProtocolName | undefi
   return `audio map cIoU@0.5 ${((success ?? Number.NaN) * 100).toFixed(1)} %, ${minutes.toFixed(1)} minutes`;
 }
 
+function needsNeighbours(method: ComparedMethod): boolean {
+  return Object.values(methodNamed(method).views ?? {}).some((view) => view.of === "neighbour");
+}
+
+/** @throws {SoundspotError} ERR_CONFIG before anything is trained, when neighbours are missing. */
+function checkNeighbours({ methods, encoders, neighbours }: Flags): void {
+  const method = methods.find(needsNeighbours);
+  if (method === undefined || encoders === "shared" || neighbours !== undefined) return;
+  throw new SoundspotError(
+    "ERR_CONFIG",
+    `${methodNamed(method).title} as published needs the neighbours of a pre-trained encoder. Give --neighbours, the file of soundspot neighbours, or leave ${method} out of --methods.`,
+  );
+}
+
 /**
  * Neighbours for methods that train with them: of the file that was given, or found by a model of the same seed after
  * the warm-up of the shared recipe.
@@ -264,15 +279,8 @@ async function neighboursFor(
   known: Map<number, Neighbours>,
   progress: Progress,
 ): Promise<Neighbours | undefined> {
-  const { views = {} } = methodNamed(method);
-  if (!Object.values(views).some((view) => view.of === "neighbour")) return undefined;
+  if (!needsNeighbours(method)) return undefined;
   if (flags.neighbours !== undefined) return readNeighbours(flags.neighbours, data);
-  if (flags.encoders === "published") {
-    throw new SoundspotError(
-      "ERR_CONFIG",
-      "Alignment as published needs the neighbours of a pre-trained encoder. Give --neighbours, the file of soundspot neighbours, or leave alignment out of --methods.",
-    );
-  }
   const before = known.get(seed);
   if (before) return before;
   progress.start("warm-up of the encoders for neighbours");

@@ -8,6 +8,7 @@ import sharp from "sharp";
 import { afterAll, describe, expect, it } from "vitest";
 import { overSeeds } from "../../../src/ablation/seeds.js";
 import { discMap } from "../../../src/comparison/centred-disc.js";
+import { publishedTables } from "../../../src/comparison/published.js";
 import { budgets, comparedMethods, recipeOf } from "../../../src/comparison/recipes.js";
 import type { ComparedRun } from "../../../src/comparison/run.js";
 import { figuresTable } from "../../../src/comparison/tables.js";
@@ -100,10 +101,25 @@ describe.skipIf(!built)("soundspot compare", () => {
     expect(figures(after)).toEqual(figures(before));
   }, 300_000);
 
+  it("sets a benchmark's published figures beside its own", async () => {
+    const { stdout, code } = await compare("--published", "vggss");
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/VGG-SS, with published figures/);
+    const rows = stdout.split("\n");
+    const [own, published] = [
+      rows.findIndex((row) => /^Alignment +area +scenes, 12 pairs +this comparison/.test(row)),
+      rows.findIndex((row) => /^Alignment +area +VGG-Sound 144k +table 1 +39\.9 +40\.0/.test(row)),
+    ];
+    expect(own).toBeGreaterThan(0);
+    expect(published).toBeGreaterThan(own);
+    expect(readFileSync(join(folder, "out/report.html"), "utf8")).toContain("VGG-SS, with published figures");
+  }, 300_000);
+
   it.each([
     [["--protocol", "jsa"], /other conditions: protocols/],
     [["--epochs", "2"], /other conditions: budget/],
     [["--methods", "lvs,none"], /There is no compared method "none"/],
+    [["--published", "cityscapes"], /cityscapes/],
     [["--protocol", "none"], /there is no protocol "none"/],
     [["--encoders", "published", "--output", "other"], /--neighbours/],
     [["--data", "missing.jsonl", "--output", "other"], /missing\.jsonl/],
@@ -198,5 +214,63 @@ describe("the table of figures", () => {
     const map = discMap(100, 100);
     expect(map.filter((value) => value >= 0.6).length / map.length).toBeCloseTo(0.12, 2);
     expect(Math.max(...map)).toBeGreaterThan(0.98);
+  });
+});
+
+describe("the tables of published figures", () => {
+  const own = (ciou: number, extra: object = {}) => ({
+    protocols: { jsa: { audio: { ciou, auc: ciou }, iqr: { ciou: ciou / 2, auc: ciou } } },
+    ...extra,
+  });
+  const runs = (method: string, scores: object) => [{ method, seed: 0, scores }] as never;
+
+  it("have no rows without a benchmark", () => {
+    expect(publishedTables(runs("lvs", own(0.4)), ["jsa"], undefined, "mine")).toEqual([]);
+  });
+
+  it("put rows of a method together, its own first, and name source, protocol and training set", () => {
+    const [table, ...rest] = publishedTables(
+      runs("joint-slot-attention", own(0.4)),
+      ["jsa"],
+      "flickr",
+      "pairs, 9 pairs",
+    );
+    expect(rest).toEqual([]);
+    expect(table?.columns).toEqual(["method and map", "protocol", "trained on", "source", "cIoU@0.5", "AUC"]);
+    const jsa = (table?.rows ?? []).slice(0, 4);
+    expect(jsa).toEqual([
+      ["Joint slot attention", "jsa", "pairs, 9 pairs", "this comparison", "40.0", "40.0"],
+      ["Joint slot attention, IQR", "jsa", "pairs, 9 pairs", "this comparison", "20.0", "40.0"],
+      ["Joint slot attention, IQR", "jsa", "Flickr 10k", "table 1", "85.2", "65.3"],
+      ["Joint slot attention, IQR", "jsa", "Flickr 144k", "table 1", "86.0", "65.2"],
+    ]);
+    const names = (table?.rows ?? []).map(([name = ""]) => name.split(",")[0]);
+    const firsts = names.filter((name, i) => name !== names[i - 1]);
+    expect(new Set(firsts).size).toBe(firsts.length);
+  });
+
+  it("have the paper's retrieval where this comparison has some, a row a map", () => {
+    const retrieval = { audioToImage: [0.5, 0.6, 0.7], imageToAudio: [0.1, 0.2, 0.3] };
+    const tables = publishedTables(runs("lvs", own(0.4, { retrieval })), ["jsa", "area"], "vggss", "mine");
+    expect(tables.map(({ title }) => title)).toEqual([
+      "VGG-SS, with published figures",
+      "Retrieval on VGG-SS, with published figures",
+    ]);
+    const lvs = tables[1]?.rows.filter(([name]) => name === "LVS");
+    expect(lvs?.[0]).toEqual([
+      ...["LVS", "retrieval", "mine", "this comparison"],
+      ...["50.0", "60.0", "70.0", "10.0", "20.0", "30.0"],
+    ]);
+    expect(lvs?.[1]?.slice(4)).toEqual(["3.9", "12.3", "20.7", "4.9", "14.3", "21.4"]);
+  });
+
+  it("of masks have the figures that no protocol decides once for all", () => {
+    const scores = {
+      audio: { meanIou: 0.9, maxF: 0.3 },
+      protocols: { jsa: { audio: { meanIou: 0.2 } } },
+    };
+    const [table] = publishedTables(runs("slavc", scores), ["jsa"], "avsbench-s4", "mine");
+    expect(table?.columns.slice(4)).toEqual(["mean IoU", "max F"]);
+    expect(table?.rows.find(([name]) => name === "SLAVC")?.slice(4)).toEqual(["20.0", "30.0"]);
   });
 });

@@ -119,6 +119,11 @@ export const notRun: readonly NotRun[] = [
     begins: "npx soundspot evaluate fnac.pth",
     why: "needs a published checkpoint; test/unit/methods/comparison.test.ts reads files like it",
   },
+  {
+    document: "docs/comparison.md",
+    begins: "npx soundspot compare --data vggsound",
+    why: "needs VGG-Sound; test/integration/comparison/compare.test.ts runs the command with --published",
+  },
   { document: "docs/distributed.md", begins: "torchrun", why: cluster },
   { document: "docs/distributed.md", begins: "srun", why: cluster },
   { document: "docs/distributed.md", begins: "export MASTER_ADDR", why: cluster },
