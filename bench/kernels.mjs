@@ -1,5 +1,6 @@
 // The kernels alone. Joint slot attention: fused, against the plain composition of LibTorch's operators in this process
-// and against PyTorch's eager mode. The frozen encoders: with Winograd's filtering, against direct convolutions.
+// and against PyTorch's eager mode. The frozen encoders: with Winograd's filtering, against direct convolutions. The 3 × 3
+// convolutions of a training step in float32: the same, one by one.
 import { Model } from "../dist/index.js";
 import { addon } from "./lib/addon.mjs";
 import { python } from "./lib/baselines.mjs";
@@ -8,6 +9,40 @@ import { inTurns, turnsSeconds } from "./lib/turns.mjs";
 
 const title = "kernels, ms";
 const columns = { ours: ["soundspot"] };
+
+/** Channels, height and width of the 3 × 3 convolutions with stride 1 of the paper's model, by stage. */
+const STAGES = {
+  "image 1": [64, 56, 56],
+  "image 2": [128, 28, 28],
+  "image 3": [256, 14, 14],
+  "image 4": [512, 7, 7],
+  "audio 1": [64, 65, 126],
+  "audio 2": [128, 33, 63],
+  "audio 3": [256, 17, 32],
+  "audio 4": [512, 9, 16],
+};
+const PASSES = { forward: "forward", input: "gradient of the input", weight: "gradient of the weight" };
+const CONVOLUTION_BATCH = 24;
+
+/** A training step's convolutions with `kernels/convolution.cc`, whose tiles are 4 × 4 for these, and direct. */
+function convolutionJobs() {
+  return Object.entries(STAGES).flatMap(([stage, [channels, height, width]]) =>
+    Object.entries(PASSES).map(([pass, title]) => ({
+      work: `convolution, ${stage}, ${title}`,
+      times: 2,
+      own: [
+        ["soundspot", 4],
+        ["direct convolution", 0],
+      ].map(([name, side]) => ({
+        name,
+        run: async (times) => {
+          const sizes = { batch: CONVOLUTION_BATCH, in: channels, out: channels, height, width };
+          return [...(await addon.timeConvolution({ ...sizes, pass, side, times })).data];
+        },
+      })),
+    })),
+  );
+}
 
 /** The measurements: the work, measurements a turn, and the competitors by name, of which the first is ours. */
 function jobsOf(model, types, torch) {
@@ -54,7 +89,7 @@ function jobsOf(model, types, torch) {
       })),
     })),
   );
-  return [...slots, ...encoders];
+  return [...slots, ...encoders, ...convolutionJobs()];
 }
 
 export async function kernels({ rounds = 5, threads = 2, report }) {

@@ -172,6 +172,7 @@ export interface ProcessorInfo {
 
 /** The forward pass of a convolution, or the gradient of its input or weight. */
 export type ConvolutionPass = "forward" | "input" | "weight";
+type ConvolutionHow = { readonly pass: ConvolutionPass; readonly side: 0 | 2 | 4 };
 
 /** Who computes a product of float32: LibTorch's BLAS, oneDNN, or one of this package's kernels. */
 export type ProductLibrary = "libtorch" | "onednn" | "panels" | "stream";
@@ -197,7 +198,7 @@ export interface Native {
    */
   convolution(
     tensors: { readonly x: TensorData; readonly weight: TensorData; readonly gradient: TensorData },
-    options: { readonly pass: ConvolutionPass; readonly side: 0 | 2 | 4 },
+    options: ConvolutionHow,
   ): Promise<TensorData>;
   /** The product of two matrices by one of the libraries, for tests; one of them may lie transposed. */
   multiply(
@@ -335,6 +336,10 @@ export interface Native {
   timeEncoders(
     model: ModelHandle,
     options: { batch: number; times: number; winograd: boolean; bfloat16: boolean },
+  ): Promise<TensorData>;
+  /** The same of one pass of a 3 × 3 convolution, as `convolution` takes it, of random numbers. */
+  timeConvolution(
+    options: Readonly<Record<"batch" | "in" | "out" | "height" | "width" | "times", number>> & ConvolutionHow,
   ): Promise<TensorData>;
   /** The same of a product of two square matrices. */
   timeProducts(options: { size: number; times: number; bfloat16: boolean }): Promise<TensorData>;
