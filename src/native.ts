@@ -14,6 +14,7 @@ declare const brand: unique symbol;
 export type ModelHandle = { readonly [brand]: "model" };
 export type TrainerHandle = { readonly [brand]: "trainer" };
 export type SampleHandle = { readonly [brand]: "sample" };
+export type StagedHandle = { readonly [brand]: "staged" };
 export type CheckpointHandle = { readonly [brand]: "checkpoint" };
 export type GroupHandle = { readonly [brand]: "group" };
 
@@ -99,7 +100,7 @@ export interface StepOptions {
   readonly localContrast: boolean;
   readonly falseNegativeK: number;
   readonly clip: number;
-  readonly bfloat16: boolean;
+  readonly precision: ComputedPrecision;
   readonly masking: boolean;
   /** 0: the whole batch. */
   readonly microBatchSize: number;
@@ -174,6 +175,9 @@ export interface ProcessorInfo {
 export type ConvolutionPass = "forward" | "input" | "weight";
 type ConvolutionHow = { readonly pass: ConvolutionPass; readonly side: 0 | 2 | 4 };
 
+/** What products are computed in; a device without one computes float32. */
+export type ComputedPrecision = "float32" | "tf32" | "bfloat16";
+
 /** Who computes a product of float32: LibTorch's BLAS, oneDNN, or one of this package's kernels. */
 export type ProductLibrary = "libtorch" | "onednn" | "panels" | "stream";
 
@@ -184,6 +188,8 @@ export interface Native {
     threads: number;
     /** Names of what models can be on. */
     devices: string[];
+    /** What each of them multiplies. */
+    precisions: Readonly<Record<string, readonly ComputedPrecision[]>>;
     cpu: ProcessorInfo;
   };
   setThreads(count: number): void;
@@ -267,13 +273,13 @@ export interface Native {
   encode(
     model: ModelHandle,
     samples: readonly SampleHandle[],
-    options: { sharpening: number; bfloat16: boolean; plain: boolean },
+    options: { sharpening: number; precision: ComputedPrecision; plain: boolean },
   ): Promise<NativeEncoding>;
   /** Unit vectors [B, T·D] of one side of each sample. */
   embed(
     model: ModelHandle,
     samples: readonly SampleHandle[],
-    options: { modality: "image" | "audio"; bfloat16: boolean },
+    options: { modality: "image" | "audio"; precision: ComputedPrecision },
   ): Promise<TensorData>;
   /** Names of all methods. */
   methods(): string[];
@@ -290,7 +296,7 @@ export interface Native {
       allMaps: boolean;
       /** Of each sample: [B, side, side]. */
       objectness?: TensorData;
-      bfloat16: boolean;
+      precision: ComputedPrecision;
       /** Height and width of each map. */
       sizes: readonly (readonly [number, number])[];
     },
@@ -372,10 +378,22 @@ export interface Native {
   releaseTrainer(trainer: TrainerHandle): void;
   /** Rank 0's to every process: the statistics of batch norm, or with them parameters, moments and random state. */
   broadcastTrainer(trainer: TrainerHandle, statisticsAlone: boolean): Promise<void>;
-  /** `views` are the same samples in the same order, for each name that the method asks for. */
-  step(
+  /**
+   * A batch on its way to the device of the trainer's model, while others are computed there; it is trained on once.
+   * `views` as in `step`.
+   */
+  stage(
     trainer: TrainerHandle,
     samples: readonly SampleHandle[],
+    views: Readonly<Record<string, readonly SampleHandle[]>>,
+  ): Promise<StagedHandle>;
+  /**
+   * `views` are the same samples in the same order, for each name that the method asks for. A staged batch brings its
+   * own.
+   */
+  step(
+    trainer: TrainerHandle,
+    samples: readonly SampleHandle[] | StagedHandle,
     options: StepOptions,
     views: Readonly<Record<string, readonly SampleHandle[]>>,
   ): Promise<StepResult>;
