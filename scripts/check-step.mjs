@@ -34,7 +34,10 @@ const OUTSIDE = "not in a step";
 const REJECTED = [
   [/(?:\.|->)item\s*(?:<[^>]*>)?\s*\(/, "reads a value"],
   [/(?:\.|->)cpu\s*\(/, "copies to the CPU"],
-  [/(?:\.|->)to\s*\(\s*(?:[\w.>-]+\s*,\s*)?(?:at::|c10::|torch::)?(?:kCPU\b|Device\s*\(\s*(?:at::|c10::)?kCPU)/, "copies to the CPU"],
+  [
+    /(?:\.|->)to\s*\(\s*(?:[\w.>-]+\s*,\s*)?(?:at::|c10::|torch::)?(?:kCPU\b|Device\s*\(\s*(?:at::|c10::)?kCPU)/,
+    "copies to the CPU",
+  ],
   [/\bto_host\s*\(/, "copies to the CPU"],
   [/\bdata_ptr\b|\b(?:const|mutable)_data_ptr\b|\bdata_ptr_impl\b|\baccessor\s*</, "looks at memory"],
   [/\bfrom_blob\s*\(/, "makes a tensor of the CPU"],
@@ -44,7 +47,10 @@ const REJECTED = [
   [/\b_?unique(?:2|_dim|_consecutive)?\s*\(/, "has a size that depends on values"],
   [/\brepeat_interleave\s*\(/, "has a size that depends on values"],
   [/\bbincount\s*\(/, "has a size that depends on values"],
-  [/(?:\.|->)index(?:_put_?)?\s*\(\s*\{|\bat::index(?:_put_?)?\s*\(/, "may have a size that depends on values"],
+  [
+    /(?:\.|->)index(?:_put_?)?\s*\(\s*\{|\bat::index(?:_put_?)?\s*\(/,
+    "may have a size that depends on values",
+  ],
   [/\bis_nonzero\s*\(|\b(?:allclose|is_all_true)\s*\(|(?:\.|->|\bat::)equal\s*\(/, "reads a value"],
   [/\b_local_scalar_dense\b/, "reads a value"],
 ];
