@@ -91,7 +91,10 @@ async function launch(count: number): Promise<number> {
 }
 
 /** Processes for `--processes`: with "auto" one for each GPU, one without. */
-export function processesFor(wanted: number | "auto" | undefined, devices: readonly string[]): number | undefined {
+export function processesFor(
+  wanted: number | "auto" | undefined,
+  devices: readonly string[],
+): number | undefined {
   if (wanted !== "auto") return wanted;
   return Math.max(1, devices.filter((name) => name.startsWith("cuda:")).length);
 }
