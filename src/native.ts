@@ -351,7 +351,7 @@ export interface Native {
   timeProducts(options: { size: number; times: number; bfloat16: boolean }): Promise<TensorData>;
   falseNegatives(imageSlots: TensorData, audioSlots: TensorData, k: number): Promise<TensorData>;
   /** [N, depth] indices into the gallery, nearest first, −1 where fewer were found. */
-  nearest(queries: TensorData, gallery: TensorData, depth: number): Promise<TensorData>;
+  nearest(queries: TensorData, gallery: TensorData, depth: number, device: string): Promise<TensorData>;
   /** A batch of images or maps [B, C, h, w] as the training of SSL-TIE moves it, [B, C, side, side]; for tests. */
   transform(
     input: TensorData,

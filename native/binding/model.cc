@@ -360,14 +360,20 @@ Napi::Value false_negatives(const Napi::CallbackInfo& call) {
       [](Napi::Env env, Tensor& pairs) { return tensor_to_javascript(env, pairs); });
 }
 
-// nearest(queries [N, D], gallery [M, D], depth) → Promise<[N, depth]>, indices, −1 where fewer were found
+// nearest(queries [N, D], gallery [M, D], depth, device) → Promise<[N, depth]>, indices, −1 where fewer were found
 Napi::Value nearest(const Napi::CallbackInfo& call) {
   const Tensor queries = tensor_from_javascript(call[0]), gallery = tensor_from_javascript(call[1]);
   const int64_t depth = call[2].As<Napi::Number>().Int64Value();
+  const auto name = call[3].As<Napi::String>().Utf8Value();
   return Job<Tensor>::compute(
       call.Env(), {call[0], call[1]},
       // Every index of a gallery that memory can hold is exact in float32.
-      [=] { return retrieval::nearest(queries, gallery, depth).to(at::kFloat); },
+      [=] {
+        const at::Device device = core::find_device(name);
+        const Tensor found =
+            retrieval::nearest(core::to_device(queries, device), core::to_device(gallery, device), depth);
+        return found.to(at::kFloat).to(at::kCPU);
+      },
       [](Napi::Env env, Tensor& indices) { return tensor_to_javascript(env, indices); });
 }
 

@@ -396,7 +396,7 @@ export class Evaluator implements AsyncDisposable {
     const { bootstrap, falseNegatives, model, name = "samples", signal } = this.#options;
     const intervals = new Intervals(bootstrap, signal);
     const { rows } = embeddings;
-    const retrieved = rows && (await retrievalOf(rows, bootstrap, signal));
+    const retrieved = rows && (await retrievalOf(rows, bootstrap, signal, model?.compute.device));
     const exclusions =
       rows && falseNegatives !== false
         ? await exclusionsAmong(rows, falseNegatives ?? {}, signal)

@@ -2,6 +2,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import fc from "fast-check";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { evaluate, Model, type ModelOptions, Trainer, type TrainOptions, train } from "../../../src/index.js";
 import { native } from "../../../src/native.js";
@@ -164,6 +165,35 @@ describe.skipIf(!built)("a device other than the CPU", () => {
     expect(takeWaits()).toEqual(["read"]);
     await model.encode([bar(0), bar(1)]);
     expect(takeWaits()).toEqual(["read", "read"]);
+  });
+
+  it("finds the CPU's neighbours, in its order where cosines are equal", async () => {
+    const finite = fc.float({ min: -4, max: 4, noNaN: true });
+    // Few directions, so that many are equal; lengths of 0, and vectors that hold NaN.
+    const vector = fc.oneof(
+      fc.constantFrom([0, 0, 0], [1, 0, 0], [2, 0, 0], [0, -1, 0], [1, 1, 0], [Number.NaN, 1, 0]),
+      fc.array(finite, { minLength: 3, maxLength: 3 }),
+    );
+    const list = fc.array(vector, { minLength: 1, maxLength: 40 });
+    const matrix = (rows: number[][]) => ({ data: Float32Array.from(rows.flat()), shape: [rows.length, 3] });
+    await fc.assert(
+      fc.asyncProperty(list, list, fc.integer({ min: 1, max: 50 }), async (queries, gallery, depth) => {
+        const [ours, others] = await Promise.all(
+          places.map((place) => native().nearest(matrix(queries), matrix(gallery), depth, place)),
+        );
+        expect(others).toEqual(ours);
+      }),
+      { numRuns: 60 },
+    );
+    takeWaits();
+    const many = Float32Array.from({ length: 3 * 9000 }, (_, i) => Math.sin(i * i));
+    const [ours, others] = await Promise.all(
+      places.map((place) =>
+        native().nearest(matrix([[1, 2, 3]]), { data: many, shape: [9000, 3] }, 20, place),
+      ),
+    );
+    expect(others).toEqual(ours);
+    expect(takeWaits()).toEqual(["read"]);
   });
 
   it("counts what its host waits for", async () => {
