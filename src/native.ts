@@ -7,7 +7,9 @@ import type { ModelConfig } from "./config/model.js";
 import type { AugmentConfig } from "./config/train.js";
 import { type ErrorCode, isError, isSoundspotError, SoundspotError } from "./core/errors.js";
 import { packageRoot } from "./core/package.js";
-import type { Box, RawImage, TensorData } from "./core/types.js";
+import type { Box, ComputedPrecision, ProcessorInfo, RawImage, TensorData } from "./core/types.js";
+
+export type { ComputedPrecision, ProcessorInfo } from "./core/types.js";
 
 declare const brand: unique symbol;
 /** Objects of the addon, opaque to JavaScript. */
@@ -156,27 +158,9 @@ export interface PrepareInput {
   readonly spectrogram?: TensorData;
 }
 
-/** What of the processor is used. Caps of the environment (ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA) are taken off. */
-export interface ProcessorInfo {
-  readonly vendor: "intel" | "amd" | "arm" | "other";
-  /** The name that it reports; empty where it has none. */
-  readonly model: string;
-  /** The widest instructions that the kernels use. */
-  readonly instructionSet: "default" | "avx2" | "avx512" | "avx512_bf16";
-  /** Such as "avx2", "fma", "avx512", "avx512_vnni", "avx512_bf16", "amx_bf16", "neon". */
-  readonly features: readonly string[];
-  /** The same without the caps. */
-  readonly hardware: readonly string[];
-  /** Whether it multiplies bfloat16 itself. */
-  readonly bfloat16: boolean;
-}
-
 /** The forward pass of a convolution, or the gradient of its input or weight. */
 export type ConvolutionPass = "forward" | "input" | "weight";
 type ConvolutionHow = { readonly pass: ConvolutionPass; readonly side: 0 | 2 | 4 };
-
-/** What products are computed in; a device without one computes float32. */
-export type ComputedPrecision = "float32" | "tf32" | "bfloat16";
 
 /** Who computes a product of float32: LibTorch's BLAS, oneDNN, or one of this package's kernels. */
 export type ProductLibrary = "libtorch" | "onednn" | "panels" | "stream";
@@ -378,10 +362,7 @@ export interface Native {
   releaseTrainer(trainer: TrainerHandle): void;
   /** Rank 0's to every process: the statistics of batch norm, or with them parameters, moments and random state. */
   broadcastTrainer(trainer: TrainerHandle, statisticsAlone: boolean): Promise<void>;
-  /**
-   * A batch on its way to the device of the trainer's model, while others are computed there; it is trained on once.
-   * `views` as in `step`.
-   */
+  /** A batch on its way to the device of the trainer's model, for one step; `views` as in `step`. */
   stage(
     trainer: TrainerHandle,
     samples: readonly SampleHandle[],
