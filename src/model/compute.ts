@@ -105,6 +105,6 @@ export function placeOf(
   if (own !== undefined) return own as Device;
   throw new SoundspotError(
     "ERR_DEVICE",
-    `${name} is ${text}, and this machine has ${gpus.length === 1 ? "one GPU" : `${gpus.length} GPUs`}: there is none for this process. Launch at most ${gpus.length} processes here, or choose a device yourself, such as ${gpus[0]} or cpu.`,
+    `${name} is ${text}, and this machine has ${gpus.length === 1 ? "one GPU" : `${gpus.length} GPUs`}: there is none for this process. Launch no more processes here than there are GPUs, or choose a device yourself, such as --device ${gpus[0]} or cpu.`,
   );
 }

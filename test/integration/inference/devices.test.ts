@@ -175,7 +175,10 @@ describe.skipIf(!built)("a device other than the CPU", () => {
       fc.array(finite, { minLength: 3, maxLength: 3 }),
     );
     const list = fc.array(vector, { minLength: 1, maxLength: 40 });
-    const matrix = (rows: number[][]) => ({ data: Float32Array.from(rows.flat()), shape: [rows.length, 3] });
+    const matrix = (rows: readonly (readonly number[])[]) => ({
+      data: Float32Array.from(rows.flat()),
+      shape: [rows.length, 3],
+    });
     await fc.assert(
       fc.asyncProperty(list, list, fc.integer({ min: 1, max: 50 }), async (queries, gallery, depth) => {
         const [ours, others] = await Promise.all(

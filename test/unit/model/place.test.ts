@@ -30,7 +30,7 @@ describe("the device of a process", () => {
           expect(place).toThrow(SoundspotError);
           expect(place).toThrow(expect.objectContaining({ code: "ERR_DEVICE" }));
           expect(place).toThrow(`LOCAL_RANK is ${own}`);
-          expect(place).toThrow(`at most ${gpus} processes`);
+          expect(place).toThrow(gpus === 1 ? "has one GPU:" : `has ${gpus} GPUs:`);
         }
       }),
     );
