@@ -7,13 +7,16 @@ import type { ModelConfig } from "./config/model.js";
 import type { AugmentConfig } from "./config/train.js";
 import { type ErrorCode, isError, isSoundspotError, SoundspotError } from "./core/errors.js";
 import { packageRoot } from "./core/package.js";
-import type { Box, RawImage, TensorData } from "./core/types.js";
+import type { Box, ComputedPrecision, ProcessorInfo, RawImage, TensorData } from "./core/types.js";
+
+export type { ComputedPrecision, ProcessorInfo } from "./core/types.js";
 
 declare const brand: unique symbol;
 /** Objects of the addon, opaque to JavaScript. */
 export type ModelHandle = { readonly [brand]: "model" };
 export type TrainerHandle = { readonly [brand]: "trainer" };
 export type SampleHandle = { readonly [brand]: "sample" };
+export type StagedHandle = { readonly [brand]: "staged" };
 export type CheckpointHandle = { readonly [brand]: "checkpoint" };
 export type GroupHandle = { readonly [brand]: "group" };
 
@@ -99,7 +102,7 @@ export interface StepOptions {
   readonly localContrast: boolean;
   readonly falseNegativeK: number;
   readonly clip: number;
-  readonly bfloat16: boolean;
+  readonly precision: ComputedPrecision;
   readonly masking: boolean;
   /** 0: the whole batch. */
   readonly microBatchSize: number;
@@ -155,21 +158,6 @@ export interface PrepareInput {
   readonly spectrogram?: TensorData;
 }
 
-/** What of the processor is used. Caps of the environment (ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA) are taken off. */
-export interface ProcessorInfo {
-  readonly vendor: "intel" | "amd" | "arm" | "other";
-  /** The name that it reports; empty where it has none. */
-  readonly model: string;
-  /** The widest instructions that the kernels use. */
-  readonly instructionSet: "default" | "avx2" | "avx512" | "avx512_bf16";
-  /** Such as "avx2", "fma", "avx512", "avx512_vnni", "avx512_bf16", "amx_bf16", "neon". */
-  readonly features: readonly string[];
-  /** The same without the caps. */
-  readonly hardware: readonly string[];
-  /** Whether it multiplies bfloat16 itself. */
-  readonly bfloat16: boolean;
-}
-
 /** The forward pass of a convolution, or the gradient of its input or weight. */
 export type ConvolutionPass = "forward" | "input" | "weight";
 type ConvolutionHow = { readonly pass: ConvolutionPass; readonly side: 0 | 2 | 4 };
@@ -184,6 +172,8 @@ export interface Native {
     threads: number;
     /** Names of what models can be on. */
     devices: string[];
+    /** What each of them multiplies. */
+    precisions: Readonly<Record<string, readonly ComputedPrecision[]>>;
     cpu: ProcessorInfo;
   };
   setThreads(count: number): void;
@@ -267,13 +257,13 @@ export interface Native {
   encode(
     model: ModelHandle,
     samples: readonly SampleHandle[],
-    options: { sharpening: number; bfloat16: boolean; plain: boolean },
+    options: { sharpening: number; precision: ComputedPrecision; plain: boolean },
   ): Promise<NativeEncoding>;
   /** Unit vectors [B, T·D] of one side of each sample. */
   embed(
     model: ModelHandle,
     samples: readonly SampleHandle[],
-    options: { modality: "image" | "audio"; bfloat16: boolean },
+    options: { modality: "image" | "audio"; precision: ComputedPrecision },
   ): Promise<TensorData>;
   /** Names of all methods. */
   methods(): string[];
@@ -290,7 +280,7 @@ export interface Native {
       allMaps: boolean;
       /** Of each sample: [B, side, side]. */
       objectness?: TensorData;
-      bfloat16: boolean;
+      precision: ComputedPrecision;
       /** Height and width of each map. */
       sizes: readonly (readonly [number, number])[];
     },
@@ -345,7 +335,7 @@ export interface Native {
   timeProducts(options: { size: number; times: number; bfloat16: boolean }): Promise<TensorData>;
   falseNegatives(imageSlots: TensorData, audioSlots: TensorData, k: number): Promise<TensorData>;
   /** [N, depth] indices into the gallery, nearest first, −1 where fewer were found. */
-  nearest(queries: TensorData, gallery: TensorData, depth: number): Promise<TensorData>;
+  nearest(queries: TensorData, gallery: TensorData, depth: number, device: string): Promise<TensorData>;
   /** A batch of images or maps [B, C, h, w] as the training of SSL-TIE moves it, [B, C, side, side]; for tests. */
   transform(
     input: TensorData,
@@ -372,10 +362,19 @@ export interface Native {
   releaseTrainer(trainer: TrainerHandle): void;
   /** Rank 0's to every process: the statistics of batch norm, or with them parameters, moments and random state. */
   broadcastTrainer(trainer: TrainerHandle, statisticsAlone: boolean): Promise<void>;
-  /** `views` are the same samples in the same order, for each name that the method asks for. */
-  step(
+  /** A batch on its way to the device of the trainer's model, for one step; `views` as in `step`. */
+  stage(
     trainer: TrainerHandle,
     samples: readonly SampleHandle[],
+    views: Readonly<Record<string, readonly SampleHandle[]>>,
+  ): Promise<StagedHandle>;
+  /**
+   * `views` are the same samples in the same order, for each name that the method asks for. A staged batch brings its
+   * own.
+   */
+  step(
+    trainer: TrainerHandle,
+    samples: readonly SampleHandle[] | StagedHandle,
     options: StepOptions,
     views: Readonly<Record<string, readonly SampleHandle[]>>,
   ): Promise<StepResult>;

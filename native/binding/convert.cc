@@ -4,7 +4,9 @@
 #include <cstring>
 #include <map>
 
+#include "core/precision.h"
 #include "core/processor.h"
+#include "core/transfer.h"
 
 namespace soundspot::binding {
 
@@ -124,10 +126,6 @@ bool in_bfloat16(const Napi::Object& object) {
   return boolean(object, "bfloat16") && core::processor().multiplies_bfloat16();
 }
 
-core::Precision precision(const Napi::Object& object) {
-  return in_bfloat16(object) ? core::Precision::kBFloat16 : core::Precision::kFloat32;
-}
-
 std::string text(const Napi::Object& object, const char* name) {
   return object.Get(name).As<Napi::String>().Utf8Value();
 }
@@ -142,6 +140,19 @@ T one_of(const Napi::Object& object, const char* name, const std::map<std::strin
   throw to_javascript(object.Env(), "ERR_INTERNAL",
                       std::string("The addon was given another ") + name + " than it has.");
 }
+
+}  // namespace
+
+core::Precision precision(const Napi::Object& object, at::Device device) {
+  using core::Precision;
+  std::map<std::string, Precision> values;
+  for (const Precision each : {Precision::kFloat32, Precision::kTf32, Precision::kBFloat16}) {
+    values.emplace(core::name_of(each), each);
+  }
+  return core::computed(one_of(object, "precision", values), device);
+}
+
+namespace {
 
 signal::SpectrogramOptions spectrogram_options(const Napi::Object& audio) {
   signal::SpectrogramOptions options;
@@ -215,14 +226,13 @@ std::vector<std::shared_ptr<Sample>> samples(const Napi::Value& value) {
   return result;
 }
 
-std::pair<Tensor, Tensor> stack(const std::vector<std::shared_ptr<Sample>>& samples) {
-  if (samples.size() == 1) return {samples[0]->image.unsqueeze(0), samples[0]->spectrogram.unsqueeze(0)};
+std::pair<Tensor, Tensor> stack(const std::vector<std::shared_ptr<Sample>>& samples, at::Device device) {
   std::vector<Tensor> images, spectrograms;
   for (const auto& sample : samples) {
     images.push_back(sample->image);
     spectrograms.push_back(sample->spectrogram);
   }
-  return {at::stack(images), at::stack(spectrograms)};
+  return {core::stacked(images, device), core::stacked(spectrograms, device)};
 }
 
 }  // namespace soundspot::binding

@@ -83,16 +83,15 @@ double number(const Napi::Object& object, const char* name);
 int64_t integer(const Napi::Object& object, const char* name);
 bool boolean(const Napi::Object& object, const char* name);
 std::string text(const Napi::Object& object, const char* name);
-/// float32, or bfloat16 where in_bfloat16() has it.
-core::Precision precision(const Napi::Object& object);
-/// The field "bfloat16": whether that is wanted, and the processor multiplies it. It never reaches a path that it
-/// lacks.
+/// The field "precision", or float32 where the device does not multiply it: it never reaches a path that it lacks.
+core::Precision precision(const Napi::Object& object, at::Device device);
+/// The field "bfloat16": whether that is wanted, and the processor multiplies it.
 bool in_bfloat16(const Napi::Object& object);
 
 encoders::ModelConfig model_config(const Napi::Object& object);
 
-/// Images and spectrograms of an array of Sample handles, stacked.
+/// Images and spectrograms of an array of Sample handles, stacked on the CPU for `device` to copy.
 std::vector<std::shared_ptr<Sample>> samples(const Napi::Value& array);
-std::pair<Tensor, Tensor> stack(const std::vector<std::shared_ptr<Sample>>& samples);
+std::pair<Tensor, Tensor> stack(const std::vector<std::shared_ptr<Sample>>& samples, at::Device device);
 
 }  // namespace soundspot::binding

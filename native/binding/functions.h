@@ -3,6 +3,8 @@
 
 #include <napi.h>
 
+#include <vector>
+
 namespace soundspot::binding {
 
 void register_system(Napi::Env env, Napi::Object exports);
@@ -13,5 +15,12 @@ void register_distributed(Napi::Env env, Napi::Object exports);
 void register_checkpoint(Napi::Env env, Napi::Object exports);
 void register_kernels(Napi::Env env, Napi::Object exports);
 void register_losses(Napi::Env env, Napi::Object exports);
+
+/// Functions of sources that are no part of the package, such as those of its tests.
+using Registration = void (*)(Napi::Env env, Napi::Object exports);
+inline std::vector<Registration>& further() {
+  static std::vector<Registration> all;
+  return all;
+}
 
 }  // namespace soundspot::binding

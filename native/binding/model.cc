@@ -2,6 +2,8 @@
 #include "binding/convert.h"
 #include "binding/functions.h"
 #include "core/device.h"
+#include "core/precision.h"
+#include "core/transfer.h"
 #include "localization/localize.h"
 #include "losses/false_negatives.h"
 #include "retrieval/nearest.h"
@@ -95,23 +97,26 @@ void set_attention(Napi::Env env, Napi::Object& result, const slot_attention::Jo
   result.Set("imageOnAudio", tensor_to_javascript(env, attention.image_on_audio));
 }
 
-// encode(handle, samples, { sharpening, bfloat16, plain }) → Promise<outputs>, batch first; `plain` takes the reference
-// that the engine is compared with
+// encode(handle, samples, { sharpening, precision, plain }) → Promise<outputs>, batch first; `plain` takes the
+// reference that the engine is compared with
 Napi::Value encode(const Napi::CallbackInfo& call) {
   const auto handle = unwrap<ModelHandle>(call[0]);
   const auto batch = samples(call[1]);
   const auto options = call[2].As<Napi::Object>();
   const methods::RespondOptions respond{.sharpening = number(options, "sharpening")};
-  const core::Precision wanted = precision(options);
+  const core::Precision wanted = precision(options, handle->localizer->device());
   const bool plain = boolean(options, "plain");
   return Job<inference::Inference>::compute(
       call.Env(), {},
       [=] {
-        const auto [images, spectrograms] = stack(batch);
+        const auto [images, spectrograms] = stack(batch, handle->localizer->device());
         const std::shared_lock lock(handle->mutex);
         const auto engine = plain ? handle->reference(wanted) : handle->engine(wanted);
         inference::Inference result = engine->infer(images, spectrograms, respond);
+        result.response = localization::on_cpu(std::move(result.response));
         localization::check_finite(result.response);
+        const std::vector<Tensor> tokens = core::to_host({result.tokens.image, result.tokens.audio});
+        result.tokens = {tokens[0], tokens[1]};
         return result;
       },
       [](Napi::Env env, inference::Inference& inference) {
@@ -125,13 +130,13 @@ Napi::Value encode(const Napi::CallbackInfo& call) {
       });
 }
 
-// embed(handle, samples, { modality: "image" | "audio", bfloat16 }) → Promise<[B, T·D]> of one side of each sample
+// embed(handle, samples, { modality: "image" | "audio", precision }) → Promise<[B, T·D]> of one side of each sample
 Napi::Value embed(const Napi::CallbackInfo& call) {
   const auto handle = unwrap<ModelHandle>(call[0]);
   const auto batch = samples(call[1]);
   const auto options = call[2].As<Napi::Object>();
   const auto modality = text(options, "modality") == "image" ? encoders::Modality::kImage : encoders::Modality::kAudio;
-  const core::Precision wanted = precision(options);
+  const core::Precision wanted = precision(options, handle->localizer->device());
   return Job<Tensor>::compute(
       call.Env(), {},
       [=] {
@@ -140,7 +145,8 @@ Napi::Value embed(const Napi::CallbackInfo& call) {
           inputs.push_back(modality == encoders::Modality::kImage ? sample->image : sample->spectrogram);
         }
         const std::shared_lock lock(handle->mutex);
-        const Tensor vectors = handle->engine(wanted)->embed(modality, at::stack(inputs)).to(at::kCPU);
+        const Tensor vectors =
+            handle->engine(wanted)->embed(modality, core::stacked(inputs, handle->localizer->device())).to(at::kCPU);
         localization::check_finite(std::vector{vectors});
         return vectors;
       },
@@ -201,7 +207,7 @@ Napi::Value spot_to_javascript(Napi::Env env, const localization::Spot& spot) {
   return result;
 }
 
-// localize(handle, samples, { sharpening, threshold, alpha, refine, allMaps, objectness?, bfloat16,
+// localize(handle, samples, { sharpening, threshold, alpha, refine, allMaps, objectness?, precision,
 //   sizes: [height, width][] }) → Promise<spot[]>
 Napi::Value localize(const Napi::CallbackInfo& call) {
   const auto handle = unwrap<ModelHandle>(call[0]);
@@ -214,7 +220,7 @@ Napi::Value localize(const Napi::CallbackInfo& call) {
                                         .all_maps = boolean(object, "allMaps"),
                                         .objectness = {},
                                         .sizes = {}};
-  const core::Precision wanted = precision(object);
+  const core::Precision wanted = precision(object, handle->localizer->device());
   if (object.Has("objectness")) options.objectness = tensor_from_javascript(object.Get("objectness"));
   const auto sizes = object.Get("sizes").As<Napi::Array>();
   for (uint32_t i = 0; i < sizes.Length(); ++i) {
@@ -225,7 +231,7 @@ Napi::Value localize(const Napi::CallbackInfo& call) {
   return Job<std::vector<localization::Spot>>::compute(
       call.Env(), {object},
       [=] {
-        const auto [images, spectrograms] = stack(batch);
+        const auto [images, spectrograms] = stack(batch, handle->localizer->device());
         const std::shared_lock lock(handle->mutex);
         const methods::Localizer& localizer = *handle->localizer;
         return localization::localize(*handle->engine(wanted), localizer.config().image_tokens_per_side(),
@@ -320,7 +326,10 @@ Napi::Value objectness(const Napi::CallbackInfo& call) {
       call.Env(), {},
       [=] {
         const std::shared_lock lock(handle->mutex);
-        Tensor maps = handle->localizer->objectness(stack(batch).first.to(handle->localizer->device())).to(at::kCPU);
+        const at::Device device = handle->localizer->device();
+        const core::Float32Products products({.device = device});
+        const Tensor images = core::to_device(stack(batch, device).first, device);
+        Tensor maps = handle->localizer->objectness(images).to(at::kCPU);
         localization::check_finite(std::vector{maps});
         return maps;
       },
@@ -351,14 +360,20 @@ Napi::Value false_negatives(const Napi::CallbackInfo& call) {
       [](Napi::Env env, Tensor& pairs) { return tensor_to_javascript(env, pairs); });
 }
 
-// nearest(queries [N, D], gallery [M, D], depth) → Promise<[N, depth]>, indices, −1 where fewer were found
+// nearest(queries [N, D], gallery [M, D], depth, device) → Promise<[N, depth]>, indices, −1 where fewer were found
 Napi::Value nearest(const Napi::CallbackInfo& call) {
   const Tensor queries = tensor_from_javascript(call[0]), gallery = tensor_from_javascript(call[1]);
   const int64_t depth = call[2].As<Napi::Number>().Int64Value();
+  const auto name = call[3].As<Napi::String>().Utf8Value();
   return Job<Tensor>::compute(
       call.Env(), {call[0], call[1]},
       // Every index of a gallery that memory can hold is exact in float32.
-      [=] { return retrieval::nearest(queries, gallery, depth).to(at::kFloat); },
+      [=] {
+        const at::Device device = core::find_device(name);
+        const Tensor found =
+            retrieval::nearest(core::to_device(queries, device), core::to_device(gallery, device), depth);
+        return found.to(at::kFloat).to(at::kCPU);
+      },
       [](Napi::Env env, Tensor& indices) { return tensor_to_javascript(env, indices); });
 }
 

@@ -6,6 +6,7 @@
 
 #include "binding/functions.h"
 #include "core/device.h"
+#include "core/precision.h"
 #include "core/processor.h"
 #include "memory/caching_allocator.h"
 
@@ -33,7 +34,16 @@ Napi::Value info(const Napi::CallbackInfo& call) {
     return list;
   };
   Napi::Object cpu = Napi::Object::New(call.Env());
+  Napi::Object precisions = Napi::Object::New(call.Env());
+  for (const std::string& name : core::device_names()) {
+    std::vector<std::string> own;
+    for (const core::Precision each : {core::Precision::kFloat32, core::Precision::kTf32, core::Precision::kBFloat16}) {
+      if (core::multiplies(core::find_device(name), each)) own.emplace_back(core::name_of(each));
+    }
+    precisions.Set(name, texts(own));
+  }
   result.Set("devices", texts(core::device_names()));
+  result.Set("precisions", precisions);
   cpu.Set("vendor", core::name_of(processor.vendor()));
   cpu.Set("model", processor.name());
   cpu.Set("hardware", texts(processor.hardware()));

@@ -3,6 +3,8 @@
 #include "binding/functions.h"
 #include "binding/group_handle.h"
 #include "binding/trainer_handle.h"
+#include "core/precision.h"
+#include "core/transfer.h"
 
 namespace soundspot::binding {
 
@@ -39,7 +41,7 @@ Napi::Value broadcast_trainer(const Napi::CallbackInfo& call) {
       [](Napi::Env env, bool&) { return env.Undefined(); });
 }
 
-training::StepOptions step_options(const Napi::Object& object) {
+training::StepOptions step_options(const Napi::Object& object, at::Device device) {
   training::StepOptions options;
   options.optimizer.learning_rate = number(object, "learningRate");
   options.optimizer.beta1 = number(object, "beta1");
@@ -49,7 +51,7 @@ training::StepOptions step_options(const Napi::Object& object) {
   options.optimizer.coupled = boolean(object, "coupledDecay");
   options.false_negative_k = integer(object, "falseNegativeK");
   options.clip = number(object, "clip");
-  options.compute.precision = precision(object);
+  options.compute = {device, precision(object, device)};
   options.masking = boolean(object, "masking");
   options.micro_batch = integer(object, "microBatchSize");
   options.frozen_statistics = boolean(object, "frozenStatistics");
@@ -74,28 +76,71 @@ Napi::Object numbers(Napi::Env env, const training::NamedNumbers& values) {
   return result;
 }
 
-/// A view of each sample as a batch on a device.
-methods::View view_of(const std::vector<std::shared_ptr<Sample>>& samples, at::Device device) {
-  const auto [images, spectrograms] = stack(samples);
-  return {images.to(device), spectrograms.to(device)};
+/// Samples of a batch and of its further views, in the order of their names.
+struct Gathered {
+  std::vector<std::string> names;                             // of the views; the pairs have none
+  std::vector<std::vector<std::shared_ptr<Sample>>> batches;  // first the pairs
+
+  Gathered(const methods::Method& method, const Napi::Value& pairs, const Napi::Object& others)
+      : names(method.views()), batches{samples(pairs)} {
+    for (const std::string& name : names) batches.push_back(samples(others.Get(name)));
+  }
+
+  /// Images and spectrograms of each, in turn.
+  core::Upload upload(at::Device device) const {
+    std::vector<Tensor> tensors;
+    for (const auto& batch : batches) {
+      const auto [images, spectrograms] = stack(batch, device);
+      tensors.insert(tensors.end(), {images, spectrograms});
+    }
+    return {tensors, device};
+  }
+};
+
+/// A batch on its way to the device of its model.
+struct StagedBatch {
+  std::vector<std::string> names;
+  core::Upload upload;
+
+  /// It is taken once.
+  methods::Views views() {
+    const std::vector<Tensor> tensors = upload.take();
+    if (tensors.empty()) throw Error("ERR_INTERNAL", "The batch was trained on already.");
+    methods::Views views{{tensors[0], tensors[1]}, {}};
+    for (size_t i = 0; i < names.size(); ++i) {
+      views.others.emplace(names[i], methods::View{tensors[2 * i + 2], tensors[2 * i + 3]});
+    }
+    return views;
+  }
+};
+
+// stage(trainer, samples, views: { [name]: samples }) → Promise<handle>: the batch of a step, brought to the model's
+// device while others are computed there
+Napi::Value stage(const Napi::CallbackInfo& call) {
+  const auto& localizer = unwrap<TrainerHandle>(call[0])->model->localizer;
+  const Gathered gathered(localizer->method(), call[1], call[2].As<Napi::Object>());
+  return Job<std::shared_ptr<StagedBatch>>::run(
+      call.Env(), {},
+      [gathered, device = localizer->device()] {
+        return std::make_shared<StagedBatch>(StagedBatch{gathered.names, gathered.upload(device)});
+      },
+      [](Napi::Env env, std::shared_ptr<StagedBatch>& staged) { return wrap(env, staged); });
 }
 
-// step(trainer, samples, options, views: { [name]: samples }) → Promise<{ losses, diagnostics, gradientNorm, stop,
-// gradients }>
+// step(trainer, samples or handle of a staged batch, options, views: { [name]: samples }) → Promise<{ losses,
+// diagnostics, gradientNorm, stop, gradients }>
 Napi::Value step(const Napi::CallbackInfo& call) {
   const auto trainer = unwrap<TrainerHandle>(call[0]);
-  const auto batch = samples(call[1]);
-  training::StepOptions options = step_options(call[2].As<Napi::Object>());
-  options.compute.device = trainer->model->localizer->device();
-  const auto given = call[3].As<Napi::Object>();
-  std::map<std::string, std::vector<std::shared_ptr<Sample>>> others;
-  for (const std::string& name : trainer->model->localizer->method().views()) others[name] = samples(given.Get(name));
+  const methods::Localizer& localizer = *trainer->model->localizer;
+  const training::StepOptions options = step_options(call[2].As<Napi::Object>(), localizer.device());
+  const auto staged = call[1].IsExternal() ? unwrap<StagedBatch>(call[1]) : nullptr;
+  std::optional<Gathered> gathered;
+  if (!staged) gathered.emplace(localizer.method(), call[1], call[3].As<Napi::Object>());
   return Job<training::StepResult>::compute(
       call.Env(), {},
       [=] {
-        const at::Device device = options.compute.device;
-        methods::Views views{view_of(batch, device), {}};
-        for (const auto& [name, other] : others) views.others.emplace(name, view_of(other, device));
+        const methods::Views views =
+            staged ? staged->views() : StagedBatch{gathered->names, gathered->upload(options.compute.device)}.views();
         const std::unique_lock lock(trainer->model->mutex);
         trainer->model->weights_changed();
         return trainer->state.step(views, options);
@@ -122,6 +167,7 @@ Napi::Value step(const Napi::CallbackInfo& call) {
 void register_training(Napi::Env env, Napi::Object exports) {
   exports.Set("createTrainer", Napi::Function::New(env, create_trainer, "createTrainer"));
   exports.Set("releaseTrainer", Napi::Function::New(env, release_trainer, "releaseTrainer"));
+  exports.Set("stage", Napi::Function::New(env, stage, "stage"));
   exports.Set("step", Napi::Function::New(env, step, "step"));
   exports.Set("broadcastTrainer", Napi::Function::New(env, broadcast_trainer, "broadcastTrainer"));
 }

@@ -1,6 +1,9 @@
 #include "core/draws.h"
 
+#include <algorithm>
 #include <array>
+
+#include "core/transfer.h"
 
 namespace soundspot::core {
 
@@ -23,22 +26,29 @@ Block philox(Block counter, std::array<uint32_t, 2> key) {
 
 }  // namespace
 
-Tensor Draws::uniform(Place place, const Share& share, int64_t count, int64_t each, at::Device device) const {
-  const Tensor drawn = at::empty({count, each}, at::kFloat);
-  auto* values = drawn.mutable_data_ptr<float>();
+void Draws::fill(Place place, int64_t sample, float* row, int64_t each) const {
   const std::array<uint32_t, 2> key{static_cast<uint32_t>(seed_), static_cast<uint32_t>(seed_ >> 32)};
-  for (int64_t sample = 0; sample < count; ++sample) {
-    float* row = values + sample * each;
-    for (int64_t i = 0; i < each; i += 4) {
-      const Block bits = philox({static_cast<uint32_t>(i / 4), static_cast<uint32_t>(share.first + sample),
-                                 static_cast<uint32_t>(step_), static_cast<uint32_t>(place)},
-                                key);
-      for (int64_t j = 0; j < std::min<int64_t>(4, each - i); ++j) {
-        row[i + j] = static_cast<float>(bits[static_cast<size_t>(j)] >> 8) * 0x1p-24F;
-      }
+  for (int64_t i = 0; i < each; i += 4) {
+    const Block bits = philox({static_cast<uint32_t>(i / 4), static_cast<uint32_t>(sample),
+                               static_cast<uint32_t>(step_), static_cast<uint32_t>(place)},
+                              key);
+    for (int64_t j = 0; j < std::min<int64_t>(4, each - i); ++j) {
+      row[i + j] = static_cast<float>(bits[static_cast<size_t>(j)] >> 8) * 0x1p-24F;
     }
   }
-  return drawn.to(device);
+}
+
+Tensor Draws::uniform(Place place, const Share& share, int64_t count, int64_t each, at::Device device) const {
+  const Tensor drawn = at::empty({count, each}, at::dtype(at::kFloat).pinned_memory(device.is_cuda()));
+  auto* const values = drawn.mutable_data_ptr<float>();
+  for (int64_t sample = 0; sample < count; ++sample) fill(place, share.first + sample, values + sample * each, each);
+  return to_device(drawn, device);
+}
+
+std::vector<float> Draws::numbers(Place place, int64_t sample, int64_t each) const {
+  std::vector<float> values(static_cast<size_t>(each));
+  fill(place, sample, values.data(), each);
+  return values;
 }
 
 }  // namespace soundspot::core

@@ -29,7 +29,12 @@ class Draws {
   /// / 4, sample, step, place), key seed.
   Tensor uniform(Place place, const Share& share, int64_t count, int64_t each, at::Device device) const;
 
+  /// The same numbers of one sample of the whole batch, on the host.
+  std::vector<float> numbers(Place place, int64_t sample, int64_t each) const;
+
  private:
+  void fill(Place place, int64_t sample, float* row, int64_t each) const;
+
   uint64_t seed_, step_;
 };
 

@@ -1,5 +1,7 @@
 #include "core/parameters.h"
 
+#include <cmath>
+#include <limits>
 #include <sstream>
 
 #include "core/error.h"
@@ -65,26 +67,51 @@ int64_t Parameters::count(const std::string& prefix) const {
   return total;
 }
 
+namespace {
+
+/// Of the CPU, in any memory order.
+bool all_finite(const Tensor& tensor) {
+  const Tensor values = tensor.to(at::kFloat);
+  const Tensor dense = values.is_non_overlapping_and_dense() ? values : values.contiguous();
+  return core::all_finite(dense.const_data_ptr<float>(), dense.numel());
+}
+
+}  // namespace
+
+Tensor finite_marks(const std::vector<Tensor>& tensors, at::Device device) {
+  const at::NoGradGuard no_grad;
+  if (device.is_cpu()) {
+    const Tensor marks = at::zeros({static_cast<int64_t>(tensors.size())}, at::kDouble);
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      if (!all_finite(tensors[i])) marks.mutable_data_ptr<double>()[i] = std::numeric_limits<double>::infinity();
+    }
+    return marks;
+  }
+  if (tensors.empty()) return at::zeros({0}, at::device(device).dtype(at::kDouble));
+  std::vector<Tensor> filled;  // an empty tensor has no norm
+  for (const Tensor& tensor : tensors) filled.push_back(tensor.numel() > 0 ? tensor : at::zeros({1}, tensor.options()));
+  // The greatest magnitudes: that of finite values is finite, and NaN is the greatest of all.
+  const std::vector<Tensor> magnitudes = at::_foreach_norm(filled, std::numeric_limits<double>::infinity());
+  return at::stack(magnitudes).to(at::kFloat).to(at::kDouble).mul_(0);
+}
+
 const std::string* first_not_finite(const NamedTensors& tensors) {
   const at::NoGradGuard no_grad;
-  std::vector<Tensor> flags;  // of tensors elsewhere than on the CPU, read at once
+  std::vector<Tensor> elsewhere;  // than on the CPU, whose marks are read at once
   std::vector<const std::string*> names;
   for (const auto& [name, tensor] : tensors) {
     if (!tensor.is_floating_point()) continue;
-    const Tensor values = tensor.to(at::kFloat);
-    if (!values.is_cpu()) {
-      flags.push_back(at::isfinite(values).all());
+    if (!tensor.is_cpu()) {
+      elsewhere.push_back(tensor.detach());
       names.push_back(&name);
-      continue;
+    } else if (!all_finite(tensor)) {
+      return &name;
     }
-    // In any memory order.
-    const Tensor dense = values.is_non_overlapping_and_dense() ? values : values.contiguous();
-    if (!core::all_finite(dense.const_data_ptr<float>(), dense.numel())) return &name;
   }
-  if (flags.empty()) return nullptr;
-  const Tensor finite = at::stack(flags).to(at::kCPU);
+  if (elsewhere.empty()) return nullptr;
+  const Tensor marks = finite_marks(elsewhere, elsewhere.front().device()).to(at::kCPU);
   for (size_t i = 0; i < names.size(); ++i) {
-    if (!finite.const_data_ptr<bool>()[i]) return names[i];
+    if (!std::isfinite(marks.const_data_ptr<double>()[i])) return names[i];
   }
   return nullptr;
 }

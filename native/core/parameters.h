@@ -49,6 +49,10 @@ class Parameters {
   std::unordered_map<std::string, size_t> index_;
 };
 
+/// A mark for each tensor of floating point, [n] float64 on the tensors' device: 0 where all its values are finite as a
+/// float32, else not finite. The device is not waited for.
+Tensor finite_marks(const std::vector<Tensor>& tensors, at::Device device);
+
 /// The name of the first tensor that holds a value which is not finite as a float32; null when none does. Integers are.
 const std::string* first_not_finite(const NamedTensors& tensors);
 

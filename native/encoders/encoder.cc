@@ -35,6 +35,28 @@ Tensor convolve(const core::Parameters& parameters, const std::string& name, con
   return convolve(input, weight, {}, stride, padding);
 }
 
+/// Batch norm by the statistics of all processes' samples, in LibTorch's own operators.
+Tensor shared_batch_norm(const Tensor& input, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
+                         const Tensor& running_var, const distributed::PeersPointer& peers) {
+  const auto channels = [](const Tensor& of) { return of.view({1, -1, 1, 1}); };
+  // Every process has as many samples: the mean over all is that of the processes' means.
+  const auto over_all = [&](const Tensor& x) {
+    return distributed::gathered(x.mean({0, 2, 3}).unsqueeze(0), peers).mean(0);
+  };
+  const Tensor x = input.to(at::kFloat), mean = over_all(x), centred = x - channels(mean),
+               variance = over_all(centred * centred);
+  {
+    const at::NoGradGuard no_grad;
+    const auto rows = static_cast<double>(input.numel() / input.size(1) * peers->size());
+    Tensor(running_mean).mul_(1 - kBatchNormMomentum).add_(mean, kBatchNormMomentum);
+    Tensor(running_var)
+        .mul_(1 - kBatchNormMomentum)
+        .add_(variance, kBatchNormMomentum * (rows > 1 ? rows / (rows - 1) : 1));
+  }
+  const Tensor scale = weight * at::rsqrt(variance + kBatchNormEpsilon);
+  return (centred * channels(scale) + channels(bias)).to(input.scalar_type());
+}
+
 /// Batch norm, plus `residual` where it is defined, then ReLU where it is wanted.
 Tensor batch_norm(const core::Parameters& parameters, const std::string& name, const Tensor& input,
                   const ForwardOptions& options, bool relu, const Tensor& residual = {}) {
@@ -46,8 +68,10 @@ Tensor batch_norm(const core::Parameters& parameters, const std::string& name, c
     return kernels::batch_norm(
         input, {weight, bias, mean, variance, kBatchNormMomentum, kBatchNormEpsilon, options.peers}, residual, relu);
   }
-  Tensor x = at::batch_norm(input, weight, bias, mean, variance, training, kBatchNormMomentum, kBatchNormEpsilon,
-                            /*cudnn_enabled=*/true);
+  Tensor x = training && options.peers
+                 ? shared_batch_norm(input, weight, bias, mean, variance, options.peers)
+                 : at::batch_norm(input, weight, bias, mean, variance, training, kBatchNormMomentum, kBatchNormEpsilon,
+                                  /*cudnn_enabled=*/true);
   if (residual.defined()) x = x + residual;
   return relu ? x.relu_() : x;
 }

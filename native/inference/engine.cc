@@ -1,13 +1,17 @@
 #include "inference/engine.h"
 
+#include "core/precision.h"
+#include "core/transfer.h"
+
 namespace soundspot::inference {
 
 Inference Engine::infer(const Tensor& images, const Tensor& spectrograms,
                         const methods::RespondOptions& options) const {
   methods::check_shapes(localizer_->config(), images, spectrograms);
   const at::NoGradGuard no_grad;
+  const core::Float32Products products(compute_);
   Inference result;
-  result.tokens = encode(images.to(compute_.device), spectrograms.to(compute_.device));
+  result.tokens = encode(core::to_device(images, compute_.device), core::to_device(spectrograms, compute_.device));
   result.response = responder_->respond(result.tokens, options);
   return result;
 }
@@ -15,7 +19,8 @@ Inference Engine::infer(const Tensor& images, const Tensor& spectrograms,
 Tensor Engine::embed(encoders::Modality modality, const Tensor& input) const {
   const at::NoGradGuard no_grad;
   const bool image = modality == encoders::Modality::kImage;
-  const Tensor own = input.to(compute_.device);
+  const core::Float32Products products(compute_);
+  const Tensor own = core::to_device(input, compute_.device);
   const encoders::EncoderOutputs tokens = encode(image ? own : Tensor(), image ? Tensor() : own);
   return responder_->embed(modality, image ? tokens.image : tokens.audio);
 }

@@ -1,6 +1,7 @@
 #include "localization/localize.h"
 
 #include "core/error.h"
+#include "core/transfer.h"
 
 namespace soundspot::localization {
 
@@ -25,27 +26,25 @@ JointAttention select(const JointAttention& batch, int64_t index) {
   return one;
 }
 
-/// Maps are made on the CPU, for a response on any device.
+}  // namespace
+
 methods::Response on_cpu(methods::Response response) {
-  const auto move = [](Tensor& tensor) {
-    if (tensor.defined()) tensor = tensor.to(at::kCPU);
-  };
-  move(response.audio_maps);
-  if (response.image_maps) move(*response.image_maps);
-  move(response.image_embedding);
-  move(response.audio_embedding);
+  std::vector<Tensor*> own{&response.audio_maps, &response.image_embedding, &response.audio_embedding};
+  if (response.image_maps) own.push_back(&*response.image_maps);
   if (response.joint) {
-    JointAttention& own = *response.joint;
-    for (Tensor* tensor :
-         {&own.image_slots, &own.audio_slots, &own.image_queries, &own.audio_queries, &own.image_keys, &own.audio_keys,
-          &own.image_on_image, &own.audio_on_image, &own.audio_on_audio, &own.image_on_audio}) {
-      move(*tensor);
-    }
+    JointAttention& joint = *response.joint;
+    slot_attention::AttentionLogits& logits = joint.logits;
+    own.insert(own.end(), {&joint.image_slots, &joint.audio_slots, &joint.image_queries, &joint.audio_queries,
+                           &joint.image_keys, &joint.audio_keys, &joint.image_on_image, &joint.audio_on_image,
+                           &joint.audio_on_audio, &joint.image_on_audio, &logits.image_on_image, &logits.audio_on_image,
+                           &logits.audio_on_audio, &logits.image_on_audio});
   }
+  std::vector<Tensor> values;
+  for (const Tensor* tensor : own) values.push_back(*tensor);
+  values = core::to_host(values);
+  for (size_t i = 0; i < own.size(); ++i) *own[i] = values[i];
   return response;
 }
-
-}  // namespace
 
 void check_finite(const std::vector<Tensor>& results) {
   for (const Tensor& values : results) {

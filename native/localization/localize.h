@@ -34,6 +34,9 @@ struct Spot {
 std::vector<Spot> localize(const inference::Engine& engine, int64_t side, int64_t targets, const Tensor& images,
                            const Tensor& spectrograms, const LocalizeOptions& options);
 
+/// The response on the CPU, where maps are made, by one transfer.
+methods::Response on_cpu(methods::Response response);
+
 /// Weights may be finite and yet too large to compute with.
 /// @throws Error ERR_INTERNAL when one of the results is not finite.
 void check_finite(const methods::Response& response);

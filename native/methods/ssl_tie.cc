@@ -64,15 +64,12 @@ class SslTie final : public TokenCosine {
  private:
   /// One scale and one flip for the batch of all processes, an angle of whole degrees for each sample.
   Transform drawn(const StepContext& context, int64_t count, at::Device device) const {
-    const auto uniform = [&](const core::Share& share, int64_t samples, int64_t each) {
-      return context.draws.uniform(core::Place::kTransform, share, samples, each, at::kCPU);
-    };
-    const Tensor of_batch = uniform({}, 1, 2)[0];
-    const Tensor of_samples = uniform(context.share, count, 3).select(1, 2);
-    return {
-        .angles = ((of_samples * static_cast<double>(2 * most_ + 1)).floor() - static_cast<double>(most_)).to(device),
-        .scale = of_batch[0].item<float>() < 0.5F ? 1 : scale_,
-        .flip = of_batch[1].item<float>() < 0.5F};
+    const std::vector<float> of_batch = context.draws.numbers(core::Place::kTransform, 0, 2);
+    const Tensor of_samples =
+        context.draws.uniform(core::Place::kTransform, context.share, count, 3, device).select(1, 2);
+    return {.angles = (of_samples * static_cast<double>(2 * most_ + 1)).floor() - static_cast<double>(most_),
+            .scale = of_batch[0] < 0.5F ? 1 : scale_,
+            .flip = of_batch[1] < 0.5F};
   }
 
   const int64_t size_, side_, most_;

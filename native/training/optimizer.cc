@@ -12,27 +12,36 @@ namespace {
 bool has_fused(at::Device device) { return device.is_cpu() || device.is_cuda(); }
 
 /// One parameter's step by plain operators (Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019,
-/// algorithm 2 with either decay).
+/// algorithm 2 with either decay), where `taken`.
 void update(Tensor& value, const Tensor& plain_gradient, Tensor& mean, Tensor& square, const Tensor& step,
-            const AdamOptions& options) {
-  const Tensor gradient = options.coupled ? plain_gradient.add(value.detach(), options.weight_decay) : plain_gradient;
-  mean.mul_(options.beta1).add_(gradient, 1 - options.beta1);
-  square.mul_(options.beta2).addcmul_(gradient, gradient, 1 - options.beta2);
+            const AdamOptions& options, const Condition& condition) {
+  Tensor gradient = condition.divisor.defined() ? plain_gradient / condition.divisor : plain_gradient;
+  if (options.coupled) gradient = gradient.add(value.detach(), options.weight_decay);
+  const Tensor new_mean = (mean * options.beta1).add_(gradient, 1 - options.beta1),
+               new_square = (square * options.beta2).addcmul_(gradient, gradient, 1 - options.beta2);
   const Tensor steps = step.to(at::kDouble);  // 0-dimensional
   const Tensor mean_bias = (1 - at::pow(options.beta1, steps)).to(at::kFloat),
                square_bias = (1 - at::pow(options.beta2, steps)).to(at::kFloat);
-  if (!options.coupled) value.mul_(1 - options.learning_rate * options.weight_decay);
-  const Tensor deviation = (square / square_bias).sqrt_().add_(options.epsilon);
-  value.sub_((mean / mean_bias).div_(deviation).mul_(options.learning_rate));
+  const Tensor decayed = options.coupled ? value.detach() : value * (1 - options.learning_rate * options.weight_decay);
+  const Tensor deviation = (new_square / square_bias).sqrt_().add_(options.epsilon);
+  const Tensor new_value = decayed - (new_mean / mean_bias).div_(deviation).mul_(options.learning_rate);
+  const auto put = [&](Tensor& to, const Tensor& from) {
+    to.copy_(condition.taken.defined() ? at::where(condition.taken, from, to) : from);
+  };
+  put(mean, new_mean);
+  put(square, new_square);
+  put(value, new_value);
 }
 
 constexpr char kMean[] = "optimizer.exp_avg.", kSquare[] = "optimizer.exp_avg_sq.", kStep[] = "optimizer.step.";
 
 }  // namespace
 
-void Adam::step(const core::Parameters& parameters, const AdamOptions& options) {
+std::vector<std::string> Adam::step(const core::Parameters& parameters, const AdamOptions& options,
+                                    const Condition& condition) {
   const at::NoGradGuard no_grad;
   std::vector<Tensor> values, gradients, means, squares, steps;
+  std::vector<std::string> first;
   for (const core::Parameter& parameter : parameters.all()) {
     if (!parameter.trainable || !parameter.value.grad().defined()) continue;
     auto found = moments_.find(parameter.name);
@@ -42,6 +51,7 @@ void Adam::step(const core::Parameters& parameters, const AdamOptions& options) 
                   .emplace(parameter.name,
                            Moments{at::zeros_like(like), at::zeros_like(like), at::zeros({}, like.options())})
                   .first;
+      first.push_back(parameter.name);
     }
     const Moments& moments = found->second;
     values.push_back(parameter.value);
@@ -53,25 +63,39 @@ void Adam::step(const core::Parameters& parameters, const AdamOptions& options) 
     squares.push_back(moments.square);
     steps.push_back(moments.step);
   }
-  if (values.empty()) return;
+  if (values.empty()) return first;
   // Nothing was changed before all memory was there.
-  for (Tensor& step : steps) step.add_(1);
+  const bool conditional = condition.taken.defined();
+  if (conditional) {
+    at::_foreach_add_(steps, condition.taken.to(at::kFloat));
+  } else {
+    for (Tensor& step : steps) step.add_(1);
+  }
   if (!has_fused(values.front().device())) {
     for (size_t i = 0; i < values.size(); ++i) {
-      update(values[i], gradients[i], means[i], squares[i], steps[i], options);
+      update(values[i], gradients[i], means[i], squares[i], steps[i], options, condition);
     }
-    return;
+    return first;
   }
+  const auto optional = [](const Tensor& tensor) { return tensor.defined() ? std::optional(tensor) : std::nullopt; };
+  const std::optional<Tensor> divisor = optional(condition.divisor);
+  const std::optional<Tensor> stopped =
+      conditional ? std::optional(condition.taken.logical_not().to(at::kFloat)) : std::nullopt;
   const auto take = [&](const auto& fused) {
     fused(values, gradients, means, squares, /*max_exp_avg_sqs=*/at::TensorList(), steps, options.learning_rate,
           options.beta1, options.beta2, options.weight_decay, options.epsilon, /*amsgrad=*/false, /*maximize=*/false,
-          /*grad_scale=*/std::nullopt, /*found_inf=*/std::nullopt);
+          /*grad_scale=*/divisor, /*found_inf=*/stopped);
   };
   if (options.coupled) {
     take([](auto&&... all) { at::_fused_adam_(all...); });
   } else {
     take([](auto&&... all) { at::_fused_adamw_(all...); });
   }
+  return first;
+}
+
+void Adam::forget(const std::vector<std::string>& names) {
+  for (const std::string& name : names) moments_.erase(name);
 }
 
 core::NamedTensors Adam::state() const {
@@ -106,7 +130,7 @@ void Adam::restore(const core::Parameters& parameters, const core::NamedTensors&
 
 uint64_t Adam::steps() const {
   double most = 0;
-  for (const auto& [name, moments] : moments_) most = std::max(most, moments.step.item<double>());
+  for (const auto& [name, moments] : moments_) most = std::max(most, moments.step.item<double>());  // not in a step
   return static_cast<uint64_t>(most);
 }
 
@@ -132,7 +156,7 @@ void Adam::check(const core::Parameters& parameters, const State& state) {
     }
     const bool possible =
         !core::first_not_finite({{kMean, moments.mean}, {kSquare, moments.square}, {kStep, moments.step}}) &&
-        !moments.square.lt(0).any().item<bool>() && moments.step.item<float>() >= 0;
+        !moments.square.lt(0).any().item<bool>() && moments.step.item<float>() >= 0;  // not in a step
     if (possible) continue;
     throw Error("ERR_CHECKPOINT_CORRUPT", "The optimizer's state of " + name +
                                               " has values that none can have. Resume from an earlier checkpoint.");

@@ -13,10 +13,21 @@ struct AdamOptions {
   bool coupled = false;  // decay is a part of the gradient (Adam with L2 decay), not of the step (AdamW)
 };
 
+/// What a step depends on that the device alone knows. Both are 0-dimensional, on the device of the parameters.
+struct Condition {
+  Tensor taken;    // bool: whether parameters and state change; undefined: they do
+  Tensor divisor;  // float32, of the gradients; undefined: none
+};
+
 class Adam {
  public:
   /// One step on every trainable parameter that has a gradient.
-  void step(const core::Parameters& parameters, const AdamOptions& options);
+  /// @returns the names of parameters that this was the first step of, for `forget` where it turns out not taken.
+  std::vector<std::string> step(const core::Parameters& parameters, const AdamOptions& options,
+                                const Condition& condition = {});
+
+  /// Drops the state of parameters.
+  void forget(const std::vector<std::string>& names);
 
   /// Moments and step counts as `optimizer.{exp_avg,exp_avg_sq,step}.NAME`.
   core::NamedTensors state() const;

@@ -6,6 +6,7 @@
 
 #include "core/autocast.h"
 #include "core/error.h"
+#include "core/precision.h"
 #include "training/rollback.h"
 
 namespace soundspot::training {
@@ -58,24 +59,59 @@ void clear_gradients(const core::Parameters& parameters) {
 /// Everything that is read from the device in a step, in one transfer; means over the processes of a group.
 class Reading {
  public:
-  void add(const Tensor& value) { values_.push_back(value.detach().to(at::kDouble)); }
+  void add(const Tensor& scalar) { values_.push_back(scalar.detach().to(at::kDouble).reshape({1})); }
 
-  void read(const c10::intrusive_ptr<distributed::ProcessGroup>& group) {
-    read_ = at::stack(values_).to(at::kCPU);
-    if (group) {
-      group->sum(read_);
-      read_.div_(group->size());
-    }
-    next_ = read_.const_data_ptr<double>();
+  /// Values [n] float64, after all others: the step is taken where every one of every process is finite.
+  void add_deciding(const Tensor& values) {
+    deciding_.push_back(values.detach());
+    deciders_ += values.size(0);
+  }
+
+  /// Means over the processes; nothing is added after it.
+  void share(const c10::intrusive_ptr<distributed::ProcessGroup>& group) {
+    values_.insert(values_.end(), deciding_.begin(), deciding_.end());
+    joined_ = at::cat(values_);
+    if (!group) return;
+    group->sum(joined_);
+    joined_.div_(group->size());
+  }
+
+  /// Whether all deciding values are finite: a bool that stays on the device.
+  Tensor all_finite() const { return joined_.narrow(0, joined_.size(0) - deciders_, deciders_).isfinite().all(); }
+
+  void read() {
+    next_ = (read_ = joined_.to(at::kCPU)).const_data_ptr<double>();  // the one read
   }
   /// In the order in which they were added.
   double next() { return *next_++; }
 
  private:
-  std::vector<Tensor> values_;
-  Tensor read_;
+  std::vector<Tensor> values_, deciding_;
+  int64_t deciders_ = 0;
+  Tensor joined_, read_;
   const double* next_ = nullptr;
 };
+
+/// The running statistics and averages, which a step changes outside of the optimizer.
+core::NamedTensors moved_by_passes(const core::Parameters& parameters) {
+  core::NamedTensors moved;
+  for (const core::Parameter& parameter : parameters.all()) {
+    if (!parameter.trainable && !parameter.unused && parameter.value.is_floating_point()) {
+      moved.emplace_back(parameter.name, parameter.value);
+    }
+  }
+  return moved;
+}
+
+/// The L2 norm of the whole gradient, [1] float64.
+Tensor norm_of(const std::vector<Tensor>& gradients, at::Device device) {
+  if (device.is_cpu() || gradients.empty()) {
+    Tensor squared = at::zeros({1}, at::device(device).dtype(at::kDouble));
+    for (const Tensor& gradient : gradients) squared += gradient.pow(2).sum(at::kDouble);
+    return squared.sqrt_();
+  }
+  return at::stack(at::_foreach_norm(gradients, 2)).to(at::kDouble).pow_(2).sum(0, /*keepdim=*/true).sqrt_();
+}
 
 }  // namespace
 
@@ -86,6 +122,7 @@ TrainingState::TrainingState(std::shared_ptr<methods::Localizer> localizer, uint
 }
 
 StepResult TrainingState::step(const Views& views, const StepOptions& options) {
+  const core::Float32Products products(options.compute);
   if (!group_) return take_step(views, options);
   const distributed::NoWarnings no_warnings;
   return group_->guarded([&] { return take_step(views, options); });
@@ -144,27 +181,9 @@ StepResult TrainingState::take_step(const Views& views, const StepOptions& optio
   }
 
   const methods::Terms terms = method.losses(features, context);
-  Tensor total = at::zeros({}, at::device(options.compute.device).dtype(at::kFloat));
-  Reading reading;
-  for (size_t i = 0; i < terms.values.size(); ++i) {
-    total = total + terms.values[i].second * options.losses[i].weight;
-    reading.add(terms.values[i].second);
-  }
-  reading.add(total);
-  for (const auto& [name, value] : terms.diagnostics) reading.add(value);
-  reading.add(at::scalar_tensor(options.stop ? 1 : 0, at::device(options.compute.device)));
-  reading.read(group_);
-  StepResult result;
-  for (const auto& [name, value] : terms.values) result.losses.emplace_back(name, reading.next());
-  const double loss = reading.next();
-  result.losses.emplace_back("total", loss);
-  for (const auto& [name, value] : terms.diagnostics) result.diagnostics.emplace_back(name, reading.next());
-  result.stop = reading.next() > 0;
-  if (!std::isfinite(loss)) {
-    throw Error("ERR_INTERNAL",
-                "The loss is not finite, and the step was not taken. Lower the learning rate, set clip, or look for "
-                "damaged samples.");
-  }
+  const at::Device device = options.compute.device;
+  Tensor total = at::zeros({}, at::device(device).dtype(at::kFloat));
+  for (size_t i = 0; i < terms.values.size(); ++i) total = total + terms.values[i].second * options.losses[i].weight;
 
   clear_gradients(parameters);
   const auto backward = [&](const std::vector<Tensor>& roots, const std::vector<Tensor>& gradients, bool last) {
@@ -180,46 +199,77 @@ StepResult TrainingState::take_step(const Views& views, const StepOptions& optio
     });
   }
 
-  Tensor squared = at::zeros({}, at::device(options.compute.device).dtype(at::kDouble));
+  const at::NoGradGuard no_grad;
+  StepResult result;
+  std::vector<Tensor> gradients;
   for (const core::Parameter& parameter : parameters.all()) {
     if (!parameter.value.grad().defined()) continue;
-    const Tensor gradient = parameter.value.grad();
-    squared += gradient.pow(2).sum(at::kDouble);
-    if (options.keep_gradients)
-      result.gradients.emplace_back(parameter.name, gradient.clone(at::MemoryFormat::Contiguous));
-  }
-  result.gradient_norm = std::sqrt(squared.item<double>());
-  if (!std::isfinite(result.gradient_norm)) {
-    throw Error("ERR_INTERNAL", "A gradient is not finite, and the step was not taken. Lower the learning rate.");
-  }
-  core::NamedTensors running;
-  for (const core::Parameter& parameter : parameters.all()) {
-    if (!parameter.trainable) running.emplace_back(parameter.name, parameter.value);
-  }
-  if (const std::string* name = core::first_not_finite(running)) {
-    throw Error("ERR_INTERNAL", *name +
-                                    " is no longer finite, and the step was not taken. Lower the learning rate, set "
-                                    "clip, or go on from an earlier checkpoint.");
-  }
-  if (options.clip > 0 && result.gradient_norm > options.clip) {
-    const at::NoGradGuard no_grad;
-    for (const core::Parameter& parameter : parameters.all()) {
-      if (parameter.value.grad().defined()) parameter.value.mutable_grad().mul_(options.clip / result.gradient_norm);
+    gradients.push_back(parameter.value.grad());
+    if (options.keep_gradients) {
+      result.gradients.emplace_back(parameter.name, gradients.back().clone(at::MemoryFormat::Contiguous));
     }
   }
-  if (options.update) {
-    optimizer_.step(parameters, options.optimizer);
-    ++steps_;
+  const Tensor norm = norm_of(gradients, device);
+  const core::NamedTensors moved = moved_by_passes(parameters);
+  std::vector<Tensor> moved_values;
+  for (const auto& [name, value] : moved) moved_values.push_back(value);
+
+  Reading reading;
+  for (const auto& [name, value] : terms.values) reading.add(value);
+  for (const auto& [name, value] : terms.diagnostics) reading.add(value);
+  reading.add(at::scalar_tensor(options.stop ? 1 : 0, at::device(device)));
+  reading.add_deciding(total.detach().to(at::kDouble).reshape({1}));
+  reading.add_deciding(norm);
+  reading.add_deciding(core::finite_marks(moved_values, device));
+  reading.share(group_);
+
+  // On another device than the CPU the update begins before the host knows whether it is taken.
+  const bool ahead = !options.compute.on_cpu();
+  std::vector<std::string> first_moments;
+  if (ahead) {
+    Condition condition{.taken = reading.all_finite(), .divisor = {}};
+    if (options.clip > 0) condition.divisor = (norm / options.clip).clamp_min(1).to(at::kFloat).reshape({});
+    rollback.choose(condition.taken);
+    if (options.update) first_moments = optimizer_.step(parameters, options.optimizer, condition);
+    rollback.keep_chosen();
   }
-  rollback.keep_changes();
+  reading.read();
+
+  const auto checked = [&](bool good, const std::string& what, const char* advice) {
+    if (good) return;
+    optimizer_.forget(first_moments);
+    clear_gradients(parameters);
+    throw Error("ERR_INTERNAL", what + ", and the step was not taken. Lower the learning rate" + advice);
+  };
+  for (const auto& [name, value] : terms.values) result.losses.emplace_back(name, reading.next());
+  for (const auto& [name, value] : terms.diagnostics) result.diagnostics.emplace_back(name, reading.next());
+  result.stop = reading.next() > 0;
+  const double loss = reading.next();
+  result.losses.emplace_back("total", loss);
+  checked(std::isfinite(loss), "The loss is not finite", ", set clip, or look for damaged samples.");
+  result.gradient_norm = reading.next();
+  checked(std::isfinite(result.gradient_norm), "A gradient is not finite", ".");
+  for (const auto& [name, value] : moved) {
+    checked(std::isfinite(reading.next()), name + " is no longer finite",
+            ", set clip, or go on from an earlier checkpoint.");
+  }
+
+  if (!ahead) {
+    if (options.clip > 0 && result.gradient_norm > options.clip) {
+      for (Tensor& gradient : gradients) gradient.mul_(options.clip / result.gradient_norm);
+    }
+    if (options.update) optimizer_.step(parameters, options.optimizer);
+    rollback.keep_changes();
+  }
+  if (options.update) ++steps_;
   clear_gradients(parameters);
   return result;
 }
 
 core::NamedTensors TrainingState::state() const {
   auto tensors = optimizer_.state();
-  tensors.emplace_back(kDraws,
-                       at::tensor({static_cast<int64_t>(seed_), static_cast<int64_t>(steps_)}, at::dtype(at::kLong)));
+  tensors.emplace_back(kDraws, at::tensor({static_cast<int64_t>(seed_), static_cast<int64_t>(steps_)},  // not in a step
+                                          at::dtype(at::kLong)));
   return tensors;
 }
 
@@ -239,8 +289,8 @@ void TrainingState::restore(const core::NamedTensors& tensors) {
   }
   optimizer_.restore(localizer_->parameters(), tensors);
   if (draws) {
-    seed_ = static_cast<uint64_t>((*draws)[0].item<int64_t>());
-    steps_ = static_cast<uint64_t>((*draws)[1].item<int64_t>());
+    seed_ = static_cast<uint64_t>((*draws)[0].item<int64_t>());   // not in a step
+    steps_ = static_cast<uint64_t>((*draws)[1].item<int64_t>());  // not in a step
   } else {
     // An earlier version's generator cannot be gone on with: the draws of the step that the optimizer has come to.
     steps_ = optimizer_.steps();

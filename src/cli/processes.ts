@@ -4,6 +4,7 @@ import { createServer } from "node:net";
 import { availableParallelism } from "node:os";
 import { SoundspotError } from "../core/errors.js";
 import { ProcessGroup } from "../distributed/process-group.js";
+import { native } from "../native.js";
 
 /** Milliseconds that processes have to save and exit after one has failed. */
 const GRACE = 120_000;
@@ -89,15 +90,27 @@ async function launch(count: number): Promise<number> {
   return failure;
 }
 
+/** Processes for `--processes`: with "auto" one for each GPU, one without. */
+export function processesFor(
+  wanted: number | "auto" | undefined,
+  devices: readonly string[],
+): number | undefined {
+  if (wanted !== "auto") return wanted;
+  return Math.max(1, devices.filter((name) => name.startsWith("cuda:")).length);
+}
+
 /**
- * Runs a command's work: in this process, as a member of a group if the environment defines one, or in `processes`
+ * Runs a command's work: in this process, as a member of a group if the environment defines one, or in `wanted`
  * processes that it launches.
  */
 export async function inProcesses(
-  processes: number | undefined,
+  wanted: number | "auto" | undefined,
   work: (group: ProcessGroup | undefined) => Promise<void>,
 ): Promise<void> {
   const member = ProcessGroup.fromEnvironment();
+  // A launcher decides; members do not count GPUs.
+  const processes =
+    wanted === "auto" ? (member ? undefined : processesFor(wanted, native().info().devices)) : wanted;
   if (!member && processes !== undefined && processes > 1) {
     process.exitCode = await launch(processes);
     return;

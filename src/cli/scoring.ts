@@ -5,7 +5,7 @@ import type { ProcessGroup } from "../distributed/process-group.js";
 import type { NamedPath } from "../files/outputs.js";
 import type { Device, Precision } from "../model/compute.js";
 import { withConfigOption } from "./checkpoints.js";
-import { deviceOption, precisions, wholeFrom } from "./options.js";
+import { deviceOption, precisions, processCount, wholeFrom } from "./options.js";
 
 export interface ScoringFlags {
   data: string;
@@ -16,7 +16,7 @@ export interface ScoringFlags {
   precision: Precision;
   skipUnreadable?: true;
   resamples: number;
-  processes?: number;
+  processes?: number | "auto";
   output?: string;
   json?: true;
 }
@@ -31,7 +31,11 @@ export function withScoringOptions(command: Command): Command {
     .addOption(new Option("--precision <type>", "of the encoders").choices(precisions).default("float32"))
     .option("--skip-unreadable", "skip samples that cannot be read, and list them")
     .option("--resamples <n>", "of the bootstrap; 0 makes no intervals", wholeFrom(0), 1000)
-    .option("--processes <n>", "processes on this machine that share the samples", wholeFrom(1))
+    .option(
+      "--processes <n>",
+      "processes on this machine that share the samples; auto: one for each GPU",
+      processCount,
+    )
     .option("--output <folder>", "folder for the scores")
     .option("--json", "print the scores as JSON");
 }

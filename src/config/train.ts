@@ -110,8 +110,11 @@ const trainSchema = z.strictObject({
   epsilon: z.number().min(1e-30).default(1e-8),
   /** Greatest norm of the gradient; 0 disables clipping. */
   clip: z.number().min(0).default(0),
-  /** Of encoders and decoders; "auto" is bfloat16 on processors with bfloat16 instructions. */
-  precision: z.enum(["float32", "bfloat16", "auto"]).default("float32"),
+  /**
+   * "bfloat16" of encoders and decoders, "tf32" of all products on NVIDIA GPUs; "auto" is bfloat16 on devices with
+   * bfloat16 instructions.
+   */
+  precision: z.enum(["float32", "tf32", "bfloat16", "auto"]).default("float32"),
   /** Default those of the method. */
   losses: lossesSchema.optional(),
   /**

@@ -1,4 +1,4 @@
-/** Values that cross module borders: decoded media, boxes, masks. */
+/** Values that cross module borders: decoded media, boxes, masks, what the processor is and computes in. */
 
 /** An image in 8-bit RGB, row-major, interleaved: `data.length === width * height * 3`. */
 export interface RawImage {
@@ -44,3 +44,21 @@ export interface TensorData {
   readonly data: Float32Array;
   readonly shape: readonly number[];
 }
+
+/** What of the processor is used. Caps of the environment (ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA) are taken off. */
+export interface ProcessorInfo {
+  readonly vendor: "intel" | "amd" | "arm" | "other";
+  /** The name that it reports; empty where it has none. */
+  readonly model: string;
+  /** The widest instructions that the kernels use. */
+  readonly instructionSet: "default" | "avx2" | "avx512" | "avx512_bf16";
+  /** Such as "avx2", "fma", "avx512", "avx512_vnni", "avx512_bf16", "amx_bf16", "neon". */
+  readonly features: readonly string[];
+  /** The same without the caps. */
+  readonly hardware: readonly string[];
+  /** Whether it multiplies bfloat16 itself. */
+  readonly bfloat16: boolean;
+}
+
+/** What products are computed in; a device without one computes float32. */
+export type ComputedPrecision = "float32" | "tf32" | "bfloat16";

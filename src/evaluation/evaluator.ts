@@ -9,7 +9,7 @@ import type { SkippedSample } from "../datasets/damage.js";
 import type { MissingSample, Sample } from "../datasets/dataset.js";
 import { aGroup, type ProcessGroup } from "../distributed/process-group.js";
 import type { BootstrapOptions } from "../metrics/bootstrap.js";
-import { computedPrecision, type Precision } from "../model/compute.js";
+import { type ComputedPrecision, computedPrecision, type Precision } from "../model/compute.js";
 import { type PreparedSample, prepareSample } from "../model/inputs.js";
 import { aModel } from "../model/loaded.js";
 import { localizePrepared } from "../model/localize.js";
@@ -80,7 +80,7 @@ export interface Evaluation {
     readonly sharpening: number;
     readonly threshold: number;
     readonly alpha: number;
-    readonly precision: "float32" | "bfloat16";
+    readonly precision: ComputedPrecision;
     /** The chosen protocols, described. */
     readonly protocols?: readonly Protocol[];
   };
@@ -187,7 +187,7 @@ export class Evaluator implements AsyncDisposable {
       sharpening: options.sharpening ?? (model ? sharpeningOf(model.config) : 1),
       threshold,
       alpha,
-      precision: computedPrecision(options.precision ?? "float32"),
+      precision: computedPrecision(options.precision ?? "float32", model?.compute.device ?? "cpu"),
       ...(chosen.length > 0 ? { protocols: chosen } : {}),
     };
     const own = model ? methodNamed(model.config.method.name).maps : (["audio"] as const);
@@ -396,7 +396,7 @@ export class Evaluator implements AsyncDisposable {
     const { bootstrap, falseNegatives, model, name = "samples", signal } = this.#options;
     const intervals = new Intervals(bootstrap, signal);
     const { rows } = embeddings;
-    const retrieved = rows && (await retrievalOf(rows, bootstrap, signal));
+    const retrieved = rows && (await retrievalOf(rows, bootstrap, signal, model?.compute.device));
     const exclusions =
       rows && falseNegatives !== false
         ? await exclusionsAmong(rows, falseNegatives ?? {}, signal)

@@ -74,6 +74,7 @@ export async function retrievalOf(
   embeddings: readonly Embedding[],
   bootstrap: RetrieveOptions["bootstrap"],
   signal: AbortSignal | undefined,
+  device: string | undefined,
 ): Promise<{ readonly retrieval: Retrieval; readonly found: ReadonlyMap<string, SampleRetrieval> }> {
   const labels = embeddings.map(({ label }) => label);
   const groups = embeddings.map(({ group }) => group);
@@ -81,7 +82,7 @@ export async function retrievalOf(
   const audios = embeddings.map(({ audio }) => audio);
   const deepest = Math.max(...recallRanks);
   const direction = async (queries: readonly Float32Array[], gallery: readonly Float32Array[]) => {
-    const neighbours = await nearestNeighbours(queries, gallery, deepest, signal);
+    const neighbours = await nearestNeighbours(queries, gallery, deepest, signal, device);
     const ranks = firstHits(neighbours, labels);
     const recalls: number[] = [];
     const intervals: (readonly [number, number])[] = [];
@@ -200,6 +201,6 @@ export async function retrieve(options: RetrieveOptions): Promise<RetrievalRun> 
     await encodeShare();
   }
   if (!embeddings.rows) throw new SoundspotError("ERR_DATASET", `${data.name} has no usable sample.`);
-  const { retrieval } = await retrievalOf(embeddings.rows, options.bootstrap, signal);
+  const { retrieval } = await retrievalOf(embeddings.rows, options.bootstrap, signal, model.compute.device);
   return { dataset: data.name, samples, silent, ...retrieval, missing: data.missing ?? [], skipped };
 }

@@ -1,5 +1,5 @@
 /** Retrieval metrics: recall at K by cosine of target slots. A hit: one of the top K has the query's class. */
-import { aCount, aList, aSignal, check, shown } from "../core/arguments.js";
+import { aCount, aList, aSignal, aText, check, shown } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import { matrixOf } from "../core/matrix.js";
 import { native } from "../native.js";
@@ -13,14 +13,17 @@ const WORK_A_CALL = 2e10;
  * found.
  * @param queries N vectors of one length
  * @param gallery M vectors of that length
+ * @param device where to compare them, such as "cuda:0"; default the CPU
  * @returns N lists of at most `depth` indices
- * @throws {SoundspotError} ERR_SHAPE when lengths differ, ERR_INPUT when `depth` is not an integer from 1, ERR_ABORTED.
+ * @throws {SoundspotError} ERR_SHAPE when lengths differ, ERR_INPUT when `depth` is not an integer from 1, ERR_DEVICE,
+ *   ERR_ABORTED.
  */
 export async function nearestNeighbours(
   queries: readonly Float32Array[],
   gallery: readonly Float32Array[],
   depth: number,
   signal?: AbortSignal,
+  device = "cpu",
 ): Promise<number[][]> {
   if (!Number.isSafeInteger(depth) || depth < 1) {
     throw new SoundspotError("ERR_INPUT", `depth must be an integer of at least 1; it was ${shown(depth)}.`);
@@ -28,6 +31,7 @@ export async function nearestNeighbours(
   check(queries, aList, "queries");
   check(gallery, aList, "gallery");
   if (signal !== undefined) check(signal, aSignal, "signal");
+  check(device, aText, "device");
   const width = queries[0]?.length ?? 0;
   if (width === 0 || gallery.length === 0) return queries.map(() => []);
   const deepest = Math.min(depth, gallery.length);
@@ -37,7 +41,7 @@ export async function nearestNeighbours(
   for (let from = 0; from < queries.length; from += rows) {
     throwIfAborted(signal);
     const some = matrixOf(queries.slice(from, from + rows), width);
-    const { data } = await native().nearest(some, all, deepest);
+    const { data } = await native().nearest(some, all, deepest, device);
     for (let at = 0; at < data.length; at += deepest) {
       found.push([...data.subarray(at, at + deepest)].filter((index) => index >= 0));
     }

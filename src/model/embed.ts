@@ -53,8 +53,8 @@ export async function embedPrepared(
   { precision = model.compute.requested }: EmbedOptions = {},
 ): Promise<Float32Array[]> {
   if (handles.length === 0) return [];
-  const bfloat16 = computedPrecision(precision) === "bfloat16";
-  const { data, shape } = await native().embed(model.handle, handles, { modality, bfloat16 });
+  const computed = computedPrecision(precision, model.compute.device);
+  const { data, shape } = await native().embed(model.handle, handles, { modality, precision: computed });
   const [count = 0, length = 0] = shape;
   return Array.from({ length: count }, (_, i) => data.slice(i * length, (i + 1) * length));
 }

@@ -126,7 +126,7 @@ export async function localizePrepared(
     alpha,
     refine: options.refine ?? "none",
     allMaps: options.allMaps ?? false,
-    bfloat16: computedPrecision(options.precision ?? model.compute.requested) === "bfloat16",
+    precision: computedPrecision(options.precision ?? model.compute.requested, model.compute.device),
   };
   const items = samples.map(({ handle }, i) => ({ handle, size: sizes[i] as Size }));
   void model.handle;

@@ -26,7 +26,15 @@ import {
   native,
   type TrainerHandle,
 } from "../native.js";
-import { aDevice, aPrecision, type Compute, computeOf, type Device, type Precision } from "./compute.js";
+import {
+  aDevice,
+  aPrecision,
+  type Compute,
+  computeOf,
+  type Device,
+  type Precision,
+  placeOf,
+} from "./compute.js";
 import { CONFIG_KEY, configOf, type FoundConfig } from "./configuration.js";
 import { type EmbedOptions, embedBatch } from "./embed.js";
 import { type EmbedInput, type LocalizeInput, prepareInput } from "./inputs.js";
@@ -120,7 +128,8 @@ export class Model implements Disposable {
     const config = parseModelConfig(options);
     checkFields(start, { seed: anInteger, device: aDevice, precision: aPrecision });
     const { seed = 0, device = "auto", precision = "auto" } = start;
-    const handle = await native().createModel(config, seed, device);
+    const place = placeOf(device, native().info().devices, process.env);
+    const handle = await native().createModel(config, seed, place);
     return new Model(handle, config, computeOf(handle, precision));
   }
 
@@ -149,7 +158,7 @@ export class Model implements Disposable {
       found.config,
       checkpoint,
       file,
-      options.device ?? "auto",
+      placeOf(options.device ?? "auto", native().info().devices, process.env),
     );
     const loaded = weightsReport(report, found);
     return new Model(handle, found.config, computeOf(handle, options.precision ?? "auto"), metadata, loaded);
@@ -212,7 +221,7 @@ export class Model implements Disposable {
     return native().encode(
       this.handle,
       samples.map((sample) => sample.handle),
-      { sharpening, bfloat16: false, plain: false },
+      { sharpening, precision: "float32", plain: false },
     );
   }
 

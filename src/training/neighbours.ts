@@ -72,7 +72,7 @@ export async function findNeighbours(options: FindNeighboursOptions): Promise<Ne
     for (const sample of samples) vectors.push(sample ? rows.shift() : undefined);
     onProgress?.(vectors.length, data.length);
   }
-  return nearestOf(vectors, Math.min(k, data.length - 1), signal);
+  return nearestOf(vectors, Math.min(k, data.length - 1), model.compute.device, signal);
 }
 
 async function readable(data: Dataset, index: number, signal: AbortSignal | undefined) {
@@ -88,6 +88,7 @@ async function readable(data: Dataset, index: number, signal: AbortSignal | unde
 async function nearestOf(
   vectors: readonly (Float32Array | undefined)[],
   k: number,
+  device: string,
   signal: AbortSignal | undefined,
 ): Promise<Neighbours> {
   const dim = vectors.find((vector) => vector)?.length ?? 1;
@@ -100,7 +101,7 @@ async function nearestOf(
     throwIfAborted(signal);
     const count = Math.min(QUERIES, vectors.length - from);
     const queries = { data: gallery.slice(from * dim, (from + count) * dim), shape: [count, dim] };
-    const found = await native().nearest(queries, all, k + 1);
+    const found = await native().nearest(queries, all, k + 1, device);
     for (let i = 0; i < count; i++) {
       const row = found.data.subarray(i * (k + 1), (i + 1) * (k + 1));
       const others = vectors[from + i] ? [...row].filter((other) => other >= 0 && other !== from + i) : [];

@@ -12,6 +12,7 @@ import { CollapseMonitor, type CollapseWarning } from "./collapse-monitor.js";
 import { MetricsLog } from "./metrics-log.js";
 import { PROGRESS_KEY, type Progress } from "./progress.js";
 import { MAX_DAMAGED, type StepEvent, type TrainRun, type TrainRunOptions } from "./run-options.js";
+import { type StagedTrainingBatch, stagedAhead } from "./staging.js";
 import type { Start } from "./start.js";
 import { Stopping } from "./stopping.js";
 
@@ -152,7 +153,7 @@ export class Run {
     const { interrupt } = this.#stopping;
     const spent: Spent = { seconds: 0, waited: 0 };
     let ended = performance.now();
-    for await (const batch of trainingBatches(this.#start.trainer, {
+    const batches = trainingBatches(this.#start.trainer, {
       data,
       epoch: place.epoch,
       fromBatch: place.batch,
@@ -161,7 +162,8 @@ export class Run {
       rank: group?.rank ?? 0,
       size: group?.size ?? 1,
       signal: interrupt,
-    })) {
+    });
+    for await (const batch of this.#staged(batches)) {
       throwIfAborted(interrupt);
       if (!group) await this.#skip(batch.skipped, { epoch: place.epoch, step: place.step + 1 });
       const started = performance.now();
@@ -187,10 +189,20 @@ export class Run {
     };
   }
 
-  async #takeStep({ samples, views, skipped }: TrainingBatch, at: Position): Promise<StepResult> {
+  /** On another device than the CPU, whose memory the samples are in already, one batch is on its way beside the step. */
+  #staged(batches: AsyncIterable<TrainingBatch>): AsyncIterable<TrainingBatch | StagedTrainingBatch> {
+    const { trainer, model } = this.#start;
+    return model.compute.device === "cpu" ? batches : stagedAhead(batches, trainer);
+  }
+
+  async #takeStep(batch: TrainingBatch | StagedTrainingBatch, at: Position): Promise<StepResult> {
     // In a group the step also carries reports of damage: without any there is no further exchange.
-    const stop = this.#stopping.halt.aborted || skipped.length > 0;
-    const result = await this.#start.trainer.stepPrepared(samples(), { at, stop }, views());
+    const stop = this.#stopping.halt.aborted || batch.skipped.length > 0;
+    const { trainer } = this.#start;
+    const result =
+      "staged" in batch
+        ? await trainer.stepPrepared(await batch.staged, { at, stop })
+        : await trainer.stepPrepared(batch.samples(), { at, stop }, batch.views());
     this.#place.step++;
     this.#place.batch++;
     this.#place.lossSum += result.losses.total ?? 0;

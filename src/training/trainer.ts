@@ -12,14 +12,20 @@ import { computedPrecision } from "../model/compute.js";
 import { type LocalizeInput, prepareInput } from "../model/inputs.js";
 import { aModel } from "../model/loaded.js";
 import type { Model } from "../model/model.js";
-import { native, type SampleHandle, type StepResult, type TrainerHandle } from "../native.js";
+import {
+  native,
+  type SampleHandle,
+  type StagedHandle,
+  type StepResult,
+  type TrainerHandle,
+} from "../native.js";
 
 /**
- * The configuration with "auto" replaced by what it means on this processor. "bfloat16" stays, also where float32 is
- * computed instead: the run can go on elsewhere in bfloat16.
+ * The configuration with "auto" replaced by what it means on the model's device. Others stay, also where float32 is
+ * computed instead: the run can go on elsewhere in the precision that was asked for.
  */
-function withPrecision(config: TrainConfig): TrainConfig {
-  const precision = computedPrecision(config.precision);
+function withPrecision(config: TrainConfig, device: string): TrainConfig {
+  const precision = computedPrecision(config.precision, device);
   return config.precision === "auto" ? { ...config, precision } : config;
 }
 
@@ -77,7 +83,7 @@ export class Trainer implements Disposable {
     check(model, aModel, "model");
     if (group !== undefined) check(group, aGroup, "group");
     this.model = model;
-    this.config = withPrecision(parseTrainConfig(options, model.config.method.name));
+    this.config = withPrecision(parseTrainConfig(options, model.config.method.name), model.compute.device);
     this.#group = group;
     this.#handle = native().createTrainer(model.handle, this.config.seed, group?.handle);
   }
@@ -114,9 +120,20 @@ export class Trainer implements Disposable {
     return this.stepPrepared(samples, options, views);
   }
 
-  /** @internal The same on prepared samples. */
-  async stepPrepared(
+  /**
+   * @internal Brings prepared samples to the model's device while it computes others, for one `stepPrepared`. On the CPU
+   * there is nothing to bring.
+   */
+  async stage(
     samples: readonly SampleHandle[],
+    views: Readonly<Record<string, readonly SampleHandle[]>> = {},
+  ): Promise<StagedHandle> {
+    return native().stage(this.#live, samples, views);
+  }
+
+  /** @internal The same as `step`, on prepared samples or a staged batch, which brings its views. */
+  async stepPrepared(
+    samples: readonly SampleHandle[] | StagedHandle,
     options: TrainerStepOptions = {},
     views: Readonly<Record<string, readonly SampleHandle[]>> = {},
   ): Promise<StepResult> {
@@ -138,7 +155,7 @@ export class Trainer implements Disposable {
         coupledDecay: config.optimizer === "adam",
         falseNegativeK: epoch >= config.falseNegatives.from ? config.falseNegatives.k : 0,
         clip: config.clip,
-        bfloat16: config.precision === "bfloat16",
+        precision: config.precision === "auto" ? "float32" : config.precision,
         masking: options.masking ?? true,
         microBatchSize: config.microBatchSize,
         frozenStatistics: config.batchNorm === "frozen",

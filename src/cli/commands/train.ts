@@ -13,7 +13,7 @@ import { leftOut } from "../../report/left-out.js";
 import { isRunFile } from "../../training/run-folder.js";
 import { train } from "../../training/train.js";
 import { heldOut } from "../held-out.js";
-import { deviceOption, numberFrom, wholeFrom } from "../options.js";
+import { deviceOption, numberFrom, processCount, wholeFrom } from "../options.js";
 import { inProcesses } from "../processes.js";
 import { Progress } from "../progress.js";
 import { readSettings } from "../settings.js";
@@ -37,7 +37,7 @@ interface Flags {
   allowChangedData?: true;
   strict?: true;
   maxDamaged?: number;
-  processes?: number;
+  processes?: number | "auto";
   json?: true;
 }
 
@@ -73,7 +73,11 @@ export function register(program: Command): void {
       "of the samples, 0 to 1, that may be skipped; default 0.01",
       numberFrom(0, 1),
     )
-    .option("--processes <n>", "processes on this machine that share every batch", wholeFrom(1))
+    .option(
+      "--processes <n>",
+      "processes on this machine that share every batch; auto: one for each GPU",
+      processCount,
+    )
     .option("--json", "print one line of JSON an epoch, and the result")
     .addHelpText(
       "after",

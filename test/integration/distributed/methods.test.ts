@@ -42,7 +42,7 @@ writeFileSync(
 import { Model, ProcessGroup, Trainer } from ${JSON.stringify(pathToFileURL(join(source, "index.js")).href)};
 const models = ${JSON.stringify(models)};
 const frameCounts = ${JSON.stringify(frameCounts)};
-const contrast = process.argv[2];
+const [contrast, operators] = process.argv.slice(2);
 const group = Number(process.env.WORLD_SIZE) > 1 ? await ProcessGroup.join(ProcessGroup.fromEnvironment()) : undefined;
 const { rank, size } = group ?? { rank: 0, size: 1 };
 const noise = (length, seed) => {
@@ -66,7 +66,7 @@ for (const [name, options] of Object.entries(models)) {
   for (let step = 0; step < 2; step++) {
     const view = (shift) => Array.from({ length: own }, (_, i) => part(1 + shift + step * 100 + rank * own + i));
     const views = { neighbour: view(3000), augmented: view(6000) };
-    const { losses, gradients } = await trainer.step(view(0), { update: false, gradients: true, views });
+    const { losses, gradients } = await trainer.step(view(0), { update: false, gradients: true, views, plain: operators === "plain" });
     const sums = gradients.map(({ name: parameter, data }) => [parameter, Math.hypot(...data), data.reduce((sum, x, i) => sum + x * Math.sin(i + 1), 0)]);
     process.stdout.write(JSON.stringify({ name, losses, sums }) + "\\n");
     const moved = new Map(gradients.map((each) => [each.name, each.data]));
@@ -100,25 +100,28 @@ function stepsOf({ code, output, errors }: ProcessOutcome): Step[] {
 const alone = async (contrast: string) => stepsOf((await inGroup(1, [path, contrast]))[0] as ProcessOutcome);
 
 describe("two processes", () => {
-  it("take the steps of one for every method, with global contrast and synchronised batch norm", async () => {
-    const one = await alone("global");
-    expect(new Set(one.map(({ name }) => name))).toEqual(new Set(methodNames()));
-    for (const process of await inGroup(2, [path, "global"])) {
-      for (const [i, { name, losses, sums }] of stepsOf(process).entries()) {
-        const wanted = one[i] as Step;
-        expect(name).toBe(wanted.name);
-        for (const [loss, value] of Object.entries(wanted.losses)) {
-          expect(Math.abs((losses[loss] as number) - value), `${name} ${loss}`).toBeLessThan(
-            2e-4 * (1 + Math.abs(value)),
-          );
+  it.each(["fused", "plain"])(
+    "take the steps of one for every method, with global contrast and synchronised batch norm, %s",
+    async (operators) => {
+      const one = await alone("global");
+      expect(new Set(one.map(({ name }) => name))).toEqual(new Set(methodNames()));
+      for (const process of await inGroup(2, [path, "global", operators])) {
+        for (const [i, { name, losses, sums }] of stepsOf(process).entries()) {
+          const wanted = one[i] as Step;
+          expect(name).toBe(wanted.name);
+          for (const [loss, value] of Object.entries(wanted.losses)) {
+            expect(Math.abs((losses[loss] as number) - value), `${name} ${loss}`).toBeLessThan(
+              2e-4 * (1 + Math.abs(value)),
+            );
+          }
+          const whole = Math.hypot(...wanted.sums.map(([, length]) => length));
+          const apart = Math.hypot(...wanted.sums.map(([, , sum], n) => sum - (sums[n]?.[2] as number)));
+          expect(whole, name).toBeGreaterThan(0);
+          expect(apart / whole, `gradients of ${name}`).toBeLessThan(0.02);
         }
-        const whole = Math.hypot(...wanted.sums.map(([, length]) => length));
-        const apart = Math.hypot(...wanted.sums.map(([, , sum], n) => sum - (sums[n]?.[2] as number)));
-        expect(whole, name).toBeGreaterThan(0);
-        expect(apart / whole, `gradients of ${name}`).toBeLessThan(0.02);
       }
-    }
-  });
+    },
+  );
 
   it("compare their own samples alone with local contrast", async () => {
     const one = await alone("local");

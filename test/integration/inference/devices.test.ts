@@ -1,7 +1,8 @@
 /** Nothing assumes the CPU: a device whose memory nobody may touch computes what the CPU computes. */
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import fc from "fast-check";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { evaluate, Model, type ModelOptions, Trainer, type TrainOptions, train } from "../../../src/index.js";
 import { native } from "../../../src/native.js";
@@ -38,6 +39,9 @@ const methods: Record<string, { model: ModelOptions; train: TrainOptions }> = {
 const created = (device: string, model: ModelOptions = tiny) =>
   Model.create(model, { seed: 3, device: device as "cpu", precision: "float32" });
 const batch = (step: number) => [0, 1, 2, 3].map((i) => bar(4 * step + i));
+
+/** What the host has waited for since the last call. */
+const takeWaits = () => (native() as unknown as { takeWaits(): string[] }).takeWaits();
 
 /** The greatest difference of two lists, as a share of the greatest value of the first. */
 function difference(ours: ArrayLike<number>, others: ArrayLike<number>): number {
@@ -109,6 +113,26 @@ describe.skipIf(!built)("a device other than the CPU", () => {
       });
     }
 
+    for (const microBatchSize of [0, 2]) {
+      for (const clip of [0, 1e-3]) {
+        for (const optimizer of ["adamw", "adam"] as const) {
+          const how = `in parts of ${microBatchSize || 4}, clip ${clip}, ${optimizer}`;
+          it(`${name}: the host waits once a step, for what it reads at its end, ${how}`, async () => {
+            using each = await created("testdevice", model);
+            using trainer = new Trainer(each, { ...recipe, ...options, microBatchSize, clip, optimizer });
+            for (let step = 0; step < 2; step++) {
+              takeWaits();
+              const views = { neighbour: batch(50 + step), augmented: batch(80 + step) };
+              const { losses, gradientNorm } = await trainer.step(batch(step), { views });
+              expect(takeWaits()).toEqual(["read"]);
+              expect(losses.total).toBeGreaterThan(0);
+              expect(gradientNorm).toBeGreaterThan(clip);
+            }
+          });
+        }
+      }
+    }
+
     it(`${name}: maps, embeddings and scores are the CPU's`, async () => {
       const models = await Promise.all(places.map((place) => created(place, model)));
       const [ours, others] = await Promise.all(
@@ -132,19 +156,129 @@ describe.skipIf(!built)("a device other than the CPU", () => {
     });
   }
 
-  it("keeps weights and statistics where a step fails", async () => {
+  it("waits once for the maps of a batch, and once for its embeddings", async () => {
     using model = await created("testdevice");
-    using trainer = new Trainer(model, recipe);
-    await trainer.step(batch(0));
-    const before = await model.parameters();
-    const broken = batch(1).map((pair) => ({
+    takeWaits();
+    await model.localize([bar(0), bar(1), bar(2)]);
+    expect(takeWaits()).toEqual(["read"]);
+    await model.embed([{ image: bar(0).image }, { image: bar(1).image }]);
+    expect(takeWaits()).toEqual(["read"]);
+    await model.encode([bar(0), bar(1)]);
+    expect(takeWaits()).toEqual(["read", "read"]);
+  });
+
+  it("finds the CPU's neighbours, in its order where cosines are equal", async () => {
+    const finite = fc.float({ min: -4, max: 4, noNaN: true });
+    // Few directions, so that many are equal; lengths of 0, and vectors that hold NaN.
+    const vector = fc.oneof(
+      fc.constantFrom([0, 0, 0], [1, 0, 0], [2, 0, 0], [0, -1, 0], [1, 1, 0], [Number.NaN, 1, 0]),
+      fc.array(finite, { minLength: 3, maxLength: 3 }),
+    );
+    const list = fc.array(vector, { minLength: 1, maxLength: 40 });
+    const matrix = (rows: readonly (readonly number[])[]) => ({
+      data: Float32Array.from(rows.flat()),
+      shape: [rows.length, 3],
+    });
+    await fc.assert(
+      fc.asyncProperty(list, list, fc.integer({ min: 1, max: 50 }), async (queries, gallery, depth) => {
+        const [ours, others] = await Promise.all(
+          places.map((place) => native().nearest(matrix(queries), matrix(gallery), depth, place)),
+        );
+        expect(others).toEqual(ours);
+      }),
+      { numRuns: 60 },
+    );
+    takeWaits();
+    const many = Float32Array.from({ length: 3 * 9000 }, (_, i) => Math.sin(i * i));
+    const [ours, others] = await Promise.all(
+      places.map((place) =>
+        native().nearest(matrix([[1, 2, 3]]), { data: many, shape: [9000, 3] }, 20, place),
+      ),
+    );
+    expect(others).toEqual(ours);
+    expect(takeWaits()).toEqual(["read"]);
+  });
+
+  it("counts what its host waits for", async () => {
+    using model = await created("testdevice");
+    takeWaits();
+    const parameters = await model.parameters();
+    const reads = takeWaits();
+    expect(reads).toEqual(reads.map(() => "read"));
+    expect(reads.length).toBeGreaterThanOrEqual(parameters.length);
+    await model.setParameters(parameters.slice(0, 3));
+    expect(takeWaits().filter((what) => what === "upload")).toHaveLength(3);
+  });
+
+  /** Images of so many times their values. */
+  const enlarged = (by: number) =>
+    batch(1).map((pair, i) => ({
       ...pair,
-      image: { tensor: new Float32Array(3 * 32 * 32).fill(1e38), shape: [3, 32, 32] },
+      image: {
+        tensor: Float32Array.from({ length: 3 * 32 * 32 }, (_, at) => by * Math.sin(1 + at * (i + 1))),
+        shape: [3, 32, 32],
+      },
     }));
-    await expect(trainer.step(broken)).rejects.toMatchObject({ code: "ERR_INTERNAL" });
-    expect(await model.parameters()).toEqual(before);
-    await trainer.step(batch(1));
-    expect(await model.parameters()).not.toEqual(before);
+  const failures: Record<string, { by: number; train?: TrainOptions; message: RegExp }> = {
+    "a statistic": { by: 1e22, message: /running_var is no longer finite, and the step was not taken/ },
+    "a statistic, in parts": {
+      ...{ by: 1e22, train: { microBatchSize: 2, clip: 1 } },
+      message: /running_var is no longer finite, and the step was not taken/,
+    },
+    "the loss": { by: 3e38, message: /^The loss is not finite, and the step was not taken/ },
+    "the loss alone": {
+      ...{ by: 1, train: { losses: { matching: { weight: 1e300 } } } },
+      message: /^The loss is not finite, and the step was not taken/,
+    },
+    "the gradient": {
+      ...{ by: 1, train: { losses: { contrastive: { weight: 1e32 } }, falseNegatives: { k: 0 }, clip: 1 } },
+      message: /^A gradient is not finite, and the step was not taken/,
+    },
+  };
+  for (const [what, { by, train: options, message }] of Object.entries(failures)) {
+    for (const place of places) {
+      it(`keeps all of its state on ${place} where ${what} is not finite`, async () => {
+        using model = await created(place);
+        using trainer = new Trainer(model, { ...recipe, ...options });
+        using steady = new Trainer(model, recipe);
+        const file = join(folder, "kept.safetensors");
+        const state = async (of: Trainer) => {
+          await of.save(file);
+          return readFileSync(file);
+        };
+        // Before any step the optimizer has no state, after one it has that of every parameter.
+        for (const steps of [0, 1]) {
+          if (steps > 0) {
+            await steady.step(batch(0));
+            await steady.save(file);
+            await trainer.restore(file);
+          }
+          const before = await state(trainer);
+          await expect(trainer.step(enlarged(by))).rejects.toMatchObject({
+            code: "ERR_INTERNAL",
+            message: expect.stringMatching(message),
+          });
+          expect((await state(trainer)).equals(before)).toBe(true);
+        }
+        const before = await model.parameters();
+        await steady.step(batch(1));
+        expect(await model.parameters()).not.toEqual(before);
+      });
+    }
+  }
+
+  it("takes the steps of a trainer that met no failure", async () => {
+    const after = async (broken: boolean) => {
+      using model = await created("testdevice");
+      using trainer = new Trainer(model, { ...recipe, clip: 1 });
+      for (let step = 0; step < 3; step++) {
+        if (broken)
+          await expect(trainer.step(enlarged(1e22))).rejects.toMatchObject({ code: "ERR_INTERNAL" });
+        await trainer.step(batch(step));
+      }
+      return model.parameters();
+    };
+    expect(await after(true)).toEqual(await after(false));
   });
 
   it("saves, loads and resumes there and on the CPU", async () => {

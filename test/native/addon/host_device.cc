@@ -1,6 +1,7 @@
 // A device for tests alone, "testdevice:0": its tensors lie in the host's memory, at addresses that nobody may read
 // or write. Code that takes a tensor's memory without asking for its device ends the process; an operator that gets
-// tensors of two devices throws. Every operator runs on the CPU and gives the CPU's values.
+// tensors of two devices throws. Every operator runs on the CPU and gives the CPU's values. What makes the host of a
+// real device wait is counted: takeWaits() → what it was, in order, since the last call.
 #include <ATen/EmptyTensor.h>
 #include <ATen/detail/PrivateUse1HooksInterface.h>
 #include <ATen/native/CPUFallback.h>
@@ -14,6 +15,10 @@
 #include <torch/library.h>
 #include <unistd.h>
 
+#include <mutex>
+#include <set>
+
+#include "binding/functions.h"
 #include "core/torch.h"
 
 namespace soundspot::testing {
@@ -24,6 +29,36 @@ using torch::jit::Stack;
 
 constexpr auto kKind = at::kPrivateUse1;
 const at::Device kDevice(kKind, 0);
+
+/// What a host waits for: values that it reads from the device, and copies to it that it does not leave to the device.
+class Waits {
+ public:
+  void add(const std::string& what) {
+    if (inside > 0) return;
+    const std::lock_guard lock(mutex_);
+    all_.push_back(what);
+  }
+  std::vector<std::string> take() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(all_, {});
+  }
+
+  /// While an operator is computed its own copies do not count.
+  static thread_local int inside;
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::string> all_;
+};
+
+thread_local int Waits::inside = 0;
+
+Waits waits;
+
+struct Inside {
+  Inside() { ++Waits::inside; }
+  ~Inside() { --Waits::inside; }
+};
 
 /// Two mappings of one length: addresses that tensors have, which are protected, and the memory itself.
 struct Block {
@@ -60,6 +95,12 @@ struct Guard final : c10::impl::NoOpDeviceGuardImpl<kKind> {
   at::Device getDevice() const override { return kDevice; }
   c10::Stream getStream(at::Device) const noexcept override { return c10::Stream(c10::Stream::DEFAULT, kDevice); }
   c10::Stream exchangeStream(c10::Stream) const noexcept override { return c10::Stream(c10::Stream::DEFAULT, kDevice); }
+  // There is one stream, and its work is done when it is started.
+  c10::Stream getStreamFromGlobalPool(at::Device device, bool) const override { return getStream(device); }
+  void record(void**, const c10::Stream&, const c10::DeviceIndex, const c10::EventFlag) const override {}
+  void block(void*, const c10::Stream&) const override {}
+  bool queryEvent(void*) const override { return true; }
+  void destroyEvent(void*, const c10::DeviceIndex) const noexcept override {}
 };
 
 C10_REGISTER_GUARD_IMPL(PrivateUse1, Guard);
@@ -98,7 +139,9 @@ Tensor empty_strided(at::IntArrayRef size, at::IntArrayRef stride, std::optional
                                            type.value_or(at::kFloat));
 }
 
-Tensor copy_from(const Tensor& from, const Tensor& to, bool) {
+Tensor copy_from(const Tensor& from, const Tensor& to, bool non_blocking) {
+  if (!is_ours(to)) waits.add("read");
+  if (!is_ours(from) && !non_blocking) waits.add("upload");
   on_host(to).copy_(on_host(from));
   return to;
 }
@@ -128,7 +171,31 @@ void check(const OperatorHandle& op, const Tensor& tensor) {
               " on the test device.");
 }
 
+/// Whether the host must know values to go on: a result that is no tensor, or whose size depends on them.
+bool waits_for(const OperatorHandle& op, const Stack& stack) {
+  for (const auto& result : op.schema().returns()) {
+    const auto& type = *result.type();
+    if (!type.isSubtypeOf(*c10::TensorType::get()) && !type.isSubtypeOf(*c10::ListType::ofTensors())) return true;
+  }
+  static const std::set<std::string> kDependent{
+      "aten::nonzero",  "aten::masked_select",      "aten::_unique2",      "aten::unique_dim",
+      "aten::bincount", "aten::unique_consecutive", "aten::masked_scatter"};
+  if (kDependent.contains(op.schema().name())) return true;
+  if (op.schema().name() == "aten::repeat_interleave" && op.schema().overload_name() == "Tensor") return true;
+  for (const auto& value : torch::jit::last(stack, op.schema().arguments().size())) {
+    if (!value.isOptionalTensorList()) continue;
+    for (const std::optional<Tensor>& index : value.toOptionalTensorVector()) {
+      if (index && index->defined() && (index->scalar_type() == at::kBool || index->scalar_type() == at::kByte)) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 void fallback(const OperatorHandle& op, Stack* stack) {
+  if (waits_for(op, *stack)) waits.add(op.schema().name());
+  const Inside inside;
   const size_t count = op.schema().arguments().size();
   for (auto& value : torch::jit::last(*stack, count)) {
     if (value.isTensor()) check(op, value.toTensor());
@@ -154,6 +221,7 @@ void fallback(const OperatorHandle& op, Stack* stack) {
 Tensor convolution(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
                    c10::SymIntArrayRef stride, c10::SymIntArrayRef padding, c10::SymIntArrayRef dilation,
                    bool transposed, c10::SymIntArrayRef output_padding, c10::SymInt groups) {
+  const Inside inside;
   TORCH_CHECK(is_ours(input) && is_ours(weight), "A convolution of two devices.");
   const std::optional<Tensor> own = bias && bias->defined() ? std::optional(on_host(*bias)) : std::nullopt;
   return at::convolution_symint(on_host(input), on_host(weight), own, stride, padding, dilation, transposed,
@@ -166,6 +234,7 @@ std::tuple<Tensor, Tensor, Tensor> convolution_backward(const Tensor& gradient, 
                                                         c10::SymIntArrayRef padding, c10::SymIntArrayRef dilation,
                                                         bool transposed, c10::SymIntArrayRef output_padding,
                                                         c10::SymInt groups, std::array<bool, 3> wanted) {
+  const Inside inside;
   TORCH_CHECK(is_ours(gradient) && is_ours(input) && is_ours(weight), "A convolution of two devices.");
   const auto outputs = static_cast<int64_t>(weight.size(0));
   const auto [of_input, of_weight, of_bias] = at::convolution_backward_symint(
@@ -180,6 +249,7 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm(const Tensor& input, const std::op
                                               const std::optional<Tensor>& bias, const std::optional<Tensor>& mean,
                                               const std::optional<Tensor>& variance, bool training, double momentum,
                                               double epsilon) {
+  const Inside inside;
   const auto host = [](const std::optional<Tensor>& tensor) {
     TORCH_CHECK(!tensor || !tensor->defined() || is_ours(*tensor), "A batch norm of two devices.");
     return tensor ? std::optional(on_host(*tensor)) : std::nullopt;
@@ -191,11 +261,26 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm(const Tensor& input, const std::op
 
 /// By hand: LibTorch's own for devices without a kernel warns of a result that it resizes, every time.
 Tensor mse_loss(const Tensor& a, const Tensor& b, int64_t reduction) {
+  const Inside inside;
   TORCH_CHECK(is_ours(a) && is_ours(b), "A loss of two devices.");
   return at::mse_loss(on_host(a), on_host(b), reduction).to(kDevice);
 }
 
-at::Scalar item(const Tensor& tensor) { return on_host(tensor).item(); }
+at::Scalar item(const Tensor& tensor) {
+  waits.add("item");
+  return on_host(tensor).item();
+}
+
+void register_waits(Napi::Env env, Napi::Object exports) {
+  const auto take = [](const Napi::CallbackInfo& call) -> Napi::Value {
+    Napi::Array list = Napi::Array::New(call.Env());
+    for (const std::string& each : waits.take()) list.Set(list.Length(), each);
+    return list;
+  };
+  exports.Set("takeWaits", Napi::Function::New(env, take, "takeWaits"));
+}
+
+const bool registered = (binding::further().push_back(&register_waits), true);
 
 TORCH_LIBRARY_IMPL(_, PrivateUse1, library) {
   library.fallback(torch::CppFunction::makeFromBoxedFunction<&fallback>());

@@ -143,7 +143,7 @@ describe("configuration", () => {
     expectTypeOf<ModelConfig["audio"]["seconds"]>().toEqualTypeOf<number>();
     expectTypeOf<TrainConfig["augment"]>().toEqualTypeOf<false | AugmentConfig>();
     expectTypeOf<TrainConfig["losses"]>().toEqualTypeOf<Record<string, LossSchedule>>();
-    expectTypeOf<TrainConfig["precision"]>().toEqualTypeOf<"float32" | "bfloat16" | "auto">();
+    expectTypeOf<TrainConfig["precision"]>().toEqualTypeOf<"float32" | "tf32" | "bfloat16" | "auto">();
   });
 
   it("distinguishes schedules by their type", () => {

@@ -36,7 +36,11 @@ async function used(config: ModelOptions): Promise<Model> {
   return model;
 }
 
-async function outputs(model: Model, batch: number, options: { bfloat16: boolean; plain: boolean }) {
+async function outputs(
+  model: Model,
+  batch: number,
+  options: { precision: "float32" | "bfloat16"; plain: boolean },
+) {
   const inputs = Array.from({ length: batch }, (_, i) => bar(i));
   const samples = await Promise.all(inputs.map((input) => prepareInput(input, model.config)));
   return native().encode(
@@ -60,8 +64,8 @@ describe("the engine", () => {
   it.each(configurations)("gives in float32 what the plain composition gives: %s", async (_, config) => {
     const model = await used(config);
     for (const batch of [1, 2, 5]) {
-      const plain = await outputs(model, batch, { bfloat16: false, plain: true });
-      const engine = await outputs(model, batch, { bfloat16: false, plain: false });
+      const plain = await outputs(model, batch, { precision: "float32", plain: true });
+      const engine = await outputs(model, batch, { precision: "float32", plain: false });
       for (const name of Object.keys(plain) as (keyof Outputs)[]) {
         expect(apart(plain, engine, name), `${name} of ${batch}`).toBeLessThan(2e-5);
       }
@@ -71,8 +75,8 @@ describe("the engine", () => {
   it.for(configurations)("comes near it in bfloat16: %s", async ([_, config], context) => {
     needsBfloat16(context);
     const model = await used(config);
-    const plain = await outputs(model, 3, { bfloat16: false, plain: true });
-    const engine = await outputs(model, 3, { bfloat16: true, plain: false });
+    const plain = await outputs(model, 3, { precision: "float32", plain: true });
+    const engine = await outputs(model, 3, { precision: "bfloat16", plain: false });
     for (const name of Object.keys(plain) as (keyof Outputs)[]) {
       expect(apart(plain, engine, name), name).toBeLessThan(0.05);
     }
@@ -80,15 +84,15 @@ describe("the engine", () => {
 
   it("sees weights that were put after it was made", async () => {
     const model = await used(tiny);
-    const before = await outputs(model, 2, { bfloat16: false, plain: false });
+    const before = await outputs(model, 2, { precision: "float32", plain: false });
     const tensors = await model.parameters();
     await model.setParameters(
       tensors
         .filter(({ trainable }) => trainable)
         .map((each) => ({ ...each, data: each.data.map((x) => 0.9 * x) })),
     );
-    const after = await outputs(model, 2, { bfloat16: false, plain: false });
-    const plain = await outputs(model, 2, { bfloat16: false, plain: true });
+    const after = await outputs(model, 2, { precision: "float32", plain: false });
+    const plain = await outputs(model, 2, { precision: "float32", plain: true });
     expect(apart(before, after, "imageFeatures")).toBeGreaterThan(1e-3);
     expect(apart(plain, after, "imageFeatures")).toBeLessThan(2e-5);
   });

@@ -1,0 +1,78 @@
+#include "core/transfer.h"
+
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <algorithm>
+#include <map>
+
+namespace soundspot::core {
+
+namespace {
+
+/// In pinned memory, which a GPU reads itself. Its allocator keeps it until the copies of it have ended.
+Tensor pinned(const Tensor& tensor) { return tensor.is_pinned() ? tensor : tensor.pin_memory(); }
+
+Tensor start_copy(const Tensor& tensor, at::Device device) {
+  return (device.is_cuda() ? pinned(tensor) : tensor).to(device, /*non_blocking=*/true);
+}
+
+}  // namespace
+
+Tensor stacked(const std::vector<Tensor>& samples, at::Device device) {
+  if (samples.size() == 1) return samples.front().unsqueeze(0);
+  if (!device.is_cuda()) return at::stack(samples);
+  std::vector<int64_t> sizes = samples.front().sizes().vec();
+  sizes.insert(sizes.begin(), static_cast<int64_t>(samples.size()));
+  Tensor batch = at::empty(sizes, samples.front().options().pinned_memory(true));
+  return at::stack_out(batch, samples);
+}
+
+Tensor to_device(const Tensor& tensor, at::Device device) {
+  return device.is_cpu() || tensor.device() == device ? tensor : start_copy(tensor, device);
+}
+
+std::vector<Tensor> to_host(const std::vector<Tensor>& tensors) {
+  std::vector<Tensor> result = tensors;
+  std::map<at::ScalarType, std::vector<size_t>> together;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (tensors[i].defined() && !tensors[i].is_cpu()) together[tensors[i].scalar_type()].push_back(i);
+  }
+  for (const auto& [type, places] : together) {
+    std::vector<Tensor> flat;
+    std::vector<int64_t> lengths;
+    for (const size_t place : places) {
+      flat.push_back(tensors[place].detach().flatten());
+      lengths.push_back(flat.back().numel());
+    }
+    const std::vector<Tensor> pieces = at::cat(flat).to(at::kCPU).split_with_sizes(lengths);
+    for (size_t i = 0; i < places.size(); ++i) {
+      result[places[i]] = pieces[i].view(tensors[places[i]].sizes());
+    }
+  }
+  return result;
+}
+
+Upload::Upload(const std::vector<Tensor>& tensors, at::Device device) : tensors_(tensors) {
+  if (device.is_cpu()) return;
+  const c10::impl::VirtualGuardImpl devices(device.type());
+  const c10::Stream copies = devices.getStreamFromGlobalPool(device);
+  const c10::StreamGuard on_it(copies);
+  for (Tensor& tensor : tensors_) tensor = start_copy(tensor, device);
+  arrived_.emplace(device.type());
+  arrived_->record(copies);
+}
+
+std::vector<Tensor> Upload::take() {
+  if (arrived_ && !tensors_.empty()) {
+    const at::Device device = tensors_.front().device();
+    const c10::impl::VirtualGuardImpl devices(device.type());
+    const c10::Stream own = devices.getStream(device);
+    arrived_->block(own);
+    // Their memory is the copying stream's: it is not used again before this stream has come to the end of its work.
+    for (const Tensor& tensor : tensors_) devices.recordDataPtrOnStream(tensor.storage().data_ptr(), own);
+  }
+  return std::exchange(tensors_, {});
+}
+
+}  // namespace soundspot::core
