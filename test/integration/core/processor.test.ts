@@ -107,7 +107,7 @@ describe("without a cap", () => {
     });
     await expect(Model.load(checkpoint, { precision: "half" as "auto" })).rejects.toMatchObject({
       code: "ERR_INPUT",
-      message: expect.stringMatching(/precision must be one of auto, float32, bfloat16/),
+      message: expect.stringMatching(/precision must be one of auto, float32, tf32, bfloat16/),
     });
   });
 });
