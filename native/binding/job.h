@@ -21,22 +21,27 @@ inline Napi::Error to_javascript(Napi::Env env, const std::string& code, const s
   return error;
 }
 
-/// Whether LibTorch or oneDNN say that memory ran out; neither has an exception of its own for it.
+/// Whether LibTorch, oneDNN, cuBLAS or cuDNN say that memory ran out. Only LibTorch's allocator of a GPU has an
+/// exception of its own for it.
 inline bool is_out_of_memory(const std::string& message) {
   const auto says = [&](const char* words) { return message.find(words) != std::string::npos; };
   return says("can't allocate memory") || says("not enough memory") || says("out of memory") ||
-         says("Storage size calculation overflowed");
+         says("Storage size calculation overflowed") || says("_ALLOC_FAILED");
 }
 
 /// Runs `work`, and fills code and message, which is not empty then, with what it throws.
 template <class Work>
 bool guarded(const Work& work, std::string& code, std::string& message) {
+  const char* whose = "The memory";
   try {
     work();
     return true;
   } catch (const Error& error) {
     code = error.code();
     message = error.what();
+  } catch (const c10::OutOfMemoryError&) {
+    code = "ERR_OUT_OF_MEMORY";
+    whose = "The GPU's memory";
   } catch (const c10::Error& error) {
     code = "ERR_INTERNAL";
     message = std::string("LibTorch: ") + error.what_without_backtrace();
@@ -49,9 +54,8 @@ bool guarded(const Work& work, std::string& code, std::string& message) {
   if (code == "ERR_INTERNAL" && is_out_of_memory(message)) code = "ERR_OUT_OF_MEMORY";
   if (code == "ERR_OUT_OF_MEMORY") {
     memory::give_back_free_blocks();
-    message =
-        "The memory does not suffice. Use a smaller batch, in training microBatchSize, a smaller image or a "
-        "smaller model.";
+    message = std::string(whose) +
+              " does not suffice. Use a smaller batch, in training microBatchSize, a smaller image or a smaller model.";
   }
   return false;
 }
