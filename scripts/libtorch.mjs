@@ -94,14 +94,31 @@ async function ensure({ variant, log, include, progress }) {
   const own = variant === "cpu" && basename(dirname(folder)) === "vendor";
   if (own) await restoreAside(folder);
   const present = find();
-  if (present) return present;
+  if (present) return leadTo(present);
 
   const waits = () => log(`Another installation is at work in ${base}: waiting for it.`);
   return withLock(
     join(base, "setup.lock"),
-    async () => find() ?? (await get({ variant, base, folder, log, include, progress })),
+    async () => leadTo(find() ?? (await get({ variant, base, folder, log, include, progress }))),
     { waits },
   );
+}
+
+/** On macOS the addon looks for LibTorch in vendor/ of its package, whatever is open: that leads to it, if it can. */
+async function leadTo(found) {
+  const vendor = join(PACKAGE, "vendor", "libtorch");
+  if (process.platform !== "darwin" || samePlace(vendor, found.folder)) return found;
+  try {
+    const old = await lstat(vendor).catch(() => undefined);
+    if (old?.isSymbolicLink()) await rm(vendor);
+    if (old === undefined || old.isSymbolicLink()) {
+      await mkdir(dirname(vendor), { recursive: true });
+      await symlink(realpathSync(found.folder), vendor);
+    }
+  } catch {
+    // A package that cannot be written to.
+  }
+  return found;
 }
 
 async function get({ variant, base, folder, log, include, progress }) {

@@ -3,7 +3,7 @@
  *
  *   node scripts/open-addon.mjs <addon> <variant> [folder of LibTorch]     prints what the addon says of this machine
  */
-import { realpathSync } from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
 import { argv } from "node:process";
@@ -12,6 +12,9 @@ import { librariesOf } from "./locate.mjs";
 
 /** Node.js closes a library that is no addon of its own. This flag, of which it has no name, keeps it open. */
 const RTLD_NODELETE = { linux: 0x1000, darwin: 0x80 };
+
+/** LibTorch's own library of all others. Some linkers note it in the addon, some leave it out. */
+const WHOLE = { linux: "libtorch.so", darwin: "libtorch.dylib" };
 
 const NO_ADDON = /did not self-register/;
 
@@ -34,7 +37,9 @@ export function openLibTorch(folder, variant) {
     process.env.PATH = `${libraries};${process.env.PATH ?? ""}`;
   } else {
     const flags = constants.dlopen.RTLD_NOW | (RTLD_NODELETE[process.platform] ?? RTLD_NODELETE.linux);
-    for (const name of librariesOf(variant)) {
+    const whole = WHOLE[process.platform] ?? WHOLE.linux;
+    const names = [...librariesOf(variant), ...(existsSync(join(libraries, whole)) ? [whole] : [])];
+    for (const name of names) {
       try {
         process.dlopen({ exports: {} }, join(libraries, name), flags);
       } catch (error) {

@@ -48,7 +48,8 @@ export function chosenAddon(root: string) {
  */
 export function loadAddon(): unknown {
   const root = packageRoot();
-  const { variant, addon, version } = chosenAddon(root);
+  const { variant, addon, version: whole } = chosenAddon(root);
+  const version = whole.replace(/\+.*/, "");
   const command = setupCommand(variant);
   if (addon === undefined) {
     const kind = variant === "cuda" ? " for NVIDIA GPUs" : "";

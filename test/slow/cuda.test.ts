@@ -3,10 +3,11 @@
  * machine with a GPU the tests of what is missing are skipped.
  */
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { buildFolders, chooseAddon, hasDriver, recordOf } from "../../scripts/locate.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -24,9 +25,9 @@ const env = (variant?: "cpu" | "cuda") => {
 };
 
 /** Runs a script with a variant, in a process of its own; it prints JSON. */
-function run(script: string, variant: "cpu" | "cuda"): unknown {
+function run(script: string, variant: "cpu" | "cuda", more: object = {}): unknown {
   const program = `import { Model, Trainer } from "./dist/index.js";\n${script}`;
-  const options = { cwd: root, env: env(variant), encoding: "utf8" } as const;
+  const options = { cwd: root, env: { ...env(variant), ...more }, encoding: "utf8" } as const;
   return JSON.parse(execFileSync(process.execPath, ["--input-type=module", "-e", program], options));
 }
 
@@ -146,5 +147,46 @@ describe.skipIf(!without)("the variant cuda without a GPU (skipped with one)", (
   it("is not loaded by default, beside the variant cpu", () => {
     expect(chooseAddon({ root, env: env() }).variant).toBe("cpu");
     expect(chooseAddon({ root, env: env(), driver: () => true })).toMatchObject({ variant: "cuda", addon });
+  });
+});
+
+const FAKE = `
+#include <stdlib.h>
+int cuInit(unsigned flags) { return atoi(getenv("FAKE_INIT")); }
+int cuDriverGetVersion(int* version) { *version = atoi(getenv("FAKE_DRIVER")); return 0; }
+`;
+
+describe.skipIf(!without)("the variant cuda with a driver that cannot be used (skipped with a GPU)", () => {
+  const folder = mkdtempSync(join(tmpdir(), "soundspot-driver-"));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  beforeAll(() => {
+    // What CUDA asks a driver for first, in place of NVIDIA's.
+    writeFileSync(join(folder, "cuda.c"), FAKE);
+    execFileSync("gcc", ["-shared", "-fPIC", "-o", "libcuda.so.1", "cuda.c"], { cwd: folder });
+  });
+  const outcome = (driver: number, init: number) => {
+    const script = `${create}
+      const { code, message } = await Model.create(options, { device: "cuda" }).catch((error) => error);
+      const { device } = (await Model.create(options, { device: "auto" })).compute;
+      console.log(JSON.stringify({ code, message, device }));`;
+    const more = { LD_LIBRARY_PATH: folder, FAKE_DRIVER: String(driver), FAKE_INIT: String(init) };
+    return run(script, "cuda", more) as { code: string; message: string; device: string };
+  };
+
+  it("says that it is too old, with both versions", () => {
+    const { code, message, device } = outcome(12_040, 100);
+    expect([code, device]).toEqual(["ERR_DEVICE", "cpu"]);
+    expect(message).toMatch(
+      /^There is no device "cuda"\. The NVIDIA driver is too old: it runs CUDA up to 12\.4, this build needs 1[3-9]\.\d\. Install a newer driver/,
+    );
+  });
+
+  it("says that no GPU answers, or what the driver says", () => {
+    const none = outcome(99_000, 100);
+    expect([none.code, none.device]).toEqual(["ERR_DEVICE", "cpu"]);
+    expect(none.message).toContain("No NVIDIA GPU answers: look at the output of nvidia-smi");
+    const broken = outcome(99_000, 999);
+    expect([broken.code, broken.device]).toEqual(["ERR_DEVICE", "cpu"]);
+    expect(broken.message).toContain("NVIDIA's driver fails: ");
   });
 });

@@ -52,17 +52,19 @@ function putAddon(build: string, record?: object): string {
 }
 
 describe.skipIf(process.platform === "win32")("LibTorch", () => {
-  const states = ["absent", "right", "another version", "no headers", "incomplete"] as const;
+  const states = ["absent", "right", "another version", "no headers"] as const;
   type State = (typeof states)[number];
   const putState = (place: string, state: State, variant: Variant) => {
-    if (state === "absent") return;
+    // A half of it is none.
+    const half = state === "absent" && place.length % 2 === 0;
+    if (state === "absent" && !half) return;
     putLibTorch(
       place,
       variant,
       state === "another version" ? "2.12.0" : VERSIONS[variant],
       state !== "no headers",
     );
-    if (state === "incomplete") rmSync(join(place, "lib", librariesOf(variant)[1] as string));
+    if (half) rmSync(join(place, "lib", librariesOf(variant)[1] as string));
   };
 
   for (const variant of ["cpu", "cuda"] as const) {
