@@ -6,11 +6,10 @@
  *   node scripts/test-cuda.mjs          test/slow/cuda.test.ts
  *   node scripts/test-cuda.mjs --all    every test, with that variant
  *
- * SOUNDSPOT_CUDA_ARCHITECTURES names another architecture than 90. Only for Linux on x64; with sources in CUDA it needs
- * nvcc.
+ * SOUNDSPOT_CUDA_ARCHITECTURES names another architecture than 90. Only for Linux on x64, with nvcc: its headers are
+ * needed without sources in CUDA, too.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { compile, PACKAGE } from "./build.mjs";
@@ -22,9 +21,6 @@ const { values } = parseArgs({ options: { all: { type: "boolean", default: false
 /** Why the variant cannot be built here; undefined where it can. */
 function obstacle() {
   if (process.platform !== "linux" || process.arch !== "x64") return "it is for Linux on x64";
-  const folders = ["kernels", "inference"].map((name) => join(PACKAGE, "native", name, "cuda"));
-  const sources = folders.flatMap((folder) => (existsSync(folder) ? readdirSync(folder) : []));
-  if (!sources.some((name) => name.endsWith(".cu"))) return undefined;
   const found = [process.env.CUDACXX, "nvcc", "/usr/local/cuda/bin/nvcc"].some(
     (name) => name && spawnSync(name, ["--version"], { stdio: "ignore" }).status === 0,
   );
