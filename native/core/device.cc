@@ -18,6 +18,10 @@ constexpr at::DeviceType kKinds[] = {at::kCUDA, at::kPrivateUse1};
 
 /// Devices of a kind that LibTorch knows in this process and that answer.
 int count(at::DeviceType kind) {
+#ifdef SOUNDSPOT_CUDA
+  // LibTorch would warn where a driver cannot be used.
+  if (kind == at::kCUDA) return static_cast<int>(gpus().list.size());
+#endif
   return c10::impl::hasDeviceGuardImpl(kind) ? c10::impl::getDeviceGuardImpl(kind)->deviceCount() : 0;
 }
 

@@ -80,22 +80,12 @@ export function describeGpu(
       details,
     };
   }
-  const fix = "Nothing is needed to compute on the CPU.";
-  return {
-    name: "gpu",
-    status: "warning",
-    found: because(firstSentence(cuda.problem)),
-    details,
-    fix: `${cuda.problem} ${fix}`,
-  };
+  const [why = "", ...rest] = cuda.problem.split(/(?<=\.) /);
+  const fix = [...rest, "Nothing is needed to compute on the CPU."].join(" ");
+  return { name: "gpu", status: "warning", found: because(why.replace(/\.$/, "")), details, fix };
 }
 
 function nameOf({ name, capability, memory, usable }: CudaInfo["gpus"][number]): string {
   const gibibytes = (memory / 2 ** 30).toFixed(0);
   return `${name} (${gibibytes} GiB, compute capability ${capability}${usable ? "" : ", not usable by this build"})`;
-}
-
-function firstSentence(text: string): string {
-  const first = /^.*?[.:](?=\s|$)/.exec(text)?.[0] ?? text;
-  return first.slice(0, -1);
 }

@@ -56,14 +56,16 @@ it("lists the GPUs that the build sees, and says which one auto is", () => {
   });
 });
 
-it("gives the problem of a build with CUDA, whole and in short", () => {
+it("gives the problem of a build with CUDA, and what to do", () => {
   const problem =
     'The NVIDIA driver is too old: it runs CUDA up to 12.4, this build needs 13.0. Install a newer driver, or use the device "cpu".';
   const cuda = { built: "13.0", driver: "12.4", problem, gpus: [] };
   expect(describeGpu({ variant: "cuda", reason: "" }, { devices: ["cpu"], cuda }, driver)).toMatchObject({
     status: "warning",
-    found: expect.stringMatching(/; auto is cpu: The NVIDIA driver is too old$/),
-    fix: `${problem} Nothing is needed to compute on the CPU.`,
+    found: expect.stringMatching(
+      /; auto is cpu: The NVIDIA driver is too old: it runs CUDA up to 12\.4, this build needs 13\.0$/,
+    ),
+    fix: 'Install a newer driver, or use the device "cpu". Nothing is needed to compute on the CPU.',
     details: { auto: "cpu", cudaOfDriver: "12.4", cudaOfBuild: "13.0" },
   });
   expect(describeGpu({ variant: "cuda", reason: "" }, undefined, driver)).toMatchObject({
