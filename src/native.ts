@@ -418,26 +418,44 @@ export interface BindingReport {
   missing: string[];
 }
 
-/** Functions whose second argument are the samples of a batch. */
+/** Functions whose second argument is a batch: its samples, or what `stage` made of them. */
 const BATCHED: ReadonlySet<string | symbol> = new Set([
   "encode",
   "embed",
   "localize",
   "objectness",
+  "stage",
   "step",
 ] satisfies (keyof Native)[]);
+
+/** Samples of each staged batch. */
+const staged = new WeakMap<object, number>();
+
+function sizeOfBatch(name: string | symbol, [, batch]: readonly unknown[]): number | undefined {
+  if (!BATCHED.has(name)) return undefined;
+  if (Array.isArray(batch)) return batch.length;
+  return typeof batch === "object" && batch !== null ? staged.get(batch) : undefined;
+}
 
 /** @internal `name` and `values` are the function that failed and its arguments. */
 export function translate(error: unknown, name: string | symbol, values: readonly unknown[]): SoundspotError {
   if (isSoundspotError(error)) return error;
   const { code, message } = error as { code?: unknown; message?: string };
   const known = typeof code === "string" && code.startsWith("ERR_") ? (code as ErrorCode) : "ERR_INTERNAL";
-  const [, samples] = values;
   const text = message ?? String(error);
-  const batch =
-    known === "ERR_OUT_OF_MEMORY" && BATCHED.has(name) && Array.isArray(samples) && samples.length;
-  const whole = batch ? text.replace("does not suffice.", `does not suffice for a batch of ${batch}.`) : text;
+  const size = known === "ERR_OUT_OF_MEMORY" ? sizeOfBatch(name, values) : undefined;
+  const whole = size ? text.replace("does not suffice.", `does not suffice for a batch of ${size}.`) : text;
   return new SoundspotError(known, whole, { cause: error });
+}
+
+async function settle(result: Promise<unknown>, name: string | symbol, values: readonly unknown[]) {
+  try {
+    const value = await result;
+    if (name === "stage") staged.set(value as object, sizeOfBatch(name, values) ?? 0);
+    return value;
+  } catch (error) {
+    throw translate(error, name, values);
+  }
 }
 
 /** Every function of the addon, its failures turned into SoundspotError. */
@@ -449,11 +467,7 @@ function translated(addon: Native): Native {
       return (...values: unknown[]) => {
         try {
           const result: unknown = value(...values);
-          return types.isPromise(result)
-            ? result.catch((error: unknown) => {
-                throw translate(error, name, values);
-              })
-            : result;
+          return types.isPromise(result) ? settle(result, name, values) : result;
         } catch (error) {
           throw translate(error, name, values);
         }

@@ -13,8 +13,10 @@ it("includes CUDA's headers in folders named cuda, and where NCCL is, alone", ()
     /\.(cc|cu|h|cuh)$/.test(name),
   );
   expect(files.length).toBeGreaterThan(100);
+  // A block of `#ifdef SOUNDSPOT_CUDA`, which has none within it, is not there.
+  const forCpu = (text: string) => text.replace(/^#ifdef SOUNDSPOT_CUDA$[\s\S]*?^#(?:endif|else)$/gm, "");
   const including = files.filter((name) =>
-    readFileSync(join(native, name), "utf8")
+    forCpu(readFileSync(join(native, name), "utf8"))
       .split("\n")
       .some((line) => CUDA.test(line)),
   );
