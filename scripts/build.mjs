@@ -5,7 +5,10 @@
  *   node scripts/build.mjs            build/Release/soundspot.node
  *   node scripts/build.mjs --debug    build/debug: symbols, assertions, light optimization; beside the other build
  *
- * Both write build/clang/compile_commands.json for clangd and `npm run lint:native`.
+ *   SOUNDSPOT_VARIANT=cuda            build/cuda/Release/soundspot.node, for NVIDIA GPUs
+ *   SOUNDSPOT_CUDA_ARCHITECTURES=90   their architectures, as CMake's CMAKE_CUDA_ARCHITECTURES takes them
+ *
+ * Those for the CPU write build/clang/compile_commands.json for clangd and `npm run lint:native`.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -16,6 +19,8 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { writeCompileCommands } from "./compile-commands.mjs";
 import { ensureLibTorch } from "./libtorch.mjs";
+import { buildFolders, findLibTorch, installPlace, variantOf } from "./locate.mjs";
+import { withLock } from "./lock.mjs";
 import { Progress, parseBuildLine } from "./progress.mjs";
 
 const require = createRequire(import.meta.url);
@@ -31,7 +36,9 @@ const TAIL = 40;
  * @param {object} [options]
  * @param {boolean} [options.quiet] Keep the compiler's output for build/compile.log. Default false.
  * @param {string} [options.build] Folder to build in, whose Release/soundspot.node, or Debug/soundspot.node, is the
- *   result. Default build/.
+ *   result. Default build/, and of the variant cuda build/cuda.
+ * @param {"cpu" | "cuda"} [options.variant] Default that of SOUNDSPOT_VARIANT, or cpu.
+ * @param {string} [options.libtorch] Folder of the LibTorch to link. Default the one that is found.
  * @param {boolean} [options.debug] Whether CMake's configuration is Debug instead of Release. Default false.
  * @param {Record<string, string>} [options.definitions] More of CMake's variables.
  * @param {Progress} [options.progress] Shows the steps. Default one of its own, which ends with the call.
@@ -46,16 +53,30 @@ export async function compile({ progress, ...options } = {}) {
   }
 }
 
-async function compileShown({
+async function compileShown({ variant = variantOf() ?? "cpu", progress, ...rest }) {
+  requireTools();
+  const { build = buildFolders(PACKAGE, variant)[0] } = rest;
+  // Two builds in one folder would write the same files.
+  await withLock(`${build}.lock`, () => compileAlone({ ...rest, variant, build, progress }), {
+    waits: () => progress.start("waiting for another build"),
+  });
+}
+
+async function compileAlone({
   quiet = false,
-  build = BUILD,
+  build,
+  variant,
+  libtorch = findLibTorch({ root: PACKAGE, variant, include: true })?.path,
   debug = false,
   definitions: more = {},
   progress,
 }) {
-  requireTools();
+  const { SOUNDSPOT_CUDA_ARCHITECTURES: architectures } = process.env;
   const definitions = {
-    LIBTORCH: join(PACKAGE, "vendor", "libtorch"),
+    LIBTORCH: libtorch ?? installPlace({ root: PACKAGE, variant }).folder,
+    // An empty one is cpu, so that a build for the CPU is configured as before.
+    ...(variant === "cuda" ? { SOUNDSPOT_VARIANT: variant } : {}),
+    ...(variant === "cuda" && architectures ? { SOUNDSPOT_CUDA_ARCHITECTURES: architectures } : {}),
     // A path relative to the current folder.
     NODE_ADDON_API_DIR: resolve(require("node-addon-api").include_dir),
     CMAKE_EXPORT_COMPILE_COMMANDS: "ON",
@@ -94,13 +115,13 @@ async function compileShown({
       : "";
     throw new Error(`The addon could not be compiled.${shown}`);
   }
-  if (build === BUILD || debug) writeCompileCommands(build, PACKAGE);
+  if (build === BUILD || (debug && variant === "cpu")) writeCompileCommands(build, PACKAGE);
 }
 
 /** Whether the compiled addon is newer than all its sources. */
-export function isUpToDate() {
-  if (!existsSync(ADDON)) return false;
-  const built = statSync(ADDON).mtimeMs;
+export function isUpToDate(addon = ADDON) {
+  if (!existsSync(addon)) return false;
+  const built = statSync(addon).mtimeMs;
   const sources = readdirSync(join(PACKAGE, "native"), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath ?? entry.path, entry.name));
@@ -198,8 +219,8 @@ function explain(output) {
 if (process.argv[1] && realpathSync(process.argv[1]) === realpathSync(fileURLToPath(import.meta.url))) {
   try {
     const { values } = parseArgs({ options: { debug: { type: "boolean", default: false } } });
-    await ensureLibTorch();
-    await compile(values.debug ? { debug: true, build: join(DEBUG, "build") } : {});
+    const { folder: libtorch } = await ensureLibTorch();
+    await compile({ libtorch, ...(values.debug ? { debug: true, build: join(DEBUG, "build") } : {}) });
     if (values.debug) console.log(`Use it by SOUNDSPOT_PREBUILD=${DEBUG}`);
   } catch (error) {
     console.error(error.message);

@@ -7,7 +7,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { LIBTORCH_VERSION } from "./libtorch.mjs";
+import { VERSIONS } from "./locate.mjs";
 
 const PACKAGE = resolve(fileURLToPath(new URL("..", import.meta.url)));
 const FILE = join(PACKAGE, "THIRD_PARTY.md");
@@ -35,7 +35,7 @@ Written by \`node scripts/licences.mjs\` from package-lock.json. soundspot itsel
 
 The package contains only soundspot's own sources, which Vite and tsup bundle into \`dist\`. The prebuilt addon contains parts of the headers of LibTorch (BSD-3-Clause) and node-addon-api (MIT).
 
-Downloaded during installation: LibTorch ${LIBTORCH_VERSION}, BSD-3-Clause, with the libraries that PyTorch builds into it; PyTorch's sources list their licences. \`ffmpeg-static\` downloads an ffmpeg under GPL-3.0-or-later, which runs as a separate program. Any other ffmpeg works as well.
+Downloaded during installation: LibTorch ${VERSIONS.cpu}, BSD-3-Clause, with the libraries that PyTorch builds into it; PyTorch's sources list their licences. The variant for NVIDIA GPUs downloads LibTorch ${VERSIONS.cuda} instead, and NVIDIA's libraries (cuBLAS, cuDNN, NCCL and others) under NVIDIA's own licences. \`ffmpeg-static\` downloads an ffmpeg under GPL-3.0-or-later, which runs as a separate program. Any other ffmpeg works as well.
 
 Installed by npm with soundspot, some of them on one platform only:
 

@@ -8,12 +8,12 @@
  *   node scripts/prebuild.mjs
  */
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { compile, PACKAGE } from "./build.mjs";
+import { ADDON, compile, PACKAGE } from "./build.mjs";
 import { ensureLibTorch } from "./libtorch.mjs";
 
 const require = createRequire(import.meta.url);
@@ -29,18 +29,20 @@ async function prebuild() {
     nodeGyp: `"${process.execPath}" "${fileURLToPath(import.meta.url)}"`,
     shell: true,
   });
-  for (const name of readdirSync(folder)) {
+  for (const name of readdirSync(folder).filter((each) => each.endsWith(".node"))) {
     const sum = createHash("sha256")
       .update(readFileSync(join(folder, name)))
       .digest("hex");
     console.log(`${sum}  prebuilds/${process.platform}-${process.arch}/${name}`);
   }
+  // Which LibTorch it is compiled for.
+  copyFileSync(join(dirname(ADDON), "libtorch.json"), join(folder, "libtorch.json"));
 }
 
 /** prebuildify calls this as node-gyp. Its other arguments name a Node version, on which Node-API does not depend. */
 async function rebuild() {
-  await ensureLibTorch();
-  await compile();
+  const { folder: libtorch } = await ensureLibTorch({ variant: "cpu" });
+  await compile({ libtorch, variant: "cpu" });
 }
 
 try {

@@ -43,8 +43,10 @@ process.exitCode = kind === "address" ? await address() : thread();
 
 async function address() {
   const folder = join(PACKAGE, "build", "address");
-  await ensureLibTorch();
+  const { folder: libtorch } = await ensureLibTorch({ variant: "cpu" });
   await compile({
+    libtorch,
+    variant: "cpu",
     build: join(folder, "build"),
     definitions: { SOUNDSPOT_SANITIZE: "address,undefined", CMAKE_CXX_COMPILER: "g++" },
   });

@@ -9,7 +9,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { LIBTORCH_VERSION } from "./libtorch.mjs";
+import { findLibTorch, VERSIONS } from "./locate.mjs";
 
 const PACKAGE = resolve(fileURLToPath(new URL("..", import.meta.url)));
 
@@ -23,13 +23,13 @@ const options = { cwd: PACKAGE, encoding: "utf8", maxBuffer: 64 << 20, shell: pr
 const bom = JSON.parse(execFileSync("npm", npm, options));
 bom.metadata.component.name = "soundspot"; // npm gives the name of the folder
 const libtorch = {
-  "bom-ref": `libtorch@${LIBTORCH_VERSION}`,
+  "bom-ref": `libtorch@${VERSIONS.cpu}`,
   type: "library",
   name: "libtorch",
-  version: LIBTORCH_VERSION,
+  version: VERSIONS.cpu,
   scope: "required",
   description: "PyTorch's C++ library. Downloaded when the package is installed, not part of it.",
-  purl: `pkg:pypi/torch@${LIBTORCH_VERSION}`,
+  purl: `pkg:pypi/torch@${VERSIONS.cpu}`,
   licenses: [{ license: { id: "BSD-3-Clause" } }],
   ...archive(),
 };
@@ -40,12 +40,11 @@ bom.dependencies
 writeFileSync(file, `${JSON.stringify(bom, null, 2)}\n`);
 console.log(`${file}: ${bom.components.length} components`);
 
-/** Checksum and name of the archive of vendor/libtorch, if any. */
+/** Checksum and name of the archive of the LibTorch that is found, if any. */
 function archive() {
   try {
-    const [content, name] = readFileSync(join(PACKAGE, "vendor", "libtorch", "archive-sha256"), "utf8")
-      .trim()
-      .split("  ");
+    const { folder } = findLibTorch({ root: PACKAGE });
+    const [content, name] = readFileSync(join(folder, "archive-sha256"), "utf8").trim().split("  ");
     return {
       hashes: [{ alg: "SHA-256", content }],
       properties: [{ name: "soundspot:archive", value: name }],

@@ -1,12 +1,10 @@
 /** The typed entry point of the addon: no other module loads it or knows the shapes of its functions. */
 
-import { createRequire } from "node:module";
-import { join } from "node:path";
 import { types } from "node:util";
 import type { ModelConfig } from "./config/model.js";
 import type { AugmentConfig } from "./config/train.js";
-import { type ErrorCode, isError, isSoundspotError, SoundspotError } from "./core/errors.js";
-import { packageRoot } from "./core/package.js";
+import { type CudaInfo, loadAddon } from "./core/addon.js";
+import { type ErrorCode, isSoundspotError, SoundspotError } from "./core/errors.js";
 import type { Box, ComputedPrecision, ProcessorInfo, RawImage, TensorData } from "./core/types.js";
 
 export type { ComputedPrecision, ProcessorInfo } from "./core/types.js";
@@ -174,6 +172,8 @@ export interface Native {
     devices: string[];
     /** What each of them multiplies. */
     precisions: Readonly<Record<string, readonly ComputedPrecision[]>>;
+    /** Of a build with CUDA: what it says of this machine. */
+    cuda?: CudaInfo;
     cpu: ProcessorInfo;
   };
   setThreads(count: number): void;
@@ -418,11 +418,44 @@ export interface BindingReport {
   missing: string[];
 }
 
-function translate(error: unknown): SoundspotError {
+/** Functions whose second argument is a batch: its samples, or what `stage` made of them. */
+const BATCHED: ReadonlySet<string | symbol> = new Set([
+  "encode",
+  "embed",
+  "localize",
+  "objectness",
+  "stage",
+  "step",
+] satisfies (keyof Native)[]);
+
+/** Samples of each staged batch. */
+const staged = new WeakMap<object, number>();
+
+function sizeOfBatch(name: string | symbol, [, batch]: readonly unknown[]): number | undefined {
+  if (!BATCHED.has(name)) return undefined;
+  if (Array.isArray(batch)) return batch.length;
+  return typeof batch === "object" && batch !== null ? staged.get(batch) : undefined;
+}
+
+/** @internal `name` and `values` are the function that failed and its arguments. */
+export function translate(error: unknown, name: string | symbol, values: readonly unknown[]): SoundspotError {
   if (isSoundspotError(error)) return error;
   const { code, message } = error as { code?: unknown; message?: string };
   const known = typeof code === "string" && code.startsWith("ERR_") ? (code as ErrorCode) : "ERR_INTERNAL";
-  return new SoundspotError(known, message ?? String(error), { cause: error });
+  const text = message ?? String(error);
+  const size = known === "ERR_OUT_OF_MEMORY" ? sizeOfBatch(name, values) : undefined;
+  const whole = size ? text.replace("does not suffice.", `does not suffice for a batch of ${size}.`) : text;
+  return new SoundspotError(known, whole, { cause: error });
+}
+
+async function settle(result: Promise<unknown>, name: string | symbol, values: readonly unknown[]) {
+  try {
+    const value = await result;
+    if (name === "stage") staged.set(value as object, sizeOfBatch(name, values) ?? 0);
+    return value;
+  } catch (error) {
+    throw translate(error, name, values);
+  }
 }
 
 /** Every function of the addon, its failures turned into SoundspotError. */
@@ -434,56 +467,13 @@ function translated(addon: Native): Native {
       return (...values: unknown[]) => {
         try {
           const result: unknown = value(...values);
-          return types.isPromise(result)
-            ? result.catch((error: unknown) => {
-                throw translate(error);
-              })
-            : result;
+          return types.isPromise(result) ? settle(result, name, values) : result;
         } catch (error) {
-          throw translate(error);
+          throw translate(error, name, values);
         }
       };
     },
   });
-}
-
-const require = createRequire(import.meta.url);
-
-/** The type of node-gyp-build: it loads the addon that it finds, or returns its path. */
-interface NodeGypBuild {
-  (folder: string): Native;
-  path(folder: string): string;
-}
-
-/** @internal The addon's file, without loading it. @throws when there is none. */
-export function addonPath(): string {
-  return (require("node-gyp-build") as NodeGypBuild).path(packageRoot());
-}
-
-function load(): Native {
-  try {
-    const root = packageRoot();
-    if (process.platform === "win32") {
-      // Windows has no run path: LibTorch's folder must come first where libraries are searched for.
-      process.env.PATH = `${join(root, "vendor", "libtorch", "lib")};${process.env.PATH ?? ""}`;
-    }
-    const nodeGypBuild = require("node-gyp-build") as NodeGypBuild;
-    return translated(nodeGypBuild(root));
-  } catch (error) {
-    const message = isError(error) ? error.message : String(error);
-    if (/libtorch|libc10|torch_cpu|c10\.dll|torch\.dll/i.test(message)) {
-      throw new SoundspotError(
-        "ERR_LIBTORCH_MISSING",
-        `The addon is there, but LibTorch is not. Run \`npm rebuild soundspot\`, or set LIBTORCH to an unpacked LibTorch 2.13 and run it again. (${message})`,
-        { cause: error },
-      );
-    }
-    throw new SoundspotError(
-      "ERR_ADDON_MISSING",
-      `The addon could not be loaded. Run \`npm rebuild soundspot\` and read what \`npx soundspot doctor\` says. (${message})`,
-      { cause: error },
-    );
-  }
 }
 
 let loaded: Native | undefined;
@@ -493,6 +483,6 @@ let loaded: Native | undefined;
  * @throws {SoundspotError} ERR_ADDON_MISSING or ERR_LIBTORCH_MISSING.
  */
 export function native(): Native {
-  loaded ??= load();
+  loaded ??= translated(loadAddon() as Native);
   return loaded;
 }

@@ -5,12 +5,10 @@
 
 #include <exception>
 #include <functional>
-#include <new>
 
 #include "binding/compute_thread.h"
 #include "core/error.h"
 #include "core/torch.h"
-#include "memory/caching_allocator.h"
 
 namespace soundspot::binding {
 
@@ -21,12 +19,9 @@ inline Napi::Error to_javascript(Napi::Env env, const std::string& code, const s
   return error;
 }
 
-/// Whether LibTorch or oneDNN say that memory ran out; neither has an exception of its own for it.
-inline bool is_out_of_memory(const std::string& message) {
-  const auto says = [&](const char* words) { return message.find(words) != std::string::npos; };
-  return says("can't allocate memory") || says("not enough memory") || says("out of memory") ||
-         says("Storage size calculation overflowed");
-}
+/// The code and the message, which is not empty, of the exception that is handled. After memory ran out, blocks that
+/// are free go back to the system.
+void describe_failure(std::string& code, std::string& message);
 
 /// Runs `work`, and fills code and message, which is not empty then, with what it throws.
 template <class Work>
@@ -34,26 +29,10 @@ bool guarded(const Work& work, std::string& code, std::string& message) {
   try {
     work();
     return true;
-  } catch (const Error& error) {
-    code = error.code();
-    message = error.what();
-  } catch (const c10::Error& error) {
-    code = "ERR_INTERNAL";
-    message = std::string("LibTorch: ") + error.what_without_backtrace();
-  } catch (const std::bad_alloc&) {
-    code = "ERR_OUT_OF_MEMORY";
-  } catch (const std::exception& error) {
-    code = "ERR_INTERNAL";
-    message = std::string("The addon failed: ") + error.what();
+  } catch (const std::exception&) {
+    describe_failure(code, message);
+    return false;
   }
-  if (code == "ERR_INTERNAL" && is_out_of_memory(message)) code = "ERR_OUT_OF_MEMORY";
-  if (code == "ERR_OUT_OF_MEMORY") {
-    memory::give_back_free_blocks();
-    message =
-        "The memory does not suffice. Use a smaller batch, in training microBatchSize, a smaller image or a "
-        "smaller model.";
-  }
-  return false;
 }
 
 /// One asynchronous call: input by capture, its result, its error.

@@ -6,6 +6,7 @@
 
 #include "binding/functions.h"
 #include "core/device.h"
+#include "core/gpus.h"
 #include "core/precision.h"
 #include "core/processor.h"
 #include "memory/caching_allocator.h"
@@ -21,6 +22,28 @@ void choose_vector_functions() {
   static std::once_flag once;
   std::call_once(once, [] { at::log(at::ones({1})); });
 }
+
+#ifdef SOUNDSPOT_CUDA
+Napi::Object cuda_info(Napi::Env env) {
+  const core::Gpus& gpus = core::gpus();
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("built", gpus.built);
+  if (!gpus.driver.empty()) result.Set("driver", gpus.driver);
+  if (!gpus.problem.empty()) result.Set("problem", gpus.problem);
+  Napi::Array list = Napi::Array::New(env, gpus.list.size());
+  for (uint32_t i = 0; i < gpus.list.size(); ++i) {
+    const core::Gpu& gpu = gpus.list[i];
+    Napi::Object each = Napi::Object::New(env);
+    each.Set("name", gpu.name);
+    each.Set("capability", std::to_string(gpu.major) + "." + std::to_string(gpu.minor));
+    each.Set("memory", static_cast<double>(gpu.memory));
+    each.Set("usable", gpu.usable);
+    list.Set(i, each);
+  }
+  result.Set("gpus", list);
+  return result;
+}
+#endif
 
 Napi::Value info(const Napi::CallbackInfo& call) {
   Napi::Object result = Napi::Object::New(call.Env());
@@ -44,6 +67,9 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   }
   result.Set("devices", texts(core::device_names()));
   result.Set("precisions", precisions);
+#ifdef SOUNDSPOT_CUDA
+  result.Set("cuda", cuda_info(call.Env()));
+#endif
   cpu.Set("vendor", core::name_of(processor.vendor()));
   cpu.Set("model", processor.name());
   cpu.Set("hardware", texts(processor.hardware()));

@@ -6,8 +6,8 @@
 
 namespace soundspot::distributed {
 
-/// Adds NCCL to a group, for its collectives of tensors on CUDA devices. Only in an addon that is built with CUDA
-/// (SOUNDSPOT_NCCL).
+/// Adds NCCL to a group, for its collectives of tensors on CUDA devices; nothing on a machine without a usable GPU.
+/// Only in an addon that is built with CUDA (SOUNDSPOT_CUDA).
 void add_nccl(c10d::ProcessGroup& group, const c10::intrusive_ptr<c10d::Store>& store,
               std::chrono::milliseconds timeout);
 

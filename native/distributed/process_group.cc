@@ -59,7 +59,7 @@ c10::intrusive_ptr<ProcessGroup> ProcessGroup::join(const GroupOptions& options)
     const auto gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, gloo_options);
     const auto joined = c10::make_intrusive<c10d::ProcessGroup>(store, rank, size);
     joined->setBackend(c10::DeviceType::CPU, c10d::ProcessGroup::BackendType::GLOO, gloo);
-#ifdef SOUNDSPOT_NCCL
+#ifdef SOUNDSPOT_CUDA
     add_nccl(*joined, store, timeout);
 #endif
     group->engine_ = std::make_shared<const Engine>(Engine{joined});

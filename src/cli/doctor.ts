@@ -1,27 +1,16 @@
 /** Checks an installation, and says how to fix what is missing. */
 import { execFile } from "node:child_process";
 import { availableParallelism, cpus } from "node:os";
-import { delimiter, join, relative, sep } from "node:path";
-import { pathToFileURL } from "node:url";
+import { join } from "node:path";
 import { promisify } from "node:util";
+import { type ChosenAddon, findLibTorch, isPrebuilt, isVersion, VERSIONS } from "../../scripts/locate.mjs";
+import { chosenAddon, setupCommand } from "../core/addon.js";
 import { isSoundspotError } from "../core/errors.js";
 import { packageRoot, readManifest } from "../core/package.js";
 import { findFfmpeg } from "../media/ffmpeg.js";
-import { addonPath, type ProcessorInfo } from "../native.js";
-
-/** `missing`: a requirement is absent; `warning`: a feature is unavailable, or slow. */
-export type Status = "ok" | "warning" | "missing";
-
-export interface Finding {
-  readonly name: "node" | "addon" | "libtorch" | "threads" | "cpu" | "ffmpeg";
-  readonly status: Status;
-  /** The finding, in one line. */
-  readonly found: string;
-  /** How to fix it; absent when the status is `ok`. */
-  readonly fix?: string;
-  /** The same as values: paths, versions, numbers. */
-  readonly details: Readonly<Record<string, string | number | boolean | null>>;
-}
+import type { Native, ProcessorInfo } from "../native.js";
+import { checkGpu } from "./doctor-gpu.js";
+import type { Finding } from "./finding.js";
 
 export interface Diagnosis {
   /** Version of this package. */
@@ -31,33 +20,20 @@ export interface Diagnosis {
   readonly findings: readonly Finding[];
 }
 
-/** The exports of scripts/libtorch.mjs that are used here. */
-interface LibTorchScript {
-  readonly LIBTORCH_VERSION: string;
-  describeLibTorch():
-    | {
-        readonly folder: string;
-        readonly version?: string;
-        readonly include: boolean;
-        readonly linked: boolean;
-      }
-    | undefined;
-}
-
-/** Works also where npm does not run install scripts. */
-const reinstall = (root: string) =>
-  `Run \`node ${join(root, "scripts", "install.mjs")}\` and read what it prints.`;
-
 const run = promisify(execFile);
 
-/** Checks Node, the addon, LibTorch, threads, the processor and ffmpeg. Changes nothing; a failed check does not throw. */
+/** Checks Node, the addon, LibTorch, threads, the processor, GPUs and ffmpeg. Changes nothing; a failed check does not throw. */
 export async function diagnose(): Promise<Diagnosis> {
   const root = packageRoot();
   const manifest = readManifest(root);
+  const chosen = chosenAddon(root);
+  const loaded = await loadAside(root, chosen);
   const findings = await Promise.all([
     checkNode(manifest.engines.node),
-    ...(await checkAddon(root)),
-    checkLibTorch(root),
+    checkAddon(root, chosen, loaded),
+    checkCpu(typeof loaded === "string" ? undefined : loaded.cpu),
+    checkGpu(chosen, typeof loaded === "string" ? undefined : loaded),
+    checkLibTorch(root, chosen),
     checkThreads(),
     checkFfmpeg(),
   ]);
@@ -77,61 +53,63 @@ function checkNode(range: string): Finding {
   return { name: "node", status: "missing", found, details, fix: `Install Node.js ${least} or newer.` };
 }
 
-/** The addon, and the processor that it detects. */
-async function checkAddon(root: string): Promise<readonly [addon: Finding, cpu: Finding]> {
-  const unknown: Finding = { name: "cpu", status: "ok", found: cpuName(), details: { model: cpuName() } };
-  let path: string;
-  try {
-    path = addonPath();
-  } catch {
-    return [
-      { name: "addon", status: "missing", found: "none", details: { path: null }, fix: reinstall(root) },
-      unknown,
-    ];
+/** What the addon says of this machine. */
+type Info = ReturnType<Native["info"]>;
+
+function checkAddon(root: string, { variant, reason, addon }: ChosenAddon, loaded: Info | string): Finding {
+  const fix = `Run \`${setupCommand(variant)}\` and read what it prints.`;
+  if (addon === undefined) {
+    const details = { path: null, variant, reason };
+    return { name: "addon", status: "missing", found: `none for ${variant}`, details, fix };
   }
-  const kind = relative(root, path).startsWith(`prebuilds${sep}`) ? "prebuilt" : "compiled here";
-  const loaded = await loadAside(root, path);
-  const details = { path, kind, loads: typeof loaded !== "string" };
-  if (typeof loaded !== "string") {
-    return [{ name: "addon", status: "ok", found: `${path} (${kind})`, details }, checkCpu(loaded)];
-  }
-  const found = `${path} (${kind}) does not load: ${loaded}`;
-  return [{ name: "addon", status: "missing", found, details, fix: reinstall(root) }, unknown];
+  const kind = isPrebuilt(root, addon) ? "prebuilt" : "compiled here";
+  const details = { path: addon, kind, variant, reason, loads: typeof loaded !== "string" };
+  const place = `${addon} (${kind}, ${variant})`;
+  if (typeof loaded !== "string") return { name: "addon", status: "ok", found: place, details };
+  return { name: "addon", status: "missing", found: `${place} does not load: ${loaded}`, details, fix };
 }
 
 /**
  * Loads the addon in a child process: a broken addon cannot crash this one.
- * @returns the processor that it detects, or why it does not load
+ * @returns what it says of this machine, or why it does not load
  */
-async function loadAside(root: string, addon: string): Promise<ProcessorInfo | string> {
-  const script = `const addon = { exports: {} };
-    process.dlopen(addon, ${JSON.stringify(addon)});
-    process.stdout.write(JSON.stringify(addon.exports.info().cpu));`;
-  const libraries = join(root, "vendor", "libtorch", "lib");
-  const env = { ...process.env, PATH: `${libraries}${delimiter}${process.env.PATH ?? ""}` };
+async function loadAside(root: string, { variant, addon, version }: ChosenAddon): Promise<Info | string> {
+  if (addon === undefined) return "there is none";
+  const script = join(root, "scripts", "open-addon.mjs");
+  const torch = findLibTorch({ root, variant, version });
   try {
-    return JSON.parse((await run(process.execPath, ["-e", script], { env })).stdout) as ProcessorInfo;
+    const args = [script, addon, variant, ...(torch ? [torch.folder] : [])];
+    return JSON.parse((await run(process.execPath, args)).stdout) as Info;
   } catch (error) {
     const { message, stderr } = error as { message: string; stderr?: string };
     return /Error: (.*)/.exec(stderr ?? "")?.[1] ?? message;
   }
 }
 
-async function checkLibTorch(root: string): Promise<Finding> {
-  const script = (await import(pathToFileURL(join(root, "scripts", "libtorch.mjs")).href)) as LibTorchScript;
-  const wanted = script.LIBTORCH_VERSION;
-  const torch = script.describeLibTorch();
+function checkLibTorch(root: string, { variant, version: wanted }: ChosenAddon): Finding {
+  const fix = `Run \`${setupCommand(variant)}\`, or set LIBTORCH to an unpacked LibTorch ${wanted} first.`;
+  const exact = findLibTorch({ root, variant, version: wanted });
+  const torch = exact ?? findLibTorch({ root, variant, version: wanted, any: true });
   if (!torch) {
-    const fix = `${reinstall(root)} Or set LIBTORCH to an unpacked LibTorch ${wanted} first.`;
-    return { name: "libtorch", status: "missing", found: "none", details: { folder: null, wanted }, fix };
+    const details = { folder: null, wanted, variant };
+    return { name: "libtorch", status: "missing", found: "none", details, fix };
   }
   const version = torch.version ?? null;
-  const details = { folder: torch.folder, version, headers: torch.include, linked: torch.linked, wanted };
-  const found = `${version ?? "unknown version"} in ${torch.folder}${torch.linked ? " (linked)" : ""}`;
-  if (version === null || version.startsWith(wanted))
-    return { name: "libtorch", status: "ok", found, details };
-  const fix = `soundspot is tested with ${wanted}. ${reinstall(root)} LIBTORCH must not be set then.`;
-  return { name: "libtorch", status: "warning", found, details, fix };
+  const { folder, linked, source } = torch;
+  const details = { folder, version, headers: torch.include, linked, source, wanted, variant };
+  const found = `${version ?? "unknown version"} in ${folder} (${source}${linked ? ", linked" : ""})`;
+  if (!exact) {
+    return { name: "libtorch", status: "missing", found: `${found}, ${wanted} is needed`, details, fix };
+  }
+  const tested = VERSIONS[variant];
+  if (isVersion(wanted, tested)) return { name: "libtorch", status: "ok", found, details };
+  return {
+    name: "libtorch",
+    status: "warning",
+    found,
+    details,
+    fix: `soundspot is tested with ${tested}: \`${setupCommand(variant)}\` installs it. LIBTORCH must not be set then.`,
+  };
 }
 
 function checkThreads(): Finding {
@@ -146,7 +124,12 @@ function checkThreads(): Finding {
 
 const cpuName = () => cpus()[0]?.model.trim() || process.arch;
 
-function checkCpu({ vendor, model, features, hardware, instructionSet, bfloat16 }: ProcessorInfo): Finding {
+/** `cpu` is what the addon detects; without one, what Node.js says. */
+function checkCpu(cpu: ProcessorInfo | undefined): Finding {
+  if (cpu === undefined) {
+    return { name: "cpu", status: "ok", found: cpuName(), details: { model: cpuName() } };
+  }
+  const { vendor, model, features, hardware, instructionSet, bfloat16 } = cpu;
   const name = model || cpuName();
   const unused = hardware.filter((feature) => !features.includes(feature));
   const details = {

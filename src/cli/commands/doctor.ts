@@ -1,13 +1,14 @@
 /** `soundspot doctor`: checks the installation, and says what to fix. */
 import type { Command } from "commander";
-import { type Diagnosis, diagnose, type Status } from "../doctor.js";
+import { type Diagnosis, diagnose } from "../doctor.js";
+import type { Status } from "../finding.js";
 
 const MARK: Readonly<Record<Status, string>> = { ok: "ok", warning: "warning", missing: "MISSING" };
 
 export function register(program: Command): void {
   program
     .command("doctor")
-    .description("check Node.js, the addon, LibTorch and ffmpeg, and say how to fix what is missing")
+    .description("check Node.js, the addon, LibTorch, GPUs and ffmpeg, and say how to fix what is missing")
     .option("--json", "print the findings as JSON")
     .action(async ({ json }: { json?: true }) => {
       const diagnosis = await diagnose();

@@ -11,7 +11,8 @@ import { bar, bars } from "../../support/scored.js";
 import { everyLoss, slots, tiny } from "../../support/tiny.js";
 
 const addon = vi.hoisted(() => {
-  process.env.SOUNDSPOT_PREBUILD = `${process.cwd()}/build/test`;
+  const build = process.env.SOUNDSPOT_VARIANT === "cuda" ? "build/cuda" : "build";
+  process.env.SOUNDSPOT_PREBUILD = `${process.cwd()}/${build}/test`;
   return `${process.env.SOUNDSPOT_PREBUILD}/build/Release/soundspot_test.node`;
 });
 const built = existsSync(addon) && process.platform !== "win32";

@@ -15,6 +15,7 @@
 #include <torch/library.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <mutex>
 #include <set>
 
@@ -73,6 +74,10 @@ class Memory final : public c10::Allocator {
   c10::DataPtr allocate(size_t bytes) override {
     const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
     const size_t length = std::max(page, (bytes + page - 1) / page * page);
+    // As the allocator of a GPU does it. JavaScript sets the variable between two calls.
+    const char* most = std::getenv("SOUNDSPOT_TEST_DEVICE_BYTES");
+    TORCH_CHECK_WITH(OutOfMemoryError, !most || length <= std::strtoull(most, nullptr, 10),
+                     "The test device is out of memory. Tried to allocate ", bytes, " bytes.");
     void* address = mmap(nullptr, 2 * length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     TORCH_CHECK(address != MAP_FAILED && mprotect(address, length, PROT_NONE) == 0, "no memory for ", bytes, " bytes");
     return {address, new Block{static_cast<char*>(address), length}, &release, kDevice};

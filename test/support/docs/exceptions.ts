@@ -94,11 +94,18 @@ const cluster =
 
 const server = "a server of another package; support/docs/examples.ts runs it and sends what curl would";
 
+const setup = "downloads and compiles; test/unit/scripts/setup.test.ts and test/slow run it";
+
 export const notRun: readonly NotRun[] = [
   { document: "README.md", begins: "git clone <this repository>", why: "needs the repository's address" },
   { document: "README.md", begins: "npm install && npm run demo", why: "compiles, and trains for minutes" },
   { document: "README.md", begins: "npm install && npm test", why: "would run this test" },
   { document: "README.md", begins: "npm install soundspot", why: install },
+  { document: "README.md", begins: "npx soundspot setup --cuda", why: setup },
+  { document: "docs/platforms.md", begins: "npm install soundspot", why: install },
+  { document: "docs/platforms.md", begins: "npx soundspot setup", why: setup },
+  { document: "docs/platforms.md", begins: "export LIBTORCH=", why: "needs an installed PyTorch" },
+  { document: "docs/platforms.md", begins: "docker run", why: "needs Docker" },
   {
     document: "docs/datasets.md",
     begins: "apt-get install tuxpaint",

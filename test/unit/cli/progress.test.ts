@@ -5,6 +5,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  realpathSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -208,7 +209,7 @@ describe("the counter of a build tool", () => {
 
 describe("pip's output", () => {
   it("gives the size of torch's wheel, not of its metadata", async () => {
-    const { wheelSize } = (await import(pathToFileURL(script("libtorch.mjs")).href)) as {
+    const { wheelSize } = (await import(pathToFileURL(script("pip.mjs")).href)) as {
       wheelSize(output: string): number;
     };
     const metadata = "  Downloading torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl.metadata (29 kB)\n";
@@ -294,9 +295,10 @@ describe.skipIf(process.platform !== "linux" || process.arch !== "x64")("getting
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), "soundspot-progress-"));
     mkdirSync(join(folder, "scripts"));
-    for (const name of ["libtorch.mjs", "progress.mjs"]) {
+    for (const name of readdirSync(script(".")).filter((each) => each.endsWith(".mjs"))) {
       copyFileSync(script(name), join(folder, "scripts", name));
     }
+    mkdirSync(join(folder, "src")); // as in a checkout, which keeps LibTorch itself
     symlinkSync(script("../node_modules"), join(folder, "node_modules"));
     archive = join(folder, "archive.zip");
     return () => rmSync(folder, { recursive: true, force: true });
@@ -316,7 +318,8 @@ describe.skipIf(process.platform !== "linux" || process.arch !== "x64")("getting
     const preload = join(folder, "preload.mjs");
     writeFileSync(preload, `globalThis.fetch = ${fetchArchive};`);
     writeFileSync(join(folder, "python3"), python, { mode: 0o755 });
-    const { LIBTORCH, LIBTORCH_SHA256, ...env } = process.env;
+    const { LIBTORCH, LIBTORCH_SHA256, LIBTORCH_URL, SOUNDSPOT_HOME, SOUNDSPOT_VARIANT, ...env } =
+      process.env;
     const command = ["--import", pathToFileURL(preload).href, join(folder, "scripts", "libtorch.mjs")];
     const child = spawn(process.execPath, command, {
       env: { ...env, PATH: `${folder}${delimiter}${env.PATH}`, SOUNDSPOT_PROGRESS: "0.1" },
@@ -351,7 +354,9 @@ describe.skipIf(process.platform !== "linux" || process.arch !== "x64")("getting
     const { code, output } = await getWith(fetchArchive, "#!/bin/sh\nexit 1\n", "1 of 3 MB, 33 %");
     expect(code, output).toBe(0);
     expect(output).toMatch(/^downloading LibTorch 1 of 3 MB, 33 %, 0:\d\d/m);
-    expect(output).toContain("LibTorch 2.13.0+cpu is in vendor/libtorch (from PyTorch).");
+    expect(output).toContain(
+      `LibTorch 2.13.0+cpu is in ${join(realpathSync(folder), "vendor/libtorch")} (from PyTorch).`,
+    );
     expect(statSync(join(folder, "vendor/libtorch/lib/libtorch_cpu.so")).size).toBe(2e6);
   });
 
@@ -373,7 +378,9 @@ cp '${archive}' "$2/${wheel}"
     expect(code, output).toBe(0);
     expect(output).toContain("LibTorch from PyTorch: no network");
     expect(output).toMatch(/^downloading LibTorch 2 of 3 MB, 50 %, 0:\d\d/m);
-    expect(output).toContain("LibTorch 2.13.0+cpu is in vendor/libtorch (from pip).");
+    expect(output).toContain(
+      `LibTorch 2.13.0+cpu is in ${join(realpathSync(folder), "vendor/libtorch")} (from pip).`,
+    );
     expect(readdirSync(join(folder, "vendor"))).toEqual(["libtorch"]);
   });
 });

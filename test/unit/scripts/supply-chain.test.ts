@@ -9,7 +9,7 @@ import semver from "semver";
 import { afterAll, afterEach, expect, it, vi } from "vitest";
 
 const script = (name: string) => fileURLToPath(new URL(`../../../scripts/${name}`, import.meta.url));
-const { verifyArchive } = (await import(pathToFileURL(script("libtorch.mjs")).href)) as {
+const { verifyArchive } = (await import(pathToFileURL(script("checksums.mjs")).href)) as {
   verifyArchive(archive: string, log: (line: string) => void): Promise<string>;
 };
 const folder = mkdtempSync(join(tmpdir(), "soundspot-supply-"));

@@ -1,0 +1,3 @@
+import type { Variant } from "./locate.mjs";
+
+export function openLibTorch(folder: string, variant: Variant): void;

@@ -1,0 +1,59 @@
+#!/usr/bin/env node
+/**
+ * Builds the variant for NVIDIA GPUs for one architecture, and tests what can be tested without a GPU: it compiles,
+ * links, loads, and computes on the CPU; `doctor` and the errors say why.
+ *
+ *   node scripts/test-cuda.mjs          test/slow/cuda.test.ts
+ *   node scripts/test-cuda.mjs --all    every test, with that variant
+ *
+ * SOUNDSPOT_CUDA_ARCHITECTURES names another architecture than 90. Only for Linux on x64, with nvcc: its headers are
+ * needed without sources in CUDA, too.
+ */
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { compile, PACKAGE } from "./build.mjs";
+import { ensureLibTorch } from "./libtorch.mjs";
+import { clock } from "./progress.mjs";
+
+const { values } = parseArgs({ options: { all: { type: "boolean", default: false } } });
+
+/** Why the variant cannot be built here; undefined where it can. */
+function obstacle() {
+  if (process.platform !== "linux" || process.arch !== "x64") return "it is for Linux on x64";
+  const found = [process.env.CUDACXX, "nvcc", "/usr/local/cuda/bin/nvcc"].some(
+    (name) => name && spawnSync(name, ["--version"], { stdio: "ignore" }).status === 0,
+  );
+  return found ? undefined : "there is no nvcc";
+}
+
+async function main() {
+  const reason = obstacle();
+  if (reason) {
+    console.log(`The variant for NVIDIA GPUs is not tested: ${reason}.`);
+    return 0;
+  }
+  process.env.SOUNDSPOT_VARIANT = "cuda";
+  process.env.SOUNDSPOT_CUDA_ARCHITECTURES ??= "90";
+  let started = Date.now();
+  const took = (what) => {
+    console.log(`${what}: ${clock(Date.now() - started)}`);
+    started = Date.now();
+  };
+  const { folder: libtorch } = await ensureLibTorch();
+  took("LibTorch with CUDA");
+  await compile({ libtorch, quiet: true });
+  took("compiled and linked");
+  const args = values.all ? ["run"] : ["run", "--config", "vitest.slow.config.ts", "test/slow/cuda.test.ts"];
+  const vitest = join(PACKAGE, "node_modules", "vitest", "vitest.mjs");
+  const { status } = spawnSync(process.execPath, [vitest, ...args], { cwd: PACKAGE, stdio: "inherit" });
+  took("tested");
+  return status ?? 1;
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  console.error(error.message);
+  process.exitCode = 1;
+}
