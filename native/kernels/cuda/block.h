@@ -60,9 +60,9 @@ SOUNDSPOT_DEVICE void put(float value, BFloat16& out) {
                             : static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
-/// `count` numbers that one instruction loads, at an address that is a multiple of their size.
+/// `count` numbers at an address that is a multiple of their size, 16 bytes at most: what one instruction loads.
 template <class Number, int count>
-struct alignas(sizeof(Number) * count) Pack {
+struct alignas(sizeof(Number) * count < 16 ? sizeof(Number) * count : 16) Pack {
   Number v[count];
 };
 

@@ -1,0 +1,78 @@
+// Slot attention and the attention across modalities.
+#include "host_kernels.h"
+#include "kernels/cuda/slot_attention_function.h"
+
+namespace soundspot::testing {
+namespace {
+
+using kernels::cuda::Host;
+
+constexpr double kAttentionEpsilon = 1e-8, kLayerNormEpsilon = 1e-5;
+
+/// Eq. 3 and the normalization of Eq. 4.
+Tensor attend(const Tensor& queries, const Tensor& keys) {
+  const Tensor logits = at::matmul(queries, keys.transpose(1, 2)) / std::sqrt(static_cast<double>(queries.size(2)));
+  const Tensor attention = at::softmax(logits, 1) + kAttentionEpsilon;
+  return attention / attention.sum(2, /*keepdim=*/true);
+}
+
+Comparisons slot_attention(const Case& of) {
+  const int64_t batch = of.of("batch"), slots = of.of("slots"), tokens = of.of("tokens"), dim = of.of("dim"),
+                hidden = of.of("hidden"), iterations = of.of("iterations");
+  const Leaf x(at::randn({batch, tokens, dim}).to(of.type())), initial(at::randn({slots, dim}));
+  std::vector<std::pair<std::string, Leaf>> leaves{{"tokens", x}, {"initial slots", initial}};
+  const auto linear = [&](const std::string& name, int64_t out, int64_t in) {
+    leaves.emplace_back(name + " weight", Leaf(at::randn({out, in}) / std::sqrt(static_cast<double>(in))));
+    leaves.emplace_back(name + " bias", Leaf(0.3 * at::randn({out})));
+  };
+  linear("query", dim, dim);
+  linear("key", dim, dim);
+  linear("value", dim, dim);
+  linear("input gates", 3 * dim, dim);
+  linear("hidden gates", 3 * dim, dim);
+  linear("first", hidden, dim);
+  linear("second", dim, hidden);
+  for (const char* name : {"slot norm", "MLP norm"}) {
+    leaves.emplace_back(std::string(name) + " weight", Leaf(1 + 0.2 * at::randn({dim})));
+    leaves.emplace_back(std::string(name) + " bias", Leaf(0.2 * at::randn({dim})));
+  }
+  const auto own = [&](size_t i) {
+    return kernels::Linear{leaves[2 + 2 * i].second.own, leaves[3 + 2 * i].second.own};
+  };
+  const auto result = kernels::cuda::slot_attention_by<Host>(
+      x.own, initial.own, {own(0), own(1), own(2), own(3), own(4), own(5), own(6), own(7), own(8)}, iterations, false);
+
+  const auto exact = [&](size_t i, const Tensor& in) {
+    return at::linear(in, leaves[2 + 2 * i].second.exact, leaves[3 + 2 * i].second.exact);
+  };
+  const auto norm = [&](size_t i, const Tensor& in) {
+    return at::layer_norm(in, {dim}, leaves[2 + 2 * i].second.exact, leaves[3 + 2 * i].second.exact,
+                          kLayerNormEpsilon);
+  };
+  const Tensor keys = exact(1, x.exact), values = exact(2, x.exact);
+  Tensor state = initial.exact.expand({batch, slots, dim}), queries, attention;
+  for (int64_t t = 0; t < iterations; ++t) {
+    queries = exact(0, norm(7, state));
+    attention = attend(queries, keys);
+    const Tensor input = exact(3, at::matmul(attention, values)), before = exact(4, state);
+    const auto gate = [&](const Tensor& gates, int64_t i) { return gates.narrow(2, i * dim, dim); };
+    const Tensor reset = at::sigmoid(gate(input, 0) + gate(before, 0)),
+                 update = at::sigmoid(gate(input, 1) + gate(before, 1)),
+                 fresh = at::tanh(gate(input, 2) + reset * gate(before, 2));
+    state = (1 - update) * fresh + update * state;
+    state = state + exact(6, exact(5, norm(8, state)).relu());
+  }
+  Comparisons list;
+  compare_all(list,
+              {{"slots", {result.slots, state}},
+               {"queries", {result.queries, queries}},
+               // Attention is of the order of 1 / N, and would not count in a sum of all.
+               {"attention", {result.attention * tokens, attention * tokens}}},
+              leaves);
+  return list;
+}
+
+const RegisterComparison registered("slotAttention", slot_attention);
+
+}  // namespace
+}  // namespace soundspot::testing
