@@ -12,7 +12,7 @@ constexpr float kAttentionEpsilon = 1e-8f;
 struct AttentionSizes {
   int64_t slots, tokens, dim;
 
-  int64_t places() const { return slots * tokens; }
+  SOUNDSPOT_DEVICE int64_t places() const { return slots * tokens; }
 };
 
 /// row[s] · token[n] for every slot and token; `done(s, n, product)` is called once for each pair. A warp has up to

@@ -19,9 +19,11 @@
 // the tests.
 #if defined(__CUDACC__)
 #define SOUNDSPOT_DEVICE __device__ __forceinline__
+#define SOUNDSPOT_HOST_DEVICE __host__ __device__
 #define SOUNDSPOT_UNROLL _Pragma("unroll")
 #else
 #define SOUNDSPOT_DEVICE inline
+#define SOUNDSPOT_HOST_DEVICE
 #define SOUNDSPOT_UNROLL
 #endif
 
@@ -35,7 +37,7 @@ struct Grid {
   int64_t shared = 0;
 };
 
-constexpr int64_t divided_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+SOUNDSPOT_HOST_DEVICE constexpr int64_t divided_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// Bits of a bfloat16; conversions as at::BFloat16 has them, rounding to nearest even.
 struct BFloat16 {
