@@ -5,10 +5,10 @@
 
 namespace soundspot::kernels::cuda {
 
-#define SOUNDSPOT_ATTENTION(Number, kWidth)              \
-  SOUNDSPOT_KERNEL(Attend<Number, kWidth, 2>);           \
-  SOUNDSPOT_KERNEL(Attend<Number, kWidth, 4>);           \
-  SOUNDSPOT_KERNEL(AttendGradient<Number, kWidth, 2>);   \
+#define SOUNDSPOT_ATTENTION(Number, kWidth)            \
+  SOUNDSPOT_KERNEL(Attend<Number, kWidth, 2>);         \
+  SOUNDSPOT_KERNEL(Attend<Number, kWidth, 4>);         \
+  SOUNDSPOT_KERNEL(AttendGradient<Number, kWidth, 2>); \
   SOUNDSPOT_KERNEL(AttendGradient<Number, kWidth, 4>)
 
 SOUNDSPOT_ATTENTION(float, 1);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/cooperative.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/products.h"
 #include "kernels/cuda/slots.h"
@@ -32,8 +33,8 @@ struct SlotTrace {
   Tensor mlp_normed, mlp_inverse, mlp_affine, hidden;  // [L·B·S, …]
 
   std::vector<Tensor*> all() {
-    return {&tokens, &slots,    &normed,  &inverse, &affine,     &queries,     &on_tokens,  &hidden_gates, &attention,
-            &shares, &totals,   &gathered, &updates, &gates,     &mlp_normed,  &mlp_inverse, &mlp_affine,  &hidden};
+    return {&tokens, &slots,  &normed,   &inverse, &affine, &queries,    &on_tokens,   &hidden_gates, &attention,
+            &shares, &totals, &gathered, &updates, &gates,  &mlp_normed, &mlp_inverse, &mlp_affine,   &hidden};
   }
 };
 
@@ -42,14 +43,43 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
   using Context = torch::autograd::AutogradContext;
   using List = torch::autograd::variable_list;
   static constexpr size_t kWeights = 18;
+  static constexpr int64_t kCooperativeBatch = 8;  // the most samples of one cooperative launch
   enum Weight : size_t {
-    kQuery, kQueryBias, kKey, kKeyBias, kValue, kValueBias, kInput, kInputBias, kState, kStateBias,
-    kFirst, kFirstBias, kSecond, kSecondBias, kSlotNorm, kSlotNormBias, kMlpNorm, kMlpNormBias
+    kQuery,
+    kQueryBias,
+    kKey,
+    kKeyBias,
+    kValue,
+    kValueBias,
+    kInput,
+    kInputBias,
+    kState,
+    kStateBias,
+    kFirst,
+    kFirstBias,
+    kSecond,
+    kSecondBias,
+    kSlotNorm,
+    kSlotNormBias,
+    kMlpNorm,
+    kMlpNormBias
   };
 
  public:
   static List forward(Context* context, const Tensor& input, const Tensor& initial, at::TensorList weights,
                       int64_t iterations, bool bfloat16) {
+    auto [results, trace] = computed(input, initial, weights, iterations, bfloat16, /*keep=*/true);
+    List saved(weights.begin(), weights.end());
+    for (Tensor* tensor : trace.all()) saved.push_back(*tensor);
+    context->save_for_backward(saved);
+    context->saved_data["iterations"] = iterations;
+    context->saved_data["bfloat16"] = bfloat16;
+    return results;
+  }
+
+  /// Slots, queries and attention, and what a backward pass needs; without `keep` it is not complete.
+  static std::pair<List, SlotTrace> computed(const Tensor& input, const Tensor& initial, at::TensorList weights,
+                                             int64_t iterations, bool bfloat16, bool keep) {
     const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
     const Launcher run(input);
     const List w(weights.begin(), weights.end());
@@ -75,16 +105,13 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
                     .mlp_affine = buffer({all, dim}),
                     .hidden = buffer({all, inner})};
     const Tensor result = buffer({each, dim});
-    iterate(run, trace, w, initial, iterations, bfloat16, result);
-
+    trace.slots.narrow(0, 0, each).view({batch, slots, dim}).copy_(initial.expand({batch, slots, dim}));
+    const bool together =
+        batch <= kCooperativeBatch && !bfloat16 && launch_together(run, trace, w, iterations, result, keep);
+    if (!together) iterate(run, trace, w, slots, iterations, bfloat16, result);
     const Tensor last = trace.queries.narrow(0, all - each, each).clone();
-    const Tensor attention = trace.attention[iterations - 1].clone();
-    List saved = w;
-    for (Tensor* tensor : trace.all()) saved.push_back(*tensor);
-    context->save_for_backward(saved);
-    context->saved_data["iterations"] = iterations;
-    context->saved_data["bfloat16"] = bfloat16;
-    return {result.view({batch, slots, dim}), last.view({batch, slots, dim}), attention};
+    return {{result.view({batch, slots, dim}), last.view({batch, slots, dim}), trace.attention[iterations - 1].clone()},
+            std::move(trace)};
   }
 
   static List backward(Context* context, const List& gradients) {
@@ -113,7 +140,8 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
                  vectors = buffer({batch, iterations, 2, slots, dim});
     const Tensor outer = gradients[2].defined() ? gradients[2].contiguous() : Tensor();
 
-    Tensor of_slots = gradients[0].defined() ? gradients[0].reshape({each, dim}).clone() : at::zeros_like(trace.slots.narrow(0, 0, each));
+    Tensor of_slots = gradients[0].defined() ? gradients[0].reshape({each, dim}).clone()
+                                             : at::zeros_like(trace.slots.narrow(0, 0, each));
     for (int64_t t = iterations - 1; t >= 0; --t) {
       const bool last = t + 1 == iterations;
       const auto at = [&](const Tensor& rows) { return rows.narrow(0, t * each, each); };
@@ -133,23 +161,22 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
       const Tensor own_factors = coefficients.select(1, t), own_vectors = vectors.select(1, t);
       with_attention(trace.tokens, slots, [&](auto number, auto width, auto at_once) {
         using Kernel = AttendGradient<decltype(number), decltype(width)::value, decltype(at_once)::value>;
-        run.launch({batch, 1, Kernel::kShared},
-                   Kernel{{slots, tokens, dim},
-                          attention_scale(dim),
-                          read<float>(of_gathered),
-                          last ? read<float>(outer) : nullptr,
-                          read<float>(trace.attention[t]),
-                          read<float>(trace.shares[t]),
-                          read<float>(at(trace.totals)),
-                          read<float>(at(trace.on_tokens)),
-                          read<decltype(number)>(trace.tokens),
-                          write<float>(at(of_on_tokens)),
-                          write<float>(at(of_offsets)),
-                          write<float>(own_factors.select(1, 1)),
-                          coefficients.stride(0),
-                          write<float>(own_factors),
-                          write<float>(own_vectors),
-                          vectors.stride(0)});
+        run.launch({batch, 1, Kernel::kShared}, Kernel{{slots, tokens, dim},
+                                                       attention_scale(dim),
+                                                       read<float>(of_gathered),
+                                                       last ? read<float>(outer) : nullptr,
+                                                       read<float>(trace.attention[t]),
+                                                       read<float>(trace.shares[t]),
+                                                       read<float>(at(trace.totals)),
+                                                       read<float>(at(trace.on_tokens)),
+                                                       read<decltype(number)>(trace.tokens),
+                                                       write<float>(at(of_on_tokens)),
+                                                       write<float>(at(of_offsets)),
+                                                       write<float>(own_factors.select(1, 1)),
+                                                       coefficients.stride(0),
+                                                       write<float>(own_factors),
+                                                       write<float>(own_vectors),
+                                                       vectors.stride(0)});
       });
       const Tensor of_query = at(of_queries);
       key(at(of_on_tokens), of_query);
@@ -158,10 +185,9 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
       query(of_query, at(of_affine));
       of_slots = before;
       of_slots.add_(state(at(of_state)));
-      run.launch(RowWarps::grid(each),
-                 NormRowsGradient{each, dim, read<float>(at(of_affine)), read<float>(w[kSlotNorm]),
-                                  read<float>(at(trace.normed)), read<float>(at(trace.inverse)),
-                                  write<float>(of_slots)});
+      run.launch(RowWarps::grid(each), NormRowsGradient{each, dim, read<float>(at(of_affine)),
+                                                        read<float>(w[kSlotNorm]), read<float>(at(trace.normed)),
+                                                        read<float>(at(trace.inverse)), write<float>(of_slots)});
     }
 
     const int64_t pairs = iterations * 2 * slots;
@@ -193,38 +219,34 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
 
  private:
   /// Fills the trace and `result`, the slots after the last iteration.
-  static void iterate(const Launcher& run, const SlotTrace& trace, const List& w, const Tensor& initial,
-                      int64_t iterations, bool bfloat16, const Tensor& result) {
+  static void iterate(const Launcher& run, const SlotTrace& trace, const List& w, int64_t slots, int64_t iterations,
+                      bool bfloat16, const Tensor& result) {
     const int64_t batch = trace.tokens.size(0), tokens = trace.tokens.size(1), dim = trace.tokens.size(2);
-    const int64_t slots = initial.size(0), each = batch * slots;
+    const int64_t each = batch * slots;
     const auto factor = [&](size_t weight) { return CudaFactor(w[weight].t(), w[weight + 1], bfloat16); };
-    const CudaFactor query = factor(kQuery), key(w[kKey], {}, bfloat16), value = factor(kValue),
-                     input = factor(kInput), state = factor(kState), first = factor(kFirst), second = factor(kSecond);
-    trace.slots.narrow(0, 0, each).view({batch, slots, dim}).copy_(initial.expand({batch, slots, dim}));
-    const Tensor gate_inputs = at::empty({each, 3 * dim}, initial.options().requires_grad(false)),
-                 updated = at::empty_like(result);
+    const CudaFactor query = factor(kQuery), key(w[kKey], {}, bfloat16), value = factor(kValue), input = factor(kInput),
+                     state = factor(kState), first = factor(kFirst), second = factor(kSecond);
+    const Tensor gate_inputs = at::empty({each, 3 * dim}, result.options()), updated = at::empty_like(result);
     for (int64_t t = 0; t < iterations; ++t) {
       const auto at = [&](const Tensor& rows) { return rows.narrow(0, t * each, each); };
-      run.launch(RowWarps::grid(each),
-                 NormRows{each, dim, read<float>(at(trace.slots)), read<float>(w[kSlotNorm]),
-                          read<float>(w[kSlotNormBias]), write<float>(at(trace.normed)),
-                          write<float>(at(trace.inverse)), write<float>(at(trace.affine))});
-      query(at(trace.affine), at(trace.queries));                          // Eq. 2
-      key(at(trace.queries), at(trace.on_tokens));                         // W_kᵀ q
-      const Tensor offsets = at::mv(at(trace.queries), w[kKeyBias]);       // q·b_k
+      run.launch(RowWarps::grid(each), NormRows{each, dim, read<float>(at(trace.slots)), read<float>(w[kSlotNorm]),
+                                                read<float>(w[kSlotNormBias]), write<float>(at(trace.normed)),
+                                                write<float>(at(trace.inverse)), write<float>(at(trace.affine))});
+      query(at(trace.affine), at(trace.queries));                     // Eq. 2
+      key(at(trace.queries), at(trace.on_tokens));                    // W_kᵀ q
+      const Tensor offsets = at::mv(at(trace.queries), w[kKeyBias]);  // q·b_k
       state(at(trace.slots), at(trace.hidden_gates));
       with_attention(trace.tokens, slots, [&](auto number, auto width, auto at_once) {
         using Kernel = Attend<decltype(number), decltype(width)::value, decltype(at_once)::value>;
-        run.launch({batch, 1, Kernel::kShared},
-                   Kernel{{slots, tokens, dim},
-                          attention_scale(dim),
-                          read<float>(at(trace.on_tokens)),
-                          read<float>(offsets),
-                          read<decltype(number)>(trace.tokens),
-                          write<float>(trace.attention[t]),
-                          write<float>(trace.shares[t]),
-                          write<float>(at(trace.totals)),
-                          write<float>(at(trace.gathered))});  // Eq. 3, and 4 before W_v
+        run.launch({batch, 1, Kernel::kShared}, Kernel{{slots, tokens, dim},
+                                                       attention_scale(dim),
+                                                       read<float>(at(trace.on_tokens)),
+                                                       read<float>(offsets),
+                                                       read<decltype(number)>(trace.tokens),
+                                                       write<float>(trace.attention[t]),
+                                                       write<float>(trace.shares[t]),
+                                                       write<float>(at(trace.totals)),
+                                                       write<float>(at(trace.gathered))});  // Eq. 3, and 4 before W_v
       });
       value(at(trace.gathered), at(trace.updates));
       input(at(trace.updates), gate_inputs);
@@ -240,6 +262,89 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
       Tensor(next).add_(updated);  // Eq. 6
     }
   }
+
+  /// The same in one launch; false, and nothing is done, where the device holds no block of it. Without `keep` the
+  /// trace lacks what a backward pass alone reads.
+  static bool launch_together(const Launcher& run, const SlotTrace& trace, const List& w, int64_t iterations,
+                              const Tensor& result, bool keep) {
+    const int64_t batch = trace.tokens.size(0), tokens = trace.tokens.size(1), dim = trace.tokens.size(2);
+    const int64_t each = result.size(0), slots = each / batch, all = iterations * each, inner = w[kFirst].size(0);
+    // Joined with the weight and bias of the norm before it: W (γ n + β) + b.
+    const auto past_norm = [](const Tensor& weight, const Tensor& bias, const Tensor& scale, const Tensor& shift) {
+      return std::pair{(weight * scale).contiguous(), bias + at::mv(weight, shift)};
+    };
+    const Tensor key = at::cat({w[kKey].t(), w[kKeyBias].unsqueeze(0)});  // [D + 1, D]
+    const auto [query, query_bias] =
+        past_norm(at::mm(key, w[kQuery]), at::mv(key, w[kQueryBias]), w[kSlotNorm], w[kSlotNormBias]);
+    const auto [first, first_bias] = past_norm(w[kFirst], w[kFirstBias], w[kMlpNorm], w[kMlpNormBias]);
+    const Tensor input = at::mm(w[kInput], w[kValue]), input_bias = w[kInputBias] + at::mv(w[kInput], w[kValueBias]);
+    const Tensor state = w[kState].contiguous(), second = w[kSecond].contiguous();
+    const Tensor updated = at::empty({all, dim}, result.options()), offsets = at::empty({each}, result.options());
+    const JoinedWeights joined{{read<float>(query), read<float>(query_bias), dim + 1},
+                               {read<float>(state), read<float>(w[kStateBias]), 3 * dim},
+                               {read<float>(input), read<float>(input_bias), 3 * dim},
+                               {read<float>(first), read<float>(first_bias), inner},
+                               {read<float>(second), read<float>(w[kSecondBias]), dim}};
+    const bool packed = inner % 4 == 0 && packs(dim, {state}) && packs(inner, {second});
+    const auto launch = [&](auto number, auto token_width, auto width, auto at_once) {
+      using Number = decltype(number);
+      using Kernel =
+          CooperativeSlots<Number, decltype(token_width)::value, decltype(width)::value, decltype(at_once)::value>;
+      const Kernel kernel{{slots, tokens, dim},
+                          batch,
+                          iterations,
+                          attention_scale(dim),
+                          joined,
+                          read<Number>(trace.tokens),
+                          write<float>(trace.slots),
+                          write<float>(trace.on_tokens),
+                          write<float>(offsets),
+                          write<float>(trace.hidden_gates),
+                          write<float>(trace.attention),
+                          write<float>(trace.shares),
+                          write<float>(trace.totals),
+                          write<float>(trace.gathered),
+                          write<float>(trace.gates),
+                          write<float>(updated),
+                          write<float>(trace.hidden),
+                          write<float>(result)};
+      const int64_t shared = Kernel::shared_bytes(each), most = run.template most_blocks<Kernel>(shared);
+      if (most < 1) return false;
+      run.launch_cooperative(kernel.stages(), {std::min(most, kernel.blocks()), 1, shared}, kernel);
+      return true;
+    };
+    bool launched = false;
+    with_packs(trace.tokens, dim, {}, [&](auto number, auto width) {
+      const auto by_rows = [&](auto token_width, auto weight_width) {
+        launched = each <= 2 ? launch(number, token_width, weight_width, Width<2>{})
+                             : launch(number, token_width, weight_width, Width<8>{});
+      };
+      if constexpr (decltype(width)::value > 1) {
+        if (packed) return by_rows(width, Width<4>{});
+      }
+      by_rows(Width<1>{}, Width<1>{});
+    });
+    if (!launched) return false;
+
+    // What the launch did not write: of all iterations for a backward pass, else the queries of the last.
+    const int64_t from = keep ? 0 : all - each, count = all - from;
+    const auto rows = [&](const Tensor& tensor) { return tensor.narrow(0, from, count); };
+    const auto linear = [&](const Tensor& x, Weight weight, const Tensor& out) {
+      CudaFactor(w[weight].t(), w[weight + 1], false)(rows(x), rows(out));
+    };
+    const auto norm = [&](const Tensor& x, Weight weight, const Tensor& normed, const Tensor& inverse,
+                          const Tensor& affine) {
+      run.launch(RowWarps::grid(count),
+                 NormRows{count, dim, read<float>(rows(x)), read<float>(w[weight]), read<float>(w[weight + 1]),
+                          write<float>(rows(normed)), write<float>(rows(inverse)), write<float>(rows(affine))});
+    };
+    norm(trace.slots, kSlotNorm, trace.normed, trace.inverse, trace.affine);
+    linear(trace.affine, kQuery, trace.queries);
+    if (!keep) return true;
+    norm(updated, kMlpNorm, trace.mlp_normed, trace.mlp_inverse, trace.mlp_affine);
+    linear(trace.gathered, kValue, trace.updates);
+    return true;
+  }
 };
 
 template <class Launcher>
@@ -251,8 +356,12 @@ SlotAttentionResult slot_attention_by(const Tensor& tokens, const Tensor& initia
     list.push_back(each->weight);
     list.push_back(each->bias);
   }
-  const auto results =
-      SlotAttentionFunction<Launcher>::apply(tokens, initial, at::TensorList(list), iterations, bfloat16);
+  const auto differentiable = [](const Tensor& tensor) { return tensor.requires_grad(); };
+  const bool keep = at::GradMode::is_enabled() && (differentiable(tokens) || differentiable(initial) ||
+                                                   std::any_of(list.begin(), list.end(), differentiable));
+  using Function = SlotAttentionFunction<Launcher>;
+  const auto results = keep ? Function::apply(tokens, initial, at::TensorList(list), iterations, bfloat16)
+                            : Function::computed(tokens, initial, list, iterations, bfloat16, false).first;
   return {results[0], results[1], results[2]};
 }
 

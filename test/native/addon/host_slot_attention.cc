@@ -40,7 +40,7 @@ Comparisons slot_attention(const Case& of) {
     return kernels::Linear{leaves[2 + 2 * i].second.own, leaves[3 + 2 * i].second.own};
   };
   const auto result = kernels::cuda::slot_attention_by<Host>(
-      x.own, initial.own, {own(0), own(1), own(2), own(3), own(4), own(5), own(6), own(7), own(8)}, iterations, false);
+      x.own, initial.own, {own(0), own(1), own(2), own(3), own(4), own(5), own(6), own(7), own(8)}, iterations, of.flag("rounded"));
 
   const auto exact = [&](size_t i, const Tensor& in) {
     return at::linear(in, leaves[2 + 2 * i].second.exact, leaves[3 + 2 * i].second.exact);
@@ -69,6 +69,14 @@ Comparisons slot_attention(const Case& of) {
                // Attention is of the order of 1 / N, and would not count in a sum of all.
                {"attention", {result.attention * tokens, attention * tokens}}},
               leaves);
+  // Without gradients less is computed.
+  const at::NoGradGuard no_grad;
+  const auto inferred = kernels::cuda::slot_attention_by<Host>(
+      x.own, initial.own, {own(0), own(1), own(2), own(3), own(4), own(5), own(6), own(7), own(8)}, iterations,
+      of.flag("rounded"));
+  list.push_back({"inferred slots", inferred.slots, state});
+  list.push_back({"inferred queries", inferred.queries, queries});
+  list.push_back({"inferred attention", inferred.attention, attention});
   return list;
 }
 
