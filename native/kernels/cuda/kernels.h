@@ -25,4 +25,31 @@ struct SlotAttentionResult {
 SlotAttentionResult slot_attention(const Tensor& tokens, const Tensor& initial, const SlotAttentionWeights& weights,
                                    int64_t iterations, bool bfloat16);
 
+/// One number each, float32, on the device.
+struct GradientNorm {
+  Tensor norm;    // of all gradients
+  Tensor factor;  // what clipping multiplies the gradients by
+  Tensor finite;  // 1 where the step is to be taken, 0 where the norm or the losses are not finite
+};
+
+/// The norm over dense float32 gradients, summed in double in an order that depends on their sizes alone. `clip` is the
+/// greatest norm that an update sees, 0 for any. `losses` is undefined, or one float32 that is finite where the losses
+/// are, such as their sum.
+GradientNorm gradient_norm(const std::vector<Tensor>& gradients, double clip, const Tensor& losses);
+
+/// Of each parameter in one order; all tensors but `steps`, of one number, have the parameter's strides.
+struct AdamState {
+  std::vector<Tensor> values, gradients, means, squares, steps;
+};
+
+struct AdamNumbers {
+  double beta1, beta2, epsilon, weight_decay;
+  bool coupled;  // decay is a part of the gradient (Adam with L2 decay), not of the step (AdamW)
+};
+
+/// One step with the gradients times `norm.factor`, where `norm.finite` is 1; nothing changes where it is 0, the counts
+/// of steps neither. `learning_rate` is one float32 on the device. Nothing is read from the device.
+void adam_step(const AdamState& state, const AdamNumbers& numbers, const Tensor& learning_rate,
+               const GradientNorm& norm);
+
 }  // namespace soundspot::kernels::cuda

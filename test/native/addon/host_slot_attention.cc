@@ -40,14 +40,14 @@ Comparisons slot_attention(const Case& of) {
     return kernels::Linear{leaves[2 + 2 * i].second.own, leaves[3 + 2 * i].second.own};
   };
   const auto result = kernels::cuda::slot_attention_by<Host>(
-      x.own, initial.own, {own(0), own(1), own(2), own(3), own(4), own(5), own(6), own(7), own(8)}, iterations, of.flag("rounded"));
+      x.own, initial.own, {own(0), own(1), own(2), own(3), own(4), own(5), own(6), own(7), own(8)}, iterations,
+      of.flag("rounded"));
 
   const auto exact = [&](size_t i, const Tensor& in) {
     return at::linear(in, leaves[2 + 2 * i].second.exact, leaves[3 + 2 * i].second.exact);
   };
   const auto norm = [&](size_t i, const Tensor& in) {
-    return at::layer_norm(in, {dim}, leaves[2 + 2 * i].second.exact, leaves[3 + 2 * i].second.exact,
-                          kLayerNormEpsilon);
+    return at::layer_norm(in, {dim}, leaves[2 + 2 * i].second.exact, leaves[3 + 2 * i].second.exact, kLayerNormEpsilon);
   };
   const Tensor keys = exact(1, x.exact), values = exact(2, x.exact);
   Tensor state = initial.exact.expand({batch, slots, dim}), queries, attention;
