@@ -7,6 +7,9 @@
 
 namespace soundspot::kernels::cuda {
 
+/// Runs threads and blocks from the last to the first. No kernel may depend on their order within a phase.
+inline bool host_backwards = false;
+
 class HostBlock {
  public:
   HostBlock(int threads, int64_t x, int64_t y, const Grid& grid, std::vector<double>& shared)
@@ -35,7 +38,7 @@ class HostBlock {
 
   template <class Work>
   void each(const Work& work) const {
-    for (int thread = 0; thread < threads_; ++thread) work(thread);
+    for (int i = 0; i < threads_; ++i) work(host_backwards ? threads_ - 1 - i : i);
   }
   template <class Work>
   void own(const Work& work) const {
@@ -70,13 +73,11 @@ struct Host {
 
   template <class Kernel>
   static void launch(const Grid& grid, const Kernel& kernel) {
-    for (int64_t y = 0; y < grid.y; ++y) {
-      for (int64_t x = 0; x < grid.x; ++x) {
-        // Shared memory holds anything when a block starts.
-        std::vector<double> shared(static_cast<size_t>(grid.shared / 8 + 1), std::nan(""));
-        HostBlock block(Kernel::kThreads, x, y, grid, shared);
-        kernel(block);
-      }
+    for (int64_t i = 0; i < grid.x * grid.y; ++i) {
+      const int64_t at = host_backwards ? grid.x * grid.y - 1 - i : i;
+      std::vector<double> shared = blank(grid);
+      HostBlock block(Kernel::kThreads, at % grid.x, at / grid.x, grid, shared);
+      kernel(block);
     }
   }
 
@@ -84,9 +85,9 @@ struct Host {
   template <class Kernel>
   static void launch_cooperative(int64_t stages, const Grid& grid, const Kernel& kernel) {
     for (int64_t stage = 0; stage < stages; ++stage) {
-      for (int64_t x = 0; x < grid.x; ++x) {
-        std::vector<double> shared(static_cast<size_t>(grid.shared / 8 + 1), std::nan(""));
-        HostBlock block(Kernel::kThreads, x, 0, grid, shared);
+      for (int64_t i = 0; i < grid.x; ++i) {
+        std::vector<double> shared = blank(grid);
+        HostBlock block(Kernel::kThreads, host_backwards ? grid.x - 1 - i : i, 0, grid, shared);
         kernel(block, stage);
       }
     }
@@ -96,6 +97,12 @@ struct Host {
   template <class Kernel>
   static int64_t most_blocks(int64_t /*shared*/) {
     return 3;
+  }
+
+ private:
+  /// Shared memory holds anything when a block starts.
+  static std::vector<double> blank(const Grid& grid) {
+    return std::vector<double>(static_cast<size_t>(grid.shared / 8 + 1), std::nan(""));
   }
 };
 

@@ -25,6 +25,28 @@ struct SlotAttentionResult {
 SlotAttentionResult slot_attention(const Tensor& tokens, const Tensor& initial, const SlotAttentionWeights& weights,
                                    int64_t iterations, bool bfloat16);
 
+/// As slot_attention::fused_cross_attention; `tokens` [B, N, D] after their layer norm are float32 or bfloat16.
+Tensor cross_attention(const Tensor& queries, const Tensor& tokens, const Linear& key, bool bfloat16);
+
+/// The loss matching of the first `targets` slots, of attentions [B, S, N] in float32; an attention of one's own
+/// queries gets no gradient.
+Tensor matching(const Tensor& audio_on_image, const Tensor& image_on_image, const Tensor& image_on_audio,
+                const Tensor& audio_on_audio, int64_t targets);
+
+/// How maps are enlarged: by Keys' bicubic with a = −0.75 or bilinearly, with `align_corners` or without.
+struct MapResize {
+  bool bicubic = true, corners = false;
+};
+
+struct Heatmap {
+  Tensor map;   // [B, height, width], float32
+  Tensor mask;  // 1 where the map is at or above the threshold, uint8; undefined without one
+};
+
+/// As localization::heatmap, of target rows [B, T, side · side].
+Heatmap heatmap(const Tensor& target_rows, int64_t side, int64_t height, int64_t width, const MapResize& resize,
+                const std::optional<std::pair<double, double>>& range, const std::optional<double>& threshold);
+
 /// One number each, float32, on the device.
 struct GradientNorm {
   Tensor norm;    // of all gradients

@@ -1,6 +1,6 @@
 // Slot attention and the attention across modalities.
 #include "host_kernels.h"
-#include "kernels/cuda/slot_attention_function.h"
+#include "kernels/cuda/cross_attention_function.h"
 
 namespace soundspot::testing {
 namespace {
@@ -80,7 +80,37 @@ Comparisons slot_attention(const Case& of) {
   return list;
 }
 
-const RegisterComparison registered("slotAttention", slot_attention);
+Comparisons cross_attention(const Case& of) {
+  const int64_t batch = of.of("batch"), slots = of.of("slots"), tokens = of.of("tokens"), dim = of.of("dim");
+  const Leaf queries(at::randn({batch, slots, dim})), x(at::randn({batch, tokens, dim}).to(of.type())),
+      weight(at::randn({dim, dim}) / std::sqrt(static_cast<double>(dim))), bias(at::randn({dim}));
+  const Tensor own = kernels::cuda::cross_attention_by<Host>(queries.own, x.own, {weight.own, bias.own}, false);
+  const Tensor exact = attend(queries.exact, at::linear(x.exact, weight.exact, bias.exact));
+  Comparisons list;
+  compare_all(list, {{"attention", {own * tokens, exact * tokens}}},
+              {{"queries", queries}, {"tokens", x}, {"key weight", weight}, {"key bias", bias}});
+  return list;
+}
+
+Comparisons matching(const Case& of) {
+  const int64_t batch = of.of("batch"), slots = of.of("slots"), targets = of.of("targets");
+  const auto attention = [&](const char* tokens) { return Leaf(at::rand({batch, slots, of.of(tokens)})); };
+  const Leaf cross_image = attention("tokens"), own_image = attention("tokens"), cross_audio = attention("others"),
+             own_audio = attention("others");
+  const Tensor own =
+      kernels::cuda::matching_by<Host>(cross_image.own, own_image.own, cross_audio.own, own_audio.own, targets);
+  const auto target = [&](const Tensor& maps) { return maps.narrow(1, 0, targets); };
+  const Tensor exact = at::mse_loss(target(cross_image.exact), target(own_image.exact).detach()) +
+                       at::mse_loss(target(cross_audio.exact), target(own_audio.exact).detach());
+  Comparisons list;
+  compare_all(list, {{"loss", {own, exact}}}, {{"audio on image", cross_image}, {"image on audio", cross_audio}});
+  list.push_back(
+      {"no gradient", at::full({}, own_image.own.grad().defined() || own_audio.own.grad().defined()), at::zeros({})});
+  return list;
+}
+
+const RegisterComparison registered("slotAttention", slot_attention),
+    registered_cross("crossAttention", cross_attention), registered_matching("matching", matching);
 
 }  // namespace
 }  // namespace soundspot::testing
