@@ -1,0 +1,77 @@
+// The gradients' norm and the optimizers' step on tensors, over a launcher: Device (functions.cu) or Host (tests).
+#pragma once
+
+#include <cmath>
+
+#include "kernels/cuda/adam.h"
+#include "kernels/cuda/kernels.h"
+#include "kernels/cuda/tensors.h"
+
+namespace soundspot::kernels::cuda {
+
+/// The tensors by launches. All tensors of one parameter have its strides, dense, float32.
+inline std::vector<AdamTensors> adam_launches(const AdamState& state) {
+  std::vector<AdamTensors> launches;
+  for (size_t i = 0; i < state.gradients.size(); ++i) {
+    const Tensor& gradient = state.gradients[i];
+    if (gradient.numel() == 0) continue;
+    if (launches.empty() || launches.back().count == AdamTensors::kMost) launches.emplace_back();
+    AdamTensors& own = launches.back();
+    const auto of = [&](const std::vector<Tensor>& list) { return list.empty() ? Tensor() : list[i]; };
+    const Tensor value = of(state.values), mean = of(state.means), square = of(state.squares), step = of(state.steps);
+    for (const Tensor& each : {gradient, value, mean, square}) {
+      TORCH_CHECK(!each.defined() || (each.scalar_type() == at::kFloat && each.strides() == gradient.strides() &&
+                                      each.is_non_overlapping_and_dense()),
+                  "dense float32 tensors with the parameter's strides were expected");
+    }
+    own.all[own.count++] = {write<float>(value),
+                            write<float>(mean),
+                            write<float>(square),
+                            write<float>(step),
+                            read<float>(gradient),
+                            gradient.numel(),
+                            own.blocks,
+                            packs(gradient.numel(), {gradient, value, mean, square})};
+    own.blocks += divided_up(gradient.numel(), AdamTensors::kChunk);
+  }
+  return launches;
+}
+
+template <class Launcher>
+GradientNorm gradient_norm_by(const std::vector<Tensor>& gradients, double clip, const Tensor& losses) {
+  TORCH_CHECK(!gradients.empty(), "no gradient to take the norm of");
+  const Launcher run(gradients.front());
+  const std::vector<AdamTensors> launches = adam_launches({{}, gradients, {}, {}, {}});
+  int64_t blocks = 0;
+  for (const AdamTensors& each : launches) blocks += each.blocks;
+  const auto options = gradients.front().options().requires_grad(false);
+  const Tensor partial = at::empty({blocks}, options.dtype(at::kDouble));
+  int64_t first = 0;
+  for (const AdamTensors& each : launches) {
+    run.launch({each.blocks, 1, SquaredNorm::kShared}, SquaredNorm{each, write<double>(partial) + first});
+    first += each.blocks;
+  }
+  const GradientNorm result{at::empty({}, options), at::empty({}, options), at::empty({}, options)};
+  run.launch({1, 1, JoinNorm::kShared},
+             JoinNorm{read<double>(partial), blocks, read<float>(losses), clip, write<float>(result.norm),
+                      write<float>(result.factor), write<float>(result.finite)});
+  return result;
+}
+
+template <class Launcher>
+void adam_step_by(const AdamState& state, const AdamNumbers& numbers, const Tensor& learning_rate,
+                  const GradientNorm& norm) {
+  if (state.gradients.empty()) return;
+  const Launcher run(state.gradients.front());
+  for (const AdamTensors& each : adam_launches(state)) {
+    run.launch({1}, CountSteps{each, read<float>(norm.finite)});
+    run.launch({each.blocks, 1, AdamUpdate::kShared},
+               AdamUpdate{each, read<float>(norm.finite), read<float>(norm.factor), read<float>(learning_rate),
+                          std::log(numbers.beta1), std::log(numbers.beta2), static_cast<float>(numbers.beta1),
+                          static_cast<float>(numbers.beta2), static_cast<float>(1 - numbers.beta1),
+                          static_cast<float>(1 - numbers.beta2), static_cast<float>(numbers.epsilon),
+                          static_cast<float>(numbers.weight_decay), numbers.coupled});
+  }
+}
+
+}  // namespace soundspot::kernels::cuda

@@ -1,0 +1,77 @@
+// The GPU's fused functions on tensors. They are compiled where SOUNDSPOT_CUDA is defined; the reference
+// implementations that they replace are beside the callers.
+#pragma once
+
+#include "kernels/linear.h"
+#include "kernels/normalization.h"
+
+namespace soundspot::kernels::cuda {
+
+/// As kernels::batch_norm. With `fixed` by the running statistics, which stay, and with their gradients.
+Tensor batch_norm(const Tensor& x, const BatchNorm& norm, const Tensor& residual, bool relu, bool fixed = false);
+
+struct SlotAttentionWeights {
+  Linear query, key, value, input_gates, hidden_gates, first, second, slot_norm, mlp_norm;
+};
+
+struct SlotAttentionResult {
+  Tensor slots;      // [B, S, D], after the last iteration
+  Tensor queries;    // [B, S, D], of the last iteration
+  Tensor attention;  // [B, S, N], of the last iteration
+};
+
+/// As slot_attention::fused_iterations; `tokens` [B, N, D] after their layer norm are float32 or bfloat16, all else is
+/// float32.
+SlotAttentionResult slot_attention(const Tensor& tokens, const Tensor& initial, const SlotAttentionWeights& weights,
+                                   int64_t iterations, bool bfloat16);
+
+/// As slot_attention::fused_cross_attention; `tokens` [B, N, D] after their layer norm are float32 or bfloat16.
+Tensor cross_attention(const Tensor& queries, const Tensor& tokens, const Linear& key, bool bfloat16);
+
+/// The loss matching of the first `targets` slots, of attentions [B, S, N] in float32; an attention of one's own
+/// queries gets no gradient.
+Tensor matching(const Tensor& audio_on_image, const Tensor& image_on_image, const Tensor& image_on_audio,
+                const Tensor& audio_on_audio, int64_t targets);
+
+/// How maps are enlarged: by Keys' bicubic with a = −0.75 or bilinearly, with `align_corners` or without.
+struct MapResize {
+  bool bicubic = true, corners = false;
+};
+
+struct Heatmap {
+  Tensor map;   // [B, height, width], float32
+  Tensor mask;  // 1 where the map is at or above the threshold, uint8; undefined without one
+};
+
+/// As localization::heatmap, of target rows [B, T, side · side].
+Heatmap heatmap(const Tensor& target_rows, int64_t side, int64_t height, int64_t width, const MapResize& resize,
+                const std::optional<std::pair<double, double>>& range, const std::optional<double>& threshold);
+
+/// One number each, float32, on the device.
+struct GradientNorm {
+  Tensor norm;    // of all gradients
+  Tensor factor;  // what clipping multiplies the gradients by
+  Tensor finite;  // 1 where the step is to be taken, 0 where the norm or the losses are not finite
+};
+
+/// The norm over dense float32 gradients, summed in double in an order that depends on their sizes alone. `clip` is the
+/// greatest norm that an update sees, 0 for any. `losses` is undefined, or one float32 that is finite where the losses
+/// are, such as their sum.
+GradientNorm gradient_norm(const std::vector<Tensor>& gradients, double clip, const Tensor& losses);
+
+/// Of each parameter in one order; all tensors but `steps`, of one number, have the parameter's strides.
+struct AdamState {
+  std::vector<Tensor> values, gradients, means, squares, steps;
+};
+
+struct AdamNumbers {
+  double beta1, beta2, epsilon, weight_decay;
+  bool coupled;  // decay is a part of the gradient (Adam with L2 decay), not of the step (AdamW)
+};
+
+/// One step with the gradients times `norm.factor`, where `norm.finite` is 1; nothing changes where it is 0, the counts
+/// of steps neither. `learning_rate` is one float32 on the device. Nothing is read from the device.
+void adam_step(const AdamState& state, const AdamNumbers& numbers, const Tensor& learning_rate,
+               const GradientNorm& norm);
+
+}  // namespace soundspot::kernels::cuda
