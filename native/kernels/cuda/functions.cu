@@ -51,8 +51,9 @@ SlotAttentionResult slot_attention(const Tensor& tokens, const Tensor& initial, 
   return slot_attention_by<Device>(tokens, initial, weights, iterations, bfloat16);
 }
 
-Tensor cross_attention(const Tensor& queries, const Tensor& tokens, const Linear& key, bool bfloat16) {
-  return cross_attention_by<Device>(queries, tokens, key, bfloat16);
+Tensor cross_attention(const Tensor& queries, const Tensor& tokens, const Linear& key, bool bfloat16,
+                       double sharpening) {
+  return cross_attention_by<Device>(queries, tokens, key, bfloat16, sharpening);
 }
 
 Tensor matching(const Tensor& audio_on_image, const Tensor& image_on_image, const Tensor& image_on_audio,
@@ -69,9 +70,9 @@ GradientNorm gradient_norm(const std::vector<Tensor>& gradients, double clip, co
   return gradient_norm_by<Device>(gradients, clip, losses);
 }
 
-void adam_step(const AdamState& state, const AdamNumbers& numbers, const Tensor& learning_rate,
-               const GradientNorm& norm) {
-  adam_step_by<Device>(state, numbers, learning_rate, norm);
+void adam_step(const AdamState& state, const AdamNumbers& numbers, const Tensor& learning_rate, const Tensor& taken,
+               const Tensor& divisor) {
+  adam_step_by<Device>(state, numbers, learning_rate, taken, divisor);
 }
 
 }  // namespace soundspot::kernels::cuda
