@@ -46,7 +46,7 @@ function holds(
   kernel: string,
   cases: fc.Arbitrary<Case>,
   tolerance: (name: string, own: Case) => number,
-  runs = 50,
+  runs = 40,
 ): void {
   const seen = new Set<string>();
   fc.assert(
