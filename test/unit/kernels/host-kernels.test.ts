@@ -18,7 +18,7 @@ interface Figures {
 }
 type Case = Readonly<Record<string, number | boolean>>;
 interface Addon {
-  hostKernel(options: Case & { kernel: string }): Figures[];
+  hostKernel(options: Readonly<Record<string, number | boolean | string>>): Figures[];
 }
 
 const path = `${process.cwd()}/build/test/build/Release/soundspot_test.node`;
