@@ -47,9 +47,11 @@ Tensor batch_norm(const Tensor& x, const BatchNorm& norm, const Tensor& residual
 }
 
 SlotAttentionResult slot_attention(const Tensor& tokens, const Tensor& initial, const SlotAttentionWeights& weights,
-                                   int64_t iterations, bool bfloat16) {
-  return slot_attention_by<Device>(tokens, initial, weights, iterations, bfloat16);
+                                   int64_t iterations, bool bfloat16, const JoinedSlotWeights* joined) {
+  return slot_attention_by<Device>(tokens, initial, weights, iterations, bfloat16, joined);
 }
+
+JoinedSlotWeights join(const SlotAttentionWeights& weights) { return joined(ordered(weights)); }
 
 Tensor cross_attention(const Tensor& queries, const Tensor& tokens, const Linear& key, bool bfloat16,
                        double sharpening) {

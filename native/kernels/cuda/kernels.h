@@ -20,10 +20,23 @@ struct SlotAttentionResult {
   Tensor attention;  // [B, S, N], of the last iteration
 };
 
+/// Weights joined where associativity allows, for the one launch of few samples. They cost more than the launch: who
+/// calls often with the same weights keeps them.
+struct JoinedSlotWeights {
+  Linear query;   // W_kᵀ W_q γ, and as the last row what makes the product of q and b_k: [D + 1, D]
+  Linear hidden;  // W_hh
+  Linear input;   // W_ih W_v
+  Linear first;   // of the MLP, with its norm
+  Linear second;
+};
+
+/// On any device, without gradients.
+JoinedSlotWeights join(const SlotAttentionWeights& weights);
+
 /// As slot_attention::fused_iterations; `tokens` [B, N, D] after their layer norm are float32 or bfloat16, all else is
-/// float32.
+/// float32. Up to eight samples are computed in one launch, by `joined` where it is not null.
 SlotAttentionResult slot_attention(const Tensor& tokens, const Tensor& initial, const SlotAttentionWeights& weights,
-                                   int64_t iterations, bool bfloat16);
+                                   int64_t iterations, bool bfloat16, const JoinedSlotWeights* joined = nullptr);
 
 /// As slot_attention::fused_cross_attention; `tokens` [B, N, D] after their layer norm are float32 or bfloat16.
 /// `sharpening` multiplies the logits.

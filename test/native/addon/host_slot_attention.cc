@@ -42,7 +42,7 @@ Comparisons slot_attention(const Case& of) {
   };
   const auto result = kernels::cuda::slot_attention_by<Host>(
       x.own, initial.own, {own(0), own(1), own(2), own(3), own(4), own(5), own(6), own(7), own(8)}, iterations,
-      of.flag("rounded"));
+      of.flag("rounded"), nullptr);
 
   const auto exact = [&](size_t i, const Tensor& in) {
     return at::linear(in, leaves[2 + 2 * i].second.exact, leaves[3 + 2 * i].second.exact);
@@ -72,9 +72,11 @@ Comparisons slot_attention(const Case& of) {
               leaves);
   // Without gradients less is computed.
   const at::NoGradGuard no_grad;
+  const auto joined = kernels::cuda::joined(
+      kernels::cuda::ordered({own(0), own(1), own(2), own(3), own(4), own(5), own(6), own(7), own(8)}));
   const auto inferred = kernels::cuda::slot_attention_by<Host>(
       x.own, initial.own, {own(0), own(1), own(2), own(3), own(4), own(5), own(6), own(7), own(8)}, iterations,
-      of.flag("rounded"));
+      of.flag("rounded"), of.flag("joined") ? &joined : nullptr);
   list.push_back({"inferred slots", inferred.slots, state});
   list.push_back({"inferred queries", inferred.queries, queries});
   list.push_back({"inferred attention", inferred.attention, attention});

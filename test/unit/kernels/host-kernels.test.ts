@@ -120,7 +120,12 @@ describe.skipIf(!built)("kernels of the GPU, on the host", () => {
       fc
         .tuple(
           slots,
-          fc.record({ hidden: whole(1, 80), iterations: whole(1, 5), rounded: fc.constant(false) }),
+          fc.record({
+            hidden: whole(1, 80),
+            iterations: whole(1, 5),
+            rounded: fc.constant(false),
+            joined: fc.boolean(),
+          }),
         )
         .map(([one, other]) => ({ ...one, ...other })),
       ofTokens,
@@ -139,6 +144,7 @@ describe.skipIf(!built)("kernels of the GPU, on the host", () => {
         hidden: fc.constantFrom(64, 96),
         iterations: whole(1, 2),
         rounded: fc.constant(true),
+        joined: fc.boolean(),
       }),
       () => rounded,
     );
