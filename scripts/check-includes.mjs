@@ -8,6 +8,8 @@
  *   addon.cc may include from all of them.
  * - Every `#include "…"` names a file by its path from native/, and no headers include each other in a circle.
  * - Only native/binding/ and native/addon.cc include Node-API.
+ * - Only the sources of CUDA_PLACES include a header of CUDA; others where a guard of CUDA_GUARDS is around it.
+ * - No header of native/kernels/cuda/ has __CUDA_ARCH__ in it: the tests compile the same source for the host.
  * - No source file has more than MOST_LINES lines.
  *
  * Known violations are listed below and reported by their number. An entry that no longer occurs fails the check: the
@@ -41,6 +43,21 @@ export const COUNTED = ["native", "src", "scripts", "bench", "web/src"];
 /** Files that are still longer. */
 export const KNOWN_LONG = [];
 
+/** Sources that builds with CUDA alone compile. */
+export const CUDA_PLACES = /^(kernels\/cuda\/[^/]+\.(cu|cuh)|inference\/cuda\/.+|distributed\/nccl\.(cc|h))$/;
+
+/** Macros that are defined where CUDA's headers are there. */
+export const CUDA_GUARDS = /\b(SOUNDSPOT_CUDA|SOUNDSPOT_NCCL|__CUDACC__)\b/;
+
+const CUDA_HEADER = new RegExp(
+  [
+    "cuda([_A-Z]\\w*)?\\.h|cuda/.+|cooperative_groups.*|(cub|thrust|nvtx3|cutlass)/.+",
+    "(cublas|cudnn|cufft|curand|cusolver|cusparse|nvrtc|nccl)\\w*\\.h|(mma|device_launch_parameters|vector_types)\\.h",
+    "(c10|ATen|torch/csrc)/(.+/)?cuda/.+|.*ProcessGroupNCCL.*|.*\\.cuh",
+  ]
+    .map((names) => `^(${names})$`)
+    .join("|"),
+);
 const ADDON = "addon.cc";
 const NODE_API = /^(napi|napi-inl|node_api|node_api_types|js_native_api)\.h$/;
 const SOURCE = /\.(cc|h|cu|cuh|ts|mts|cts|mjs|cjs|js|css)$/;
@@ -80,8 +97,21 @@ export function check(root, { order = ORDER, knownIncludes = KNOWN_INCLUDES, kno
   let between = 0;
   for (const file of files) {
     const from = moduleOf(file);
-    for (const { line, path, quoted } of includesOf(readFileSync(join(native, file), "utf8"))) {
+    const text = readFileSync(join(native, file), "utf8");
+    if (/^kernels\/cuda\/[^/]+\.h$/.test(file) && text.includes("__CUDA_ARCH__")) {
+      problems.push(`native/${file} has __CUDA_ARCH__ in it: the host runs the same source as the GPU.`);
+    }
+    for (const { line, path, quoted, guards } of includesOf(text)) {
       const where = `native/${file}:${line}`;
+      if (
+        CUDA_HEADER.test(path) &&
+        !CUDA_PLACES.test(file) &&
+        !guards.some((each) => CUDA_GUARDS.test(each))
+      ) {
+        problems.push(
+          `${where} includes ${path}, which builds for the CPU do not have: guard it by SOUNDSPOT_CUDA.`,
+        );
+      }
       if (NODE_API.test(path) && from !== "binding" && from !== ADDON) {
         problems.push(`${where} includes ${path}: only native/binding/ and native/${ADDON} know Node-API.`);
       }
@@ -153,12 +183,21 @@ function filesBelow(folder) {
     .sort();
 }
 
-/** @returns {{ line: number, path: string, quoted: boolean }[]} Directives outside comments. */
+/**
+ * @returns {{ line: number, path: string, quoted: boolean, guards: string[] }[]} Directives outside comments, with the
+ *   conditions that hold there; that of an `#else` is left out.
+ */
 function includesOf(text) {
   const code = text.replace(/\/\*[\s\S]*?\*\//g, (comment) => comment.replace(/[^\n]/g, " "));
+  const guards = [];
   return code.split("\n").flatMap((content, at) => {
+    const [, directive, rest] = /^\s*#\s*(if|ifdef|ifndef|elif|else|endif)\b(.*)/.exec(content) ?? [];
+    if (directive === "endif") guards.pop();
+    else if (directive === "elif" || directive === "else")
+      guards.splice(-1, 1, directive === "elif" ? rest : "");
+    else if (directive !== undefined) guards.push(directive === "ifndef" || /!/.test(rest) ? "" : rest);
     const [, open, path] = /^\s*#\s*include\s*(["<])([^">]+)[">]/.exec(content) ?? [];
-    return path === undefined ? [] : [{ line: at + 1, path, quoted: open === '"' }];
+    return path === undefined ? [] : [{ line: at + 1, path, quoted: open === '"', guards: [...guards] }];
   });
 }
 

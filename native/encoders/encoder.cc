@@ -3,6 +3,9 @@
 #include "kernels/convolution.h"
 #include "kernels/normalization.h"
 #include "kernels/products.h"
+#ifdef SOUNDSPOT_CUDA
+#include "kernels/cuda/kernels.h"
+#endif
 
 namespace soundspot::encoders {
 
@@ -68,6 +71,12 @@ Tensor batch_norm(const core::Parameters& parameters, const std::string& name, c
     return kernels::batch_norm(
         input, {weight, bias, mean, variance, kBatchNormMomentum, kBatchNormEpsilon, options.peers}, residual, relu);
   }
+#ifdef SOUNDSPOT_CUDA
+  if (!training && input.is_cuda()) {
+    return kernels::cuda::batch_norm(input, {weight, bias, mean, variance, kBatchNormMomentum, kBatchNormEpsilon, {}},
+                                     residual, relu, /*fixed=*/true);
+  }
+#endif
   Tensor x = training && options.peers
                  ? shared_batch_norm(input, weight, bias, mean, variance, options.peers)
                  : at::batch_norm(input, weight, bias, mean, variance, training, kBatchNormMomentum, kBatchNormEpsilon,

@@ -4,6 +4,9 @@
 #include <cmath>
 
 #include "core/error.h"
+#ifdef SOUNDSPOT_CUDA
+#include "kernels/cuda/kernels.h"
+#endif
 
 namespace soundspot::localization {
 
@@ -45,6 +48,14 @@ Tensor interpolation(int64_t from, int64_t to, const Resize& resize) {
 /// min_max in place.
 Tensor min_max_(const Tensor& maps) {
   const auto [low, high] = at::aminmax(maps.flatten(1), /*dim=*/1);
+  if (!maps.is_cpu()) {
+    // The same without a read from the device.
+    const Tensor length = high - low, varies = length > 1e-6F * at::maximum(high.abs(), low.abs());
+    const auto by_map = [](const Tensor& of) { return of.view({-1, 1, 1}); };
+    return Tensor(maps)
+        .sub_(by_map(at::where(varies, low, at::zeros_like(low))))
+        .div_(by_map(at::where(varies, length, at::ones_like(length))));
+  }
   for (int64_t i = 0; i < maps.size(0); ++i) {
     const float least = low[i].item<float>(), greatest = high[i].item<float>();
     // Interpolation leaves a constant map constant but for rounding, which must not be stretched over the whole range.
@@ -68,6 +79,12 @@ Resize resize_named(const std::string& name) {
 
 Tensor heatmap(const Tensor& target_rows, int64_t side, int64_t height, int64_t width, const Resize& resize,
                const std::optional<Range>& range) {
+#ifdef SOUNDSPOT_CUDA
+  if (target_rows.is_cuda()) {
+    const bool bicubic = resize.kernel == Resize::Kernel::kBicubic;
+    return kernels::cuda::heatmap(target_rows, side, height, width, {bicubic, resize.corners}, range, std::nullopt).map;
+  }
+#endif
   const int64_t batch = target_rows.size(0), targets = target_rows.size(1);
   const Tensor grid = target_rows.reshape({batch * targets, side, side});
   const Tensor taller = at::matmul(interpolation(side, height, resize), grid);

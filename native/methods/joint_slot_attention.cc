@@ -5,6 +5,7 @@
 
 #include "core/autocast.h"
 #include "core/bounds.h"
+#include "kernels/fused.h"
 #include "losses/false_negatives.h"
 #include "methods/method.h"
 #include "slot_attention/decoder.h"
@@ -102,7 +103,7 @@ class JointSlotAttentionMethod final : public Method {
       return slot_attention_.mask(parameters, modality, whole, probability, context.draws, context.share);
     };
     const Tensor image = masked(Modality::kImage, tokens.image), audio = masked(Modality::kAudio, tokens.audio);
-    const JointAttention joint = context.plain || !context.compute.on_cpu()
+    const JointAttention joint = context.plain || !kernels::fused_on(context.compute.device)
                                      ? slot_attention_.forward(parameters, image, audio, 1.0)
                                      : slot_attention_.fused(parameters, image, audio, keys);
     result.add("image_slots", joint.image_slots);
@@ -146,7 +147,7 @@ class JointSlotAttentionMethod final : public Method {
 
   Response respond(const Parameters& parameters, const EncoderOutputs& tokens,
                    const RespondOptions& options) const override {
-    return response(slot_attention_.forward(parameters, tokens.image, tokens.audio, options.sharpening), targets());
+    return response(slot_attention_.infer(parameters, tokens.image, tokens.audio, options.sharpening), targets());
   }
 
   Tensor embed(const Parameters& parameters, Modality modality, const Tensor& tokens) const override {

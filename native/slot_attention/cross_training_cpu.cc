@@ -5,6 +5,9 @@
 #include "kernels/cpu/kernels.h"
 #include "kernels/factor.h"
 #include "kernels/rows.h"
+#ifdef SOUNDSPOT_CUDA
+#include "kernels/cuda/kernels.h"
+#endif
 
 namespace soundspot::slot_attention {
 
@@ -77,6 +80,9 @@ class CrossAttentionFunction : public torch::autograd::Function<CrossAttentionFu
 }  // namespace
 
 Tensor fused_cross_attention(const Tensor& queries, const Tensor& tokens, const Linear& key, bool bfloat16) {
+#ifdef SOUNDSPOT_CUDA
+  if (tokens.is_cuda()) return kernels::cuda::cross_attention(queries, tokens, key, bfloat16);
+#endif
   return CrossAttentionFunction::apply(queries, tokens, key.weight, key.bias, bfloat16);
 }
 

@@ -5,6 +5,9 @@
 #include "kernels/products.h"
 #include "slot_attention/cross_training_cpu.h"
 #include "slot_attention/training_cpu.h"
+#ifdef SOUNDSPOT_CUDA
+#include "kernels/cuda/kernels.h"
+#endif
 
 namespace soundspot::slot_attention {
 
@@ -125,6 +128,29 @@ JointAttention JointSlotAttention::forward(const core::Parameters& parameters, c
   result.audio_on_audio = attend(audio.queries, audio.keys, sharpening);
   result.image_on_audio = attend(image.queries, audio.keys, sharpening);
   return result;
+}
+
+JointAttention JointSlotAttention::infer(const core::Parameters& parameters, const Tensor& image_tokens,
+                                         const Tensor& audio_tokens, double sharpening) const {
+#ifdef SOUNDSPOT_CUDA
+  if (image_tokens.is_cuda()) {
+    JointAttention result = fused(parameters, image_tokens, audio_tokens, /*keys=*/true);
+    if (sharpening == 1.0) return result;
+    const Tensor image = layer_norm(parameters, "slot_attn.img_norm_input", image_tokens),
+                 audio = layer_norm(parameters, "slot_attn.aud_norm_input", audio_tokens);
+    const auto sharpened = [&](const Tensor& queries, const std::string& modality, const Tensor& tokens) {
+      const std::string key = "slot_attn." + modality + "_to_k";
+      return kernels::cuda::cross_attention(queries, tokens, {parameters[key + ".weight"], parameters[key + ".bias"]},
+                                            /*bfloat16=*/false, sharpening);
+    };
+    result.image_on_image = sharpened(result.image_queries, "img", image);
+    result.audio_on_image = sharpened(result.audio_queries, "img", image);
+    result.audio_on_audio = sharpened(result.audio_queries, "aud", audio);
+    result.image_on_audio = sharpened(result.image_queries, "aud", audio);
+    return result;
+  }
+#endif
+  return forward(parameters, image_tokens, audio_tokens, sharpening);
 }
 
 JointAttention JointSlotAttention::fused(const core::Parameters& parameters, const Tensor& image_tokens,

@@ -43,6 +43,10 @@ class JointSlotAttention {
   JointAttention forward(const core::Parameters& parameters, const Tensor& image_tokens, const Tensor& audio_tokens,
                          double sharpening) const;
 
+  /// The same for inference: by the GPU's kernels where the tokens are on one.
+  JointAttention infer(const core::Parameters& parameters, const Tensor& image_tokens, const Tensor& audio_tokens,
+                       double sharpening) const;
+
   /// The same for training, at sharpening 1, by the fused kernels. Without `keys` these stay undefined.
   JointAttention fused(const core::Parameters& parameters, const Tensor& image_tokens, const Tensor& audio_tokens,
                        bool keys, bool bfloat16 = false) const;

@@ -7,6 +7,9 @@
 #include "kernels/cpu/kernels.h"
 #include "kernels/factor.h"
 #include "kernels/rows.h"
+#ifdef SOUNDSPOT_CUDA
+#include "kernels/cuda/kernels.h"
+#endif
 
 namespace soundspot::slot_attention {
 
@@ -322,6 +325,16 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
 
 SlotAttentionResult fused_iterations(const Tensor& tokens, const Tensor& initial, const SlotAttentionWeights& weights,
                                      int64_t iterations, bool bfloat16) {
+#ifdef SOUNDSPOT_CUDA
+  if (tokens.is_cuda()) {
+    const auto& w = weights;
+    const auto [slots, queries, attention] = kernels::cuda::slot_attention(
+        tokens, initial,
+        {w.query, w.key, w.value, w.input_gates, w.hidden_gates, w.first, w.second, w.slot_norm, w.mlp_norm},
+        iterations, bfloat16);
+    return {slots, queries, attention};
+  }
+#endif
   std::vector<Tensor> list;
   for (const Linear* each : {&weights.query, &weights.key, &weights.value, &weights.input_gates, &weights.hidden_gates,
                              &weights.first, &weights.second, &weights.slot_norm, &weights.mlp_norm}) {

@@ -78,7 +78,7 @@ struct SquaredNorm {
   }
 };
 
-/// The norm, whether the step is to be taken, and what the gradients are to be multiplied by. One block.
+/// The norm, whether it and the losses are finite, and what clipping divides the gradients by. One block.
 struct JoinNorm {
   static constexpr int kThreads = 256;
   static constexpr int64_t kShared = kThreads / kWarp * sizeof(Values<double, 1>);
@@ -87,7 +87,9 @@ struct JoinNorm {
   int64_t count;
   const float* losses;  // null, or a number that is finite where the losses are
   double clip;          // the greatest norm; 0 for any
-  float *norm, *factor, *finite;
+  double* norm;
+  float* divisor;
+  bool* finite;
 
   template <class Block>
   SOUNDSPOT_DEVICE void operator()(Block& block) const {
@@ -102,9 +104,9 @@ struct JoinNorm {
       const double length = sqrt(sums[thread].v[0]);
       // x − x is 0 for finite numbers alone.
       const bool good = length - length == 0 && (losses == nullptr || *losses - *losses == 0);
-      *norm = static_cast<float>(length);
-      *finite = good ? 1 : 0;
-      *factor = good && clip > 0 && length > clip ? static_cast<float>(clip / length) : 1;
+      *norm = length;
+      *finite = good;
+      *divisor = good && clip > 0 && length > clip ? static_cast<float>(length / clip) : 1;
     });
   }
 };
@@ -115,24 +117,25 @@ struct CountSteps {
   static_assert(kThreads >= AdamTensors::kMost);
 
   AdamTensors tensors;
-  const float* finite;
+  const bool* taken;  // null: yes
 
   template <class Block>
   SOUNDSPOT_DEVICE void operator()(Block& block) const {
     block.own([&](int thread) {
-      if (thread < tensors.count && *finite != 0) *tensors.all[thread].step += 1;
+      if (thread < tensors.count && (taken == nullptr || *taken)) *tensors.all[thread].step += 1;
     });
   }
 };
 
 /// The update (Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2 with either
-/// decay), after CountSteps. Nothing changes where `finite` is 0.
+/// decay), after CountSteps. Nothing changes where `taken` is false.
 struct AdamUpdate {
   static constexpr int kThreads = 256;
   static constexpr int64_t kShared = 2 * sizeof(float);
 
   AdamTensors tensors;
-  const float *finite, *factor;
+  const bool* taken;           // null: yes
+  const float* divisor;        // of the gradients; null: 1
   const float* learning_rate;  // [1] on the device, so that a captured graph follows a schedule
   double log_beta1, log_beta2;
   float beta1, beta2, rest1, rest2;  // 1 − β from double: float has four digits of it
@@ -150,10 +153,10 @@ struct AdamUpdate {
       shared[1] = static_cast<float>(sqrt(-expm1(step * log_beta2)));
     });
     block.own([&](int thread) {
-      if (*finite == 0) return;
+      if (taken != nullptr && !*taken) return;
       const AdamTensors::One& own = tensors.of(block.x());
-      const float rate = *learning_rate, scale = *factor, kept = 1 - rate * decay, length = rate / shared[0],
-                  deviation = 1 / shared[1];
+      const float rate = *learning_rate, scale = divisor != nullptr ? 1 / *divisor : 1, kept = 1 - rate * decay,
+                  length = rate / shared[0], deviation = 1 / shared[1];
       const int64_t first = (block.x() - own.first_block) * AdamTensors::kChunk;
       const int64_t end = first + AdamTensors::kChunk < own.count ? first + AdamTensors::kChunk : own.count;
       const auto update = [&](float& value, float& mean, float& square, float gradient) {

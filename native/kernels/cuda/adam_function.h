@@ -51,26 +51,27 @@ GradientNorm gradient_norm_by(const std::vector<Tensor>& gradients, double clip,
     run.launch({each.blocks, 1, SquaredNorm::kShared}, SquaredNorm{each, write<double>(partial) + first});
     first += each.blocks;
   }
-  const GradientNorm result{at::empty({}, options), at::empty({}, options), at::empty({}, options)};
+  const GradientNorm result{at::empty({1}, options.dtype(at::kDouble)), at::empty({}, options),
+                            at::empty({}, options.dtype(at::kBool))};
   run.launch({1, 1, JoinNorm::kShared},
-             JoinNorm{read<double>(partial), blocks, read<float>(losses), clip, write<float>(result.norm),
-                      write<float>(result.factor), write<float>(result.finite)});
+             JoinNorm{read<double>(partial), blocks, read<float>(losses), clip, write<double>(result.norm),
+                      write<float>(result.divisor), write<bool>(result.finite)});
   return result;
 }
 
 template <class Launcher>
-void adam_step_by(const AdamState& state, const AdamNumbers& numbers, const Tensor& learning_rate,
-                  const GradientNorm& norm) {
+void adam_step_by(const AdamState& state, const AdamNumbers& numbers, const Tensor& learning_rate, const Tensor& taken,
+                  const Tensor& divisor) {
   if (state.gradients.empty()) return;
   const Launcher run(state.gradients.front());
   for (const AdamTensors& each : adam_launches(state)) {
-    run.launch({1}, CountSteps{each, read<float>(norm.finite)});
-    run.launch({each.blocks, 1, AdamUpdate::kShared},
-               AdamUpdate{each, read<float>(norm.finite), read<float>(norm.factor), read<float>(learning_rate),
-                          std::log(numbers.beta1), std::log(numbers.beta2), static_cast<float>(numbers.beta1),
-                          static_cast<float>(numbers.beta2), static_cast<float>(1 - numbers.beta1),
-                          static_cast<float>(1 - numbers.beta2), static_cast<float>(numbers.epsilon),
-                          static_cast<float>(numbers.weight_decay), numbers.coupled});
+    run.launch({1}, CountSteps{each, read<bool>(taken)});
+    run.launch(
+        {each.blocks, 1, AdamUpdate::kShared},
+        AdamUpdate{each, read<bool>(taken), read<float>(divisor), read<float>(learning_rate), std::log(numbers.beta1),
+                   std::log(numbers.beta2), static_cast<float>(numbers.beta1), static_cast<float>(numbers.beta2),
+                   static_cast<float>(1 - numbers.beta1), static_cast<float>(1 - numbers.beta2),
+                   static_cast<float>(numbers.epsilon), static_cast<float>(numbers.weight_decay), numbers.coupled});
   }
 }
 

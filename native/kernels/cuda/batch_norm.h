@@ -16,7 +16,7 @@ struct RowTiles {
   int lanes = 1;      // a power of two
 
   static RowTiles of(int64_t rows, int64_t channels, int width) {
-    constexpr int64_t kMostChunks = 512;
+    constexpr int64_t kMostChunks = 1024;
     RowTiles tiles{.rows = rows, .channels = channels};
     const int64_t packs = channels / width;
     while (tiles.lanes < packs && tiles.lanes < kWarp) tiles.lanes *= 2;

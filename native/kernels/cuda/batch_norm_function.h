@@ -20,6 +20,7 @@ class BatchNormFunction : public torch::autograd::Function<BatchNormFunction<Lau
     const Launcher run(input);
     const Tensor x = channels_last(input), added = residual ? channels_last(residual->to(x.scalar_type())) : Tensor();
     const int64_t channels = x.size(1), rows = x.numel() / std::max<int64_t>(channels, 1);
+    TORCH_CHECK(fixed || rows > 0, "statistics of no values");
     const auto options = weight.options().dtype(at::kFloat).requires_grad(false);
     const auto vector = [&] { return at::empty({channels}, options); };
     const Tensor mean = vector(), inverse = vector(), scale = vector(), shift = vector(), y = at::empty_like(x);

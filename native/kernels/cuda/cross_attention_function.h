@@ -14,10 +14,11 @@ class CrossAttentionFunction : public torch::autograd::Function<CrossAttentionFu
 
  public:
   static Tensor forward(Context* context, const Tensor& queries, const Tensor& input, const Tensor& weight,
-                        const Tensor& bias, bool bfloat16) {
+                        const Tensor& bias, bool bfloat16, double sharpening) {
     const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
     const Launcher run(input);
     const int64_t batch = queries.size(0), slots = queries.size(1), dim = queries.size(2), tokens = input.size(1);
+    const float scale = attention_scale(dim) * static_cast<float>(sharpening);
     const Tensor x = input.contiguous(), q = queries.reshape({batch * slots, dim}).contiguous();
     const Tensor on_tokens = CudaFactor(weight, {}, bfloat16)(q);  // W_kᵀ q
     const Tensor offsets = at::mv(q, bias);                        // q·b_k
@@ -26,7 +27,7 @@ class CrossAttentionFunction : public torch::autograd::Function<CrossAttentionFu
     with_attention(x, slots, [&](auto number, auto width, auto at_once) {
       using Kernel = Attend<decltype(number), decltype(width)::value, decltype(at_once)::value>;
       run.launch({batch, 1, Kernel::kShared}, Kernel{{slots, tokens, dim},
-                                                     attention_scale(dim),
+                                                     scale,
                                                      read<float>(on_tokens),
                                                      read<float>(offsets),
                                                      read<decltype(number)>(x),
@@ -37,6 +38,7 @@ class CrossAttentionFunction : public torch::autograd::Function<CrossAttentionFu
     });
     context->save_for_backward({q, x, weight, bias, on_tokens, attention, shares, totals});
     context->saved_data["bfloat16"] = bfloat16;
+    context->saved_data["scale"] = static_cast<double>(scale);
     return attention;
   }
 
@@ -46,6 +48,7 @@ class CrossAttentionFunction : public torch::autograd::Function<CrossAttentionFu
     const Tensor &q = saved[0], &x = saved[1], &weight = saved[2], &bias = saved[3], &on_tokens = saved[4],
                  &attention = saved[5], &shares = saved[6], &totals = saved[7];
     const bool bfloat16 = context->saved_data["bfloat16"].toBool();
+    const auto scale = static_cast<float>(context->saved_data["scale"].toDouble());
     const Launcher run(x);
     const int64_t batch = attention.size(0), slots = attention.size(1), tokens = attention.size(2), dim = q.size(1);
     const Tensor gradient = gradients[0].contiguous(), of_logits = at::empty_like(attention),
@@ -53,7 +56,7 @@ class CrossAttentionFunction : public torch::autograd::Function<CrossAttentionFu
     with_attention(x, slots, [&](auto number, auto width, auto at_once) {
       using Kernel = AttendGradient<decltype(number), decltype(width)::value, decltype(at_once)::value>;
       run.launch({batch, 1, Kernel::kShared}, Kernel{{slots, tokens, dim},
-                                                     attention_scale(dim),
+                                                     scale,
                                                      nullptr,
                                                      read<float>(gradient),
                                                      read<float>(attention),
@@ -72,8 +75,12 @@ class CrossAttentionFunction : public torch::autograd::Function<CrossAttentionFu
     const Tensor of_queries = CudaFactor(weight.t(), {}, bfloat16)(of_on_tokens);
     Tensor(of_queries).addr_(of_offsets, bias);
     const Tensor of_tokens = at::bmm(of_logits.transpose(1, 2), on_tokens.view({batch, slots, dim}));
-    return {of_queries.view({batch, slots, dim}), of_tokens.to(x.scalar_type()),
-            weight_gradient(q, of_on_tokens, bfloat16), at::mv(q.t(), of_offsets), Tensor()};
+    return {of_queries.view({batch, slots, dim}),
+            of_tokens.to(x.scalar_type()),
+            weight_gradient(q, of_on_tokens, bfloat16),
+            at::mv(q.t(), of_offsets),
+            {},
+            {}};
   }
 };
 
@@ -116,8 +123,9 @@ class MatchingFunction : public torch::autograd::Function<MatchingFunction<Launc
 };
 
 template <class Launcher>
-Tensor cross_attention_by(const Tensor& queries, const Tensor& tokens, const Linear& key, bool bfloat16) {
-  return CrossAttentionFunction<Launcher>::apply(queries, tokens, key.weight, key.bias, bfloat16);
+Tensor cross_attention_by(const Tensor& queries, const Tensor& tokens, const Linear& key, bool bfloat16,
+                          double sharpening) {
+  return CrossAttentionFunction<Launcher>::apply(queries, tokens, key.weight, key.bias, bfloat16, sharpening);
 }
 
 template <class Launcher>

@@ -47,12 +47,15 @@ Tensor batch_norm(const Tensor& x, const BatchNorm& norm, const Tensor& residual
 }
 
 SlotAttentionResult slot_attention(const Tensor& tokens, const Tensor& initial, const SlotAttentionWeights& weights,
-                                   int64_t iterations, bool bfloat16) {
-  return slot_attention_by<Device>(tokens, initial, weights, iterations, bfloat16);
+                                   int64_t iterations, bool bfloat16, const JoinedSlotWeights* joined) {
+  return slot_attention_by<Device>(tokens, initial, weights, iterations, bfloat16, joined);
 }
 
-Tensor cross_attention(const Tensor& queries, const Tensor& tokens, const Linear& key, bool bfloat16) {
-  return cross_attention_by<Device>(queries, tokens, key, bfloat16);
+JoinedSlotWeights join(const SlotAttentionWeights& weights) { return joined(ordered(weights)); }
+
+Tensor cross_attention(const Tensor& queries, const Tensor& tokens, const Linear& key, bool bfloat16,
+                       double sharpening) {
+  return cross_attention_by<Device>(queries, tokens, key, bfloat16, sharpening);
 }
 
 Tensor matching(const Tensor& audio_on_image, const Tensor& image_on_image, const Tensor& image_on_audio,
@@ -69,9 +72,9 @@ GradientNorm gradient_norm(const std::vector<Tensor>& gradients, double clip, co
   return gradient_norm_by<Device>(gradients, clip, losses);
 }
 
-void adam_step(const AdamState& state, const AdamNumbers& numbers, const Tensor& learning_rate,
-               const GradientNorm& norm) {
-  adam_step_by<Device>(state, numbers, learning_rate, norm);
+void adam_step(const AdamState& state, const AdamNumbers& numbers, const Tensor& learning_rate, const Tensor& taken,
+               const Tensor& divisor) {
+  adam_step_by<Device>(state, numbers, learning_rate, taken, divisor);
 }
 
 }  // namespace soundspot::kernels::cuda

@@ -45,19 +45,21 @@ struct Enlargement {
     return taps;
   }
 
-  /// Of a map [side, side].
+  /// Of a map [side, side]. Weights have the sum 1, so that they may be of differences from one sample: a constant map
+  /// stays constant to the last bit.
   SOUNDSPOT_DEVICE float value(const float* map, int64_t pixel) const {
     const Taps rows = taps(pixel / width, height), columns = taps(pixel % width, width);
+    const float middle = map[rows.place[1] * side + columns.place[1]];
     float total = 0;
     SOUNDSPOT_UNROLL
     for (int r = 0; r < 4; ++r) {
       const float* const row = map + rows.place[r] * side;
       float sum = 0;
       SOUNDSPOT_UNROLL
-      for (int c = 0; c < 4; ++c) sum += columns.weight[c] * row[columns.place[c]];
+      for (int c = 0; c < 4; ++c) sum += columns.weight[c] * (row[columns.place[c]] - middle);
       total += rows.weight[r] * sum;
     }
-    return total;
+    return middle + total;
   }
 };
 

@@ -20,13 +20,28 @@ struct SlotAttentionResult {
   Tensor attention;  // [B, S, N], of the last iteration
 };
 
+/// Weights joined where associativity allows, for the one launch of few samples. They cost more than the launch: who
+/// calls often with the same weights keeps them.
+struct JoinedSlotWeights {
+  Linear query;   // W_kᵀ W_q γ, and as the last row what makes the product of q and b_k: [D + 1, D]
+  Linear hidden;  // W_hh
+  Linear input;   // W_ih W_v
+  Linear first;   // of the MLP, with its norm
+  Linear second;
+};
+
+/// On any device, without gradients.
+JoinedSlotWeights join(const SlotAttentionWeights& weights);
+
 /// As slot_attention::fused_iterations; `tokens` [B, N, D] after their layer norm are float32 or bfloat16, all else is
-/// float32.
+/// float32. Up to eight samples are computed in one launch, by `joined` where it is not null.
 SlotAttentionResult slot_attention(const Tensor& tokens, const Tensor& initial, const SlotAttentionWeights& weights,
-                                   int64_t iterations, bool bfloat16);
+                                   int64_t iterations, bool bfloat16, const JoinedSlotWeights* joined = nullptr);
 
 /// As slot_attention::fused_cross_attention; `tokens` [B, N, D] after their layer norm are float32 or bfloat16.
-Tensor cross_attention(const Tensor& queries, const Tensor& tokens, const Linear& key, bool bfloat16);
+/// `sharpening` multiplies the logits.
+Tensor cross_attention(const Tensor& queries, const Tensor& tokens, const Linear& key, bool bfloat16,
+                       double sharpening = 1);
 
 /// The loss matching of the first `targets` slots, of attentions [B, S, N] in float32; an attention of one's own
 /// queries gets no gradient.
@@ -47,11 +62,11 @@ struct Heatmap {
 Heatmap heatmap(const Tensor& target_rows, int64_t side, int64_t height, int64_t width, const MapResize& resize,
                 const std::optional<std::pair<double, double>>& range, const std::optional<double>& threshold);
 
-/// One number each, float32, on the device.
+/// On the device of the gradients.
 struct GradientNorm {
-  Tensor norm;    // of all gradients
-  Tensor factor;  // what clipping multiplies the gradients by
-  Tensor finite;  // 1 where the step is to be taken, 0 where the norm or the losses are not finite
+  Tensor norm;     // of all gradients, [1] float64
+  Tensor divisor;  // what clipping divides the gradients by, 1 or more, [] float32
+  Tensor finite;   // whether the norm and the losses are finite, [] bool
 };
 
 /// The norm over dense float32 gradients, summed in double in an order that depends on their sizes alone. `clip` is the
@@ -69,9 +84,10 @@ struct AdamNumbers {
   bool coupled;  // decay is a part of the gradient (Adam with L2 decay), not of the step (AdamW)
 };
 
-/// One step with the gradients times `norm.factor`, where `norm.finite` is 1; nothing changes where it is 0, the counts
-/// of steps neither. `learning_rate` is one float32 on the device. Nothing is read from the device.
-void adam_step(const AdamState& state, const AdamNumbers& numbers, const Tensor& learning_rate,
-               const GradientNorm& norm);
+/// One step with the gradients over `divisor`, [] float32 or undefined, where `taken`, [] bool or undefined for yes, is
+/// true; else nothing changes, the counts of steps neither. `learning_rate` is one float32 on the device. Nothing is
+/// read from the device.
+void adam_step(const AdamState& state, const AdamNumbers& numbers, const Tensor& learning_rate, const Tensor& taken,
+               const Tensor& divisor);
 
 }  // namespace soundspot::kernels::cuda

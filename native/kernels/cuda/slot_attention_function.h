@@ -38,37 +38,54 @@ struct SlotTrace {
   }
 };
 
+/// Places of the weights in the function's list, each with its bias after it.
+enum SlotWeight : size_t {
+  kQuery = 0,
+  kKey = 2,
+  kValue = 4,
+  kInput = 6,
+  kState = 8,
+  kFirst = 10,
+  kSecond = 12,
+  kSlotNorm = 14,
+  kMlpNorm = 16
+};
+
+inline std::vector<Tensor> ordered(const SlotAttentionWeights& weights) {
+  std::vector<Tensor> list;
+  for (const Linear* each : {&weights.query, &weights.key, &weights.value, &weights.input_gates, &weights.hidden_gates,
+                             &weights.first, &weights.second, &weights.slot_norm, &weights.mlp_norm}) {
+    list.push_back(each->weight);
+    list.push_back(each->bias);
+  }
+  return list;
+}
+
+inline JoinedSlotWeights joined(const std::vector<Tensor>& w) {
+  const at::NoGradGuard no_grad;
+  // Joined with the weight and bias of the norm before it: W (γ n + β) + b.
+  const auto past_norm = [&](const Tensor& weight, const Tensor& bias, SlotWeight norm) {
+    return Linear{(weight * w[norm]).contiguous(), bias + at::mv(weight, w[norm + 1])};
+  };
+  const Tensor key = at::cat({w[kKey].t(), w[kKey + 1].unsqueeze(0)});  // [D + 1, D]
+  return {past_norm(at::mm(key, w[kQuery]), at::mv(key, w[kQuery + 1]), kSlotNorm),
+          {w[kState].contiguous(), w[kState + 1]},
+          {at::mm(w[kInput], w[kValue]), w[kInput + 1] + at::mv(w[kInput], w[kValue + 1])},
+          past_norm(w[kFirst], w[kFirst + 1], kMlpNorm),
+          {w[kSecond].contiguous(), w[kSecond + 1]}};
+}
+
 template <class Launcher>
 class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunction<Launcher>> {
   using Context = torch::autograd::AutogradContext;
   using List = torch::autograd::variable_list;
   static constexpr size_t kWeights = 18;
   static constexpr int64_t kCooperativeBatch = 8;  // the most samples of one cooperative launch
-  enum Weight : size_t {
-    kQuery,
-    kQueryBias,
-    kKey,
-    kKeyBias,
-    kValue,
-    kValueBias,
-    kInput,
-    kInputBias,
-    kState,
-    kStateBias,
-    kFirst,
-    kFirstBias,
-    kSecond,
-    kSecondBias,
-    kSlotNorm,
-    kSlotNormBias,
-    kMlpNorm,
-    kMlpNormBias
-  };
 
  public:
   static List forward(Context* context, const Tensor& input, const Tensor& initial, at::TensorList weights,
                       int64_t iterations, bool bfloat16) {
-    auto [results, trace] = computed(input, initial, weights, iterations, bfloat16, /*keep=*/true);
+    auto [results, trace] = computed(input, initial, weights, iterations, bfloat16, /*keep=*/true, nullptr);
     List saved(weights.begin(), weights.end());
     for (Tensor* tensor : trace.all()) saved.push_back(*tensor);
     context->save_for_backward(saved);
@@ -79,7 +96,8 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
 
   /// Slots, queries and attention, and what a backward pass needs; without `keep` it is not complete.
   static std::pair<List, SlotTrace> computed(const Tensor& input, const Tensor& initial, at::TensorList weights,
-                                             int64_t iterations, bool bfloat16, bool keep) {
+                                             int64_t iterations, bool bfloat16, bool keep,
+                                             const JoinedSlotWeights* given) {
     const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
     const Launcher run(input);
     const List w(weights.begin(), weights.end());
@@ -106,8 +124,8 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
                     .hidden = buffer({all, inner})};
     const Tensor result = buffer({each, dim});
     trace.slots.narrow(0, 0, each).view({batch, slots, dim}).copy_(initial.expand({batch, slots, dim}));
-    const bool together =
-        batch <= kCooperativeBatch && !bfloat16 && launch_together(run, trace, w, iterations, result, keep);
+    const bool together = batch > 0 && batch <= kCooperativeBatch && !bfloat16 &&
+                          launch_together(run, trace, w, iterations, result, keep, given);
     if (!together) iterate(run, trace, w, slots, iterations, bfloat16, result);
     const Tensor last = trace.queries.narrow(0, all - each, each).clone();
     return {{result.view({batch, slots, dim}), last.view({batch, slots, dim}), trace.attention[iterations - 1].clone()},
@@ -180,7 +198,7 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
       });
       const Tensor of_query = at(of_queries);
       key(at(of_on_tokens), of_query);
-      Tensor(of_query).addr_(at(of_offsets), w[kKeyBias]);
+      Tensor(of_query).addr_(at(of_offsets), w[kKey + 1]);
       if (last && gradients[1].defined()) Tensor(of_query).add_(gradients[1].reshape({each, dim}));
       query(of_query, at(of_affine));
       of_slots = before;
@@ -230,11 +248,11 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
     for (int64_t t = 0; t < iterations; ++t) {
       const auto at = [&](const Tensor& rows) { return rows.narrow(0, t * each, each); };
       run.launch(RowWarps::grid(each), NormRows{each, dim, read<float>(at(trace.slots)), read<float>(w[kSlotNorm]),
-                                                read<float>(w[kSlotNormBias]), write<float>(at(trace.normed)),
+                                                read<float>(w[kSlotNorm + 1]), write<float>(at(trace.normed)),
                                                 write<float>(at(trace.inverse)), write<float>(at(trace.affine))});
       query(at(trace.affine), at(trace.queries));                     // Eq. 2
       key(at(trace.queries), at(trace.on_tokens));                    // W_kᵀ q
-      const Tensor offsets = at::mv(at(trace.queries), w[kKeyBias]);  // q·b_k
+      const Tensor offsets = at::mv(at(trace.queries), w[kKey + 1]);  // q·b_k
       state(at(trace.slots), at(trace.hidden_gates));
       with_attention(trace.tokens, slots, [&](auto number, auto width, auto at_once) {
         using Kernel = Attend<decltype(number), decltype(width)::value, decltype(at_once)::value>;
@@ -252,7 +270,7 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
       input(at(trace.updates), gate_inputs);
       run.launch(RowWarps::grid(each),
                  GruNormRows{each, dim, read<float>(gate_inputs), read<float>(at(trace.hidden_gates)),
-                             read<float>(at(trace.slots)), read<float>(w[kMlpNorm]), read<float>(w[kMlpNormBias]),
+                             read<float>(at(trace.slots)), read<float>(w[kMlpNorm]), read<float>(w[kMlpNorm + 1]),
                              write<float>(at(trace.gates)), write<float>(updated), write<float>(at(trace.mlp_normed)),
                              write<float>(at(trace.mlp_inverse)), write<float>(at(trace.mlp_affine))});  // Eq. 5
       first(at(trace.mlp_affine), at(trace.hidden));
@@ -266,26 +284,17 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
   /// The same in one launch; false, and nothing is done, where the device holds no block of it. Without `keep` the
   /// trace lacks what a backward pass alone reads.
   static bool launch_together(const Launcher& run, const SlotTrace& trace, const List& w, int64_t iterations,
-                              const Tensor& result, bool keep) {
+                              const Tensor& result, bool keep, const JoinedSlotWeights* given) {
     const int64_t batch = trace.tokens.size(0), tokens = trace.tokens.size(1), dim = trace.tokens.size(2);
     const int64_t each = result.size(0), slots = each / batch, all = iterations * each, inner = w[kFirst].size(0);
-    // Joined with the weight and bias of the norm before it: W (γ n + β) + b.
-    const auto past_norm = [](const Tensor& weight, const Tensor& bias, const Tensor& scale, const Tensor& shift) {
-      return std::pair{(weight * scale).contiguous(), bias + at::mv(weight, shift)};
-    };
-    const Tensor key = at::cat({w[kKey].t(), w[kKeyBias].unsqueeze(0)});  // [D + 1, D]
-    const auto [query, query_bias] =
-        past_norm(at::mm(key, w[kQuery]), at::mv(key, w[kQueryBias]), w[kSlotNorm], w[kSlotNormBias]);
-    const auto [first, first_bias] = past_norm(w[kFirst], w[kFirstBias], w[kMlpNorm], w[kMlpNormBias]);
-    const Tensor input = at::mm(w[kInput], w[kValue]), input_bias = w[kInputBias] + at::mv(w[kInput], w[kValueBias]);
-    const Tensor state = w[kState].contiguous(), second = w[kSecond].contiguous();
+    const JoinedSlotWeights own = given != nullptr ? *given : joined(w);
     const Tensor updated = at::empty({all, dim}, result.options()), offsets = at::empty({each}, result.options());
-    const JoinedWeights joined{{read<float>(query), read<float>(query_bias), dim + 1},
-                               {read<float>(state), read<float>(w[kStateBias]), 3 * dim},
-                               {read<float>(input), read<float>(input_bias), 3 * dim},
-                               {read<float>(first), read<float>(first_bias), inner},
-                               {read<float>(second), read<float>(w[kSecondBias]), dim}};
-    const bool packed = inner % 4 == 0 && packs(dim, {state}) && packs(inner, {second});
+    const auto rows_of = [](const Linear& layer) {
+      return LinearRows{read<float>(layer.weight), read<float>(layer.bias), layer.weight.size(0)};
+    };
+    const JoinedWeights layers{rows_of(own.query), rows_of(own.hidden), rows_of(own.input), rows_of(own.first),
+                               rows_of(own.second)};
+    const bool packed = inner % 4 == 0 && packs(dim, {own.hidden.weight}) && packs(inner, {own.second.weight});
     const auto launch = [&](auto number, auto token_width, auto width, auto at_once) {
       using Number = decltype(number);
       using Kernel =
@@ -294,7 +303,7 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
                           batch,
                           iterations,
                           attention_scale(dim),
-                          joined,
+                          layers,
                           read<Number>(trace.tokens),
                           write<float>(trace.slots),
                           write<float>(trace.on_tokens),
@@ -329,10 +338,10 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
     // What the launch did not write: of all iterations for a backward pass, else the queries of the last.
     const int64_t from = keep ? 0 : all - each, count = all - from;
     const auto rows = [&](const Tensor& tensor) { return tensor.narrow(0, from, count); };
-    const auto linear = [&](const Tensor& x, Weight weight, const Tensor& out) {
+    const auto linear = [&](const Tensor& x, SlotWeight weight, const Tensor& out) {
       CudaFactor(w[weight].t(), w[weight + 1], false)(rows(x), rows(out));
     };
-    const auto norm = [&](const Tensor& x, Weight weight, const Tensor& normed, const Tensor& inverse,
+    const auto norm = [&](const Tensor& x, SlotWeight weight, const Tensor& normed, const Tensor& inverse,
                           const Tensor& affine) {
       run.launch(RowWarps::grid(count),
                  NormRows{count, dim, read<float>(rows(x)), read<float>(w[weight]), read<float>(w[weight + 1]),
@@ -349,19 +358,15 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
 
 template <class Launcher>
 SlotAttentionResult slot_attention_by(const Tensor& tokens, const Tensor& initial, const SlotAttentionWeights& weights,
-                                      int64_t iterations, bool bfloat16) {
-  std::vector<Tensor> list;
-  for (const Linear* each : {&weights.query, &weights.key, &weights.value, &weights.input_gates, &weights.hidden_gates,
-                             &weights.first, &weights.second, &weights.slot_norm, &weights.mlp_norm}) {
-    list.push_back(each->weight);
-    list.push_back(each->bias);
-  }
+                                      int64_t iterations, bool bfloat16, const JoinedSlotWeights* joined) {
+  const std::vector<Tensor> list = ordered(weights);
   const auto differentiable = [](const Tensor& tensor) { return tensor.requires_grad(); };
   const bool keep = at::GradMode::is_enabled() && (differentiable(tokens) || differentiable(initial) ||
                                                    std::any_of(list.begin(), list.end(), differentiable));
   using Function = SlotAttentionFunction<Launcher>;
-  const auto results = keep ? Function::apply(tokens, initial, at::TensorList(list), iterations, bfloat16)
-                            : Function::computed(tokens, initial, list, iterations, bfloat16, false).first;
+  const auto results =
+      keep ? Function::apply(tokens, initial, at::TensorList(list), iterations, bfloat16)
+           : Function::computed(tokens, initial, list, iterations, bfloat16, /*keep=*/false, joined).first;
   return {results[0], results[1], results[2]};
 }
 

@@ -50,13 +50,14 @@ Comparisons adam(const Case& of) {
     if (spoiled && kind == 1) state.gradients.front().view(-1)[-1] = std::numeric_limits<float>::infinity();
     if (spoiled && kind == 2) losses.fill_(std::numeric_limits<float>::quiet_NaN());
     const auto norm = kernels::cuda::gradient_norm_by<Host>(state.gradients, clip, losses);
-    kernels::cuda::adam_step_by<Host>(state, numbers, at::full({}, static_cast<float>(rate)), norm);
+    kernels::cuda::adam_step_by<Host>(state, numbers, at::full({}, static_cast<float>(rate)), norm.finite,
+                                      clip > 0 ? norm.divisor : Tensor());
     list.push_back({"finite", norm.finite, at::full({}, spoiled ? 0.0 : 1.0)});
     const double length = std::sqrt(squared), factor = clip > 0 && length > clip ? clip / length : 1;
     if (spoiled) continue;
     ++taken;
-    list.push_back({"norm", norm.norm, at::full({}, length, at::kDouble)});
-    list.push_back({"factor", norm.factor, at::full({}, factor, at::kDouble)});
+    list.push_back({"norm", norm.norm, at::full({1}, length, at::kDouble)});
+    list.push_back({"divisor", norm.divisor, at::full({}, 1 / factor, at::kDouble)});
     for (size_t i = 0; i < values.size(); ++i) {
       Tensor gradient = state.gradients[i].to(at::kDouble) * factor;
       if (numbers.coupled) {

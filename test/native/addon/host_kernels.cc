@@ -1,7 +1,9 @@
 // hostKernel({ kernel, seed, … }) for tests: the figures of every comparison.
 #include "host_kernels.h"
 
-#include "binding/convert.h"
+#include <algorithm>
+#include <cmath>
+
 #include "binding/functions.h"
 
 namespace soundspot::testing {

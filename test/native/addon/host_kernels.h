@@ -19,6 +19,7 @@ using Comparisons = std::vector<Compared>;
 class Case {
  public:
   explicit Case(std::map<std::string, int64_t> numbers) : numbers_(std::move(numbers)) {
+    at::set_num_threads(1);  // threads cost more than tensors as small as these
     at::manual_seed(static_cast<uint64_t>(of("seed")));
   }
   int64_t of(const std::string& name) const {

@@ -10,8 +10,9 @@ using kernels::cuda::Host;
 constexpr double kAttentionEpsilon = 1e-8, kLayerNormEpsilon = 1e-5;
 
 /// Eq. 3 and the normalization of Eq. 4.
-Tensor attend(const Tensor& queries, const Tensor& keys) {
-  const Tensor logits = at::matmul(queries, keys.transpose(1, 2)) / std::sqrt(static_cast<double>(queries.size(2)));
+Tensor attend(const Tensor& queries, const Tensor& keys, double sharpening = 1) {
+  const Tensor logits =
+      at::matmul(queries, keys.transpose(1, 2)) * sharpening / std::sqrt(static_cast<double>(queries.size(2)));
   const Tensor attention = at::softmax(logits, 1) + kAttentionEpsilon;
   return attention / attention.sum(2, /*keepdim=*/true);
 }
@@ -41,7 +42,7 @@ Comparisons slot_attention(const Case& of) {
   };
   const auto result = kernels::cuda::slot_attention_by<Host>(
       x.own, initial.own, {own(0), own(1), own(2), own(3), own(4), own(5), own(6), own(7), own(8)}, iterations,
-      of.flag("rounded"));
+      of.flag("rounded"), nullptr);
 
   const auto exact = [&](size_t i, const Tensor& in) {
     return at::linear(in, leaves[2 + 2 * i].second.exact, leaves[3 + 2 * i].second.exact);
@@ -71,9 +72,11 @@ Comparisons slot_attention(const Case& of) {
               leaves);
   // Without gradients less is computed.
   const at::NoGradGuard no_grad;
+  const auto joined = kernels::cuda::joined(
+      kernels::cuda::ordered({own(0), own(1), own(2), own(3), own(4), own(5), own(6), own(7), own(8)}));
   const auto inferred = kernels::cuda::slot_attention_by<Host>(
       x.own, initial.own, {own(0), own(1), own(2), own(3), own(4), own(5), own(6), own(7), own(8)}, iterations,
-      of.flag("rounded"));
+      of.flag("rounded"), of.flag("joined") ? &joined : nullptr);
   list.push_back({"inferred slots", inferred.slots, state});
   list.push_back({"inferred queries", inferred.queries, queries});
   list.push_back({"inferred attention", inferred.attention, attention});
@@ -82,10 +85,12 @@ Comparisons slot_attention(const Case& of) {
 
 Comparisons cross_attention(const Case& of) {
   const int64_t batch = of.of("batch"), slots = of.of("slots"), tokens = of.of("tokens"), dim = of.of("dim");
+  const double sharpening = static_cast<double>(of.of("sharpening")) / 10;
   const Leaf queries(at::randn({batch, slots, dim})), x(at::randn({batch, tokens, dim}).to(of.type())),
       weight(at::randn({dim, dim}) / std::sqrt(static_cast<double>(dim))), bias(at::randn({dim}));
-  const Tensor own = kernels::cuda::cross_attention_by<Host>(queries.own, x.own, {weight.own, bias.own}, false);
-  const Tensor exact = attend(queries.exact, at::linear(x.exact, weight.exact, bias.exact));
+  const Tensor own =
+      kernels::cuda::cross_attention_by<Host>(queries.own, x.own, {weight.own, bias.own}, false, sharpening);
+  const Tensor exact = attend(queries.exact, at::linear(x.exact, weight.exact, bias.exact), sharpening);
   Comparisons list;
   compare_all(list, {{"attention", {own * tokens, exact * tokens}}},
               {{"queries", queries}, {"tokens", x}, {"key weight", weight}, {"key bias", bias}});

@@ -125,6 +125,49 @@ describe("the check of includes", () => {
     ]);
   });
 
+  it("keeps headers of CUDA to sources and guards that builds for the CPU leave out", () => {
+    const headers = ["cuda_runtime.h", "cuda.h", "cublas_v2.h", "nccl.h", "ATen/cuda/CUDAContext.h"];
+    const of = (...lines: string[]) => `${lines.join("\n")}\n`;
+    const included = headers.map((header) => `#include <${header}>`);
+    const order = [["left"], ["kernels"], ["distributed"], ["inference"]];
+    const place = (file: string, ...lines: string[]) => checked({ [file]: of(...lines) }, { order }).problems;
+    for (const file of [
+      "native/kernels/cuda/a.cu",
+      "native/kernels/cuda/a.cuh",
+      "native/inference/cuda/a.cc",
+      "native/distributed/nccl.cc",
+    ]) {
+      expect(place(file, ...included)).toEqual([]);
+    }
+    for (const file of ["native/left/a.cc", "native/kernels/cuda/a.h", "native/distributed/a.h"]) {
+      expect(place(file, ...included)).toEqual(
+        headers.map(
+          (header, i) =>
+            `${file}:${i + 1} includes ${header}, which builds for the CPU do not have: guard it by SOUNDSPOT_CUDA.`,
+        ),
+      );
+      for (const guard of ["#ifdef SOUNDSPOT_CUDA", "#if defined(__CUDACC__)", "#ifdef SOUNDSPOT_NCCL"]) {
+        expect(place(file, guard, "#if X > 1", ...included, "#endif", "#endif")).toEqual([]);
+        expect(place(file, guard, "#else", ...included, "#endif")).toHaveLength(headers.length);
+        expect(place(file, guard, "#endif", ...included)).toHaveLength(headers.length);
+      }
+      expect(place(file, "#ifndef SOUNDSPOT_CUDA", ...included, "#endif")).toHaveLength(headers.length);
+      expect(place(file, "#if !defined(SOUNDSPOT_CUDA)", ...included, "#endif")).toHaveLength(headers.length);
+    }
+    expect(place("native/left/a.cc", "#include <cubic.h>", "#include <barracuda.h>")).toEqual([]);
+  });
+
+  it("rejects __CUDA_ARCH__ in the headers that host and GPU share", () => {
+    const rules = { order: [["left"], ["kernels"]] };
+    const text = "#ifdef __CUDA_ARCH__\n#endif\n";
+    expect(checked({ "native/kernels/cuda/a.h": text }, rules).problems).toEqual([
+      "native/kernels/cuda/a.h has __CUDA_ARCH__ in it: the host runs the same source as the GPU.",
+    ]);
+    expect(checked({ "native/kernels/cuda/a.cuh": text, "native/left/a.h": text }, rules).problems).toEqual(
+      [],
+    );
+  });
+
   it("rejects paths that are not from native/, and folders that no entry of the order has", () => {
     const { problems } = checked({
       "native/left/a.h": "",
