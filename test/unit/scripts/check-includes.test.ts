@@ -135,6 +135,7 @@ describe("the check of includes", () => {
       "native/kernels/cuda/a.cu",
       "native/kernels/cuda/a.cuh",
       "native/inference/cuda/a.cc",
+      "native/left/cuda/a.cc",
       "native/distributed/nccl.cc",
     ]) {
       expect(place(file, ...included)).toEqual([]);
