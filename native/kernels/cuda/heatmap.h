@@ -178,7 +178,8 @@ struct MapResult {
           const int64_t pixel = block.x() * kMapChunk + k * kThreads + thread;
           if (pixel >= pixels) continue;
           const float value = (sizes.value(own, pixel) - least) / range;
-          if (target == 0 || value > greatest[thread].v[k]) greatest[thread].v[k] = value;
+          // A NaN stays one, of whichever target it is.
+          if (target == 0 || value > greatest[thread].v[k] || value != value) greatest[thread].v[k] = value;
         }
       });
     }

@@ -181,8 +181,10 @@ describe.skipIf(!built)("kernels of the GPU, on the host", () => {
         corners: fc.boolean(),
         range: fc.boolean(),
         constant: fc.boolean(),
+        // A value that is not a number, in the last target's map.
+        damaged: fc.constantFrom(false, false, false, true),
       }),
-      (name) => (name.startsWith("mask") ? 0 : float32),
+      (name) => (/^(mask|lost)/.test(name) ? 0 : float32),
     );
   });
 
