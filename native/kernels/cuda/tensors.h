@@ -6,13 +6,25 @@
 
 namespace soundspot::kernels::cuda {
 
+/// The type of tensors whose elements a kernel has as `Number`.
+template <class Number>
+inline constexpr at::ScalarType kTypeOf = c10::CppTypeToScalarType<Number>::value;
+template <>
+inline constexpr at::ScalarType kTypeOf<BFloat16> = at::kBFloat16;
+
+/// The memory of a tensor, null where it is undefined. A tensor of another type is rejected: a kernel would read past
+/// its end.
 template <class Number>
 const Number* read(const Tensor& x) {
-  return x.defined() ? static_cast<const Number*>(x.const_data_ptr()) : nullptr;
+  if (!x.defined()) return nullptr;
+  TORCH_CHECK(x.scalar_type() == kTypeOf<Number>, "a tensor of ", kTypeOf<Number>, " was expected, not of ",
+              x.scalar_type());
+  return static_cast<const Number*>(x.const_data_ptr());
 }
 
 template <class Number>
 Number* write(const Tensor& x) {
+  read<Number>(x);
   return x.defined() ? static_cast<Number*>(x.mutable_data_ptr()) : nullptr;
 }
 

@@ -114,8 +114,23 @@ Comparisons matching(const Case& of) {
   return list;
 }
 
+/// A tensor that is not of the kernel's type, in the place of each of four.
+Comparisons types(const Case& of) {
+  const int64_t odd = of.of("odd");
+  std::vector<Tensor> attentions;
+  for (int64_t i = 0; i < 4; ++i) attentions.push_back(at::rand({2, 2, 5}).to(i == odd ? of.type() : at::kFloat));
+  bool rejected = false;
+  try {
+    kernels::cuda::matching_by<Host>(attentions[0], attentions[1], attentions[2], attentions[3], 1);
+  } catch (const c10::Error&) {
+    rejected = true;
+  }
+  return {{"rejected", at::full({}, rejected), at::full({}, of.type() != at::kFloat)}};
+}
+
 const RegisterComparison registered("slotAttention", slot_attention),
-    registered_cross("crossAttention", cross_attention), registered_matching("matching", matching);
+    registered_cross("crossAttention", cross_attention), registered_matching("matching", matching),
+    registered_types("types", types);
 
 }  // namespace
 }  // namespace soundspot::testing

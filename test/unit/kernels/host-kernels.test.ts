@@ -168,6 +168,10 @@ describe.skipIf(!built)("kernels of the GPU, on the host", () => {
     );
   });
 
+  it("reject a tensor of another type, which they would read past its end", () => {
+    holds("types", fc.record({ odd: whole(0, 3), bfloat16: fc.boolean() }), () => 0, 20);
+  });
+
   it("enlarge, scale and cut maps", () => {
     holds(
       "heatmap",
