@@ -9,7 +9,17 @@
 
 namespace soundspot::kernels::cuda {
 
-/// The tensors by launches. All tensors of one parameter have its strides, dense, float32.
+/// Whether the elements of both lie in the same order. The stride of a dimension with one place says nothing of it:
+/// a weight [64, 1, 7, 7] and its moments from a checkpoint differ there.
+inline bool same_order(const Tensor& a, const Tensor& b) {
+  if (a.sizes() != b.sizes()) return false;
+  for (int64_t i = 0; i < a.dim(); ++i) {
+    if (a.size(i) > 1 && a.stride(i) != b.stride(i)) return false;
+  }
+  return true;
+}
+
+/// The tensors by launches. All tensors of one parameter have its order of elements, dense, float32.
 inline std::vector<AdamTensors> adam_launches(const AdamState& state) {
   std::vector<AdamTensors> launches;
   for (size_t i = 0; i < state.gradients.size(); ++i) {
@@ -20,9 +30,9 @@ inline std::vector<AdamTensors> adam_launches(const AdamState& state) {
     const auto of = [&](const std::vector<Tensor>& list) { return list.empty() ? Tensor() : list[i]; };
     const Tensor value = of(state.values), mean = of(state.means), square = of(state.squares), step = of(state.steps);
     for (const Tensor& each : {gradient, value, mean, square}) {
-      TORCH_CHECK(!each.defined() || (each.scalar_type() == at::kFloat && each.strides() == gradient.strides() &&
+      TORCH_CHECK(!each.defined() || (each.scalar_type() == at::kFloat && same_order(each, gradient) &&
                                       each.is_non_overlapping_and_dense()),
-                  "dense float32 tensors with the parameter's strides were expected");
+                  "dense float32 tensors in the parameter's order of elements were expected");
     }
     own.all[own.count++] = {write<float>(value),
                             write<float>(mean),

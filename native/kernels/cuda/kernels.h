@@ -74,7 +74,8 @@ struct GradientNorm {
 /// are, such as their sum.
 GradientNorm gradient_norm(const std::vector<Tensor>& gradients, double clip, const Tensor& losses);
 
-/// Of each parameter in one order; all tensors but `steps`, of one number, have the parameter's strides.
+/// Of each parameter in one order; all tensors but `steps`, of one number, have the
+/// parameter's order of elements.
 struct AdamState {
   std::vector<Tensor> values, gradients, means, squares, steps;
 };

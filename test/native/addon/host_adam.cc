@@ -20,7 +20,8 @@ Comparisons adam(const Case& of) {
   for (int64_t i = 0; i < of.of("tensors"); ++i) {
     Tensor value;
     if (i % 3 == 1) {
-      value = at::randn({3 + i % 5, 2 + i % 7, 3, 3}).contiguous(at::MemoryFormat::ChannelsLast);
+      const int64_t side = i % 2 == 0 ? 3 : 1;
+      value = at::randn({3 + i % 5, 1 + i % 7, side, side}).contiguous(at::MemoryFormat::ChannelsLast);
     } else if (i % 3 == 2) {
       value = at::randn({static_cast<int64_t>(at::randint(1, of.of("most"), {1}).item<int64_t>())});
     } else {
@@ -30,8 +31,12 @@ Comparisons adam(const Case& of) {
     means.push_back(at::zeros_like(values.back()));
     squares.push_back(at::zeros_like(values.back()));
     state.values.push_back(value);
-    state.means.push_back(at::zeros_like(value));
-    state.squares.push_back(at::zeros_like(value));
+    // As read from a checkpoint: other strides than the parameter's where a dimension has one place.
+    const auto restored = [&] {
+      return at::zeros_like(value, value.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
+    };
+    state.means.push_back(restored());
+    state.squares.push_back(restored());
     state.steps.push_back(at::zeros({}));
   }
   Comparisons list;
