@@ -8,14 +8,41 @@ namespace {
 using kernels::cuda::Host;
 
 constexpr double kAttentionEpsilon = 1e-8, kLayerNormEpsilon = 1e-5;
+/// Within rounding of ReLU's edge the gradient of either side is right, and none is compared.
+constexpr double kEdge = 1e-5;
 
-/// Eq. 3 and the normalization of Eq. 4.
-Tensor attend(const Tensor& queries, const Tensor& keys, double sharpening = 1) {
-  const Tensor logits =
-      at::matmul(queries, keys.transpose(1, 2)) * sharpening / std::sqrt(static_cast<double>(queries.size(2)));
-  const Tensor attention = at::softmax(logits, 1) + kAttentionEpsilon;
+/// Eq. 3 and the normalization of Eq. 4, of q · k.
+Tensor normalized(const Tensor& products, int64_t dim, double sharpening = 1) {
+  const Tensor attention =
+      at::softmax(products * sharpening / std::sqrt(static_cast<double>(dim)), 1) + kAttentionEpsilon;
   return attention / attention.sum(2, /*keepdim=*/true);
 }
+
+Tensor attend(const Tensor& queries, const Tensor& keys, double sharpening = 1) {
+  return normalized(at::matmul(queries, keys.transpose(1, 2)), queries.size(2), sharpening);
+}
+
+/// A linear layer in double whose factors are rounded to bfloat16, those of its gradients, too.
+class RoundedLinear : public torch::autograd::Function<RoundedLinear> {
+ public:
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Tensor& weight,
+                        const Tensor& bias) {
+    context->save_for_backward({x, weight});
+    return at::linear(rounded(x), rounded(weight), bias);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& gradients) {
+    const auto saved = context->get_saved_variables();
+    const Tensor of = rounded(gradients[0]);
+    const auto rows = [](const Tensor& x) { return x.reshape({-1, x.size(-1)}); };
+    return {at::matmul(of, rounded(saved[1])), at::mm(rows(of).t(), rows(rounded(saved[0]))),
+            rows(gradients[0]).sum(0)};
+  }
+
+ private:
+  /// By way of float32, from which the kernels round.
+  static Tensor rounded(const Tensor& x) { return x.to(at::kFloat).to(at::kBFloat16).to(at::kDouble); }
+};
 
 Comparisons slot_attention(const Case& of) {
   const int64_t batch = of.of("batch"), slots = of.of("slots"), tokens = of.of("tokens"), dim = of.of("dim"),
@@ -44,24 +71,42 @@ Comparisons slot_attention(const Case& of) {
       x.own, initial.own, {own(0), own(1), own(2), own(3), own(4), own(5), own(6), own(7), own(8)}, iterations,
       of.flag("rounded"), nullptr);
 
+  const bool rounded = of.flag("rounded");
+  const auto exact_of = [&](size_t i) {
+    return std::pair(leaves[2 + 2 * i].second.exact, leaves[3 + 2 * i].second.exact);
+  };
   const auto exact = [&](size_t i, const Tensor& in) {
-    return at::linear(in, leaves[2 + 2 * i].second.exact, leaves[3 + 2 * i].second.exact);
+    const auto [weight, bias] = exact_of(i);
+    return rounded ? RoundedLinear::apply(in, weight, bias) : at::linear(in, weight, bias);
   };
   const auto norm = [&](size_t i, const Tensor& in) {
     return at::layer_norm(in, {dim}, leaves[2 + 2 * i].second.exact, leaves[3 + 2 * i].second.exact, kLayerNormEpsilon);
   };
-  const Tensor keys = exact(1, x.exact), values = exact(2, x.exact);
-  Tensor state = initial.exact.expand({batch, slots, dim}), queries, attention;
+  // Keys and values as the equations have them. With rounded products, where it matters what is multiplied first, as
+  // the kernels have them: q · (W_k x + b_k) = (W_kᵀ q) · x + q · b_k, and Σ Â (W_v x + b_v) = W_v Σ Â x + b_v.
+  const Tensor keys = rounded ? Tensor() : exact(1, x.exact), values = rounded ? Tensor() : exact(2, x.exact);
+  Tensor queries;
+  double closest = 1;  // to ReLU's edge
+  const auto attended = [&] {
+    if (!rounded) return attend(queries, keys);
+    const auto [weight, bias] = exact_of(1);
+    const Tensor on_tokens = RoundedLinear::apply(queries, weight.t(), at::zeros({dim}, at::kDouble));
+    return normalized(at::matmul(on_tokens, x.exact.transpose(1, 2)) + at::matmul(queries, bias).unsqueeze(2), dim);
+  };
+  Tensor state = initial.exact.expand({batch, slots, dim}), attention;
   for (int64_t t = 0; t < iterations; ++t) {
     queries = exact(0, norm(7, state));
-    attention = attend(queries, keys);
-    const Tensor input = exact(3, at::matmul(attention, values)), before = exact(4, state);
+    attention = attended();
+    const Tensor updates = rounded ? exact(2, at::matmul(attention, x.exact)) : at::matmul(attention, values);
+    const Tensor input = exact(3, updates), before = exact(4, state);
     const auto gate = [&](const Tensor& gates, int64_t i) { return gates.narrow(2, i * dim, dim); };
     const Tensor reset = at::sigmoid(gate(input, 0) + gate(before, 0)),
                  update = at::sigmoid(gate(input, 1) + gate(before, 1)),
                  fresh = at::tanh(gate(input, 2) + reset * gate(before, 2));
     state = (1 - update) * fresh + update * state;
-    state = state + exact(6, exact(5, norm(8, state)).relu());
+    const Tensor inner = exact(5, norm(8, state));
+    closest = std::min(closest, inner.detach().abs().min().item<double>());
+    state = state + exact(6, inner.relu());
   }
   Comparisons list;
   compare_all(list,
@@ -69,7 +114,7 @@ Comparisons slot_attention(const Case& of) {
                {"queries", {result.queries, queries}},
                // Attention is of the order of 1 / N, and would not count in a sum of all.
                {"attention", {result.attention * tokens, attention * tokens}}},
-              leaves);
+              closest > kEdge || rounded ? leaves : std::vector<std::pair<std::string, Leaf>>());
   // Without gradients less is computed.
   const at::NoGradGuard no_grad;
   const auto joined = kernels::cuda::joined(

@@ -33,10 +33,17 @@ const addon = built ? (createRequire(import.meta.url)(path) as Addon) : undefine
 const float32 = 2e-5;
 const stored = 3e-3;
 /**
- * Both factors of every product rounded to bfloat16, through two iterations and back, where errors of 2⁻⁹ add up. A
- * product that is wrong has an error of 1 or more.
+ * Both factors of every product rounded to bfloat16, as those of the reference are. A number that lies between two of
+ * bfloat16 may be rounded to the other one, 2⁻⁸ away, and then pass ReLU or not: the worst of 2,000 cases was 6.5e-2,
+ * the next 1.7e-2.
  */
-const rounded = 0.3;
+const rounded = 0.1;
+
+/**
+ * Of the greatest gradient's length. A gradient whose terms cancel, such as that of a bias of keys, has the rounding of
+ * its terms: LibTorch's own operators in float32 are as far from the double there.
+ */
+const cancelled = 0.01;
 
 /**
  * Runs a kernel over generated cases; each tensor must be within `tolerance` of its length. "backwards": the same with
@@ -51,9 +58,13 @@ function holds(
   const seen = new Set<string>();
   fc.assert(
     fc.property(cases, fc.integer({ min: 1, max: 1e6 }), (own, seed) => {
-      for (const { name, apart, length } of (addon as Addon).hostKernel({ kernel, seed, ...own })) {
+      const figures = (addon as Addon).hostKernel({ kernel, seed, ...own });
+      const gradients = figures.filter(({ name }) => name.startsWith("d "));
+      const greatest = Math.max(0, ...gradients.map((each) => each.length));
+      for (const { name, apart, length } of figures) {
         seen.add(name);
-        const most = name.startsWith("backwards ") ? 0 : tolerance(name, own) * (length + 1e-3);
+        const scale = length + (name.startsWith("d ") ? cancelled * greatest : 0) + 1e-3;
+        const most = name.startsWith("backwards ") ? 0 : tolerance(name, own) * scale;
         expect(apart, `${name} of ${JSON.stringify({ seed, ...own })}`).toBeLessThanOrEqual(most);
       }
     }),
@@ -79,7 +90,7 @@ describe.skipIf(!built)("kernels of the GPU, on the host", () => {
         fixed: fc.boolean(),
         shared: fc.constant(false),
       }),
-      (name, { bfloat16 }) => (bfloat16 && /^(y|d x|d residual)$/.test(name) ? stored : float32),
+      (name, { bfloat16 }) => (bfloat16 && /^(y|clear y|d x|d residual)$/.test(name) ? stored : float32),
     );
   });
 
