@@ -26,8 +26,7 @@ const mapTitles: Readonly<Record<MapName, string>> = {
 };
 
 function column(name: FigureName, map: MapName, title: string, brief?: string): Column {
-  const of = ({ scores }: Row) =>
-    figuresOf({ ...scores, perSample: [] }, map).find((figure) => figure.name === name);
+  const of = ({ scores }: Row) => figuresOf(scores, map).find((figure) => figure.name === name);
   return { name, title, brief, of };
 }
 

@@ -76,11 +76,13 @@ function publishedTable(
     published.some(({ figures }) => figures[name] !== undefined),
   );
   const cut = shown.some((name) => byProtocol.includes(name));
-  const how: readonly (ProtocolName | undefined)[] = cut && protocols.length > 0 ? protocols : [undefined];
+  const how: readonly (ProtocolName | undefined)[] = cut ? protocols : [undefined];
+  // Where no protocol cuts the map, all published rows are scored alike.
+  const alike = scoredBy[(published[0] as PublishedRow).protocol];
   const own = rowsOf(runs).flatMap((row) =>
     how.map((protocol) => [
       row.title,
-      protocol ?? (cut ? "jsa" : "retrieval"),
+      protocol ?? alike,
       trainedOn,
       "this comparison",
       ...shown.map((name) => shareText(valuesOf(row, protocol, name))),
@@ -108,11 +110,10 @@ function valuesOf(
   name: FigureName,
 ): number[] {
   return runs.map(({ scores }) => {
-    const evaluation = { ...scores, perSample: [] };
     const figures: readonly Figure[] =
       protocol !== undefined && byProtocol.includes(name)
-        ? protocolFiguresOf(evaluation, protocol, map)
-        : figuresOf(evaluation, map);
+        ? protocolFiguresOf(scores, protocol, map)
+        : figuresOf(scores, map);
     return (figures.find((figure) => figure.name === name)?.value ?? Number.NaN) / 100;
   });
 }

@@ -13,6 +13,9 @@ export interface Figure {
   readonly interval?: ConfidenceInterval;
 }
 
+/** What figures are made of: none of them reads single samples. */
+type Summary = Omit<Evaluation, "perSample">;
+
 /** A list of figures, and a function that adds one to it unless it is undefined. */
 function listed() {
   const figures: Figure[] = [];
@@ -25,7 +28,7 @@ function listed() {
 }
 
 /** Figures of one map, and those independent of a map. */
-export function figuresOf(scores: Evaluation, map: MapName): Figure[] {
+export function figuresOf(scores: Summary, map: MapName): Figure[] {
   const { figures, add } = listed();
   const own = scores[map];
   add("ciou", "cIoU@0.5", own?.ciou, own?.intervals?.ciou);
@@ -85,7 +88,7 @@ export const figureNames: readonly string[] = [
 ];
 
 /** Figures of one map under a protocol; empty where it was not chosen, or does not score the map. */
-export function protocolFiguresOf(scores: Evaluation, protocol: string, map: MapName): Figure[] {
+export function protocolFiguresOf(scores: Summary, protocol: string, map: MapName): Figure[] {
   const { figures, add } = listed();
   const own = scores.protocols?.[protocol]?.[map];
   const addCut = (cut: CutScores | undefined, suffix: string, note: string) => {

@@ -264,6 +264,15 @@ describe("the tables of published figures", () => {
     expect(lvs?.[1]?.slice(4)).toEqual(["3.9", "12.3", "20.7", "4.9", "14.3", "21.4"]);
   });
 
+  it("of scores by confidence say so, once a map", () => {
+    const scores = own(0.4, { extended: { audio: { averagePrecision: 0.5, bestF1: 0.25 } } });
+    const [table] = publishedTables(runs("slavc", scores), ["jsa", "area"], "vggss-extended", "mine");
+    expect(table?.rows.map((row) => row.slice(1, 6))).toEqual([
+      ["by confidence", "mine", "this comparison", "50.0", "25.0"],
+      ["by confidence", "training set not stated", "README of SLAVC", "33.0", "40.0"],
+    ]);
+  });
+
   it("of masks have the figures that no protocol decides once for all", () => {
     const scores = {
       audio: { meanIou: 0.9, maxF: 0.3 },
