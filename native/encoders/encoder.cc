@@ -32,7 +32,7 @@ Tensor convolve(const Tensor& input, const Tensor& weight, const Tensor& bias, i
 Tensor convolve(const core::Parameters& parameters, const std::string& name, const Tensor& input, int64_t stride,
                 int64_t padding, const ForwardOptions& options) {
   const Tensor& weight = parameters[name + ".weight"];
-  if (options.pass == Pass::kTraining && stride == 1 && padding == 1 && kernels::filters(input, weight)) {
+  if (options.pass == Pass::kTraining && stride == 1 && padding == 1 && kernels::convolution_fits(input, weight)) {
     return kernels::convolution(input, weight);
   }
   return convolve(input, weight, {}, stride, padding);

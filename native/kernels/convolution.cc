@@ -2,6 +2,7 @@
 
 #include <ATen/autocast_mode.h>
 
+#include "kernels/rows.h"
 #include "kernels/winograd.h"
 
 namespace soundspot::kernels {
@@ -10,8 +11,6 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-Tensor channels_last(const Tensor& x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
 
 class ConvolutionFunction : public torch::autograd::Function<ConvolutionFunction> {
  public:
@@ -34,7 +33,7 @@ class ConvolutionFunction : public torch::autograd::Function<ConvolutionFunction
 
 }  // namespace
 
-bool filters(const Tensor& x, const Tensor& weight) {
+bool convolution_fits(const Tensor& x, const Tensor& weight) {
   const auto listed = [](const Tensor& tensor) { return tensor.is_cpu() && tensor.scalar_type() == at::kFloat; };
   return listed(x) && listed(weight) && !at::autocast::is_autocast_enabled(at::kCPU) && x.numel() > 0 &&
          Winograd::fits(weight, at::kFloat) && weight.stride(2) == 3 * weight.stride(3);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/cpu/kernels.h"
+#include "kernels/rows.h"
 #ifdef SOUNDSPOT_CUDA
 #include "kernels/cuda/kernels.h"
 #endif
@@ -17,8 +18,6 @@ using torch::autograd::variable_list;
 
 /// Rows that one thread sums before sums are joined: fixed, so that results do not depend on the number of threads.
 constexpr int64_t kRows = 2048;
-
-Tensor channels_last(const Tensor& x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
 
 /// Calls `work` with the memory type of `x` and the kernels for it.
 template <class Work>

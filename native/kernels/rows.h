@@ -1,9 +1,11 @@
-// Rows of contiguous float32 tensors, as the kernels take them.
+// Tensors in memory as the kernels take them: channels-last, or rows of contiguous float32.
 #pragma once
 
 #include "core/torch.h"
 
 namespace soundspot::kernels {
+
+inline Tensor channels_last(const Tensor& x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
 
 inline float* at_row(const Tensor& tensor, int64_t row) {
   return tensor.mutable_data_ptr<float>() + row * tensor.size(-1);

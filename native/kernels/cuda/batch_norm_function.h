@@ -4,6 +4,7 @@
 #include "kernels/cuda/batch_norm.h"
 #include "kernels/cuda/tensors.h"
 #include "kernels/normalization.h"
+#include "kernels/rows.h"
 
 namespace soundspot::kernels::cuda {
 
@@ -112,9 +113,6 @@ class BatchNormFunction : public torch::autograd::Function<BatchNormFunction<Lau
     });
     return {dx, of_weight, of_bias, {}, {}, passed, {}, {}, {}, {}, {}};
   }
-
- private:
-  static Tensor channels_last(const Tensor& x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
 };
 
 /// relu(batch_norm(x) + residual), as kernels::batch_norm has it. With `fixed` by the running statistics, which stay.
