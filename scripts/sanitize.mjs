@@ -7,8 +7,9 @@
  *
  * `address` builds the addon into build/address and runs tests with it. LibTorch and Node are not instrumented; what
  * they allocate is checked all the same. It fails when a test fails or any process of the tests leaves a report.
- * `thread` runs the queue between Node's threads and the one that computes by itself: OpenMP and LibTorch synchronise
- * in ways that ThreadSanitizer does not see, and it would report false races there.
+ * `thread` runs two programs: the queue between Node's threads and the one that computes, and the GPU's kernels with a
+ * thread of the host for each of theirs. OpenMP and LibTorch synchronise in ways that ThreadSanitizer does not see, and
+ * it would report false races there.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -78,13 +79,20 @@ async function address() {
 
 function thread() {
   const folder = join(PACKAGE, "build", "thread");
-  const program = join(folder, "compute_thread");
   mkdirSync(folder, { recursive: true });
-  const sources = ["native/binding/compute_thread.cc", "test/native/compute_thread.cc"];
+  const programs = {
+    compute_thread: ["native/binding/compute_thread.cc", "test/native/compute_thread.cc"],
+    kernel_threads: ["test/native/kernel_threads.cc"],
+  };
   const flags = ["-std=c++20", "-O1", "-g", "-fsanitize=thread", "-pthread", "-Inative"];
   const run = (command, args) => spawnSync(command, args, { cwd: PACKAGE, stdio: "inherit" }).status ?? 1;
-  // Without randomised addresses: ThreadSanitizer needs those that it keeps its notes at.
-  return run("g++", [...flags, ...sources, "-o", program]) || run("setarch", ["-R", program]);
+  for (const [name, sources] of Object.entries(programs)) {
+    const program = join(folder, name);
+    // Without randomised addresses: ThreadSanitizer needs those that it keeps its notes at.
+    const status = run("g++", [...flags, ...sources, "-o", program]) || run("setarch", ["-R", program]);
+    if (status) return status;
+  }
+  return 0;
 }
 
 /** Where GCC keeps a library of its own. */

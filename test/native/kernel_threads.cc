@@ -1,9 +1,6 @@
 // Runs the GPU's kernels with one thread of the host for each of theirs, and real barriers: built with ThreadSanitizer
 // it reports memory that a phase shares without a barrier, which running threads one after another cannot show. Every
-// result must be that of host.h, bit for bit.
-//
-//   g++ -std=c++20 -O1 -g -fsanitize=thread -pthread -Inative test/native/kernel_threads.cc -o build/kernel_threads
-//   setarch -R build/kernel_threads
+// result must be that of host.h, bit for bit. `node scripts/sanitize.mjs thread` builds and runs it.
 #include <barrier>
 #include <cstdio>
 #include <memory>
