@@ -4,7 +4,7 @@
  * brings values to the host, looks at a tensor's memory, or makes a tensor on the CPU is an error. Exempt are two kinds
  * of lines, by a comment at their end or alone on the line before:
  *
- *   // the one read    exactly one line, in native/training/step.cc
+ *   // the one read    exactly one line, in native/training/outcome.h
  *   // not in a step   saving, loading and restoring state
  *
  *   node scripts/check-step.mjs
@@ -25,7 +25,7 @@ export const SOURCES = [
 ];
 
 /** Where the marked read is. */
-export const READER = "native/training/step.cc";
+export const READER = "native/training/outcome.h";
 
 const READ = "the one read";
 const OUTSIDE = "not in a step";

@@ -38,17 +38,43 @@ void Draws::fill(Place place, int64_t sample, float* row, int64_t each) const {
   }
 }
 
-Tensor Draws::uniform(Place place, const Share& share, int64_t count, int64_t each, at::Device device) const {
+Tensor Draws::drawn(Place place, const Share& share, int64_t count, int64_t each, at::Device device) const {
   const Tensor drawn = at::empty({count, each}, at::dtype(at::kFloat).pinned_memory(device.is_cuda()));
   auto* const values = drawn.mutable_data_ptr<float>();
   for (int64_t sample = 0; sample < count; ++sample) fill(place, share.first + sample, values + sample * each, each);
-  return to_device(drawn, device);
+  return drawn;
+}
+
+Tensor Draws::uniform(Place place, const Share& share, int64_t count, int64_t each, at::Device device) const {
+  if (kept_ != nullptr) return kept_->take(*this, place, share, count, each, device);
+  return to_device(drawn(place, share, count, each, device), device);
 }
 
 std::vector<float> Draws::numbers(Place place, int64_t sample, int64_t each) const {
+  if (kept_ != nullptr) kept_->on_host_ = true;
   std::vector<float> values(static_cast<size_t>(each));
   fill(place, sample, values.data(), each);
   return values;
+}
+
+Tensor KeptDraws::take(const Draws& draws, Place place, const Share& share, int64_t count, int64_t each,
+                       at::Device device) {
+  if (next_ == all_.size()) {
+    all_.push_back({place, share, to_device(draws.drawn(place, share, count, each, device), device)});
+  }
+  const Kept& own = all_[next_++];
+  TORCH_CHECK(
+      own.place == place && own.share.first == share.first && own.values.sizes() == at::IntArrayRef({count, each}),
+      "a repeated step asks for other draws");
+  return own.values;
+}
+
+void KeptDraws::renew(const Draws& draws) {
+  for (Kept& own : all_) {
+    const Tensor& values = own.values;
+    values.copy_(draws.drawn(own.place, own.share, values.size(0), values.size(1), values.device()),
+                 /*non_blocking=*/true);
+  }
 }
 
 }  // namespace soundspot::core

@@ -1,11 +1,8 @@
 #include "encoders/encoder.h"
 
 #include "kernels/convolution.h"
-#include "kernels/normalization.h"
+#include "kernels/device.h"
 #include "kernels/products.h"
-#ifdef SOUNDSPOT_CUDA
-#include "kernels/cuda/kernels.h"
-#endif
 
 namespace soundspot::encoders {
 
@@ -63,7 +60,7 @@ Tensor shared_batch_norm(const Tensor& input, const Tensor& weight, const Tensor
 /// Batch norm, plus `residual` where it is defined, then ReLU where it is wanted.
 Tensor batch_norm(const core::Parameters& parameters, const std::string& name, const Tensor& input,
                   const ForwardOptions& options, bool relu, const Tensor& residual = {}) {
-  const bool training = options.pass != Pass::kEvaluation;
+  const bool training = options.pass == Pass::kTraining || options.pass == Pass::kPlainTraining;
   if (training) parameters[name + ".num_batches_tracked"].add_(1);
   const Tensor &weight = parameters[name + ".weight"], &bias = parameters[name + ".bias"],
                &mean = parameters[name + ".running_mean"], &variance = parameters[name + ".running_var"];
@@ -71,12 +68,11 @@ Tensor batch_norm(const core::Parameters& parameters, const std::string& name, c
     return kernels::batch_norm(
         input, {weight, bias, mean, variance, kBatchNormMomentum, kBatchNormEpsilon, options.peers}, residual, relu);
   }
-#ifdef SOUNDSPOT_CUDA
-  if (!training && input.is_cuda()) {
-    return kernels::cuda::batch_norm(input, {weight, bias, mean, variance, kBatchNormMomentum, kBatchNormEpsilon, {}},
-                                     residual, relu, /*fixed=*/true);
+  const bool fixed = options.pass == Pass::kFusedEvaluation;
+  if (const auto* const own = fixed ? kernels::kernels_of(input.device()) : nullptr) {
+    return own->batch_norm(input, {weight, bias, mean, variance, kBatchNormMomentum, kBatchNormEpsilon, {}}, residual,
+                           relu, /*fixed=*/true);
   }
-#endif
   Tensor x = training && options.peers
                  ? shared_batch_norm(input, weight, bias, mean, variance, options.peers)
                  : at::batch_norm(input, weight, bias, mean, variance, training, kBatchNormMomentum, kBatchNormEpsilon,

@@ -13,9 +13,10 @@ constexpr int64_t kBlocks = 2;  // basic blocks a stage, as in ResNet-18
 
 /// How a forward pass is computed.
 enum class Pass {
-  kEvaluation,     // running statistics
-  kTraining,       // statistics of the batch, the running ones updated, by fused kernels
-  kPlainTraining,  // the same by LibTorch's own operators, to compare with
+  kEvaluation,       // running statistics, by LibTorch's own operators
+  kFusedEvaluation,  // the same, by the device's fused kernels where it has them; it can be differentiated
+  kTraining,         // statistics of the batch, the running ones updated, by fused kernels
+  kPlainTraining,    // the same by LibTorch's own operators, to compare with
 };
 
 /// Draws of a training pass, for dropout.

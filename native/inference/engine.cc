@@ -2,6 +2,7 @@
 
 #include "core/precision.h"
 #include "core/transfer.h"
+#include "kernels/device.h"
 
 namespace soundspot::inference {
 
@@ -10,8 +11,13 @@ Inference Engine::infer(const Tensor& images, const Tensor& spectrograms,
   methods::check_shapes(localizer_->config(), images, spectrograms);
   const at::NoGradGuard no_grad;
   const core::Float32Products products(compute_);
+  return pass(core::to_device(images, compute_.device), core::to_device(spectrograms, compute_.device), options);
+}
+
+Inference Engine::computed(const Tensor& images, const Tensor& spectrograms,
+                           const methods::RespondOptions& options) const {
   Inference result;
-  result.tokens = encode(core::to_device(images, compute_.device), core::to_device(spectrograms, compute_.device));
+  result.tokens = encode(images, spectrograms);
   result.response = responder_->respond(result.tokens, options);
   return result;
 }
@@ -27,7 +33,9 @@ Tensor Engine::embed(encoders::Modality modality, const Tensor& input) const {
 
 std::unique_ptr<const Engine> make_engine(std::shared_ptr<const methods::Localizer> localizer,
                                           const core::Compute& compute) {
-  return compute.on_cpu() ? cpu_engine(std::move(localizer), compute) : reference_engine(std::move(localizer), compute);
+  if (compute.on_cpu()) return cpu_engine(std::move(localizer), compute);
+  const bool own = kernels::kernels_of(compute.device) != nullptr;
+  return own ? device_engine(std::move(localizer), compute) : reference_engine(std::move(localizer), compute);
 }
 
 }  // namespace soundspot::inference

@@ -30,6 +30,13 @@ class Engine {
   /// To be called once, when the encoders are ready.
   void respond_by(std::unique_ptr<const methods::Responder> responder) { responder_ = std::move(responder); }
 
+  /// The pass of `infer`, of inputs on the device. By default `computed`.
+  virtual Inference pass(const Tensor& images, const Tensor& spectrograms,
+                         const methods::RespondOptions& options) const {
+    return computed(images, spectrograms, options);
+  }
+  Inference computed(const Tensor& images, const Tensor& spectrograms, const methods::RespondOptions& options) const;
+
   /// Tokens [B, N, D]; either input may be undefined.
   virtual encoders::EncoderOutputs encode(const Tensor& images, const Tensor& spectrograms) const = 0;
 
@@ -44,6 +51,11 @@ class Engine {
 /// made anew when they change.
 std::unique_ptr<const Engine> make_engine(std::shared_ptr<const methods::Localizer> localizer,
                                           const core::Compute& compute);
+
+/// For devices with kernels of their own: batch norm by them, weights of convolutions in the precision's type, passes
+/// of few samples recorded.
+std::unique_ptr<const Engine> device_engine(std::shared_ptr<const methods::Localizer> localizer,
+                                            const core::Compute& compute);
 
 /// The composition of LibTorch's own operators, on any device, which the others are compared with.
 std::unique_ptr<const Engine> reference_engine(std::shared_ptr<const methods::Localizer> localizer,

@@ -4,10 +4,8 @@
 #include <cmath>
 
 #include "kernels/cpu/kernels.h"
+#include "kernels/device.h"
 #include "kernels/rows.h"
-#ifdef SOUNDSPOT_CUDA
-#include "kernels/cuda/kernels.h"
-#endif
 
 namespace soundspot::kernels {
 
@@ -242,14 +240,14 @@ class MaxPoolFunction : public torch::autograd::Function<MaxPoolFunction> {
 }  // namespace
 
 Tensor batch_norm(const Tensor& x, const BatchNorm& norm, const Tensor& residual, bool relu) {
-#ifdef SOUNDSPOT_CUDA
-  if (x.is_cuda()) return cuda::batch_norm(x, norm, residual, relu);
-#endif
+  if (const DeviceKernels* const own = kernels_of(x.device())) {
+    return own->batch_norm(x, norm, residual, relu, /*fixed=*/false);
+  }
   const std::optional<Tensor> added = residual.defined() ? std::optional(residual) : std::nullopt;
   return BatchNormFunction::apply(x, norm.weight, norm.bias, norm.running_mean, norm.running_var, added, relu,
                                   norm.momentum, norm.epsilon, norm.peers);
 }
 
-Tensor max_pool(const Tensor& x) { return x.is_cuda() ? at::max_pool2d(x, 3, 2, 1) : MaxPoolFunction::apply(x); }
+Tensor max_pool(const Tensor& x) { return x.is_cpu() ? MaxPoolFunction::apply(x) : at::max_pool2d(x, 3, 2, 1); }
 
 }  // namespace soundspot::kernels

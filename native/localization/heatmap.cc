@@ -4,9 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
-#ifdef SOUNDSPOT_CUDA
-#include "kernels/cuda/kernels.h"
-#endif
+#include "kernels/device.h"
 
 namespace soundspot::localization {
 
@@ -79,12 +77,10 @@ Resize resize_named(const std::string& name) {
 
 Tensor heatmap(const Tensor& target_rows, int64_t side, int64_t height, int64_t width, const Resize& resize,
                const std::optional<Range>& range) {
-#ifdef SOUNDSPOT_CUDA
-  if (target_rows.is_cuda()) {
+  if (const auto* const own = kernels::kernels_of(target_rows.device())) {
     const bool bicubic = resize.kernel == Resize::Kernel::kBicubic;
-    return kernels::cuda::heatmap(target_rows, side, height, width, {bicubic, resize.corners}, range, std::nullopt).map;
+    return own->heatmap(target_rows, side, height, width, {bicubic, resize.corners}, range, std::nullopt).map;
   }
-#endif
   const int64_t batch = target_rows.size(0), targets = target_rows.size(1);
   const Tensor grid = target_rows.reshape({batch * targets, side, side});
   const Tensor taller = at::matmul(interpolation(side, height, resize), grid);

@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "core/transfer.h"
+#include "kernels/device.h"
 
 namespace soundspot::localization {
 
@@ -26,23 +27,38 @@ JointAttention select(const JointAttention& batch, int64_t index) {
   return one;
 }
 
-}  // namespace
+/// Target rows of one sample, audio's and where there are any the image's own: [1 or 2, T, N].
+Tensor rows_of(const methods::Response& response, int64_t sample) {
+  const Tensor audio = response.audio_maps[sample];
+  return response.image_maps ? at::stack({audio, (*response.image_maps)[sample]}) : audio.unsqueeze(0);
+}
 
-methods::Response on_cpu(methods::Response response) {
-  std::vector<Tensor*> own{&response.audio_maps, &response.image_embedding, &response.audio_embedding};
-  if (response.image_maps) own.push_back(&*response.image_maps);
-  if (response.joint) {
-    JointAttention& joint = *response.joint;
-    slot_attention::AttentionLogits& logits = joint.logits;
-    own.insert(own.end(), {&joint.image_slots, &joint.audio_slots, &joint.image_queries, &joint.audio_queries,
-                           &joint.image_keys, &joint.audio_keys, &joint.image_on_image, &joint.audio_on_image,
-                           &joint.audio_on_audio, &joint.image_on_audio, &logits.image_on_image, &logits.audio_on_image,
-                           &logits.audio_on_audio, &logits.image_on_audio});
+/// The heatmaps of all samples, [1 or 2, h, w] each, where a device has a kernel for them; else none.
+std::vector<Tensor> heatmaps_on_device(const methods::Response& response, int64_t side, const Sizes& sizes) {
+  std::vector<Tensor> maps;
+  if (kernels::kernels_of(response.audio_maps.device()) == nullptr) return maps;
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    const auto [height, width] = sizes[i];
+    maps.push_back(localization::heatmap(rows_of(response, static_cast<int64_t>(i)), side, height, width));
   }
+  return maps;
+}
+
+/// A response and maps that were made of it, in one transfer for each type.
+void bring_to_cpu(methods::Response& response, std::vector<Tensor>& maps) {
+  std::vector<Tensor*> own = methods::tensors_of(response);
+  for (Tensor& map : maps) own.push_back(&map);
   std::vector<Tensor> values;
   for (const Tensor* tensor : own) values.push_back(*tensor);
   values = core::to_host(values);
   for (size_t i = 0; i < own.size(); ++i) *own[i] = values[i];
+}
+
+}  // namespace
+
+methods::Response on_cpu(methods::Response response) {
+  std::vector<Tensor> no_maps;
+  bring_to_cpu(response, no_maps);
   return response;
 }
 
@@ -67,7 +83,9 @@ void check_finite(const methods::Response& response) {
 std::vector<Spot> localize(const inference::Engine& engine, int64_t side, int64_t targets, const Tensor& images,
                            const Tensor& spectrograms, const LocalizeOptions& options) {
   const at::NoGradGuard no_grad;
-  const methods::Response response = on_cpu(engine.infer(images, spectrograms, options.respond).response);
+  methods::Response response = engine.infer(images, spectrograms, options.respond).response;
+  std::vector<Tensor> heatmaps = heatmaps_on_device(response, side, options.sizes);
+  bring_to_cpu(response, heatmaps);
   check_finite(response);
   const bool needs_image = options.refine == "iqr" || options.refine == "combined";
   if (needs_image && !response.image_maps) {
@@ -82,9 +100,8 @@ std::vector<Spot> localize(const inference::Engine& engine, int64_t side, int64_
     Spot& spot = spots[static_cast<size_t>(i)];
     if (response.joint) spot.joint = select(*response.joint, i);
     const bool has_image = response.image_maps.has_value();
-    const Tensor rows = has_image ? at::stack({response.audio_maps[i], (*response.image_maps)[i]})
-                                  : response.audio_maps[i].unsqueeze(0);  // [1 or 2, T, N]
-    const Tensor maps = localization::heatmap(rows, side, height, width);
+    const Tensor maps = heatmaps.empty() ? localization::heatmap(rows_of(response, i), side, height, width)
+                                         : heatmaps[static_cast<size_t>(i)];
     const Tensor audio = maps.narrow(0, 0, 1), image = has_image ? maps.narrow(0, 1, 1) : Tensor();
     spot.audio_map = audio[0];
     if (has_image) spot.image_map = image[0];

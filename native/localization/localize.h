@@ -6,14 +6,17 @@
 
 namespace soundspot::localization {
 
+/// Height and width of maps.
+using Sizes = std::vector<std::pair<int64_t, int64_t>>;
+
 struct LocalizeOptions {
   methods::RespondOptions respond;
-  double threshold;                                // the mask is where the heatmap reaches it
-  double alpha;                                    // α, the audio map's weight in a refinement
-  std::string refine;                              // none, iqr, ogl or combined
-  bool all_maps = false;                           // give every map that can be made
-  Tensor objectness;                               // [B, side, side]; undefined without
-  std::vector<std::pair<int64_t, int64_t>> sizes;  // height and width of each sample's maps
+  double threshold;       // the mask is where the heatmap reaches it
+  double alpha;           // α, the audio map's weight in a refinement
+  std::string refine;     // none, iqr, ogl or combined
+  bool all_maps = false;  // give every map that can be made
+  Tensor objectness;      // [B, side, side]; undefined without
+  Sizes sizes;            // of each sample's maps
 };
 
 struct Spot {

@@ -5,11 +5,12 @@
 
 #include "core/autocast.h"
 #include "core/bounds.h"
-#include "kernels/fused.h"
+#include "kernels/device.h"
 #include "losses/false_negatives.h"
 #include "methods/method.h"
 #include "slot_attention/decoder.h"
 #include "slot_attention/inference_cpu.h"
+#include "slot_attention/inference_device.h"
 
 namespace soundspot::methods {
 namespace {
@@ -64,6 +65,24 @@ class Frozen final : public Responder {
  private:
   const int64_t targets_;
   const slot_attention::FrozenSlotAttention slot_attention_;
+};
+
+class OnDevice final : public Responder {
+ public:
+  OnDevice(const Parameters& parameters, const SlotAttentionConfig& config, const kernels::DeviceKernels& kernels)
+      : targets_(config.target_slots), slot_attention_(parameters, config, kernels) {}
+
+  Response respond(const EncoderOutputs& tokens, const RespondOptions& options) const override {
+    return response(slot_attention_.forward(tokens.image, tokens.audio, options.sharpening), targets_);
+  }
+
+  Tensor embed(Modality modality, const Tensor& tokens) const override {
+    return losses::target_vectors(slot_attention_.slots(modality, tokens), targets_);
+  }
+
+ private:
+  const int64_t targets_;
+  const slot_attention::DeviceSlotAttention slot_attention_;
 };
 
 class JointSlotAttentionMethod final : public Method {
@@ -147,7 +166,7 @@ class JointSlotAttentionMethod final : public Method {
 
   Response respond(const Parameters& parameters, const EncoderOutputs& tokens,
                    const RespondOptions& options) const override {
-    return response(slot_attention_.infer(parameters, tokens.image, tokens.audio, options.sharpening), targets());
+    return response(slot_attention_.forward(parameters, tokens.image, tokens.audio, options.sharpening), targets());
   }
 
   Tensor embed(const Parameters& parameters, Modality modality, const Tensor& tokens) const override {
@@ -155,8 +174,10 @@ class JointSlotAttentionMethod final : public Method {
   }
 
   std::unique_ptr<Responder> freeze(const Parameters& parameters, const core::Compute& compute) const override {
-    if (!compute.on_cpu()) return unfrozen(parameters);
-    return std::make_unique<Frozen>(parameters, config_, compute.bfloat16());
+    if (compute.on_cpu()) return std::make_unique<Frozen>(parameters, config_, compute.bfloat16());
+    const auto* const kernels = kernels::kernels_of(compute.device);
+    if (kernels == nullptr) return unfrozen(parameters);
+    return std::make_unique<OnDevice>(parameters, config_, *kernels);
   }
 
  private:

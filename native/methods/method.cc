@@ -31,6 +31,20 @@ class Unfrozen final : public Responder {
 
 }  // namespace
 
+std::vector<Tensor*> tensors_of(Response& response) {
+  std::vector<Tensor*> all{&response.audio_maps, &response.image_embedding, &response.audio_embedding};
+  if (response.image_maps) all.push_back(&*response.image_maps);
+  if (response.joint) {
+    slot_attention::JointAttention& joint = *response.joint;
+    slot_attention::AttentionLogits& logits = joint.logits;
+    all.insert(all.end(), {&joint.image_slots, &joint.audio_slots, &joint.image_queries, &joint.audio_queries,
+                           &joint.image_keys, &joint.audio_keys, &joint.image_on_image, &joint.audio_on_image,
+                           &joint.audio_on_audio, &joint.image_on_audio, &logits.image_on_image, &logits.audio_on_image,
+                           &logits.audio_on_audio, &logits.image_on_audio});
+  }
+  return all;
+}
+
 std::unique_ptr<Responder> Method::freeze(const Parameters& parameters, const core::Compute&) const {
   return unfrozen(parameters);
 }

@@ -87,6 +87,9 @@ struct Response {
   std::optional<slot_attention::JointAttention> joint;  // of joint slot attention
 };
 
+/// All tensors of a response; some may be undefined.
+std::vector<Tensor*> tensors_of(Response& response);
+
 struct RespondOptions {
   double sharpening = 1;  // of the logits of an output attention, where there is one
 };

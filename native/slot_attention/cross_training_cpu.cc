@@ -3,11 +3,9 @@
 #include <cmath>
 
 #include "kernels/cpu/kernels.h"
+#include "kernels/device.h"
 #include "kernels/factor.h"
 #include "kernels/rows.h"
-#ifdef SOUNDSPOT_CUDA
-#include "kernels/cuda/kernels.h"
-#endif
 
 namespace soundspot::slot_attention {
 
@@ -80,9 +78,9 @@ class CrossAttentionFunction : public torch::autograd::Function<CrossAttentionFu
 }  // namespace
 
 Tensor fused_cross_attention(const Tensor& queries, const Tensor& tokens, const Linear& key, bool bfloat16) {
-#ifdef SOUNDSPOT_CUDA
-  if (tokens.is_cuda()) return kernels::cuda::cross_attention(queries, tokens, key, bfloat16);
-#endif
+  if (const auto* const own = kernels::kernels_of(tokens.device())) {
+    return own->cross_attention(queries, tokens, key, bfloat16, /*sharpening=*/1);
+  }
   return CrossAttentionFunction::apply(queries, tokens, key.weight, key.bias, bfloat16);
 }
 

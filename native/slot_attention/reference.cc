@@ -5,16 +5,17 @@
 #include "kernels/products.h"
 #include "slot_attention/cross_training_cpu.h"
 #include "slot_attention/training_cpu.h"
-#ifdef SOUNDSPOT_CUDA
-#include "kernels/cuda/kernels.h"
-#endif
 
 namespace soundspot::slot_attention {
 
 namespace {
 
+using encoders::Modality;
+
 constexpr double kAttentionEpsilon = 1e-8;
 constexpr double kLayerNormEpsilon = 1e-5;
+
+std::string prefix_of(Modality modality) { return modality == Modality::kImage ? "slot_attn.img_" : "slot_attn.aud_"; }
 
 Tensor linear(const core::Parameters& parameters, const std::string& name, const Tensor& input) {
   return kernels::linear(input, parameters[name + ".weight"], parameters[name + ".bias"]);
@@ -83,21 +84,18 @@ Tensor JointSlotAttention::mask(const core::Parameters& parameters, encoders::Mo
 
 Tensor JointSlotAttention::slots(const core::Parameters& parameters, encoders::Modality modality,
                                  const Tensor& tokens) const {
-  return iterate(parameters, modality == encoders::Modality::kImage ? "img" : "aud", tokens).slots;
+  return iterate(parameters, modality, tokens).slots;
 }
 
-JointSlotAttention::Branch JointSlotAttention::iterate(const core::Parameters& parameters, const std::string& modality,
+JointSlotAttention::Branch JointSlotAttention::iterate(const core::Parameters& parameters, Modality modality,
                                                        const Tensor& tokens) const {
-  const std::string prefix = "slot_attn." + modality + "_";
+  const std::string prefix = prefix_of(modality);
   const int64_t batch = tokens.size(0), slot_count = config_.slots(), dim = config_.dim;
 
-  const Tensor normed = layer_norm(parameters, prefix + "norm_input", tokens);
+  const Tensor normed = normed_tokens(parameters, modality, tokens);
   const Tensor keys = linear(parameters, prefix + "to_k", normed);    // Eq. 1, [B, N, D]
   const Tensor values = linear(parameters, prefix + "to_v", normed);  // Eq. 1, [B, N, D]
-  const Tensor& initial =
-      parameters[config_.shared_slots ? std::string("slot_attn.slots") : "slot_attn." + modality + "_slots"];
-
-  Tensor slots = initial.expand({batch, slot_count, dim});
+  Tensor slots = initial_slots(parameters, modality).expand({batch, slot_count, dim});
   Tensor queries;
   for (int64_t iteration = 0; iteration < config_.iterations; ++iteration) {
     queries = linear(parameters, prefix + "to_q", layer_norm(parameters, prefix + "norm_slots", slots));  // Eq. 2
@@ -114,8 +112,8 @@ JointSlotAttention::Branch JointSlotAttention::iterate(const core::Parameters& p
 
 JointAttention JointSlotAttention::forward(const core::Parameters& parameters, const Tensor& image_tokens,
                                            const Tensor& audio_tokens, double sharpening) const {
-  const Branch image = iterate(parameters, "img", image_tokens);
-  const Branch audio = iterate(parameters, "aud", audio_tokens);
+  const Branch image = iterate(parameters, Modality::kImage, image_tokens);
+  const Branch audio = iterate(parameters, Modality::kAudio, audio_tokens);
   JointAttention result;
   result.image_slots = image.slots;
   result.audio_slots = audio.slots;
@@ -130,60 +128,47 @@ JointAttention JointSlotAttention::forward(const core::Parameters& parameters, c
   return result;
 }
 
-JointAttention JointSlotAttention::infer(const core::Parameters& parameters, const Tensor& image_tokens,
-                                         const Tensor& audio_tokens, double sharpening) const {
-#ifdef SOUNDSPOT_CUDA
-  if (image_tokens.is_cuda()) {
-    JointAttention result = fused(parameters, image_tokens, audio_tokens, /*keys=*/true);
-    if (sharpening == 1.0) return result;
-    const Tensor image = layer_norm(parameters, "slot_attn.img_norm_input", image_tokens),
-                 audio = layer_norm(parameters, "slot_attn.aud_norm_input", audio_tokens);
-    const auto sharpened = [&](const Tensor& queries, const std::string& modality, const Tensor& tokens) {
-      const std::string key = "slot_attn." + modality + "_to_k";
-      return kernels::cuda::cross_attention(queries, tokens, {parameters[key + ".weight"], parameters[key + ".bias"]},
-                                            /*bfloat16=*/false, sharpening);
-    };
-    result.image_on_image = sharpened(result.image_queries, "img", image);
-    result.audio_on_image = sharpened(result.audio_queries, "img", image);
-    result.audio_on_audio = sharpened(result.audio_queries, "aud", audio);
-    result.image_on_audio = sharpened(result.image_queries, "aud", audio);
-    return result;
-  }
-#endif
-  return forward(parameters, image_tokens, audio_tokens, sharpening);
+kernels::SlotAttentionWeights JointSlotAttention::weights(const core::Parameters& parameters,
+                                                          encoders::Modality modality) {
+  const std::string prefix = prefix_of(modality);
+  const auto of = [&](const char* name) {
+    return kernels::Linear{parameters[prefix + name + ".weight"], parameters[prefix + name + ".bias"]};
+  };
+  const auto gates = [&](const char* end) {
+    return kernels::Linear{parameters[prefix + "gru.weight_" + end], parameters[prefix + "gru.bias_" + end]};
+  };
+  return {.query = of("to_q"),
+          .key = of("to_k"),
+          .value = of("to_v"),
+          .input_gates = gates("ih"),
+          .hidden_gates = gates("hh"),
+          .first = of("mlp.0"),
+          .second = of("mlp.2"),
+          .slot_norm = of("norm_slots"),
+          .mlp_norm = of("norm_pre_ff")};
+}
+
+const Tensor& JointSlotAttention::initial_slots(const core::Parameters& parameters, encoders::Modality modality) const {
+  return parameters[config_.shared_slots ? std::string("slot_attn.slots") : prefix_of(modality) + "slots"];
+}
+
+Tensor JointSlotAttention::normed_tokens(const core::Parameters& parameters, encoders::Modality modality,
+                                         const Tensor& tokens) {
+  return layer_norm(parameters, prefix_of(modality) + "norm_input", tokens);
 }
 
 JointAttention JointSlotAttention::fused(const core::Parameters& parameters, const Tensor& image_tokens,
                                          const Tensor& audio_tokens, bool keys, bool bfloat16) const {
-  const auto pass = [&](const std::string& modality, const Tensor& tokens) {
-    const std::string prefix = "slot_attn." + modality + "_";
-    const auto of = [&](const char* name) {
-      return kernels::Linear{parameters[prefix + name + ".weight"], parameters[prefix + name + ".bias"]};
-    };
-    const auto gates = [&](const char* end) {
-      return kernels::Linear{parameters[prefix + "gru.weight_" + end], parameters[prefix + "gru.bias_" + end]};
-    };
-    const Tensor& initial =
-        parameters[config_.shared_slots ? std::string("slot_attn.slots") : "slot_attn." + modality + "_slots"];
-    return fused_iterations(tokens, initial.squeeze(0),
-                            {.query = of("to_q"),
-                             .key = of("to_k"),
-                             .value = of("to_v"),
-                             .input_gates = gates("ih"),
-                             .hidden_gates = gates("hh"),
-                             .first = of("mlp.0"),
-                             .second = of("mlp.2"),
-                             .slot_norm = of("norm_slots"),
-                             .mlp_norm = of("norm_pre_ff")},
+  const auto pass = [&](Modality modality, const Tensor& tokens) {
+    return fused_iterations(tokens, initial_slots(parameters, modality).squeeze(0), weights(parameters, modality),
                             config_.iterations, bfloat16);
   };
-  const auto across = [&](const Tensor& queries, const std::string& modality, const Tensor& tokens) {
-    const std::string key = "slot_attn." + modality + "_to_k";
-    return fused_cross_attention(queries, tokens, {parameters[key + ".weight"], parameters[key + ".bias"]}, bfloat16);
+  const auto across = [&](const Tensor& queries, Modality modality, const Tensor& tokens) {
+    return fused_cross_attention(queries, tokens, weights(parameters, modality).key, bfloat16);
   };
-  const Tensor image = layer_norm(parameters, "slot_attn.img_norm_input", image_tokens),
-               audio = layer_norm(parameters, "slot_attn.aud_norm_input", audio_tokens);
-  const SlotAttentionResult of_image = pass("img", image), of_audio = pass("aud", audio);
+  const Tensor image = normed_tokens(parameters, Modality::kImage, image_tokens),
+               audio = normed_tokens(parameters, Modality::kAudio, audio_tokens);
+  const SlotAttentionResult of_image = pass(Modality::kImage, image), of_audio = pass(Modality::kAudio, audio);
   JointAttention result;
   result.image_slots = of_image.slots;
   result.audio_slots = of_audio.slots;
@@ -194,9 +179,9 @@ JointAttention JointSlotAttention::fused(const core::Parameters& parameters, con
     result.audio_keys = linear(parameters, "slot_attn.aud_to_k", audio);
   }
   result.image_on_image = of_image.attention;
-  result.audio_on_image = across(of_audio.queries, "img", image);
+  result.audio_on_image = across(of_audio.queries, Modality::kImage, image);
   result.audio_on_audio = of_audio.attention;
-  result.image_on_audio = across(of_image.queries, "aud", audio);
+  result.image_on_audio = across(of_image.queries, Modality::kAudio, audio);
   return result;
 }
 

@@ -3,6 +3,7 @@
 
 #include "core/draws.h"
 #include "core/initialize.h"
+#include "kernels/device.h"
 #include "slot_attention/config.h"
 
 namespace soundspot::slot_attention {
@@ -43,19 +44,24 @@ class JointSlotAttention {
   JointAttention forward(const core::Parameters& parameters, const Tensor& image_tokens, const Tensor& audio_tokens,
                          double sharpening) const;
 
-  /// The same for inference: by the GPU's kernels where the tokens are on one.
-  JointAttention infer(const core::Parameters& parameters, const Tensor& image_tokens, const Tensor& audio_tokens,
-                       double sharpening) const;
-
   /// The same for training, at sharpening 1, by the fused kernels. Without `keys` these stay undefined.
   JointAttention fused(const core::Parameters& parameters, const Tensor& image_tokens, const Tensor& audio_tokens,
                        bool keys, bool bfloat16 = false) const;
+
+  /// What the fused kernels take of one modality.
+  static kernels::SlotAttentionWeights weights(const core::Parameters& parameters, encoders::Modality modality);
+  /// [1, S, D].
+  const Tensor& initial_slots(const core::Parameters& parameters, encoders::Modality modality) const;
+  /// Tokens [B, N, D] after the layer norm of their modality.
+  static Tensor normed_tokens(const core::Parameters& parameters, encoders::Modality modality, const Tensor& tokens);
+
+  const SlotAttentionConfig& config() const { return config_; }
 
  private:
   struct Branch {
     Tensor slots, queries, keys;
   };
-  Branch iterate(const core::Parameters& parameters, const std::string& modality, const Tensor& tokens) const;
+  Branch iterate(const core::Parameters& parameters, encoders::Modality modality, const Tensor& tokens) const;
 
   const SlotAttentionConfig config_;
 };

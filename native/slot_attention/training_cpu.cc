@@ -5,11 +5,9 @@
 #include <cmath>
 
 #include "kernels/cpu/kernels.h"
+#include "kernels/device.h"
 #include "kernels/factor.h"
 #include "kernels/rows.h"
-#ifdef SOUNDSPOT_CUDA
-#include "kernels/cuda/kernels.h"
-#endif
 
 namespace soundspot::slot_attention {
 
@@ -325,16 +323,9 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
 
 SlotAttentionResult fused_iterations(const Tensor& tokens, const Tensor& initial, const SlotAttentionWeights& weights,
                                      int64_t iterations, bool bfloat16) {
-#ifdef SOUNDSPOT_CUDA
-  if (tokens.is_cuda()) {
-    const auto& w = weights;
-    const auto [slots, queries, attention] = kernels::cuda::slot_attention(
-        tokens, initial,
-        {w.query, w.key, w.value, w.input_gates, w.hidden_gates, w.first, w.second, w.slot_norm, w.mlp_norm},
-        iterations, bfloat16);
-    return {slots, queries, attention};
+  if (const auto* const own = kernels::kernels_of(tokens.device())) {
+    return own->slot_attention(tokens, initial, weights, iterations, bfloat16, /*joined=*/nullptr);
   }
-#endif
   std::vector<Tensor> list;
   for (const Linear* each : {&weights.query, &weights.key, &weights.value, &weights.input_gates, &weights.hidden_gates,
                              &weights.first, &weights.second, &weights.slot_norm, &weights.mlp_norm}) {

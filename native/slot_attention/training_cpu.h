@@ -2,19 +2,12 @@
 // reference.cc is the plain form.
 #pragma once
 
-#include "kernels/linear.h"
+#include "kernels/device.h"
 
 namespace soundspot::slot_attention {
 
-struct SlotAttentionWeights {
-  kernels::Linear query, key, value, input_gates, hidden_gates, first, second, slot_norm, mlp_norm;
-};
-
-struct SlotAttentionResult {
-  Tensor slots;      // [B, S, D], after the last iteration
-  Tensor queries;    // [B, S, D], of the last iteration
-  Tensor attention;  // [B, S, N], of the last iteration (Eq. 3 and the normalisation of Eq. 4)
-};
+using kernels::SlotAttentionResult;
+using kernels::SlotAttentionWeights;
 
 /// `tokens` [B, N, D] after their layer norm, `initial` slots [S, D]; float32. Keys and values are never made:
 /// q·(W_k x + b_k) = (W_kᵀ q)·x + q·b_k, and Σ Â (W_v x + b_v) = W_v Σ Â x + b_v since Â sums to 1. The products of

@@ -4,12 +4,11 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "kernels/device.h"
 
 namespace soundspot::training {
 
 namespace {
-
-bool has_fused(at::Device device) { return device.is_cpu() || device.is_cuda(); }
 
 /// One parameter's step by plain operators (Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019,
 /// algorithm 2 with either decay), where `taken`.
@@ -65,13 +64,23 @@ std::vector<std::string> Adam::step(const core::Parameters& parameters, const Ad
   }
   if (values.empty()) return first;
   // Nothing was changed before all memory was there.
+  const at::Device device = values.front().device();
+  if (const auto* const own = kernels::kernels_of(device)) {
+    const Tensor learning_rate = condition.learning_rate.defined()
+                                     ? condition.learning_rate
+                                     : at::full({}, options.learning_rate, at::device(device).dtype(at::kFloat));
+    own->adam_step({values, gradients, means, squares, steps},
+                   {options.beta1, options.beta2, options.epsilon, options.weight_decay, options.coupled},
+                   learning_rate, condition.taken, condition.divisor);
+    return first;
+  }
   const bool conditional = condition.taken.defined();
   if (conditional) {
     at::_foreach_add_(steps, condition.taken.to(at::kFloat));
   } else {
     for (Tensor& step : steps) step.add_(1);
   }
-  if (!has_fused(values.front().device())) {
+  if (!device.is_cpu()) {
     for (size_t i = 0; i < values.size(); ++i) {
       update(values[i], gradients[i], means[i], squares[i], steps[i], options, condition);
     }

@@ -13,10 +13,11 @@ struct AdamOptions {
   bool coupled = false;  // decay is a part of the gradient (Adam with L2 decay), not of the step (AdamW)
 };
 
-/// What a step depends on that the device alone knows. Both are 0-dimensional, on the device of the parameters.
+/// What a step depends on that is on the device of the parameters alone. All are 0-dimensional.
 struct Condition {
-  Tensor taken;    // bool: whether parameters and state change; undefined: they do
-  Tensor divisor;  // float32, of the gradients; undefined: none
+  Tensor taken;          // bool: whether parameters and state change; undefined: they do
+  Tensor divisor;        // float32, of the gradients; undefined: none
+  Tensor learning_rate;  // float32, in place of AdamOptions::learning_rate, where a step is repeated; else undefined
 };
 
 class Adam {

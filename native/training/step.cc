@@ -7,6 +7,7 @@
 #include "core/autocast.h"
 #include "core/error.h"
 #include "core/precision.h"
+#include "kernels/device.h"
 #include "training/rollback.h"
 
 namespace soundspot::training {
@@ -26,9 +27,9 @@ void over_parts(int64_t batch, int64_t part, const Work& work) {
 }
 
 encoders::Pass encoder_pass(const StepOptions& options) {
-  if (options.frozen_statistics) return encoders::Pass::kEvaluation;
-  // The fused kernels are the CPU's.
-  return options.plain || !options.compute.on_cpu() ? encoders::Pass::kPlainTraining : encoders::Pass::kTraining;
+  const bool fused = !options.plain && kernels::fused_on(options.compute.device);
+  if (options.frozen_statistics) return fused ? encoders::Pass::kFusedEvaluation : encoders::Pass::kEvaluation;
+  return fused ? encoders::Pass::kTraining : encoders::Pass::kPlainTraining;
 }
 
 /// The parts' gradients through their own forward pass, from those of the joined features.
@@ -56,41 +57,13 @@ void clear_gradients(const core::Parameters& parameters) {
   for (const core::Parameter& parameter : parameters.all()) parameter.value.mutable_grad() = Tensor();
 }
 
-/// Everything that is read from the device in a step, in one transfer; means over the processes of a group.
-class Reading {
- public:
-  void add(const Tensor& scalar) { values_.push_back(scalar.detach().to(at::kDouble).reshape({1})); }
-
-  /// Values [n] float64, after all others: the step is taken where every one of every process is finite.
-  void add_deciding(const Tensor& values) {
-    deciding_.push_back(values.detach());
-    deciders_ += values.size(0);
+std::vector<Tensor> gradients_of(const core::Parameters& parameters) {
+  std::vector<Tensor> gradients;
+  for (const core::Parameter& parameter : parameters.all()) {
+    if (parameter.value.grad().defined()) gradients.push_back(parameter.value.grad());
   }
-
-  /// Means over the processes; nothing is added after it.
-  void share(const c10::intrusive_ptr<distributed::ProcessGroup>& group) {
-    values_.insert(values_.end(), deciding_.begin(), deciding_.end());
-    joined_ = at::cat(values_);
-    if (!group) return;
-    group->sum(joined_);
-    joined_.div_(group->size());
-  }
-
-  /// Whether all deciding values are finite: a bool that stays on the device.
-  Tensor all_finite() const { return joined_.narrow(0, joined_.size(0) - deciders_, deciders_).isfinite().all(); }
-
-  void read() {
-    next_ = (read_ = joined_.to(at::kCPU)).const_data_ptr<double>();  // the one read
-  }
-  /// In the order in which they were added.
-  double next() { return *next_++; }
-
- private:
-  std::vector<Tensor> values_, deciding_;
-  int64_t deciders_ = 0;
-  Tensor joined_, read_;
-  const double* next_ = nullptr;
-};
+  return gradients;
+}
 
 /// The running statistics and averages, which a step changes outside of the optimizer.
 core::NamedTensors moved_by_passes(const core::Parameters& parameters) {
@@ -105,12 +78,34 @@ core::NamedTensors moved_by_passes(const core::Parameters& parameters) {
 
 /// The L2 norm of the whole gradient, [1] float64.
 Tensor norm_of(const std::vector<Tensor>& gradients, at::Device device) {
-  if (device.is_cpu() || gradients.empty()) {
-    Tensor squared = at::zeros({1}, at::device(device).dtype(at::kDouble));
-    for (const Tensor& gradient : gradients) squared += gradient.pow(2).sum(at::kDouble);
-    return squared.sqrt_();
-  }
-  return at::stack(at::_foreach_norm(gradients, 2)).to(at::kDouble).pow_(2).sum(0, /*keepdim=*/true).sqrt_();
+  const auto* const own = kernels::kernels_of(device);
+  if (own != nullptr && !gradients.empty()) return own->gradient_norm(gradients, /*clip=*/0, {}).norm;
+  Tensor squared = at::zeros({1}, at::device(device).dtype(at::kDouble));
+  for (const Tensor& gradient : gradients) squared += gradient.pow(2).sum(at::kDouble);
+  return squared.sqrt_();
+}
+
+/// Whether a device may record steps of these options.
+bool repeats(const StepOptions& options) {
+  return kernels::kernels_of(options.compute.device) != nullptr && options.update && !options.keep_gradients;
+}
+
+/// Everything that a step's work depends on beside its views, its draws and the learning rate.
+std::string key_of(const StepOptions& options, const Views& views) {
+  std::ostringstream key;
+  key << std::hexfloat;
+  for (const auto& loss : options.losses) key << loss.name << ' ' << loss.weight << ' ' << loss.temperature << ' ';
+  const AdamOptions& own = options.optimizer;
+  key << own.beta1 << ' ' << own.beta2 << ' ' << own.epsilon << ' ' << own.weight_decay << ' ' << own.coupled << ' '
+      << options.clip << ' ' << options.false_negative_k << ' ' << options.micro_batch << ' '
+      << static_cast<int>(options.compute.precision) << ' ' << options.masking << options.frozen_statistics
+      << options.local_contrast << options.shared_statistics << options.plain;
+  const auto add = [&](const std::string& name, const methods::View& view) {
+    key << ' ' << name << view.images.sizes() << view.spectrograms.sizes();
+  };
+  add("pairs", views.pairs);
+  for (const auto& [name, view] : views.others) add(name, view);
+  return key.str();
 }
 
 }  // namespace
@@ -129,10 +124,60 @@ StepResult TrainingState::step(const Views& views, const StepOptions& options) {
 }
 
 StepResult TrainingState::take_step(const Views& views, const StepOptions& options) {
+  check_views(*localizer_, views);
+  const core::Parameters& parameters = localizer_->parameters();
+  StepResult result;
+  if (options.compute.on_cpu()) {
+    Rollback rollback(parameters);
+    Outcome outcome = differentiate(views, options, core::Draws(seed_, steps_));
+    result = read(outcome, options);
+    const at::NoGradGuard no_grad;
+    if (options.clip > 0 && result.gradient_norm > options.clip) {
+      for (Tensor& gradient : gradients_of(parameters)) gradient.mul_(options.clip / result.gradient_norm);
+    }
+    if (options.update) optimizer_.step(parameters, options.optimizer);
+    rollback.keep_changes();
+  } else {
+    Outcome outcome = work_on_device(views, options);
+    result = read(outcome, options);
+  }
+  if (options.update) ++steps_;
+  clear_gradients(parameters);
+  return result;
+}
+
+Outcome TrainingState::work_on_device(const Views& views, const StepOptions& options) {
+  const bool repeated = !group_ && repeats(options);
+  if (repeated) {
+    if (!learning_rate_.defined()) {
+      learning_rate_ = at::empty({}, at::device(options.compute.device).dtype(at::kFloat));
+    }
+    learning_rate_.fill_(options.optimizer.learning_rate);
+  }
+  // The update begins before the host knows whether it is taken.
+  const auto work = [this, options, rate = repeated ? learning_rate_ : Tensor()](const Views& own,
+                                                                                 const core::Draws& draws) {
+    const core::Parameters& parameters = localizer_->parameters();
+    Rollback rollback(parameters);
+    Outcome outcome = differentiate(own, options, draws);
+    const at::NoGradGuard no_grad;
+    Condition condition{.taken = outcome.reading.all_finite(), .divisor = {}, .learning_rate = rate};
+    if (options.clip > 0) {
+      condition.divisor = (outcome.norm / options.clip).clamp_min(1).to(at::kFloat).reshape({});
+    }
+    rollback.choose(condition.taken);
+    if (options.update) outcome.first_moments = optimizer_.step(parameters, options.optimizer, condition);
+    rollback.keep_chosen();
+    return outcome;
+  };
+  const core::Draws draws(seed_, steps_);
+  return repeated ? recorded_.take(key_of(options, views), views, draws, work) : work(views, draws);
+}
+
+Outcome TrainingState::differentiate(const Views& views, const StepOptions& options, const core::Draws& draws) {
   const core::Parameters& parameters = localizer_->parameters();
   const methods::Method& method = localizer_->method();
   const int64_t batch = views.batch();
-  check_views(*localizer_, views);
   const bool in_parts = options.micro_batch > 0 && options.micro_batch < batch;
 
   const encoders::Pass pass = encoder_pass(options);
@@ -144,7 +189,7 @@ StepResult TrainingState::take_step(const Views& views, const StepOptions& optio
                                .false_negative_k = options.false_negative_k,
                                .masking = options.masking,
                                .plain = options.plain,
-                               .draws = core::Draws(seed_, steps_),
+                               .draws = draws,
                                .share = {},
                                .peers = options.local_contrast ? nullptr : group_};
   context.encode_with = [&](const Tensor& images, const Tensor& spectrograms, const methods::EncodeOptions& how) {
@@ -158,8 +203,6 @@ StepResult TrainingState::take_step(const Views& views, const StepOptions& optio
     if (spectrograms.defined()) tokens.audio = own.audio.forward(parameters, spectrograms, forward);
     return tokens;
   };
-  // Of a step that fails: running statistics, and what begin_step moves.
-  Rollback rollback(parameters);
   method.begin_step(context);
   const int64_t own_first = group_ ? group_->rank() * batch : 0;
   const auto forward = [&](int64_t first, int64_t count) {
@@ -200,69 +243,59 @@ StepResult TrainingState::take_step(const Views& views, const StepOptions& optio
   }
 
   const at::NoGradGuard no_grad;
-  StepResult result;
-  std::vector<Tensor> gradients;
-  for (const core::Parameter& parameter : parameters.all()) {
-    if (!parameter.value.grad().defined()) continue;
-    gradients.push_back(parameter.value.grad());
-    if (options.keep_gradients) {
-      result.gradients.emplace_back(parameter.name, gradients.back().clone(at::MemoryFormat::Contiguous));
+  Outcome outcome;
+  if (options.keep_gradients) {
+    for (const core::Parameter& parameter : parameters.all()) {
+      const Tensor& gradient = parameter.value.grad();
+      if (!gradient.defined()) continue;
+      outcome.kept_gradients.emplace_back(parameter.name, gradient.clone(at::MemoryFormat::Contiguous));
     }
   }
-  const Tensor norm = norm_of(gradients, device);
-  const core::NamedTensors moved = moved_by_passes(parameters);
-  std::vector<Tensor> moved_values;
-  for (const auto& [name, value] : moved) moved_values.push_back(value);
-
-  Reading reading;
-  for (const auto& [name, value] : terms.values) reading.add(value);
-  for (const auto& [name, value] : terms.diagnostics) reading.add(value);
-  reading.add(at::scalar_tensor(options.stop ? 1 : 0, at::device(device)));
-  reading.add_deciding(total.detach().to(at::kDouble).reshape({1}));
-  reading.add_deciding(norm);
-  reading.add_deciding(core::finite_marks(moved_values, device));
-  reading.share(group_);
-
-  // On another device than the CPU the update begins before the host knows whether it is taken.
-  const bool ahead = !options.compute.on_cpu();
-  std::vector<std::string> first_moments;
-  if (ahead) {
-    Condition condition{.taken = reading.all_finite(), .divisor = {}};
-    if (options.clip > 0) condition.divisor = (norm / options.clip).clamp_min(1).to(at::kFloat).reshape({});
-    rollback.choose(condition.taken);
-    if (options.update) first_moments = optimizer_.step(parameters, options.optimizer, condition);
-    rollback.keep_chosen();
+  outcome.norm = norm_of(gradients_of(parameters), device);
+  std::vector<Tensor> moved;
+  for (const auto& [name, value] : moved_by_passes(parameters)) {
+    outcome.moved.push_back(name);
+    moved.push_back(value);
   }
-  reading.read();
+  const auto add = [&](const auto& named, std::vector<std::string>& names) {
+    for (const auto& [name, value] : named) {
+      names.push_back(name);
+      outcome.reading.add(value);
+    }
+  };
+  add(terms.values, outcome.losses);
+  add(terms.diagnostics, outcome.diagnostics);
+  if (group_) outcome.reading.add(at::scalar_tensor(options.stop ? 1 : 0, at::device(device)));
+  outcome.reading.add_deciding(total.detach().to(at::kDouble).reshape({1}));
+  outcome.reading.add_deciding(outcome.norm);
+  outcome.reading.add_deciding(core::finite_marks(moved, device));
+  outcome.reading.share(group_);
+  return outcome;
+}
 
+StepResult TrainingState::read(Outcome& outcome, const StepOptions& options) {
+  Reading& reading = outcome.reading;
+  reading.read();
   const auto checked = [&](bool good, const std::string& what, const char* advice) {
     if (good) return;
-    optimizer_.forget(first_moments);
-    clear_gradients(parameters);
+    optimizer_.forget(outcome.first_moments);
+    clear_gradients(localizer_->parameters());
     throw Error("ERR_INTERNAL", what + ", and the step was not taken. Lower the learning rate" + advice);
   };
-  for (const auto& [name, value] : terms.values) result.losses.emplace_back(name, reading.next());
-  for (const auto& [name, value] : terms.diagnostics) result.diagnostics.emplace_back(name, reading.next());
-  result.stop = reading.next() > 0;
+  StepResult result;
+  for (const std::string& name : outcome.losses) result.losses.emplace_back(name, reading.next());
+  for (const std::string& name : outcome.diagnostics) result.diagnostics.emplace_back(name, reading.next());
+  result.stop = group_ ? reading.next() > 0 : options.stop;
   const double loss = reading.next();
   result.losses.emplace_back("total", loss);
   checked(std::isfinite(loss), "The loss is not finite", ", set clip, or look for damaged samples.");
   result.gradient_norm = reading.next();
   checked(std::isfinite(result.gradient_norm), "A gradient is not finite", ".");
-  for (const auto& [name, value] : moved) {
+  for (const std::string& name : outcome.moved) {
     checked(std::isfinite(reading.next()), name + " is no longer finite",
             ", set clip, or go on from an earlier checkpoint.");
   }
-
-  if (!ahead) {
-    if (options.clip > 0 && result.gradient_norm > options.clip) {
-      for (Tensor& gradient : gradients) gradient.mul_(options.clip / result.gradient_norm);
-    }
-    if (options.update) optimizer_.step(parameters, options.optimizer);
-    rollback.keep_changes();
-  }
-  if (options.update) ++steps_;
-  clear_gradients(parameters);
+  result.gradients = std::move(outcome.kept_gradients);
   return result;
 }
 
@@ -288,6 +321,7 @@ void TrainingState::restore(const core::NamedTensors& tensors) {
                 "There is no random state of a training run inside. Give the last.safetensors of one.");
   }
   optimizer_.restore(localizer_->parameters(), tensors);
+  recorded_.clear();
   if (draws) {
     seed_ = static_cast<uint64_t>((*draws)[0].item<int64_t>());   // not in a step
     steps_ = static_cast<uint64_t>((*draws)[1].item<int64_t>());  // not in a step

@@ -5,6 +5,7 @@
 #include "distributed/gradient_reducer.h"
 #include "methods/localizer.h"
 #include "training/optimizer.h"
+#include "training/recorded_steps.h"
 
 namespace soundspot::training {
 
@@ -59,12 +60,21 @@ class TrainingState {
 
  private:
   StepResult take_step(const methods::Views& views, const StepOptions& options);
+  /// Forward and backward: losses, gradients, and what is to be read.
+  Outcome differentiate(const methods::Views& views, const StepOptions& options, const core::Draws& draws);
+  /// The same and the update, on another device than the CPU.
+  Outcome work_on_device(const methods::Views& views, const StepOptions& options);
+  /// Waits for the outcome.
+  /// @throws as `step` for values that are not finite.
+  StepResult read(Outcome& outcome, const StepOptions& options);
 
   std::shared_ptr<methods::Localizer> localizer_;
   Adam optimizer_;
   uint64_t seed_, steps_ = 0;
   c10::intrusive_ptr<distributed::ProcessGroup> group_;
   std::unique_ptr<distributed::GradientReducer> reducer_;
+  Tensor learning_rate_;  // on the device, of steps that it repeats
+  RecordedSteps recorded_;
 };
 
 }  // namespace soundspot::training

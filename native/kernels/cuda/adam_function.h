@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "kernels/cuda/adam.h"
-#include "kernels/cuda/kernels.h"
 #include "kernels/cuda/tensors.h"
+#include "kernels/device.h"
 
 namespace soundspot::kernels::cuda {
 

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "kernels/cuda/heatmap.h"
-#include "kernels/cuda/kernels.h"
 #include "kernels/cuda/tensors.h"
+#include "kernels/device.h"
 
 namespace soundspot::kernels::cuda {
 

@@ -3,10 +3,10 @@
 
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/cooperative.h"
-#include "kernels/cuda/kernels.h"
 #include "kernels/cuda/products.h"
 #include "kernels/cuda/slots.h"
 #include "kernels/cuda/tensors.h"
+#include "kernels/device.h"
 
 namespace soundspot::kernels::cuda {
 

@@ -12,10 +12,10 @@ using kernels::cuda::Host;
 /// `tensors` parameters of random sizes over `steps` steps. Where `spoiled` is not 0 its step has a gradient (1) or a
 /// loss (2) that is not finite, and must change nothing.
 Comparisons adam(const Case& of) {
-  const kernels::cuda::AdamNumbers numbers{0.9, 0.999, 1e-8, 0.05, of.flag("coupled")};
+  const kernels::AdamNumbers numbers{0.9, 0.999, 1e-8, 0.05, of.flag("coupled")};
   const double clip = static_cast<double>(of.of("clip")) / 10;
   const int64_t steps = of.of("steps"), kind = of.of("spoiled");
-  kernels::cuda::AdamState state;
+  kernels::AdamState state;
   std::vector<Tensor> values, means, squares;
   for (int64_t i = 0; i < of.of("tensors"); ++i) {
     Tensor value;

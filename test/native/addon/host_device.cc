@@ -1,7 +1,10 @@
 // A device for tests alone, "testdevice:0": its tensors lie in the host's memory, at addresses that nobody may read
 // or write. Code that takes a tensor's memory without asking for its device ends the process; an operator that gets
 // tensors of two devices throws. Every operator runs on the CPU and gives the CPU's values. What makes the host of a
-// real device wait is counted: takeWaits() → what it was, in order, since the last call.
+// real device wait is counted: takeWaits() → what it was, in order, since the last call. Its kernels are in
+// device_kernels.cc.
+#include "host_device.h"
+
 #include <ATen/EmptyTensor.h>
 #include <ATen/detail/PrivateUse1HooksInterface.h>
 #include <ATen/native/CPUFallback.h>
@@ -15,12 +18,13 @@
 #include <torch/library.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
+#include <map>
 #include <mutex>
 #include <set>
 
 #include "binding/functions.h"
-#include "core/torch.h"
 
 namespace soundspot::testing {
 namespace {
@@ -43,6 +47,10 @@ class Waits {
     const std::lock_guard lock(mutex_);
     return std::exchange(all_, {});
   }
+  size_t count() {
+    const std::lock_guard lock(mutex_);
+    return all_.size();
+  }
 
   /// While an operator is computed its own copies do not count.
   static thread_local int inside;
@@ -55,45 +63,84 @@ class Waits {
 thread_local int Waits::inside = 0;
 
 Waits waits;
+std::atomic<size_t> uploads = 0;
 
 struct Inside {
   Inside() { ++Waits::inside; }
   ~Inside() { --Waits::inside; }
 };
 
-/// Two mappings of one length: addresses that tensors have, which are protected, and the memory itself.
-struct Block {
-  char* address;
-  size_t length;
-
-  char* memory() const { return address + length; }
-};
-
+/// Memory at two addresses: the one that tensors have, which is protected, and one for the operators here.
 class Memory final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
-    const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    const size_t length = std::max(page, (bytes + page - 1) / page * page);
     // As the allocator of a GPU does it. JavaScript sets the variable between two calls.
     const char* most = std::getenv("SOUNDSPOT_TEST_DEVICE_BYTES");
+    const size_t length = std::max(kPage, (bytes + kPage - 1) / kPage * kPage);
     TORCH_CHECK_WITH(OutOfMemoryError, !most || length <= std::strtoull(most, nullptr, 10),
                      "The test device is out of memory. Tried to allocate ", bytes, " bytes.");
-    void* address = mmap(nullptr, 2 * length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    TORCH_CHECK(address != MAP_FAILED && mprotect(address, length, PROT_NONE) == 0, "no memory for ", bytes, " bytes");
-    return {address, new Block{static_cast<char*>(address), length}, &release, kDevice};
+    const std::lock_guard lock(mutex_);
+    if (address_ == nullptr) reserve();
+    char* place = nullptr;
+    std::vector<char*>& free = free_[length];
+    if (!free.empty()) {
+      place = free.back();
+      free.pop_back();
+    } else {
+      TORCH_CHECK(used_ + length <= kReserved, "no memory for ", bytes, " bytes");
+      place = address_ + used_;
+      used_ += length;
+    }
+    return {place, new std::pair(place, length), &release, kDevice};
   }
   c10::DeleterFnPtr raw_deleter() const override { return nullptr; }
   void copy_data(void*, const void*, size_t) const override { TORCH_CHECK(false, "The test device copies no bytes."); }
 
- private:
-  static void release(void* context) {
-    const std::unique_ptr<Block> block(static_cast<Block*>(context));
-    munmap(block->address, 2 * block->length);
+  /// Where the memory of a tensor's address can be used.
+  char* usable(const void* address) const { return memory_ + (static_cast<const char*>(address) - address_); }
+
+  /// Whether the addresses of tensors may be read and written: the calls with and without `open` are counted.
+  void permit(bool open) {
+    const std::lock_guard lock(mutex_);
+    const int before = open_;
+    open_ += open ? 1 : -1;
+    if (address_ == nullptr || (before > 0) == (open_ > 0)) return;
+    TORCH_CHECK(mprotect(address_, kReserved, open ? PROT_READ | PROT_WRITE : PROT_NONE) == 0);
   }
+
+ private:
+  static constexpr size_t kPage = 4096, kReserved = size_t{1} << 36;  // taken from the system where it is written
+
+  static void release(void* context);
+
+  void reserve() {
+    const int file = memfd_create("testdevice", MFD_CLOEXEC);
+    void *address = MAP_FAILED, *memory = MAP_FAILED;
+    if (file >= 0 && ftruncate(file, static_cast<off_t>(kReserved)) == 0) {
+      address = mmap(nullptr, kReserved, PROT_NONE, MAP_SHARED | MAP_NORESERVE, file, 0);
+      memory = mmap(nullptr, kReserved, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
+    }
+    if (file >= 0) close(file);
+    TORCH_CHECK(address != MAP_FAILED && memory != MAP_FAILED, "no memory for the test device");
+    address_ = static_cast<char*>(address);
+    memory_ = static_cast<char*>(memory);
+  }
+
+  std::mutex mutex_;
+  char *address_ = nullptr, *memory_ = nullptr;
+  size_t used_ = 0;
+  std::map<size_t, std::vector<char*>> free_;  // by length
+  int open_ = 0;
 };
 
 Memory memory;
 REGISTER_ALLOCATOR(kKind, &memory);
+
+void Memory::release(void* context) {
+  const std::unique_ptr<std::pair<char*, size_t>> block(static_cast<std::pair<char*, size_t>*>(context));
+  const std::lock_guard lock(memory.mutex_);
+  memory.free_[block->second].push_back(block->first);
+}
 
 struct Guard final : c10::impl::NoOpDeviceGuardImpl<kKind> {
   at::Device exchangeDevice(at::Device) const override { return kDevice; }
@@ -127,8 +174,8 @@ bool is_ours(const Tensor& tensor) { return tensor.defined() && tensor.device().
 /// The same elements, as a tensor of the CPU over the same memory.
 Tensor on_host(const Tensor& tensor) {
   if (!is_ours(tensor)) return tensor;
-  const auto* block = static_cast<const Block*>(tensor.storage().data_ptr().get_context());
-  char* start = block->memory() + static_cast<size_t>(tensor.storage_offset()) * tensor.element_size();
+  const auto* base = static_cast<const char*>(tensor.storage().data());
+  char* start = memory.usable(base + static_cast<size_t>(tensor.storage_offset()) * tensor.element_size());
   return at::from_blob(start, tensor.sizes(), tensor.strides(), tensor.options().device(at::kCPU).requires_grad(false));
 }
 
@@ -147,6 +194,7 @@ Tensor empty_strided(at::IntArrayRef size, at::IntArrayRef stride, std::optional
 Tensor copy_from(const Tensor& from, const Tensor& to, bool non_blocking) {
   if (!is_ours(to)) waits.add("read");
   if (!is_ours(from) && !non_blocking) waits.add("upload");
+  if (!is_ours(from) && from.dim() > 0 && Waits::inside == 0) ++uploads;
   on_host(to).copy_(on_host(from));
   return to;
 }
@@ -309,4 +357,14 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, library) {
 }
 
 }  // namespace
+
+KernelAccess::KernelAccess() { memory.permit(true); }
+KernelAccess::~KernelAccess() { memory.permit(false); }
+
+bool on_test_device(const Tensor& tensor) { return is_ours(tensor); }
+
+size_t waits_so_far() { return waits.count(); }
+
+size_t uploads_so_far() { return uploads; }
+
 }  // namespace soundspot::testing
