@@ -14,7 +14,7 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const VERSION = "14";
-const FOLDERS = ["native", "test/native", "test/fuzz"];
+const FOLDERS = ["native", "test/native", "test/fuzz", "verify"];
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 
 const write = process.argv[2] === "--write";

@@ -1,0 +1,264 @@
+#include "verify/steps.h"
+
+#include <cmath>
+#include <set>
+
+#include "core/error.h"
+#include "core/precision.h"
+#include "training/step.h"
+#include "verify/problem.h"
+
+namespace soundspot::verify {
+namespace {
+
+using training::StepOptions;
+using training::StepResult;
+using training::TrainingState;
+
+constexpr int64_t kBatch = 8;
+constexpr uint64_t kSeed = 7;
+
+encoders::ModelConfig small_model(const MethodCase& of) {
+  encoders::ModelConfig config;
+  config.image_size = 64;
+  config.image_stride = config.audio_stride = 16;
+  config.image_width = 16;
+  config.audio_width = 8;
+  config.dim = 32;
+  config.audio.seconds = 1;
+  if (of.pooled_audio) config.audio_pooling = encoders::AudioPooling::kGlobal;
+  config.method = {of.name, of.numbers};
+  return config;
+}
+
+/// The same batch on a device, with the views of the method.
+methods::Views batch_of(const methods::Localizer& localizer, at::Device device) {
+  const encoders::ModelConfig& config = localizer.config();
+  at::manual_seed(kSeed);
+  const auto view = [&] {
+    return methods::View{at::randn({kBatch, 3, config.image_size, config.image_size}).to(device),
+                         at::randn({kBatch, 1, config.frequency_bins(), config.frames()}).to(device)};
+  };
+  methods::Views views{view(), {}};
+  for (const std::string& name : localizer.method().views()) views.others.emplace(name, view());
+  return views;
+}
+
+struct Model {
+  std::shared_ptr<methods::Localizer> localizer;
+  TrainingState state;
+  methods::Views views;
+
+  Model(const MethodCase& of, at::Device device)
+      : localizer(std::make_shared<methods::Localizer>(small_model(of), kSeed, device)),
+        state(localizer, kSeed),
+        views(batch_of(*localizer, device)) {}
+
+  /// Copies on the CPU.
+  core::NamedTensors values() const {
+    core::NamedTensors all;
+    for (const core::Parameter& parameter : localizer->parameters().all()) {
+      all.emplace_back(parameter.name, parameter.value.detach().to(at::kCPU, parameter.value.scalar_type(),
+                                                                   /*non_blocking=*/false, /*copy=*/true));
+    }
+    return all;
+  }
+};
+
+/// Adam's first step divides a gradient by its own size: where that is nothing but rounding, the step is of full length
+/// in either direction. With an epsilon that is greater than gradients, and a rate as great, a step is about as long as
+/// the gradient, and its error is that of the gradient.
+constexpr double kCalm = 10;
+
+StepOptions options_of(const MethodCase& of, at::Device device, core::Precision precision, bool plain) {
+  StepOptions options;
+  options.optimizer.learning_rate = kCalm;
+  options.optimizer.epsilon = kCalm;
+  options.optimizer.weight_decay = 1e-5;
+  options.losses = of.losses;
+  options.false_negative_k = 3;
+  options.compute = {device, precision};
+  options.plain = plain;
+  options.keep_gradients = true;
+  return options;
+}
+
+/// What a model was before a step, and what the step gave.
+struct Taken {
+  core::NamedTensors before, after;
+  StepResult result;
+};
+
+Taken take(Model& model, const StepOptions& options) {
+  Taken taken;
+  taken.before = model.values();
+  taken.result = model.state.step(model.views, options);
+  taken.after = model.values();
+  return taken;
+}
+
+const Tensor* find(const core::NamedTensors& tensors, const std::string& name) {
+  for (const auto& [own, tensor] : tensors) {
+    if (own == name) return &tensor;
+  }
+  return nullptr;
+}
+
+struct StepTolerances {
+  Tolerance losses, gradients, updates, statistics;
+};
+
+StepTolerances tolerances_of(core::Precision precision) {
+  if (precision == core::Precision::kBFloat16) {
+    return {{0.1, "products of the encoders are rounded to bfloat16, by 2^-9 in each of 17 layers"},
+            {0.5, "the same, and ReLU and maxima let other values pass; a wrong sign or scale is 1 or more"},
+            {0.5, "as of the gradients"},
+            {0.05, "means and variances of activations that are rounded to bfloat16"}};
+  }
+  return {{1e-3, "float32 rounds by 6e-8, and 17 layers with batch norm and a temperature of 0.1 enlarge it"},
+          {0.05,
+           "single gradients in float32 are 1 % off those in double; where ReLU or a maximum decides by rounding, "
+           "more"},
+          {0.05, "as of the gradients"},
+          {1e-4, "means and variances of activations in float32"}};
+}
+
+/// The greatest errors of one step against another.
+std::vector<Figure> compared(const Taken& own, const Taken& other, const StepTolerances& tolerances) {
+  std::vector<Figure> figures;
+  for (const auto& [name, value] : other.result.losses) {
+    double error = INFINITY;
+    for (const auto& [own_name, own_value] : own.result.losses) {
+      if (own_name == name) error = std::abs(own_value - value) / std::max(std::abs(value), 1e-3);
+    }
+    figures.push_back({"loss " + name, error, tolerances.losses});
+  }
+  figures.push_back({"gradient's norm",
+                     std::abs(own.result.gradient_norm - other.result.gradient_norm) / other.result.gradient_norm,
+                     tolerances.gradients});
+  double greatest = 0;
+  for (const auto& [name, gradient] : other.result.gradients) greatest = std::max(greatest, magnitude(gradient));
+  for (const auto& [name, gradient] : other.result.gradients) {
+    const Tensor* const mine = find(own.result.gradients, name);
+    // Gradients that are 0 but for rounding, as those of biases before a norm, count by the greatest.
+    const double error = mine == nullptr ? INFINITY : error_of(*mine, gradient, true, 0.01 * greatest);
+    figures.push_back({"gradient of " + name, error, tolerances.gradients});
+  }
+  for (const auto& [name, after] : other.after) {
+    const Tensor *const before = find(other.before, name), *const mine = find(own.after, name),
+                        *const mine_before = find(own.before, name);
+    if (mine == nullptr || mine_before == nullptr) {
+      figures.push_back({name + " is missing", INFINITY, {}});
+    } else if (!after.is_floating_point()) {
+      figures.push_back({name, error_of(*mine, after, false), {0, "a count is exact"}});
+    } else if (find(other.result.gradients, name) != nullptr) {
+      const Tensor moved = after.to(at::kDouble) - before->to(at::kDouble),
+                   own_moved = mine->to(at::kDouble) - mine_before->to(at::kDouble);
+      figures.push_back({"update of " + name, error_of(own_moved, moved, true, 0.01 * greatest), tolerances.updates});
+    } else {
+      figures.push_back({name, error_of(*mine, after, true), tolerances.statistics});
+    }
+  }
+  return figures;
+}
+
+bool same(const core::NamedTensors& a, const core::NamedTensors& b) {
+  if (a.size() != b.size()) return false;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (a[i].first != b[i].first || !at::equal(a[i].second.cpu(), b[i].second.cpu())) return false;
+  }
+  return true;
+}
+
+core::NamedTensors copies(const core::NamedTensors& all) {
+  core::NamedTensors list;
+  for (const auto& [name, tensor] : all) list.emplace_back(name, tensor.detach().clone());
+  return list;
+}
+
+/// After a good step, one whose batch holds a value that is not a number.
+Check without_number(const std::string& name, const MethodCase& of, at::Device device, core::Precision precision) {
+  Model model(of, device);
+  const StepOptions options = options_of(of, device, precision, /*plain=*/false);
+  model.state.step(model.views, options);
+  const core::NamedTensors before = model.values(), moments = copies(model.state.state());
+  methods::Views spoiled = model.views;
+  spoiled.pairs.spectrograms = spoiled.pairs.spectrograms.clone();
+  spoiled.pairs.spectrograms.select(0, kBatch - 1).fill_(NAN);
+  std::string code = "none";
+  try {
+    model.state.step(spoiled, options);
+  } catch (const Error& error) {
+    code = error.code();
+  }
+  const auto flag = [](const std::string& what, bool right) {
+    return Figure{what, right ? 0.0 : 1.0, {0, "a step that is not taken changes nothing"}};
+  };
+  std::vector<Figure> figures{flag("an error other than ERR_INTERNAL", code == "ERR_INTERNAL"),
+                              flag("parameters or statistics that changed", same(before, model.values())),
+                              flag("optimizer's state that changed", same(moments, copies(model.state.state())))};
+  const double total = model.state.step(model.views, options).losses.back().second;
+  figures.push_back(flag("no step after it", std::isfinite(total) && !same(before, model.values())));
+  return {.name = name, .figures = std::move(figures), .message = {}};
+}
+
+/// The losses and gradients of a batch in parts are those of the whole.
+Check in_parts(const std::string& name, const MethodCase& of, at::Device device) {
+  // By running statistics: those of a batch are of its parts otherwise.
+  StepOptions options = options_of(of, device, core::Precision::kFloat32, /*plain=*/false);
+  options.frozen_statistics = true;
+  Model whole(of, device), parts(of, device);
+  const Taken expected = take(whole, options);
+  options.micro_batch = 3;
+  return {.name = name,
+          .figures = compared(take(parts, options), expected, tolerances_of(core::Precision::kFloat32)),
+          .message = {}};
+}
+
+Check against_cpu(const std::string& name, const MethodCase& of, at::Device device, core::Precision precision,
+                  double clip, bool coupled) {
+  const auto run = [&](at::Device where, core::Precision how, bool plain) {
+    Model model(of, where);
+    StepOptions options = options_of(of, where, how, plain);
+    options.clip = clip;
+    options.optimizer.coupled = coupled;
+    return take(model, options);
+  };
+  const Taken own = run(device, precision, /*plain=*/false);
+  const Taken plain = run(at::kCPU, core::Precision::kFloat32, /*plain=*/true);
+  return {.name = name, .figures = compared(own, plain, tolerances_of(precision)), .message = {}};
+}
+
+}  // namespace
+
+void verify_steps(at::Device device, Report& report) {
+  std::set<std::string> left;
+  for (const auto& [name, factory] : methods::registry()) left.insert(name);
+  uint64_t seed = 4000;
+  for (const MethodCase& of : method_cases()) {
+    left.erase(of.name);
+    using core::Precision;
+    attempt(report, of.name, ++seed,
+            [&] { return against_cpu(of.name + ", float32", of, device, Precision::kFloat32, 0, false); });
+    attempt(report, of.name, ++seed, [&] {
+      return against_cpu(of.name + ", float32, clipped, Adam", of, device, Precision::kFloat32, 0.5, true);
+    });
+    attempt(report, of.name, ++seed, [&] { return in_parts(of.name + ", in parts of 3 samples", of, device); });
+    const bool half = device.is_cpu() || core::multiplies(device, Precision::kBFloat16);
+    if (half) {
+      attempt(report, of.name, ++seed,
+              [&] { return against_cpu(of.name + ", bfloat16", of, device, Precision::kBFloat16, 0, false); });
+    } else {
+      report.note("bfloat16 is left out: the device does not multiply it.");
+    }
+    attempt(report, of.name, ++seed, [&] {
+      return without_number(of.name + ", a loss that is not a number", of, device,
+                            half ? Precision::kBFloat16 : Precision::kFloat32);
+    });
+  }
+  for (const std::string& name : left) {
+    report.add(Check{.name = name, .figures = {}, .message = "verify/methods.cc has no case of this method"});
+  }
+}
+
+}  // namespace soundspot::verify
