@@ -4,7 +4,7 @@ import { paceEnvironment, patience } from "./test/support/patience.js";
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    exclude: ["**/node_modules/**", "test/slow/**"],
+    exclude: ["**/node_modules/**", "test/slow/**", "test/gpu/**"],
     // For hangs alone: no test or hook names a limit of its own unless a hang is what it looks for.
     testTimeout: patience(600),
     hookTimeout: patience(600),

@@ -5,6 +5,7 @@ import { Model } from "../dist/index.js";
 import { addon } from "./lib/addon.mjs";
 import { python } from "./lib/baselines.mjs";
 import { matrixPeak, peakNote } from "./lib/peak.mjs";
+import { typesOf } from "./lib/processor.mjs";
 import { inTurns, turnsSeconds } from "./lib/turns.mjs";
 
 const title = "kernels, ms";
@@ -44,7 +45,10 @@ function convolutionJobs() {
   );
 }
 
-/** The measurements: the work, measurements a turn, and the competitors by name, of which the first is ours. */
+/**
+ * The measurements: the work, measurements a turn, and the competitors by name, of which the first is ours. Convolutions
+ * are LibTorch's on a GPU, and are left out there.
+ */
 function jobsOf(model, types, torch) {
   const slots = types.flatMap((type) =>
     [
@@ -89,13 +93,13 @@ function jobsOf(model, types, torch) {
       })),
     })),
   );
-  return [...slots, ...encoders, ...convolutionJobs()];
+  return model.compute.device === "cpu" ? [...slots, ...encoders, ...convolutionJobs()] : slots;
 }
 
-export async function kernels({ rounds = 5, threads = 2, report }) {
-  const model = await Model.create();
-  const torch = await python(threads);
-  const types = addon.info().cpu.bfloat16 ? ["float32", "bfloat16"] : ["float32"];
+export async function kernels({ device = "cpu", rounds = 5, threads = 2, report }) {
+  const model = await Model.create({}, { device });
+  const torch = await python(threads, device);
+  const types = typesOf(model.compute.device);
   const jobs = jobsOf(model, types, torch);
   const results = [];
   let [seconds, rows] = [0, 0];
@@ -122,8 +126,10 @@ export async function kernels({ rounds = 5, threads = 2, report }) {
     if (baseline) await torch.ask({ drop: baseline[0] });
   }
   torch?.close();
-  model.dispose();
   const notes = [];
-  for (const type of types) notes.push(peakNote(type, await matrixPeak(type)));
+  // The peak is the CPU's.
+  const onCpu = model.compute.device === "cpu";
+  for (const type of onCpu ? types : []) notes.push(peakNote(type, await matrixPeak(type)));
+  model.dispose();
   return { title, results, columns, notes };
 }

@@ -4,10 +4,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Model } from "../dist/index.js";
-import { addon } from "./lib/addon.mjs";
 import { onnxruntime, python } from "./lib/baselines.mjs";
 import { pair, shapes } from "./lib/inputs.mjs";
 import { matrixPeak, PAIR_GFLOP, peakNote } from "./lib/peak.mjs";
+import { typesOf } from "./lib/processor.mjs";
 import { inTurns, timed, turnsSeconds } from "./lib/turns.mjs";
 
 const MODES = [
@@ -19,19 +19,21 @@ const MODES = [
 ];
 const title = "localize, ms a pair";
 
-export async function localize({ batches = [1, 16], rounds = 5, threads = 2, report }) {
+export async function localize({ device = "cpu", batches, rounds = 5, threads = 2, report }) {
+  const onCpu = device === "cpu";
+  batches ??= onCpu ? [1, 16] : [1, 16, 256];
   const folder = mkdtempSync(join(tmpdir(), "soundspot-bench-"));
   const weights = join(folder, "model.safetensors");
-  const model = await Model.create();
+  const model = await Model.create({}, { device });
   await model.save(weights);
-  const torch = await python(threads);
-  const ort = onnxruntime();
+  const torch = await python(threads, device);
+  const ort = onCpu ? onnxruntime() : undefined;
   const results = [];
-  const types = addon.info().cpu.bfloat16 ? ["float32", "bfloat16"] : ["float32"];
+  const types = typesOf(model.compute.device);
   const notes = [`a pair is ${PAIR_GFLOP.toFixed(1)} GFLOP by direct convolutions`];
   const modes = MODES.filter(([, type]) => types.includes(type));
   const columns = { ours: types.map((type) => `soundspot ${type}`), rates: true };
-  const timesOf = (batch) => (batch === 1 ? 8 : 2);
+  const timesOf = (batch) => (onCpu && batch > 1 ? 2 : 8);
   try {
     const one = pair(1);
     const [, ms] = await timed(() => model.localize(one, { precision: "float32" }))(2);
@@ -99,7 +101,8 @@ export async function localize({ batches = [1, 16], rounds = 5, threads = 2, rep
       }
       await session?.release();
     }
-    for (const type of types) notes.push(peakNote(type, await matrixPeak(type)));
+    // The peak is the CPU's.
+    for (const type of onCpu ? types : []) notes.push(peakNote(type, await matrixPeak(type)));
   } finally {
     torch?.close();
     model.dispose();

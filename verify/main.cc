@@ -1,4 +1,4 @@
-// verify [kernels] [steps] [timings] [--json FILE] [--device cuda:0] [--host] [--help]
+// verify [kernels] [steps] [timings] [--json FILE] [--device cuda:0] [--small] [--host] [--help]
 #include <torch/version.h>
 
 #include <algorithm>
@@ -32,18 +32,19 @@ stages, all of them by default:
 options:
   --json FILE     writes all figures, too
   --device NAME   such as cuda:1; default the first GPU that can be used
+  --small         small sizes of the kernels alone, as for compute-sanitizer
   --host          needs no GPU: runs the kernels' source on the host, block by block, at small sizes, and the steps by
                   the fused kernels for the CPU. Without timings.
   --help          prints this
 
 The exit code is 0 where all checks passed, 1 where one failed, and 2 where nothing was verified: there is no GPU, or
-an argument is wrong. `compute-sanitizer verify kernels` looks for wrong addresses and races meanwhile.
+an argument is wrong. `compute-sanitizer verify kernels --small` looks for wrong addresses meanwhile.
 )";
 
 struct Arguments {
   std::vector<std::string> stages;
   std::string json, device = "cuda";
-  bool host = false, help = false;
+  bool host = false, small = false, help = false;
 
   bool has(const std::string& stage) const { return std::find(stages.begin(), stages.end(), stage) != stages.end(); }
 };
@@ -65,6 +66,8 @@ Arguments parsed(const std::vector<std::string>& all) {
       device = true;
     } else if (all[i] == "--host") {
       arguments.host = true;
+    } else if (all[i] == "--small") {
+      arguments.small = true;
     } else if (all[i] == "--help" || all[i] == "-h") {
       arguments.help = true;
     } else if (std::find(known.begin(), known.end(), all[i]) != known.end()) {
@@ -153,7 +156,7 @@ int run(const std::vector<std::string>& all) {
   for (const auto& [name, value] : machine) std::printf("%s: %s\n", name.c_str(), value.c_str());
   Report report(machine);
   const std::unique_ptr<const Kernels> kernels = arguments.host ? host_kernels() : gpu_kernels();
-  run_stages(arguments, {*kernels, device, arguments.host}, report);
+  run_stages(arguments, {*kernels, device, arguments.host || arguments.small}, report);
   report.summarize();
   if (!arguments.json.empty()) write_file(arguments.json, report.json());
   return report.passed() ? kPassed : kFailed;

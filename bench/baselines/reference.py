@@ -166,12 +166,12 @@ class Localizer(nn.Module):
 
 
 def mask(tokens, token, probability=0.1):
-    return torch.where(torch.rand(*tokens.shape[:2], 1) < probability, token, tokens)
+    return torch.where(torch.rand(*tokens.shape[:2], 1, device=tokens.device) < probability, token, tokens)
 
 
 def excluded(image, audio, k):
     """Pairs that are among each other's k nearest in both modalities."""
-    reciprocal = torch.ones(len(image), len(image), dtype=torch.bool)
+    reciprocal = torch.ones(len(image), len(image), dtype=torch.bool, device=image.device)
     for slots in (image, audio):
         slots = F.normalize(slots, dim=1)
         nearest = (slots @ slots.T).topk(min(k, len(slots)), 1).indices
@@ -190,7 +190,7 @@ def loss_of(model, image, audio):
         left_out = excluded(image_slots[:, 0].float(), audio_slots[:, 0].float(), 20)
     image_targets, audio_targets = (F.normalize(s[:, 0].float(), dim=1) for s in (image_slots, audio_slots))
     similarity = (image_targets @ audio_targets.T / 0.03).masked_fill(left_out, float("-inf"))
-    labels = torch.arange(len(similarity))
+    labels = torch.arange(len(similarity), device=similarity.device)
     total = F.cross_entropy(similarity, labels) + F.cross_entropy(similarity.T, labels)
     total = total + 100 * F.mse_loss(out["audio_on_image"][:, 0], out["image_on_image"][:, 0].detach())
     total = total + 100 * F.mse_loss(out["image_on_audio"][:, 0], out["audio_on_audio"][:, 0].detach())

@@ -1,5 +1,10 @@
 """Runs the PyTorch baselines for bench/run.mjs: one JSON request a line, one JSON answer a line.
 
+    worker.py THREADS [cpu|cuda|cuda:N]
+
+Ends at once where the device does not answer. On a GPU every time includes the way of the inputs there and ends when
+the work is done. float32 is IEEE's, as soundspot's is: TF32 is off.
+
 {"make": "name", "kind": "localize", "mode": "eager|channels-last|compiled", "type": "float32|bfloat16", "batch": 1}
 {"make": "name", "kind": "method", "method": "lvs", "type": …, "weights": "model.safetensors", "inputs": "batch.safetensors", "options": {…}}
 {"run": "name", "times": 5}  →  {"ms": [...]}
@@ -17,6 +22,12 @@ import methods
 import reference
 
 made = {}
+device = torch.device(sys.argv[2] if len(sys.argv) > 2 else "cpu")
+
+
+def synchronize():
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def inputs(batch):
@@ -31,11 +42,11 @@ def channels_last(model):
 
 
 def autocast(kind):
-    return torch.autocast("cpu", torch.bfloat16, enabled=kind == "bfloat16")
+    return torch.autocast(device.type, torch.bfloat16, enabled=kind == "bfloat16")
 
 
 def localize(request):
-    model = reference.Localizer().load(request["weights"]).eval()
+    model = reference.Localizer().load(request["weights"]).eval().to(device)
     image, audio = inputs(request["batch"])
     if request["mode"] == "channels-last":
         model = channels_last(model)
@@ -48,14 +59,14 @@ def localize(request):
 
     def run():
         with torch.no_grad(), autocast(request["type"]):
-            return model(image, audio)
+            return model(image.to(device), audio.to(device))
 
     return run
 
 
 def train(request):
     torch.manual_seed(0)
-    model = reference.Localizer().load(request["weights"]).train()
+    model = reference.Localizer().load(request["weights"]).train().to(device)
     image, audio = inputs(request["batch"])
     if request["mode"] != "eager":
         model = channels_last(model)
@@ -67,7 +78,7 @@ def train(request):
     def run():
         optimizer.zero_grad(set_to_none=True)
         with autocast(request["type"]):
-            loss = compute(model, image, audio)
+            loss = compute(model, image.to(device), audio.to(device))
         loss.backward()
         optimizer.step()
         return loss.item()
@@ -82,9 +93,9 @@ def method(request):
 
 
 def slots(request):
-    model = reference.JointSlotAttention()
+    model = reference.JointSlotAttention().to(device)
     batch = request["batch"]
-    image, audio = torch.randn(batch, 49, 512), torch.randn(batch, 16, 512)
+    image, audio = torch.randn(batch, 49, 512, device=device), torch.randn(batch, 16, 512, device=device)
     if request["backward"]:
         image.requires_grad_(), audio.requires_grad_()
 
@@ -136,13 +147,18 @@ def answer(request):
         return {}
     times = []
     for _ in range(request["times"]):
+        synchronize()
         started = time.perf_counter()
         made[request["run"]]()
+        synchronize()
         times.append(1000 * (time.perf_counter() - started))
     return {"ms": times, "peak": peak_memory()}
 
 
 torch.set_num_threads(int(sys.argv[1]))
+if device.type == "cuda":
+    torch.zeros(1, device=device)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 print(json.dumps({"torch": torch.__version__}), flush=True)
 for line in sys.stdin:
     try:

@@ -9,9 +9,9 @@ import { fileURLToPath } from "node:url";
 const script = (name) => fileURLToPath(new URL(`../baselines/${name}`, import.meta.url));
 const executable = () => process.env.BENCH_PYTHON ?? "python3";
 
-/** baselines/worker.py in its own process, or undefined without a Python with torch. */
-export async function python(threads) {
-  const child = spawn(executable(), [script("worker.py"), String(threads)], {
+/** baselines/worker.py in its own process, or undefined without a Python with torch, or without one for the device. */
+export async function python(threads, device = "cpu") {
+  const child = spawn(executable(), [script("worker.py"), String(threads), device], {
     stdio: ["pipe", "pipe", process.env.BENCH_VERBOSE ? "inherit" : "ignore"],
   });
   child.on("error", () => undefined);

@@ -3,7 +3,7 @@ import { fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 
-/** @param work `{ weights, train, batch, shapes?, views?, step? }`, see train-worker.mjs */
+/** @param work `{ weights, device?, train, batch, shapes?, views?, step? }`, see train-worker.mjs */
 export async function trainProcess(name, work) {
   const path = fileURLToPath(new URL("train-worker.mjs", import.meta.url));
   const child = fork(path, [JSON.stringify(work)]);

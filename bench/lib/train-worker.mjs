@@ -3,8 +3,8 @@ import { Model, Trainer } from "../../dist/index.js";
 import { batchOf } from "./inputs.mjs";
 import { peakMemory } from "./memory.mjs";
 
-const { weights, train, batch, shapes, views, step } = JSON.parse(process.argv[2]);
-const model = await Model.load(weights);
+const { weights, device = "cpu", train, batch, shapes, views, step } = JSON.parse(process.argv[2]);
+const model = await Model.load(weights, { device });
 const trainer = new Trainer(model, train);
 const { pairs, ...others } = batchOf(batch, shapes, views);
 
