@@ -94,6 +94,9 @@ const cluster =
 
 const server = "a server of another package; support/docs/examples.ts runs it and sends what curl would";
 
+const verifying =
+  "compiles for minutes, or needs a GPU; scripts/test-cuda.mjs builds the program and runs it without one";
+
 const setup = "downloads and compiles; test/unit/scripts/setup.test.ts and test/slow run it";
 
 export const notRun: readonly NotRun[] = [
@@ -105,6 +108,11 @@ export const notRun: readonly NotRun[] = [
   { document: "docs/platforms.md", begins: "npm install soundspot", why: install },
   { document: "docs/platforms.md", begins: "npx soundspot setup", why: setup },
   { document: "docs/platforms.md", begins: "export LIBTORCH=", why: "needs an installed PyTorch" },
+  { document: "docs/platforms.md", begins: "cmake -S verify", why: verifying },
+  { document: "docs/platforms.md", begins: "cmake --build build/verify", why: verifying },
+  { document: "docs/platforms.md", begins: "build/verify/verify", why: verifying },
+  { document: "docs/platforms.md", begins: "compute-sanitizer", why: verifying },
+  { document: "docs/platforms.md", begins: "npm run verify:gpu", why: verifying },
   { document: "docs/platforms.md", begins: "docker run", why: "needs Docker" },
   {
     document: "docs/datasets.md",
