@@ -1,10 +1,13 @@
 // Kernels and draws by themselves, for bench/ and tests.
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+
 #include <chrono>
 
 #include "binding/convert.h"
 #include "binding/functions.h"
 #include "core/autocast.h"
 #include "core/draws.h"
+#include "core/precision.h"
 #include "inference/cpu/encoder.h"
 #include "kernels/factor.h"
 #include "kernels/winograd.h"
@@ -15,12 +18,17 @@ namespace soundspot::binding {
 
 namespace {
 
-/// Milliseconds of `work`, `times` times.
-Tensor timed(int64_t times, const std::function<void()>& work) {
+/// Milliseconds of `work`, `times` times, until its device has done it.
+Tensor timed(int64_t times, const std::function<void()>& work, at::Device device = at::kCPU) {
   const Tensor measured = at::empty({times}, at::kFloat);
+  const auto wait = [&] {
+    if (!device.is_cpu()) c10::impl::getDeviceGuardImpl(device.type())->synchronizeDevice(device.index());
+  };
   for (int64_t i = 0; i < times; ++i) {
+    wait();
     const auto started = std::chrono::steady_clock::now();
     work();
+    wait();
     measured[i] = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - started).count();
   }
   return measured;
@@ -43,46 +51,55 @@ Napi::Value time_slot_attention(const Napi::CallbackInfo& call) {
   const auto options = call[1].As<Napi::Object>();
   const int64_t batch = integer(options, "batch"), times = integer(options, "times");
   const bool fused = boolean(options, "fused"), backward = boolean(options, "backward"),
-             bfloat16 = in_bfloat16(options);
+             wanted = boolean(options, "bfloat16");
   return promised(call.Env(), [=] {
     const std::unique_lock lock(handle->mutex);
     const methods::Localizer& localizer = *handle->localizer;
+    const at::Device device = localizer.device();
+    const bool bfloat16 = wanted && core::multiplies(device, core::Precision::kBFloat16);
     const encoders::ModelConfig& config = localizer.config();
     const auto slots = slot_attention::SlotAttentionConfig::of(config);
     const slot_attention::JointSlotAttention plain(slots);
-    const slot_attention::FrozenSlotAttention frozen(localizer.parameters(), slots, bfloat16);
+    std::optional<slot_attention::FrozenSlotAttention> frozen;  // the engine's, on the CPU
+    if (device.is_cpu()) frozen.emplace(localizer.parameters(), slots, bfloat16);
     const int64_t side = config.image_tokens_per_side();
-    const Tensor image = at::randn({batch, side * side, config.dim}).set_requires_grad(backward),
-                 audio = at::randn({batch, config.audio_tokens(), config.dim}).set_requires_grad(backward);
-    const core::Compute compute{.precision =
-                                    bfloat16 && !fused ? core::Precision::kBFloat16 : core::Precision::kFloat32};
+    const Tensor image = at::randn({batch, side * side, config.dim}, device).set_requires_grad(backward),
+                 audio = at::randn({batch, config.audio_tokens(), config.dim}, device).set_requires_grad(backward);
+    const core::Compute compute{
+        .device = device, .precision = bfloat16 && !fused ? core::Precision::kBFloat16 : core::Precision::kFloat32};
     const auto without_gradients = [&] {
       for (const core::Parameter& parameter : localizer.parameters().all()) {
         parameter.value.mutable_grad() = Tensor();
       }
     };
-    const Tensor measured = timed(times, [&] {
-      without_gradients();
-      if (!backward) {
-        const at::NoGradGuard no_grad;
-        const core::Autocast autocast(compute);
-        if (fused) {
-          frozen.forward(image, audio, 1.0);
-        } else {
-          plain.forward(localizer.parameters(), image, audio, 1.0);
-        }
-        return;
-      }
-      Tensor total = at::zeros({});
-      {
-        const core::Autocast autocast(compute);
-        for (const Tensor& output : outputs(fused ? plain.fused(localizer.parameters(), image, audio, false, bfloat16)
-                                                  : plain.forward(localizer.parameters(), image, audio, 1.0))) {
-          total = total + output.to(at::kFloat).sum();
-        }
-      }
-      torch::autograd::backward({total}, {});
-    });
+    const Tensor measured = timed(
+        times,
+        [&] {
+          without_gradients();
+          if (!backward) {
+            const at::NoGradGuard no_grad;
+            const core::Autocast autocast(compute);
+            if (fused && frozen) {
+              frozen->forward(image, audio, 1.0);
+            } else if (fused) {
+              plain.fused(localizer.parameters(), image, audio, /*keys=*/false, bfloat16);
+            } else {
+              plain.forward(localizer.parameters(), image, audio, 1.0);
+            }
+            return;
+          }
+          Tensor total = at::zeros({}, device);
+          {
+            const core::Autocast autocast(compute);
+            for (const Tensor& output :
+                 outputs(fused ? plain.fused(localizer.parameters(), image, audio, false, bfloat16)
+                               : plain.forward(localizer.parameters(), image, audio, 1.0))) {
+              total = total + output.to(at::kFloat).sum();
+            }
+          }
+          torch::autograd::backward({total}, {});
+        },
+        device);
     without_gradients();
     return measured;
   });
