@@ -41,9 +41,13 @@ function look() {
   const fields = ["name", "driver_version", "compute_cap", "memory.total"];
   const args = [`--query-gpu=${fields.join(",")}`, "--format=csv,noheader"];
   const { status, stdout, stderr, error } = spawnSync("nvidia-smi", args, { encoding: "utf8" });
-  if (error) return { reason: "nvidia-smi is not there: no NVIDIA driver is installed, or this container has no access to it" };
+  if (error)
+    return {
+      reason: "nvidia-smi is not there: no NVIDIA driver is installed, or this container has no access to it",
+    };
   const lines = (stdout ?? "").trim().split("\n").filter(Boolean);
-  if (status !== 0 || lines.length === 0) return { reason: `nvidia-smi says: ${(stdout || stderr || "nothing").trim()}` };
+  if (status !== 0 || lines.length === 0)
+    return { reason: `nvidia-smi says: ${(stdout || stderr || "nothing").trim()}` };
   const [gpu, driver, capability, memory] = lines[0].split(",").map((field) => field.trim());
   return { machine: { gpu, driver, computeCapability: capability, memory, gpus: String(lines.length) } };
 }
@@ -52,7 +56,12 @@ function look() {
 function run(command, args, { until, env = process.env } = {}) {
   return new Promise((done) => {
     // A group of its own, which ends as a whole.
-    const child = spawn(command, args, { cwd: PACKAGE, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(command, args, {
+      cwd: PACKAGE,
+      env,
+      detached: true,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     const end = () => {
       try {
         process.kill(-child.pid, "SIGKILL");
@@ -71,10 +80,13 @@ function run(command, args, { until, env = process.env } = {}) {
         output = (output + text).slice(-TAIL);
         to.write(text);
       });
-    const timer = setTimeout(() => {
-      timedOut = true;
-      end();
-    }, Math.max(1000, until - Date.now()));
+    const timer = setTimeout(
+      () => {
+        timedOut = true;
+        end();
+      },
+      Math.max(1000, until - Date.now()),
+    );
     const finish = (code, message = "") => {
       clearTimeout(timer);
       process.off("exit", end);
@@ -174,7 +186,10 @@ const stages = {
       const figures = read(path);
       if (!figures) continue;
       all[name] = figures;
-      tables.push({ title: `${figures.title}; ${figures.gpu}`, ...comparison(figures.results, figures.columns) });
+      tables.push({
+        title: `${figures.title}; ${figures.gpu}`,
+        ...comparison(figures.results, figures.columns),
+      });
     }
     return {
       status: messages.length > 0 ? "failed" : "passed",

@@ -42,7 +42,8 @@ const STYLE = `
 `;
 
 function cell(value) {
-  const kind = typeof value === "number" ? "number" : /^(failed|skipped)$/i.test(value) ? value.toLowerCase() : "";
+  const kind =
+    typeof value === "number" ? "number" : /^(failed|skipped)$/i.test(value) ? value.toLowerCase() : "";
   return `<td${kind ? ` class="${kind}"` : ""}>${escaped(value)}</td>`;
 }
 
@@ -112,7 +113,10 @@ async function put(path, text) {
  */
 export async function writeReport(folder, report) {
   await mkdir(folder, { recursive: true });
-  await put(join(folder, "report.json"), `${JSON.stringify({ passed: passed(report), ...report }, null, 2)}\n`);
+  await put(
+    join(folder, "report.json"),
+    `${JSON.stringify({ passed: passed(report), ...report }, null, 2)}\n`,
+  );
   await put(join(folder, "report.html"), renderHtml(report));
 }
 
@@ -135,9 +139,13 @@ export function programTables({ stages }) {
           {
             title: `${name}: milliseconds`,
             columns: ["what", "soundspot", "against", "ms", "times as long"],
-            rows: timings.map(({ name: what, ms, against, againstMs, ratio }) =>
-              [what, shortened(ms), against, shortened(againstMs), shortened(ratio)],
-            ),
+            rows: timings.map(({ name: what, ms, against, againstMs, ratio }) => [
+              what,
+              shortened(ms),
+              against,
+              shortened(againstMs),
+              shortened(ratio),
+            ]),
           },
         ]
       : []),

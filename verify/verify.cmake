@@ -4,7 +4,7 @@ if(NOT SOUNDSPOT_VARIANT STREQUAL "cuda")
 endif()
 file(GLOB VERIFY_SOURCES CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/*.cc")
 add_executable(verify ${VERIFY_SOURCES} ${KERNEL_OBJECTS}
-  $<FILTER:$<TARGET_OBJECTS:soundspot_sources>,EXCLUDE,/native/(addon\\.cc|binding/)>)
+  "$<FILTER:$<TARGET_OBJECTS:soundspot_sources>,EXCLUDE,/native/addon[.]cc|/native/binding/>")
 # All that the sources need but the sources themselves: those of the addon need Node.js.
 target_compile_definitions(verify PRIVATE $<TARGET_PROPERTY:soundspot_sources,INTERFACE_COMPILE_DEFINITIONS>)
 target_compile_options(verify PRIVATE $<TARGET_PROPERTY:soundspot_sources,INTERFACE_COMPILE_OPTIONS>)

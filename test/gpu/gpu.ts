@@ -26,12 +26,16 @@ export const usable = reason === undefined;
 if (!usable) console.warn(`The tests of test/gpu are skipped: no ${device}. ${reason}`);
 
 /** How many GPUs answer. */
-export const gpus = usable ? native().info().devices.filter((name) => name.startsWith("cuda:")).length : 0;
+export const gpus = usable
+  ? native()
+      .info()
+      .devices.filter((name) => name.startsWith("cuda:")).length
+  : 0;
 
 /** Bytes of the device; 0 where it is no GPU. */
 export const memory = usable ? (native().info().cuda?.gpus[0]?.memory ?? 0) : 0;
 
-/** Every method with a small model. */
+/** Every method with a small model, and the losses to train it with. */
 export const methods: Readonly<Record<string, { model: ModelOptions; train: TrainOptions }>> = {
   "joint-slot-attention": {
     model: { ...tiny, ...slots({ targetSlots: 2, maskProbability: 0.3 }) },

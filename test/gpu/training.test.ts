@@ -13,10 +13,11 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const STEPS = 50;
 const BATCH = 8;
 const PER_EPOCH = 10;
+const SAMPLES = BATCH * PER_EPOCH;
 
 /** Small steps: great ones enlarge the rounding of each step in the next, on any two devices. */
 const recipe = {
-  data: bars(BATCH * PER_EPOCH),
+  data: bars(SAMPLES),
   epochs: STEPS / PER_EPOCH,
   batchSize: BATCH,
   learningRate: 1e-4,
@@ -27,9 +28,16 @@ const recipe = {
   seed: 5,
 } as const;
 
-/** Relative differences of a step's total loss: of the first steps, and of all. */
-const FIRST = { steps: 5, most: 1e-3 };
-const ALL = 0.02;
+/** For methods that take views of neighbours. */
+const neighbours = Array.from({ length: SAMPLES }, (_, i) => [(i + 1) % SAMPLES, (i + 2) % SAMPLES]);
+const neighboursFor = (name: string) => (name === "alignment" ? { neighbours } : {});
+
+/**
+ * Relative differences of a step's total loss: of the first steps, and of all. The CPU's fused kernels and LibTorch's
+ * operators, two sets of kernels on one processor, are up to 6e-7 and 1e-4 apart.
+ */
+const FIRST = { steps: 5, most: 1e-4 };
+const ALL = 5e-3;
 
 async function lossesOn(where: string, options: Partial<TrainRunOptions>): Promise<number[]> {
   const totals: number[] = [];
@@ -37,7 +45,7 @@ async function lossesOn(where: string, options: Partial<TrainRunOptions>): Promi
     ...recipe,
     ...options,
     device: where as "cpu",
-    onStep: ({ losses }) => void totals.push(losses.total as number),
+    onStep: ({ result }) => void totals.push(result.losses.total as number),
   } as TrainRunOptions);
   model.dispose();
   return totals;
@@ -46,11 +54,13 @@ async function lossesOn(where: string, options: Partial<TrainRunOptions>): Promi
 describe.skipIf(!usable)("training on the GPU (skipped without one)", () => {
   for (const [name, { model, train: options }] of Object.entries(methods)) {
     it(`${name}: the losses of ${STEPS} steps are near the CPU's`, async () => {
-      const own = await lossesOn(device, { model, ...options });
-      const other = await lossesOn("cpu", { model, ...options });
+      const own = await lossesOn(device, { model, ...options, ...neighboursFor(name) });
+      const other = await lossesOn("cpu", { model, ...options, ...neighboursFor(name) });
       expect(own).toHaveLength(STEPS);
       expect(other).toHaveLength(STEPS);
-      const apart = own.map((loss, i) => Math.abs(loss - (other[i] as number)) / Math.abs(other[i] as number));
+      const apart = own.map(
+        (loss, i) => Math.abs(loss - (other[i] as number)) / Math.abs(other[i] as number),
+      );
       expect(Math.max(...apart.slice(0, FIRST.steps)), "first steps").toBeLessThan(FIRST.most);
       expect(Math.max(...apart), "all steps").toBeLessThan(ALL);
     });

@@ -114,7 +114,11 @@ describe("the report of a GPU's verification", () => {
   });
 
   it("shows stages, messages, tables and output as text, and refers to nothing outside", () => {
-    const table = { title: "T <1>", columns: ["what", "ms"], rows: [['<img src="x">', 3.5] as (string | number)[]] };
+    const table = {
+      title: "T <1>",
+      columns: ["what", "ms"],
+      rows: [['<img src="x">', 3.5] as (string | number)[]],
+    };
     const html = renderHtml(
       report(
         stage("suite", "failed", { message: "<b>bad</b>", tables: [table], output: "a < b && c" }),
@@ -126,7 +130,7 @@ describe("the report of a GPU's verification", () => {
       "A &lt;GPU&gt; &amp; more",
       "&lt;b&gt;bad&lt;/b&gt;",
       "T &lt;1&gt;",
-      "<td>&lt;img src=&quot;x&quot;&gt;</td><td class=\"number\">3.5</td>",
+      '<td>&lt;img src=&quot;x&quot;&gt;</td><td class="number">3.5</td>',
       "a &lt; b &amp;&amp; c",
       "no Python",
     ])
@@ -151,7 +155,12 @@ describe("the report of a GPU's verification", () => {
         {
           assertionResults: [
             { fullName: "a model repeats", status: "passed", duration: 12.4, failureMessages: [] },
-            { fullName: "a run resumes", status: "failed", duration: 3, failureMessages: ["Error: far\n  at x"] },
+            {
+              fullName: "a run resumes",
+              status: "failed",
+              duration: 3,
+              failureMessages: ["Error: far\n  at x"],
+            },
             { fullName: "two GPUs", status: "pending" },
           ],
         },
