@@ -68,7 +68,13 @@ const measured = await bench({
   threads,
   device,
   report,
-}).finally(() => report.end());
+})
+  .catch((error) => {
+    if (error.code !== "ERR_DEVICE") throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exit(2);
+  })
+  .finally(() => report.end());
 
 const tables = measured.tables ?? [
   { title: measured.title, ...(measured.table ?? comparison(measured.results, measured.columns)) },
