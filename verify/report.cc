@@ -48,8 +48,11 @@ const char* boolean(bool value) { return value ? "true" : "false"; }
 template <class Item, class Text>
 std::string list(const std::vector<Item>& items, const Text& text) {
   std::string result = "[";
-  for (const Item& item : items) result += (result.size() > 1 ? "," : "") + text(item);
-  return result + "]";
+  for (const Item& item : items) {
+    if (result.size() > 1) result += ',';
+    result += text(item);
+  }
+  return result + ']';
 }
 
 std::string json_of(const Figure& figure) {
@@ -147,7 +150,8 @@ void Report::summarize() const {
 std::string Report::json() const {
   std::string machine = "{";
   for (const auto& [name, value] : machine_) {
-    machine += (machine.size() > 1 ? "," : "") + quoted(name) + ":" + quoted(value);
+    if (machine.size() > 1) machine += ',';
+    machine += quoted(name) + ":" + quoted(value);
   }
   return "{\"machine\":" + machine + "},\"passed\":" + boolean(passed()) +
          ",\"stages\":" + list(stages_, [](const Stage& each) { return json_of(each); }) + "}\n";
