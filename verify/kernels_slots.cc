@@ -83,7 +83,7 @@ Check slot_attention(const std::string& name, const Subject& subject, const Size
   }
   problem.float32 = rounded
                         ? Tolerance{0.05,
-                                    "both factors of every product are rounded to bfloat16, by 2^-9, in layers that "
+                                    "both factors of every product are rounded to bfloat16, by 2^-8, in layers that "
                                     "follow each other; the reference is not rounded"}
                         : float32_tolerance();
   problem.bfloat16 = rounded ? problem.float32 : bfloat16_tolerance();

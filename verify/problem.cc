@@ -130,7 +130,7 @@ Tolerance float32_tolerance() {
           "number"};
 }
 
-Tolerance bfloat16_tolerance() { return {4e-3, "a result is rounded once to bfloat16, by 2^-9 of its value at most"}; }
+Tolerance bfloat16_tolerance() { return {4e-3, "a result is rounded once to bfloat16, by 2^-8 of its value at most"}; }
 
 void attempt(Report& report, const std::string& name, uint64_t seed, const std::function<Check()>& work) {
   at::manual_seed(seed);

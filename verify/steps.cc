@@ -113,7 +113,7 @@ struct StepTolerances {
 StepTolerances tolerances_of(core::Precision precision, bool frozen) {
   if (precision == core::Precision::kBFloat16) {
     StepTolerances tolerances{
-        .losses = {0.3, "products of the encoders are rounded to bfloat16, by 2^-9 in each of 17 layers"},
+        .losses = {0.3, "products of the encoders are rounded to bfloat16, by 2^-8 in each of 17 layers"},
         .statistics = {0.05, "means and variances of activations that are rounded to bfloat16"},
         .gradients = {},
         .joined = true};

@@ -10,7 +10,7 @@ import { created, device, difference, gpus, methods, usable } from "./gpu.js";
  * constant enlarges what convolutions round by three digits.
  */
 const FLOAT32 = 1e-3;
-/** Of embeddings, unit vectors, whose encoders round to bfloat16, by 2⁻⁹ in each layer. */
+/** Of embeddings, unit vectors, whose encoders round to bfloat16, by 2⁻⁸ in each layer. */
 const BFLOAT16 = 0.1;
 
 describe.skipIf(!usable)("a model on the GPU (skipped without one)", () => {
