@@ -17,7 +17,7 @@ struct MapSizes {
 
 enum class Rows { kDrawn, kConstant, kNotANumber };
 
-Check heatmap(const std::string& name, const Subject& subject, const MapSizes& sizes, const fused::MapResize& resize,
+Check heatmap(const std::string& name, const Subject& subject, const MapSizes& sizes, const kernels::MapResize& resize,
               bool ranged, Rows kind) {
   Tensor rows = at::rand({sizes.batch, sizes.targets, sizes.side * sizes.side}) * 3 - 1;
   if (kind == Rows::kConstant) rows.select(0, 0).fill_(0.123F);

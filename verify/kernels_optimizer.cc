@@ -99,7 +99,7 @@ Check optimizer(const std::string& name, const Subject& subject, const Plan& pla
 
   const Kernels& kernels = subject.kernels;
   problem.own = [=, &kernels](const std::vector<Tensor>& in) {
-    fused::AdamState state;
+    kernels::AdamState state;
     const auto options = in.front().options();
     for (size_t i = 0; i < count; ++i) {
       state.values.push_back(in[i]);

@@ -26,7 +26,7 @@ std::string text(const Sizes& sizes) {
 const char* const kLayers[] = {"query", "key",    "value",     "input gates", "hidden gates",
                                "first", "second", "slot norm", "MLP norm"};
 
-fused::SlotAttentionWeights weights_of(const std::vector<Tensor>& in) {
+kernels::SlotAttentionWeights weights_of(const std::vector<Tensor>& in) {
   const auto layer = [&](size_t i) { return kernels::Linear{in[2 + 2 * i], in[3 + 2 * i]}; };
   return {layer(0), layer(1), layer(2), layer(3), layer(4), layer(5), layer(6), layer(7), layer(8)};
 }
@@ -106,8 +106,8 @@ Check slot_attention(const std::string& name, const Subject& subject, const Size
     std::vector<Output> all = outputs(result.slots, result.queries, result.attention, sizes.tokens);
     // Without gradients less is computed.
     const at::NoGradGuard no_grad;
-    const fused::JoinedSlotWeights joined = kernels.join(weights);
-    const auto infer = [&](const char* prefix, const fused::JoinedSlotWeights* by) {
+    const kernels::JoinedSlotWeights joined = kernels.join(weights);
+    const auto infer = [&](const char* prefix, const kernels::JoinedSlotWeights* by) {
       const auto own = kernels.slot_attention(in[0], in[1], weights, sizes.iterations, rounded, by);
       for (const Output& each : outputs(own.slots, own.queries, own.attention, sizes.tokens, prefix)) {
         all.push_back(each);

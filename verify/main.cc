@@ -155,7 +155,8 @@ int run(const std::vector<std::string>& all) {
   const Description machine = describe(device, arguments.host);
   for (const auto& [name, value] : machine) std::printf("%s: %s\n", name.c_str(), value.c_str());
   Report report(machine);
-  const std::unique_ptr<const Kernels> kernels = arguments.host ? host_kernels() : gpu_kernels();
+  const Kernels* const kernels = arguments.host ? &host_kernels() : kernels::kernels_of(device);
+  if (kernels == nullptr) throw std::runtime_error("This build has no kernels for " + device.str() + ".");
   run_stages(arguments, {*kernels, device, arguments.host || arguments.small}, report);
   report.summarize();
   if (!arguments.json.empty()) write_file(arguments.json, report.json());

@@ -17,7 +17,7 @@ Tensor attention(const Tensor& queries, const Tensor& keys, double sharpening) {
   return shares / shares.sum(2, /*keepdim=*/true);
 }
 
-SlotAttention slot_attention(const Tensor& tokens, const Tensor& initial, const fused::SlotAttentionWeights& weights,
+SlotAttention slot_attention(const Tensor& tokens, const Tensor& initial, const kernels::SlotAttentionWeights& weights,
                              int64_t iterations, bool watch_edge) {
   const int64_t dim = tokens.size(2);
   const auto linear = [](const Tensor& x, const kernels::Linear& of) { return at::linear(x, of.weight, of.bias); };
@@ -50,7 +50,7 @@ Tensor matching(const Tensor& audio_on_image, const Tensor& image_on_image, cons
          at::mse_loss(rows(image_on_audio), rows(audio_on_audio).detach());
 }
 
-Tensor heatmap(const Tensor& target_rows, int64_t side, int64_t height, int64_t width, const fused::MapResize& resize,
+Tensor heatmap(const Tensor& target_rows, int64_t side, int64_t height, int64_t width, const kernels::MapResize& resize,
                const std::optional<std::pair<double, double>>& range) {
   const Tensor grid = target_rows.reshape({target_rows.size(0), target_rows.size(1), side, side});
   Tensor maps = resize.bicubic ? at::upsample_bicubic2d(grid, {height, width}, resize.corners)

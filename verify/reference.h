@@ -21,13 +21,13 @@ struct SlotAttention {
 };
 
 /// Eq. 1 to 6 on tokens after their layer norm.
-SlotAttention slot_attention(const Tensor& tokens, const Tensor& initial, const fused::SlotAttentionWeights& weights,
+SlotAttention slot_attention(const Tensor& tokens, const Tensor& initial, const kernels::SlotAttentionWeights& weights,
                              int64_t iterations, bool watch_edge = false);
 
 Tensor matching(const Tensor& audio_on_image, const Tensor& image_on_image, const Tensor& image_on_audio,
                 const Tensor& audio_on_audio, int64_t targets);
 
-Tensor heatmap(const Tensor& target_rows, int64_t side, int64_t height, int64_t width, const fused::MapResize& resize,
+Tensor heatmap(const Tensor& target_rows, int64_t side, int64_t height, int64_t width, const kernels::MapResize& resize,
                const std::optional<std::pair<double, double>>& range);
 
 }  // namespace soundspot::verify::reference

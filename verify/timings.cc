@@ -133,16 +133,16 @@ void time_slots(const Subject& subject, Report& report, int64_t batch) {
                            leaf(at::randn({out}, options))};
   };
   const auto norm = [&] { return kernels::Linear{leaf(at::ones({kDim}, options)), leaf(at::zeros({kDim}, options))}; };
-  const fused::SlotAttentionWeights weights{linear(kDim, kDim),
-                                            linear(kDim, kDim),
-                                            linear(kDim, kDim),
-                                            linear(3 * kDim, kDim),
-                                            linear(3 * kDim, kDim),
-                                            linear(kHidden, kDim),
-                                            linear(kDim, kHidden),
-                                            norm(),
-                                            norm()};
-  const fused::JoinedSlotWeights joined = subject.kernels.join(weights);
+  const kernels::SlotAttentionWeights weights{linear(kDim, kDim),
+                                              linear(kDim, kDim),
+                                              linear(kDim, kDim),
+                                              linear(3 * kDim, kDim),
+                                              linear(3 * kDim, kDim),
+                                              linear(kHidden, kDim),
+                                              linear(kDim, kHidden),
+                                              norm(),
+                                              norm()};
+  const kernels::JoinedSlotWeights joined = subject.kernels.join(weights);
   const Kernels& kernels = subject.kernels;
   for (const int64_t count : {49, 16}) {
     const Tensor tokens = leaf(at::randn({batch, count, kDim}, options)),
@@ -199,7 +199,7 @@ encoders::ModelConfig paper_model() {
 void time_optimizer(const Subject& subject, Report& report) {
   const at::NoGradGuard no_grad;
   const methods::Localizer localizer(paper_model(), 1, subject.device);
-  fused::AdamState state;
+  kernels::AdamState state;
   for (const core::Parameter& parameter : localizer.parameters().all()) {
     if (!parameter.trainable) continue;
     const Tensor value = parameter.value.detach();
@@ -224,7 +224,7 @@ void time_optimizer(const Subject& subject, Report& report) {
         norm.clamp_min(1).to(at::kFloat);
         at::isfinite(norm).logical_and(at::isfinite(losses)).all();
       });
-  const fused::AdamNumbers numbers{0.9, 0.999, 1e-8, 0.01, /*coupled=*/false};
+  const kernels::AdamNumbers numbers{0.9, 0.999, 1e-8, 0.01, /*coupled=*/false};
   const Tensor taken = at::ones({}, options.dtype(at::kBool)), divisor = at::ones({}, options);
   compare(
       report, "AdamW's step" + size, "LibTorch's fused AdamW",
