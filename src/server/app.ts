@@ -14,6 +14,7 @@ import { documentSchema, healthSchema, infoSchema, metricsSchema } from "./schem
 import { searchRoutes } from "./search-routes.js";
 import type { Service } from "./service.js";
 import { FIELD_BYTES } from "./upload.js";
+import { Warnings } from "./warnings.js";
 
 /** Seconds in which the head of a request must arrive. */
 const HEAD_SECONDS = 10;
@@ -24,6 +25,7 @@ const CONNECTIONS = 2048;
 
 export async function createApp(service: Service, options: ServerOptions): Promise<FastifyInstance> {
   const { limits } = service;
+  const warnings = new Warnings(options.onWarning);
   const app = fastify({
     logger: false,
     requestTimeout: 1000 * limits.uploadTimeout,
@@ -52,6 +54,14 @@ export async function createApp(service: Service, options: ServerOptions): Promi
   observe(app, service, options.onRequest);
   guardConnections(app, limits.uploadTimeout);
   guardOrigins(app, options.cors ?? []);
+  app.addHook("onRequest", async (request) => {
+    if (service.clients.ignores(request.raw)) {
+      warnings.once(
+        "proxy",
+        "Requests come through a proxy, and all of them count as one client. To count those behind it, start with --trust-proxy and the proxy's address (in code: trustProxy).",
+      );
+    }
+  });
   app.addHook("onRequest", async (_request, reply) => {
     if (!service.closing) return;
     reply.header("connection", "close");
@@ -114,6 +124,7 @@ function serviceRoutes(app: FastifyInstance, service: Service, search: boolean):
 function observe(app: FastifyInstance, service: Service, onRequest: ServerOptions["onRequest"]): void {
   app.addHook("onRequest", async (request, reply) => {
     const started = performance.now();
+    const { address } = service.clients.of(request.raw); // the connection may be closed at the end
     reply.raw.once("close", () => {
       const status = reply.raw.writableFinished ? reply.statusCode : 499;
       const milliseconds = performance.now() - started;
@@ -122,10 +133,10 @@ function observe(app: FastifyInstance, service: Service, onRequest: ServerOption
       const failure = failures.get(reply);
       onRequest?.({
         method: request.method,
-        path: request.url.split("?", 1)[0] as string,
+        path: pathOf(request.url),
         status,
         milliseconds,
-        address: request.ip,
+        address,
         ...(failure ? { code: failure.code } : {}),
         ...(failure && failure.status >= 500 && failure.cause ? { error: failure.cause } : {}),
       } satisfies ServedRequest);
@@ -177,8 +188,12 @@ function answerFailure(reply: FastifyReply, error: unknown): FastifyReply {
     .send(JSON.stringify({ error: { code: failure.code, message: failure.message } }));
 }
 
+function pathOf(url: string): string {
+  return url.split("?", 1)[0] as string;
+}
+
 function shown({ method, url }: FastifyRequest): string {
-  return `${method} ${(url.split("?", 1)[0] as string).slice(0, 200)}`;
+  return `${method} ${pathOf(url).slice(0, 200)}`;
 }
 
 function notFound(request: FastifyRequest, search: boolean): string {

@@ -12,7 +12,7 @@ import type { Spot, SpotAttention } from "../model/spot.js";
 import { choice, list, numberIn } from "./fields.js";
 import { checkImage } from "./image-kinds.js";
 import { INCLUDABLE, localizeSchema } from "./schemas.js";
-import type { Service } from "./service.js";
+import type { Accepted, Service } from "./service.js";
 import { readUpload, type Upload } from "./upload.js";
 
 const FORM = {
@@ -56,22 +56,23 @@ export function localizeRoute(app: FastifyInstance, service: Service): void {
   /** Localizes, and lets `use` make the answer while memory is reserved for it. */
   async function localize<T>(
     { input, settings }: Asked,
-    signal: AbortSignal,
+    { client, signal }: Pick<Accepted, "client" | "signal">,
     use: (spot: Spot) => Promise<T>,
   ): Promise<T> {
     const decode = async () => {
       const prepared = await prepareInput(input, model.config, { signal, maxPixels: limits.pixels });
       const { width = 0, height = 0 } = prepared.image ?? {};
-      return [prepared, await service.takeArea(width * height, signal)] as const;
+      return [prepared, await service.takeArea(width * height, signal, client)] as const;
     };
     const [sample, giveBack] = await ("video" in input
-      ? service.videoDecoders.run(decode, signal)
-      : service.turns.decode(decode, signal));
+      ? service.videoDecoders.run(decode, signal, client.key)
+      : service.turns.decode(decode, signal, client.key));
     try {
       const { precision } = service;
       const [spot] = await service.turns.compute(
         () => localizePrepared(model, [sample], { ...settings, precision, signal }),
         signal,
+        client.key,
       );
       service.metrics.localized();
       throwIfAborted(signal);
@@ -82,15 +83,15 @@ export function localizeRoute(app: FastifyInstance, service: Service): void {
   }
 
   async function answer(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-    return service.accept(request, reply, async ({ signal, turn }) => {
-      const upload = await readUpload(request, FORM, { service, signal });
+    return service.accept(request, reply, async ({ client, signal, turn }) => {
+      const upload = await readUpload(request, FORM, { service, client, signal });
       try {
         const wanted = asked(upload);
         await turn();
-        return await localize(wanted, signal, async (spot) => {
+        return await localize(wanted, { client, signal }, async (spot) => {
           const image = wantsImage(request.headers.accept);
           const large = image || wanted.include.has("heatmap") || wanted.include.has("overlay");
-          if (large) service.holdAnswer(spot.width * spot.height, reply);
+          if (large) service.holdAnswer(spot.width * spot.height, reply, client);
           reply.type(image ? "image/png" : "application/json; charset=utf-8");
           return image
             ? await spot.overlay({ signal })

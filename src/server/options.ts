@@ -5,7 +5,10 @@ import { SoundspotError } from "../core/errors.js";
 import type { Precision } from "../model/compute.js";
 import type { Model } from "../model/model.js";
 import type { SearchIndex } from "../search/search-index.js";
+import type { TrustProxy } from "./clients.js";
 import type { HttpErrorCode } from "./http-error.js";
+
+export type { TrustProxy } from "./clients.js";
 
 /** A request that has ended. */
 export interface ServedRequest {
@@ -15,7 +18,7 @@ export interface ServedRequest {
   /** 499 when the client disconnected before the answer. */
   readonly status: number;
   readonly milliseconds: number;
-  /** Of the client, from the connection. */
+  /** Of the client: from the connection, or from proxies that `trustProxy` names. */
   readonly address: string;
   readonly code?: HttpErrorCode;
   /** The error behind a status of 500 or more. */
@@ -34,6 +37,16 @@ export interface ServerOptions {
   readonly concurrency?: number;
   /** Requests beyond those that may be received or wait; more are answered with 429. Default 64. */
   readonly queue?: number;
+  /**
+   * Requests of a client that is alone: IPv4 address or IPv6 /64. With others it has fewer, so that a newcomer finds a
+   * free place. Has no effect on clients of this computer. Default half of `concurrency` and `queue` together.
+   */
+  readonly perClient?: number;
+  /**
+   * Proxies whose `X-Forwarded-For` and `Forwarded` name the client: their number before the service, or a list of their
+   * addresses and blocks such as 10.0.0.0/8. Default none: the client is whoever connects.
+   */
+  readonly trustProxy?: TrustProxy;
   /** Bytes of an uploaded file. Default 32,000,000. */
   readonly uploadBytes?: number;
   /** Pixels of an image or of a video's frames. Default 16,777,216. */
@@ -48,6 +61,8 @@ export interface ServerOptions {
   readonly page?: string;
   /** Called for every ended request. */
   readonly onRequest?: (request: ServedRequest) => void;
+  /** Called once for each setting that seems to be missing, such as an origin for `cors`. */
+  readonly onWarning?: (message: string) => void;
 }
 
 export const DEFAULTS = {
@@ -60,11 +75,17 @@ export const DEFAULTS = {
 } as const;
 
 /** Numbers of a server. */
-export type Limits = { readonly [name in keyof typeof DEFAULTS]: number };
+export type Limits = { readonly [name in keyof typeof DEFAULTS | "perClient"]: number };
+
+/** Default of `perClient`: others find as many places as one client has taken. */
+export function halfOf({ concurrency, queue }: Pick<Limits, "concurrency" | "queue">): number {
+  return Math.ceil((concurrency + queue) / 2);
+}
 
 const ranges: { readonly [name in keyof Limits]: readonly [least: number, most: number, whole: boolean] } = {
   concurrency: [1, 10_000, true],
   queue: [0, 100_000, true],
+  perClient: [1, 110_000, true],
   uploadBytes: [1, 2 ** 40, true],
   pixels: [1, 2 ** 27, true],
   uploadTimeout: [0.1, 86_400, false],
@@ -73,10 +94,15 @@ const ranges: { readonly [name in keyof Limits]: readonly [least: number, most: 
 
 /** @throws {SoundspotError} ERR_INPUT with the name of the option. */
 export function limitsOf(options: ServerOptions): Limits {
-  checkFields(options, { cors: aList, page: aPath, onRequest: aFunction });
-  const limits: Record<keyof Limits, number> = { ...DEFAULTS };
-  for (const name of Object.keys(DEFAULTS) as (keyof Limits)[]) {
-    const value = options[name] ?? DEFAULTS[name];
+  checkFields(options, {
+    cors: aList,
+    page: aPath,
+    onRequest: aFunction,
+    onWarning: aFunction,
+  });
+  const limits: Record<keyof Limits, number> = { ...DEFAULTS, perClient: 0 };
+  for (const name of Object.keys(limits) as (keyof Limits)[]) {
+    const value = options[name] ?? (name === "perClient" ? halfOf(limits) : DEFAULTS[name]);
     const [least, most, whole] = ranges[name];
     if (
       !(typeof value === "number" && value >= least && value <= most && (!whole || Number.isInteger(value)))

@@ -1,7 +1,7 @@
 /** Schemas of requests and answers, for serialization and for /openapi.json. */
 import { AUDIO_WEIGHT, MASK_THRESHOLD } from "../config/defaults.js";
 import { NOT_A_FORM } from "./http-error.js";
-import { DEFAULTS } from "./options.js";
+import { DEFAULTS, halfOf } from "./options.js";
 import { FIELD_BYTES } from "./upload.js";
 
 const number = (description: string, more: object = {}) => ({ type: "number", description, ...more });
@@ -55,7 +55,7 @@ export const failures = {
   415: errorBody("No multipart form.", "ERR_MEDIA_TYPE", NOT_A_FORM),
   429: {
     ...errorBody(
-      "The queue is full.",
+      "The queue is full, or the client has its share of it.",
       "ERR_OVERLOADED",
       "144 requests are waiting or at work, and no more are accepted.",
     ),
@@ -277,6 +277,7 @@ export const infoSchema = {
           pixels: integer("Pixels of an image or a frame."),
           concurrency: integer("Requests at work at a time."),
           queue: integer("Requests that may wait."),
+          perClient: integer("Requests of a client that is alone; with others it has fewer."),
           uploadTimeout: number("Seconds for a request to arrive."),
           timeout: number("Seconds for its answer after that."),
         }),
@@ -294,7 +295,7 @@ export const infoSchema = {
             offTargetSlots: 1,
             sharpening: 0.1,
           },
-          limits: { ...DEFAULTS, fieldBytes: FIELD_BYTES },
+          limits: { ...DEFAULTS, perClient: halfOf(DEFAULTS), fieldBytes: FIELD_BYTES },
           search: false,
         },
       ],

@@ -46,23 +46,25 @@ export function searchRoutes(app: FastifyInstance, service: Service, index: Sear
     // readUpload checks the body: it is a stream of parts, which a schema cannot check.
     { schema: searchSchema, validatorCompiler: () => () => true },
     (request, reply) =>
-      service.accept(request, reply, async ({ signal, turn }) => {
-        const decoding = <T>(work: () => Promise<T>) => service.decoders.run(work, signal);
-        const upload = await readUpload(request, FORM, { service, signal });
+      service.accept(request, reply, async ({ client, signal, turn }) => {
+        const decoding = <T>(work: () => Promise<T>) => service.decoders.run(work, signal, client.key);
+        const upload = await readUpload(request, FORM, { service, client, signal });
         try {
           const { query, k, label } = queryOf(upload);
           await turn();
           const options = { model, k, ...(label ? { label } : {}), localize: true, signal };
           const { image, audio } = query;
-          const found = await index.searchWithin(
-            image
-              ? {
-                  ...options,
-                  image: await decoding(() => decodeImage(image, { signal, maxPixels: limits.pixels })),
-                }
-              : { ...options, audio: audio as Buffer },
-            decoding,
-          );
+          const find = async () =>
+            index.searchWithin(
+              image
+                ? {
+                    ...options,
+                    image: await decoding(() => decodeImage(image, { signal, maxPixels: limits.pixels })),
+                  }
+                : { ...options, audio: audio as Buffer },
+              decoding,
+            );
+          const found = await service.searches.run(find, signal, client.key);
           return { query: image ? "image" : "audio", results: found.map(described) };
         } catch (error) {
           throw namingFields(error, upload.paths);
@@ -76,16 +78,20 @@ export function searchRoutes(app: FastifyInstance, service: Service, index: Sear
     "/v1/search/items/:id/thumbnail",
     { schema: itemSchema("An image of the index, as thumbnail", "image/jpeg") },
     (request, reply) =>
-      service.accept(request, reply, async ({ signal, turn }) => {
+      service.accept(request, reply, async ({ client, signal, turn }) => {
         await turn();
         const item = await itemOf(index, request.params.id, "image");
-        const thumbnail = await service.decoders.run(async () => {
-          const { data, width, height } = await asIndexed(() => imageOf(item, signal));
-          return sharp(data, { raw: { width, height, channels: 3 } })
-            .resize({ width: THUMBNAIL, height: THUMBNAIL, fit: "inside", withoutEnlargement: true })
-            .jpeg({ quality: 85 })
-            .toBuffer();
-        }, signal);
+        const thumbnail = await service.decoders.run(
+          async () => {
+            const { data, width, height } = await asIndexed(() => imageOf(item, signal));
+            return sharp(data, { raw: { width, height, channels: 3 } })
+              .resize({ width: THUMBNAIL, height: THUMBNAIL, fit: "inside", withoutEnlargement: true })
+              .jpeg({ quality: 85 })
+              .toBuffer();
+          },
+          signal,
+          client.key,
+        );
         reply.type("image/jpeg").header("cache-control", "private, max-age=60");
         return thumbnail;
       }),
@@ -95,7 +101,7 @@ export function searchRoutes(app: FastifyInstance, service: Service, index: Sear
     "/v1/search/items/:id/audio",
     { schema: itemSchema("An audio file of the index; of a video its audio window, as WAV", "audio/*") },
     (request, reply) =>
-      service.accept(request, reply, async ({ signal, turn }) => {
+      service.accept(request, reply, async ({ client, signal, turn }) => {
         await turn();
         const item = await itemOf(index, request.params.id, "audio");
         reply.header("cache-control", "private, max-age=60");
@@ -104,6 +110,7 @@ export function searchRoutes(app: FastifyInstance, service: Service, index: Sear
           const window = await service.videoDecoders.run(
             () => asIndexed(() => decodeVideoAudio(item.path, range)),
             signal,
+            client.key,
           );
           reply.type("audio/wav");
           return Buffer.from(encodeWav(window));

@@ -8,7 +8,7 @@ import { aModel } from "../model/loaded.js";
 import type { ServerOptions } from "./options.js";
 import type { Service } from "./service.js";
 
-export type { ServedRequest, ServerOptions } from "./options.js";
+export type { ServedRequest, ServerOptions, TrustProxy } from "./options.js";
 
 /** Address that a server listens on. */
 export interface ListenOptions {

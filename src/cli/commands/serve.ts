@@ -1,11 +1,12 @@
 /** `soundspot serve`: serves a model over HTTP until a signal ends it. */
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import sharp from "sharp";
 import { isError, SoundspotError } from "../../core/errors.js";
 import type { Device, Precision } from "../../model/compute.js";
 import type { Model } from "../../model/model.js";
 import { SearchIndex } from "../../search/search-index.js";
-import { DEFAULTS, type ServedRequest } from "../../server/options.js";
+import { Clients } from "../../server/clients.js";
+import { DEFAULTS, type ServedRequest, type TrustProxy } from "../../server/options.js";
 import { serve } from "../../server/server.js";
 import { loadCheckpoint, withConfigOption } from "../checkpoints.js";
 import { deviceOption, numberFrom, precisions, wholeFrom } from "../options.js";
@@ -20,6 +21,8 @@ interface Flags {
   maxPixels: number;
   concurrency: number;
   queue: number;
+  perClient?: number;
+  trustProxy?: TrustProxy;
   uploadTimeout: number;
   timeout: number;
   grace: number;
@@ -43,6 +46,16 @@ export function register(program: Command): void {
     .option("--max-pixels <number>", "of an image or frame", wholeFrom(1), DEFAULTS.pixels)
     .option("--concurrency <number>", "requests in work at a time", wholeFrom(1), DEFAULTS.concurrency)
     .option("--queue <number>", "requests that may wait", wholeFrom(0), DEFAULTS.queue)
+    .option(
+      "--per-client <number>",
+      "requests of one address, or IPv6 /64, while it is alone; not for this computer; default half of both",
+      wholeFrom(1),
+    )
+    .option(
+      "--trust-proxy <proxies>",
+      "their number before the service, or their addresses and blocks with commas between them, whose X-Forwarded-For and Forwarded name the client",
+      proxies,
+    )
     .option("--upload-timeout <seconds>", "for a request to arrive", numberFrom(0.1), DEFAULTS.uploadTimeout)
     .option("--timeout <seconds>", "from there to the answer", numberFrom(0.1), DEFAULTS.timeout)
     .option("--grace <seconds>", "for accepted requests after SIGTERM or SIGINT", numberFrom(0), 30)
@@ -55,6 +68,23 @@ export function register(program: Command): void {
 
 function portNumber(text: string): number {
   return numberFrom(0, 65_535)(text) && wholeFrom(0)(text);
+}
+
+/** Lets the command reject a value as wrong usage before a checkpoint is loaded. */
+function checked<T>(value: T, check: (value: T) => unknown): T {
+  try {
+    check(value);
+    return value;
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
+  }
+}
+
+/** A number of proxies, or their addresses. */
+function proxies(text: string): TrustProxy {
+  const isNumber = /^\s*\d+\s*$/.test(text);
+  const trust = isNumber ? Number(text) : text.split(",").map((each) => each.trim());
+  return checked(trust, (given) => new Clients(given));
 }
 
 async function run(checkpoint: string | undefined, flags: Flags): Promise<void> {
@@ -81,10 +111,13 @@ async function run(checkpoint: string | undefined, flags: Flags): Promise<void> 
     pixels: flags.maxPixels,
     concurrency: flags.concurrency,
     queue: flags.queue,
+    ...(flags.perClient === undefined ? {} : { perClient: flags.perClient }),
+    ...(flags.trustProxy === undefined ? {} : { trustProxy: flags.trustProxy }),
     uploadTimeout: flags.uploadTimeout,
     timeout: flags.timeout,
     ...(flags.cors ? { cors: flags.cors } : {}),
     onRequest: flags.json ? printJson : printLine,
+    onWarning: flags.json ? warnJson : warnLine,
   });
   process.stdout.write(flags.json ? `${JSON.stringify({ url })}\n` : `soundspot serves ${path} on ${url}\n`);
   await ending;
@@ -139,6 +172,14 @@ function printLine({ method, path, status, milliseconds, code, error }: ServedRe
     `${method} ${path} ${status} ${milliseconds.toFixed(0)} ms${code ? ` ${code}` : ""}\n`,
   );
   if (error !== undefined) process.stderr.write(`${stackOf(error)}\n`);
+}
+
+function warnJson(warning: string): void {
+  process.stdout.write(`${JSON.stringify({ time: new Date().toISOString(), warning })}\n`);
+}
+
+function warnLine(warning: string): void {
+  process.stderr.write(`warning: ${warning}\n`);
 }
 
 function stackOf(error: unknown): string {

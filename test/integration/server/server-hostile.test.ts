@@ -868,11 +868,11 @@ describe("search", () => {
     };
     const run = vi.spyOn(Semaphore.prototype, "run");
     expect((await search({ image: png }))[0]).toBe(200);
-    expect(run).toHaveBeenCalledTimes(2); // the image, and the model's input from it
+    expect(run).toHaveBeenCalledTimes(3); // the search, the image, and the model's input from it
     run.mockClear();
     const [status, text] = await search({ audio });
     expect(status).toBe(200);
-    expect(run).toHaveBeenCalledTimes(2); // the audio, and the image that it finds
+    expect(run).toHaveBeenCalledTimes(3); // the search, the audio, and the image that it finds
     run.mockClear();
     const [{ url: thumbnail }] = JSON.parse(text).results;
     expect((await fetch(url + thumbnail)).status).toBe(200);

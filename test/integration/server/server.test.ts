@@ -825,8 +825,16 @@ describe("soundspot serve", () => {
     expect(taken.errors()).toMatch(
       /^soundspot: Port \d+ of 127.0.0.1 is taken by another program\. .*\[ERR_BUSY\]\n$/,
     );
-    const wrong = await command("--queue", "-1");
-    expect(await wrong.ended).toBe(2);
+    for (const [flag, value, message] of [
+      ["--queue", "-1", /whole number of at least 0/],
+      ["--per-client", "0", /whole number of at least 1/],
+      ["--trust-proxy", "10.0.0.1,nginx", /trustProxy must have addresses .* one was nginx/],
+      ["--trust-proxy", "101", /from 1 to 100/],
+    ] as const) {
+      const wrong = await command(flag, value);
+      expect([flag, value, await wrong.ended]).toEqual([flag, value, 2]);
+      expect(wrong.errors()).toMatch(message);
+    }
   });
 });
 
