@@ -3,14 +3,14 @@
 import multipart from "@fastify/multipart";
 import swagger from "@fastify/swagger";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
-import { hasSlots, sharpeningOf, targetsOf } from "../config/methods.js";
 import { packageVersion } from "../core/package.js";
 import { answerToBrokenRequest, guardConnections } from "./connections.js";
 import { answerTo, HttpError } from "./http-error.js";
 import { localizeRoute } from "./localize-route.js";
+import { describedModel, type NamedModel } from "./models.js";
 import type { ServedRequest, ServerOptions } from "./options.js";
 import { defaultPage, page } from "./page.js";
-import { documentSchema, healthSchema, infoSchema, metricsSchema } from "./schemas.js";
+import { documentSchema, healthSchema, infoSchema, metricsSchema, modelsSchema } from "./schemas.js";
 import { searchRoutes } from "./search-routes.js";
 import type { Service } from "./service.js";
 import { FIELD_BYTES } from "./upload.js";
@@ -23,7 +23,12 @@ const KEEP_ALIVE_SECONDS = 30;
 /** Greatest number of open connections. */
 const CONNECTIONS = 2048;
 
-export async function createApp(service: Service, options: ServerOptions): Promise<FastifyInstance> {
+/** @param searched the model that made the index of the options */
+export async function createApp(
+  service: Service,
+  options: ServerOptions,
+  searched?: NamedModel,
+): Promise<FastifyInstance> {
   const { limits } = service;
   const warnings = new Warnings(options.onWarning);
   const app = fastify({
@@ -87,31 +92,34 @@ export async function createApp(service: Service, options: ServerOptions): Promi
     },
   });
   await page(app, options.page ?? defaultPage());
-  serviceRoutes(app, service, options.index !== undefined);
+  serviceRoutes(app, service, searched);
   localizeRoute(app, service);
-  if (options.index) searchRoutes(app, service, options.index);
+  const { index } = options;
+  if (index && searched) searchRoutes(app, service, { index, model: searched.model });
   await app.ready();
   return app;
 }
 
-function serviceRoutes(app: FastifyInstance, service: Service, search: boolean): void {
-  const { config } = service.model;
+function serviceRoutes(app: FastifyInstance, service: Service, searched: NamedModel | undefined): void {
+  const { models, limits } = service;
   const info = {
     name: "soundspot",
     version: packageVersion(),
-    model: {
-      imageSize: config.imageSize,
-      seconds: config.audio.seconds,
-      sampleRate: config.audio.sampleRate,
-      method: config.method.name,
-      targetSlots: targetsOf(config),
-      ...(hasSlots(config) ? { offTargetSlots: config.method.offTargetSlots } : {}),
-      sharpening: sharpeningOf(config),
-    },
-    limits: { ...service.limits, fieldBytes: FIELD_BYTES },
-    search,
+    model: describedModel(models.first.model),
+    models: models.names,
+    limits: { ...limits, fieldBytes: FIELD_BYTES },
+    search: searched !== undefined,
+  };
+  const list = {
+    default: models.first.name,
+    models: [...models].map(({ name, model }) => ({
+      name,
+      ...describedModel(model),
+      search: searched?.name === name,
+    })),
   };
   app.get("/v1/info", { schema: infoSchema }, async () => info);
+  app.get("/v1/models", { schema: modelsSchema }, async () => list);
   app.get("/healthz", { schema: healthSchema }, async () => ({ status: "ok" }));
   app.get("/metrics", { schema: metricsSchema }, async (_request, reply) => {
     const { registry } = service.metrics;

@@ -11,19 +11,21 @@ import { localizePrepared } from "../model/localize.js";
 import type { Spot, SpotAttention } from "../model/spot.js";
 import { choice, list, numberIn } from "./fields.js";
 import { checkImage } from "./image-kinds.js";
+import type { NamedModel } from "./models.js";
 import { INCLUDABLE, localizeSchema } from "./schemas.js";
 import type { Accepted, Service } from "./service.js";
 import { readUpload, type Upload } from "./upload.js";
 
 const FORM = {
   files: { image: "memory", audio: "memory", video: "disk" },
-  fields: ["at", "audioTrack", "sharpening", "threshold", "alpha", "refine", "include"],
+  fields: ["model", "at", "audioTrack", "sharpening", "threshold", "alpha", "refine", "include"],
   most: 2,
 } as const;
 
 type Includable = (typeof INCLUDABLE)[number];
 
 interface Asked {
+  readonly named: NamedModel;
   readonly input: LocalizeInput;
   readonly settings: {
     readonly sharpening: number;
@@ -35,16 +37,18 @@ interface Asked {
 }
 
 export function localizeRoute(app: FastifyInstance, service: Service): void {
-  const { model, limits } = service;
+  const { models, limits } = service;
 
   function asked({ buffers, paths, fields }: Upload): Asked {
+    const named = models.get(fields.get("model"));
     return {
+      named,
       input: inputOf(buffers, paths, {
         at: numberIn(fields, "at", 0, Number.MAX_VALUE),
         audioTrack: numberIn(fields, "audioTrack", 0, Number.MAX_VALUE),
       }),
       settings: {
-        sharpening: numberIn(fields, "sharpening", 1e-6, 1e6) ?? sharpeningOf(model.config),
+        sharpening: numberIn(fields, "sharpening", 1e-6, 1e6) ?? sharpeningOf(named.model.config),
         threshold: numberIn(fields, "threshold", 0, 1) ?? MASK_THRESHOLD,
         alpha: numberIn(fields, "alpha", 0, 1) ?? AUDIO_WEIGHT,
         refine: choice(fields, "refine", ["none", "iqr"]) ?? "none",
@@ -55,7 +59,7 @@ export function localizeRoute(app: FastifyInstance, service: Service): void {
 
   /** Localizes, and lets `use` make the answer while memory is reserved for it. */
   async function localize<T>(
-    { input, settings }: Asked,
+    { named: { name, model }, input, settings }: Asked,
     { client, signal }: Pick<Accepted, "client" | "signal">,
     use: (spot: Spot) => Promise<T>,
   ): Promise<T> {
@@ -74,7 +78,7 @@ export function localizeRoute(app: FastifyInstance, service: Service): void {
         signal,
         client.key,
       );
-      service.metrics.localized();
+      service.metrics.localized(name);
       throwIfAborted(signal);
       return await use(spot as Spot);
     } finally {
@@ -93,9 +97,7 @@ export function localizeRoute(app: FastifyInstance, service: Service): void {
           const large = image || wanted.include.has("heatmap") || wanted.include.has("overlay");
           if (large) service.holdAnswer(spot.width * spot.height, reply, client);
           reply.type(image ? "image/png" : "application/json; charset=utf-8");
-          return image
-            ? await spot.overlay({ signal })
-            : await bodyOf(spot, wanted, targetsOf(model.config), signal);
+          return image ? await spot.overlay({ signal }) : await bodyOf(spot, wanted, models.size > 1, signal);
         });
       } catch (error) {
         throw namingFields(error, upload.paths);
@@ -191,8 +193,8 @@ function logitsOf({ logits }: Spot): SpotAttention {
 /** The answer. It is sent after the place is given back: a slow client does not block others. */
 async function bodyOf(
   spot: Spot,
-  { settings, include }: Asked,
-  targetSlots: number,
+  { named, settings, include }: Asked,
+  withName: boolean,
   signal: AbortSignal,
 ): Promise<unknown> {
   const figure = async (name: "overlay" | "spectrogram") =>
@@ -200,13 +202,14 @@ async function bodyOf(
   const figures = { ...(await figure("overlay")), ...(await figure("spectrogram")) };
   const { width, height, confidence, silent, time, boxes } = spot;
   const body = {
+    ...(withName ? { model: named.name } : {}),
     width,
     height,
     confidence,
     ...(silent ? { silent } : {}),
     ...(time === undefined ? {} : { time }),
     boxes,
-    settings: { ...settings, targetSlots },
+    settings: { ...settings, targetSlots: targetsOf(named.model.config) },
     ...(include.has("attention") ? { attention: plainAttention(attentionOf(spot)) } : {}),
     ...(include.has("logits") ? { logits: plainAttention(logitsOf(spot)) } : {}),
     ...(Object.keys(figures).length > 0 ? { figures } : {}),

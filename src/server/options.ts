@@ -1,6 +1,6 @@
 /** Options of a server and their checks. */
 
-import { aFunction, aList, aPath, checkFields, shown } from "../core/arguments.js";
+import { aFunction, aList, aPath, aText, checkFields, shown } from "../core/arguments.js";
 import { SoundspotError } from "../core/errors.js";
 import type { Precision } from "../model/compute.js";
 import type { Model } from "../model/model.js";
@@ -27,9 +27,13 @@ export interface ServedRequest {
 
 /** Options of a server. */
 export interface ServerOptions {
-  /** Owned by the caller: closing the server does not dispose it. */
+  /** Used where a request names none. Owned by the caller: closing the server does not dispose it. */
   readonly model: Model;
-  /** Searched by `POST /v1/search`; made by this model. Owned by the caller too. */
+  /** Its name. Default "default". */
+  readonly modelName?: string;
+  /** Further models, which requests choose by name; owned by the caller too. Names have letters, digits, ".", "-" and "_". */
+  readonly models?: Readonly<Record<string, Model>>;
+  /** Searched by `POST /v1/search`; made by one of the models. Owned by the caller too. */
   readonly index?: SearchIndex;
   /** Of the encoders. Default "auto". */
   readonly precision?: Precision;
@@ -97,6 +101,7 @@ export function limitsOf(options: ServerOptions): Limits {
   checkFields(options, {
     cors: aList,
     page: aPath,
+    modelName: aText,
     onRequest: aFunction,
     onWarning: aFunction,
   });

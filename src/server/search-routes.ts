@@ -7,6 +7,7 @@ import { isSoundspotError, SoundspotError } from "../core/errors.js";
 import { decodeImage } from "../media/image.js";
 import { decodeVideoAudio } from "../media/video.js";
 import { encodeWav } from "../media/wav.js";
+import type { Model } from "../model/model.js";
 import { imageOf, type SearchIndex, type SearchItem, type SearchResult } from "../search/search-index.js";
 import { numberIn } from "./fields.js";
 import { HttpError } from "./http-error.js";
@@ -35,12 +36,20 @@ const audioTypes: Readonly<Record<string, string>> = {
   ".aiff": "audio/aiff",
 };
 
+/** What is searched, and with what. */
+export interface Searched {
+  readonly index: SearchIndex;
+  /** The model that made the index. */
+  readonly model: Model;
+}
+
 /**
  * Registers `POST /v1/search`, `GET /v1/search/items/:id/thumbnail` and `GET /v1/search/items/:id/audio`. Files are
  * served only by the ids of the index; a request cannot contain a path.
  */
-export function searchRoutes(app: FastifyInstance, service: Service, index: SearchIndex): void {
-  const { model, limits } = service;
+export function searchRoutes(app: FastifyInstance, service: Service, searched: Searched): void {
+  const { index, model } = searched;
+  const { limits } = service;
   app.post(
     "/v1/search",
     // readUpload checks the body: it is a stream of parts, which a schema cannot check.

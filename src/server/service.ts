@@ -1,14 +1,14 @@
-/** Shared by the routes: the model, limits, and the life cycle of a request. */
+/** Shared by the routes: the models, limits, and the life cycle of a request. */
 import { availableParallelism } from "node:os";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { throwIfAborted } from "../core/errors.js";
 import { Semaphore } from "../core/semaphore.js";
 import type { Precision } from "../model/compute.js";
-import type { Model } from "../model/model.js";
 import { type Client, Clients, LOCAL } from "./clients.js";
 import { Gate } from "./gate.js";
 import { HttpError } from "./http-error.js";
 import { Metrics } from "./metrics.js";
+import { Models } from "./models.js";
 import { type Limits, limitsOf, type ServerOptions } from "./options.js";
 import { Shares } from "./shares.js";
 import { TemporaryFolder } from "./temporary-folder.js";
@@ -47,7 +47,7 @@ function onceSent({ raw }: FastifyReply, then: () => void): void {
 }
 
 export class Service {
-  readonly model: Model;
+  readonly models: Models;
   readonly clients: Clients;
   readonly precision: Precision;
   readonly limits: Limits;
@@ -73,8 +73,7 @@ export class Service {
 
   constructor(options: ServerOptions) {
     this.limits = limitsOf(options);
-    this.model = options.model;
-    void this.model.handle; // a disposed model is rejected before the server listens
+    this.models = new Models(options);
     this.clients = new Clients(options.trustProxy);
     this.precision = options.precision ?? "auto";
     this.gate = new Gate(this.limits);
