@@ -8,7 +8,7 @@ import { answerToBrokenRequest, guardConnections } from "./connections.js";
 import { answerTo, HttpError } from "./http-error.js";
 import { localizeRoute } from "./localize-route.js";
 import { describedModel, type NamedModel } from "./models.js";
-import type { ServedRequest, ServerOptions } from "./options.js";
+import { basePathOf, type ServedRequest, type ServerOptions } from "./options.js";
 import { defaultPage, page } from "./page.js";
 import { documentSchema, healthSchema, infoSchema, metricsSchema, modelsSchema } from "./schemas.js";
 import { searchRoutes } from "./search-routes.js";
@@ -23,6 +23,13 @@ const KEEP_ALIVE_SECONDS = 30;
 /** Greatest number of open connections. */
 const CONNECTIONS = 2048;
 
+/** What a service offers below which path. */
+interface Offer {
+  readonly basePath: string;
+  /** The model of the index, where there is one. */
+  readonly searched: NamedModel | undefined;
+}
+
 /** @param searched the model that made the index of the options */
 export async function createApp(
   service: Service,
@@ -30,6 +37,7 @@ export async function createApp(
   searched?: NamedModel,
 ): Promise<FastifyInstance> {
   const { limits } = service;
+  const basePath = basePathOf(options);
   const warnings = new Warnings(options.onWarning);
   const app = fastify({
     logger: false,
@@ -43,6 +51,8 @@ export async function createApp(
       connectionsCheckingInterval: 500,
       requireHostHeader: false, // guardConnections answers it like every other failure
     },
+    // Proxies may pass the base path on or take it away.
+    rewriteUrl: ({ url = "/" }) => withoutBase(url, basePath),
     clientErrorHandler: answerToBrokenRequest,
     frameworkErrors: (_error, request, reply) =>
       answerFailure(reply, new HttpError(400, "ERR_INPUT", `${shown(request)} is not a valid address.`)),
@@ -50,7 +60,7 @@ export async function createApp(
   app.server.maxConnections = CONNECTIONS;
   app.removeAllContentTypeParsers();
   const missing = (request: FastifyRequest) =>
-    new HttpError(404, "ERR_NOT_FOUND", notFound(request, options.index !== undefined));
+    new HttpError(404, "ERR_NOT_FOUND", notFound(request, basePath, options.index !== undefined));
   app.setErrorHandler((error, request, reply) =>
     // A file that the page's folder rejects counts as missing.
     answerFailure(reply, (error as { statusCode?: number }).statusCode === 403 ? missing(request) : error),
@@ -59,12 +69,17 @@ export async function createApp(
   observe(app, service, options.onRequest);
   guardConnections(app, limits.uploadTimeout);
   guardOrigins(app, options.cors ?? []);
-  app.addHook("onRequest", async (request) => {
+  app.addHook("onRequest", async (request, reply) => {
     if (service.clients.ignores(request.raw)) {
       warnings.once(
         "proxy",
         "Requests come through a proxy, and all of them count as one client. To count those behind it, start with --trust-proxy and the proxy's address (in code: trustProxy).",
       );
+    }
+    // Addresses in the page are relative to this slash.
+    const reads = request.method === "GET" || request.method === "HEAD";
+    if (basePath !== "" && reads && pathOf(request.originalUrl) === basePath) {
+      return reply.redirect(`${basePath}/${request.originalUrl.slice(basePath.length)}`, 308);
     }
   });
   app.addHook("onRequest", async (_request, reply) => {
@@ -83,6 +98,7 @@ export async function createApp(
         version: packageVersion(),
         license: { name: "MIT" },
       },
+      ...(basePath === "" ? {} : { servers: [{ url: basePath }] }),
       tags: [
         { name: "localization", description: "Where a sound comes from." },
         { name: "search", description: "Images by audio, audio by an image." },
@@ -91,16 +107,16 @@ export async function createApp(
       ],
     },
   });
-  await page(app, options.page ?? defaultPage());
-  serviceRoutes(app, service, searched);
+  await page(app, options.page ?? defaultPage(), basePath);
+  serviceRoutes(app, service, { basePath, searched });
   localizeRoute(app, service);
   const { index } = options;
-  if (index && searched) searchRoutes(app, service, { index, model: searched.model });
+  if (index && searched) searchRoutes(app, service, { index, model: searched.model, basePath });
   await app.ready();
   return app;
 }
 
-function serviceRoutes(app: FastifyInstance, service: Service, searched: NamedModel | undefined): void {
+function serviceRoutes(app: FastifyInstance, service: Service, { basePath, searched }: Offer): void {
   const { models, limits } = service;
   const info = {
     name: "soundspot",
@@ -109,6 +125,7 @@ function serviceRoutes(app: FastifyInstance, service: Service, searched: NamedMo
     models: models.names,
     limits: { ...limits, fieldBytes: FIELD_BYTES },
     search: searched !== undefined,
+    ...(basePath === "" ? {} : { basePath }),
   };
   const list = {
     default: models.first.name,
@@ -141,7 +158,7 @@ function observe(app: FastifyInstance, service: Service, onRequest: ServerOption
       const failure = failures.get(reply);
       onRequest?.({
         method: request.method,
-        path: pathOf(request.url),
+        path: pathOf(request.originalUrl),
         status,
         milliseconds,
         address,
@@ -200,11 +217,21 @@ function pathOf(url: string): string {
   return url.split("?", 1)[0] as string;
 }
 
-function shown({ method, url }: FastifyRequest): string {
-  return `${method} ${pathOf(url).slice(0, 200)}`;
+/** The address without the base path, where it has it. */
+function withoutBase(url: string, basePath: string): string {
+  if (basePath === "") return url;
+  const path = url.replace(/^https?:\/\/[^/?]*(?=\/)/i, ""); // clients may name the host before it
+  if (!path.startsWith(basePath)) return url;
+  const rest = path.slice(basePath.length);
+  if (rest.startsWith("/")) return rest;
+  return rest === "" || rest.startsWith("?") ? `/${rest}` : url;
 }
 
-function notFound(request: FastifyRequest, search: boolean): string {
+function shown({ method, originalUrl }: FastifyRequest): string {
+  return `${method} ${pathOf(originalUrl).slice(0, 200)}`;
+}
+
+function notFound(request: FastifyRequest, basePath: string, search: boolean): string {
   if (!search && request.url.startsWith("/v1/search")) return "This service has no index to search.";
-  return `There is no ${shown(request)}. See /openapi.json for the routes.`;
+  return `There is no ${shown(request)}. See ${basePath}/openapi.json for the routes.`;
 }

@@ -13,7 +13,7 @@ export type { TrustProxy } from "./clients.js";
 /** A request that has ended. */
 export interface ServedRequest {
   readonly method: string;
-  /** Without the query string. */
+  /** Without the query string, with the base path. */
   readonly path: string;
   /** 499 when the client disconnected before the answer. */
   readonly status: number;
@@ -51,6 +51,8 @@ export interface ServerOptions {
    * addresses and blocks such as 10.0.0.0/8. Default none: the client is whoever connects.
    */
   readonly trustProxy?: TrustProxy;
+  /** Path below which a proxy offers the service, such as "/sound". Default none. */
+  readonly basePath?: string;
   /** Bytes of an uploaded file. Default 32,000,000. */
   readonly uploadBytes?: number;
   /** Pixels of an image or of a video's frames. Default 16,777,216. */
@@ -102,6 +104,7 @@ export function limitsOf(options: ServerOptions): Limits {
     cors: aList,
     page: aPath,
     modelName: aText,
+    basePath: aText,
     onRequest: aFunction,
     onWarning: aFunction,
   });
@@ -120,4 +123,20 @@ export function limitsOf(options: ServerOptions): Limits {
     limits[name] = value;
   }
   return limits;
+}
+
+/** Segments of letters, digits, points, hyphens, underscores and tildes. */
+const BASE_PATH = /^(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)+$/;
+
+/**
+ * The base path without a slash at its end; empty for none.
+ * @throws {SoundspotError} ERR_INPUT
+ */
+export function basePathOf({ basePath = "" }: Pick<ServerOptions, "basePath">): string {
+  const path = basePath.replace(/\/$/, "");
+  if (path === "" || BASE_PATH.test(path)) return path;
+  throw new SoundspotError(
+    "ERR_INPUT",
+    `basePath must be a path such as /sound or /apps/sound, of letters, digits and .-_~; it was ${JSON.stringify(basePath)}.`,
+  );
 }

@@ -37,15 +37,15 @@ const forPage = [
   "frame-ancestors 'none'",
 ].join("; ");
 
-const bare = `<!doctype html>
+const bare = (basePath: string) => `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <title>soundspot</title>
-<p>This is the service of soundspot. Its API is described at <a href="/openapi.json">/openapi.json</a>; the page was not built.</p>
+<p>This is the service of soundspot. Its API is described at <a href="openapi.json">${basePath}/openapi.json</a>; the page was not built.</p>
 </html>
 `;
 
-export async function page(app: FastifyInstance, folder: string): Promise<void> {
+export async function page(app: FastifyInstance, folder: string, basePath: string): Promise<void> {
   app.addHook("onSend", async (_request, reply) => {
     const isPage = String(reply.getHeader("content-type") ?? "").startsWith("text/html");
     reply.headers({
@@ -56,7 +56,7 @@ export async function page(app: FastifyInstance, folder: string): Promise<void> 
   });
   if (!existsSync(join(folder, "index.html"))) {
     app.get("/", { schema: pageSchema }, async (_request, reply) =>
-      reply.type("text/html; charset=utf-8").header("cache-control", "no-cache").send(bare),
+      reply.type("text/html; charset=utf-8").header("cache-control", "no-cache").send(bare(basePath)),
     );
     return;
   }

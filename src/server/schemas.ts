@@ -334,6 +334,7 @@ export const infoSchema = {
             timeout: number("Seconds for its answer after that."),
           }),
           search: { type: "boolean", description: "Whether the service has an index to search." },
+          basePath: text("Path below which a proxy offers the service, where it was given."),
         },
         ["name", "version", "model", "models", "limits", "search"],
       ),

@@ -41,6 +41,7 @@ export interface Searched {
   readonly index: SearchIndex;
   /** The model that made the index. */
   readonly model: Model;
+  readonly basePath: string;
 }
 
 /**
@@ -48,7 +49,7 @@ export interface Searched {
  * served only by the ids of the index; a request cannot contain a path.
  */
 export function searchRoutes(app: FastifyInstance, service: Service, searched: Searched): void {
-  const { index, model } = searched;
+  const { index, model, basePath } = searched;
   const { limits } = service;
   app.post(
     "/v1/search",
@@ -74,7 +75,8 @@ export function searchRoutes(app: FastifyInstance, service: Service, searched: S
               decoding,
             );
           const found = await service.searches.run(find, signal, client.key);
-          return { query: image ? "image" : "audio", results: found.map(described) };
+          const results = found.map((each) => described(each, basePath));
+          return { query: image ? "image" : "audio", results };
         } catch (error) {
           throw namingFields(error, upload.paths);
         } finally {
@@ -145,8 +147,8 @@ function queryOf({ buffers, fields }: Upload) {
   return { query: { image, audio }, k, label: fields.get("label") };
 }
 
-function described({ id, score, kind, name, label, box }: SearchResult) {
-  const url = `/v1/search/items/${id}/${kind === "image" ? "thumbnail" : "audio"}`;
+function described({ id, score, kind, name, label, box }: SearchResult, basePath: string) {
+  const url = `${basePath}/v1/search/items/${id}/${kind === "image" ? "thumbnail" : "audio"}`;
   return { id, score, kind, name, label, url, box };
 }
 

@@ -7,7 +7,7 @@ import { isSoundspotError, SoundspotError } from "../core/errors.js";
 import { aModel } from "../model/loaded.js";
 import type { SearchIndex } from "../search/search-index.js";
 import type { Models, NamedModel } from "./models.js";
-import type { ServerOptions } from "./options.js";
+import { basePathOf, type ServerOptions } from "./options.js";
 import type { Service } from "./service.js";
 
 export type { ServedRequest, ServerOptions, TrustProxy } from "./options.js";
@@ -31,17 +31,19 @@ export class Server implements AsyncDisposable {
   /** The Fastify application, with `inject` for tests. */
   readonly app: FastifyInstance;
   readonly #service: Service;
+  readonly #basePath: string;
   #closed: Promise<void> | undefined;
 
   /** @internal */
-  constructor(app: FastifyInstance, service: Service) {
+  constructor(app: FastifyInstance, service: Service, basePath = "") {
     this.app = app;
     this.#service = service;
+    this.#basePath = basePath;
   }
 
   /**
    * Starts to listen.
-   * @returns the address, such as "http://127.0.0.1:8080"
+   * @returns the address with the base path, such as "http://127.0.0.1:8080"
    * @throws {SoundspotError} ERR_BUSY when the port is taken, ERR_INPUT when host or port is unavailable, ERR_DISPOSED.
    */
   async listen({ host = "127.0.0.1", port = 8080 }: ListenOptions = {}): Promise<string> {
@@ -50,7 +52,7 @@ export class Server implements AsyncDisposable {
       throw listenError(cause, host, port);
     });
     const { address, port: bound, family } = this.app.server.address() as AddressInfo;
-    return `http://${family === "IPv6" ? `[${address}]` : address}:${bound}`;
+    return `http://${family === "IPv6" ? `[${address}]` : address}:${bound}${this.#basePath}`;
   }
 
   /**
@@ -111,7 +113,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   const [{ createApp }, { Service }] = await Promise.all([import("./app.js"), import("./service.js")]);
   const service = new Service(options);
   const searched = options.index && (await modelOf(options.index, service.models));
-  return new Server(await createApp(service, options, searched), service);
+  return new Server(await createApp(service, options, searched), service, basePathOf(options));
 }
 
 /** The model that made an index. One model alone is checked by every search. */

@@ -8,7 +8,7 @@ import type { Model } from "../../model/model.js";
 import { SearchIndex } from "../../search/search-index.js";
 import { Clients } from "../../server/clients.js";
 import { DEFAULT_NAME, isModelName } from "../../server/models.js";
-import { DEFAULTS, type ServedRequest, type TrustProxy } from "../../server/options.js";
+import { basePathOf, DEFAULTS, type ServedRequest, type TrustProxy } from "../../server/options.js";
 import { serve } from "../../server/server.js";
 import { loadCheckpoint, withConfigOption } from "../checkpoints.js";
 import { deviceOption, numberFrom, precisions, wholeFrom } from "../options.js";
@@ -25,6 +25,7 @@ interface Flags {
   queue: number;
   perClient?: number;
   trustProxy?: TrustProxy;
+  basePath?: string;
   uploadTimeout: number;
   timeout: number;
   grace: number;
@@ -61,6 +62,7 @@ export function register(program: Command): void {
       "their number before the service, or their addresses and blocks with commas between them, whose X-Forwarded-For and Forwarded name the client",
       proxies,
     )
+    .option("--base-path <path>", "below which a proxy offers the service, such as /sound", pathBelow)
     .option("--upload-timeout <seconds>", "for a request to arrive", numberFrom(0.1), DEFAULTS.uploadTimeout)
     .option("--timeout <seconds>", "from there to the answer", numberFrom(0.1), DEFAULTS.timeout)
     .option("--grace <seconds>", "for accepted requests after SIGTERM or SIGINT", numberFrom(0), 30)
@@ -90,6 +92,10 @@ function proxies(text: string): TrustProxy {
   const isNumber = /^\s*\d+\s*$/.test(text);
   const trust = isNumber ? Number(text) : text.split(",").map((each) => each.trim());
   return checked(trust, (given) => new Clients(given));
+}
+
+function pathBelow(text: string): string {
+  return checked(text, (basePath) => basePathOf({ basePath }));
 }
 
 /** A checkpoint and the name that requests give it. */
@@ -170,6 +176,7 @@ async function serveUntil(
     queue: flags.queue,
     ...(flags.perClient === undefined ? {} : { perClient: flags.perClient }),
     ...(flags.trustProxy === undefined ? {} : { trustProxy: flags.trustProxy }),
+    ...(flags.basePath === undefined ? {} : { basePath: flags.basePath }),
     uploadTimeout: flags.uploadTimeout,
     timeout: flags.timeout,
     ...(flags.cors ? { cors: flags.cors } : {}),

@@ -819,12 +819,13 @@ describe("soundspot serve", () => {
     expect(readdirSync(temporary)).toEqual([]);
   });
 
-  it("serves several models, and warns of what seems to be missing", async () => {
+  it("serves several models below a path, and warns of what seems to be missing", async () => {
     const small = join(folder, "small.safetensors");
     const other = await Model.create({ ...tiny, imageSize: 48 });
     await other.save(small);
     other.dispose();
-    const { child, lines, ended, url, errors } = await command(`small=${small}`);
+    const { child, lines, ended, url, errors } = await command(`small=${small}`, "--base-path", "/x");
+    expect(new URL(url).pathname).toBe("/x");
     const { models } = (await (await fetch(`${url}/v1/models`)).json()) as {
       models: Record<string, unknown>[];
     };
@@ -859,6 +860,7 @@ describe("soundspot serve", () => {
       ["--per-client", "0", /whole number of at least 1/],
       ["--trust-proxy", "10.0.0.1,nginx", /trustProxy must have addresses .* one was nginx/],
       ["--trust-proxy", "101", /from 1 to 100/],
+      ["--base-path", "x", /basePath must be a path such as \/sound/],
     ] as const) {
       const wrong = await command(flag, value);
       expect([flag, value, await wrong.ended]).toEqual([flag, value, 2]);
