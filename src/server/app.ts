@@ -7,8 +7,10 @@ import { packageVersion } from "../core/package.js";
 import { answerToBrokenRequest, guardConnections } from "./connections.js";
 import { answerTo, HttpError } from "./http-error.js";
 import { localizeRoute } from "./localize-route.js";
+import { answerForFile, otherMethods } from "./methods.js";
 import { describedModel, type NamedModel } from "./models.js";
 import { basePathOf, type ServedRequest, type ServerOptions } from "./options.js";
+import { guardOrigins } from "./origins.js";
 import { defaultPage, page } from "./page.js";
 import { documentSchema, healthSchema, infoSchema, metricsSchema, modelsSchema } from "./schemas.js";
 import { searchRoutes } from "./search-routes.js";
@@ -39,6 +41,7 @@ export async function createApp(
   const { limits } = service;
   const basePath = basePathOf(options);
   const warnings = new Warnings(options.onWarning);
+  let files: ReadonlySet<string> = new Set();
   const app = fastify({
     logger: false,
     requestTimeout: 1000 * limits.uploadTimeout,
@@ -65,10 +68,15 @@ export async function createApp(
     // A file that the page's folder rejects counts as missing.
     answerFailure(reply, (error as { statusCode?: number }).statusCode === 403 ? missing(request) : error),
   );
-  app.setNotFoundHandler((request, reply) => answerFailure(reply, missing(request)));
+  app.setNotFoundHandler(async (request, reply) => {
+    const path = pathOf(request.url);
+    const reads = request.method === "GET" || request.method === "HEAD";
+    if (!reads && files.has(path)) return answerForFile(request.method, basePath + path, reply);
+    return answerFailure(reply, missing(request));
+  });
   observe(app, service, options.onRequest);
   guardConnections(app, limits.uploadTimeout);
-  guardOrigins(app, options.cors ?? []);
+  guardOrigins(app, options.cors ?? [], warnings);
   app.addHook("onRequest", async (request, reply) => {
     if (service.clients.ignores(request.raw)) {
       warnings.once(
@@ -107,11 +115,13 @@ export async function createApp(
       ],
     },
   });
-  await page(app, options.page ?? defaultPage(), basePath);
+  const addOtherMethods = otherMethods(app, basePath);
+  files = await page(app, options.page ?? defaultPage(), basePath);
   serviceRoutes(app, service, { basePath, searched });
   localizeRoute(app, service);
   const { index } = options;
   if (index && searched) searchRoutes(app, service, { index, model: searched.model, basePath });
+  addOtherMethods();
   await app.ready();
   return app;
 }
@@ -169,44 +179,13 @@ function observe(app: FastifyInstance, service: Service, onRequest: ServerOption
   });
 }
 
-/** Pages of other origins may call the service only if `cors` names them. */
-function guardOrigins(app: FastifyInstance, origins: readonly string[]): void {
-  const all = origins.includes("*");
-  app.addHook("onRequest", async (request, reply) => {
-    const { origin } = request.headers;
-    const named = origin !== undefined && (all || origins.includes(origin));
-    if (origins.length > 0) reply.header("vary", "Origin");
-    else reply.header("cross-origin-resource-policy", "same-origin");
-    if (named) {
-      reply.headers({
-        "access-control-allow-origin": all ? "*" : origin,
-        "access-control-expose-headers": "Retry-After",
-      });
-      if (request.method === "OPTIONS" && request.headers["access-control-request-method"]) {
-        reply.headers({
-          "access-control-allow-methods": "GET, POST",
-          "access-control-allow-headers": "Accept, Content-Type",
-          "access-control-max-age": 86_400,
-        });
-        return reply.code(204).send();
-      }
-      return;
-    }
-    // A page could keep the model busy without reading answers. Another port of this computer is another origin, same site.
-    const site = request.headers["sec-fetch-site"];
-    if ((site === "cross-site" || site === "same-site") && request.method === "POST") {
-      const pages = origin === undefined ? "other origins" : origin.slice(0, 200);
-      throw new HttpError(403, "ERR_ORIGIN", `Pages of ${pages} may not call this service.`);
-    }
-  });
-}
-
 const failures = new WeakMap<FastifyReply, HttpError>();
 
 function answerFailure(reply: FastifyReply, error: unknown): FastifyReply {
   const failure = answerTo(error);
   failures.set(reply, failure);
   if (failure.retryAfter !== undefined) reply.header("retry-after", String(failure.retryAfter));
+  if (failure.allow !== undefined) reply.header("allow", failure.allow);
   return reply
     .code(failure.status)
     .type("application/json; charset=utf-8")

@@ -1,6 +1,6 @@
 /** The page, and the security headers of all answers. */
-import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readdirSync } from "node:fs";
+import { join, relative, sep } from "node:path";
 import serveStatic from "@fastify/static";
 import type { FastifyInstance } from "fastify";
 import { packageRoot } from "../core/package.js";
@@ -45,7 +45,15 @@ const bare = (basePath: string) => `<!doctype html>
 </html>
 `;
 
-export async function page(app: FastifyInstance, folder: string, basePath: string): Promise<void> {
+/**
+ * Registers `/` and the files of the page's folder.
+ * @returns the paths of the files that it has at the moment
+ */
+export async function page(
+  app: FastifyInstance,
+  folder: string,
+  basePath: string,
+): Promise<ReadonlySet<string>> {
   app.addHook("onSend", async (_request, reply) => {
     const isPage = String(reply.getHeader("content-type") ?? "").startsWith("text/html");
     reply.headers({
@@ -58,7 +66,7 @@ export async function page(app: FastifyInstance, folder: string, basePath: strin
     app.get("/", { schema: pageSchema }, async (_request, reply) =>
       reply.type("text/html; charset=utf-8").header("cache-control", "no-cache").send(bare(basePath)),
     );
-    return;
+    return new Set();
   }
   await app.register(serveStatic, {
     root: folder,
@@ -72,4 +80,9 @@ export async function page(app: FastifyInstance, folder: string, basePath: strin
     },
   });
   app.get("/", { schema: pageSchema }, async (_request, reply) => reply.sendFile("index.html"));
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile());
+  return new Set(
+    files.map(({ parentPath, name }) => `/${relative(folder, join(parentPath, name)).replaceAll(sep, "/")}`),
+  );
 }

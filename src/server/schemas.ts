@@ -42,6 +42,10 @@ export const failures = {
     "Pages of https://example.org may not call this service.",
   ),
   404: errorBody("Not found.", "ERR_NOT_FOUND", "There is no GET /v2."),
+  405: {
+    ...errorBody("The path has other methods.", "ERR_METHOD", "/v1/localize has no GET. Use OPTIONS, POST."),
+    headers: { allow: { type: "string", description: "The methods of the path." } },
+  },
   408: errorBody(
     "The request took too long to arrive.",
     "ERR_TIMEOUT",

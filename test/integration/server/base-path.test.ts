@@ -89,6 +89,8 @@ describe.each([
       "ERR_NOT_FOUND",
       expect.stringMatching(/^There is no GET .*\/v2\. See \/apps\/sound\/openapi\.json/),
     ]);
+    const wrong = await fetch(`${outside}/v1/localize`);
+    expect([wrong.status, wrong.headers.get("allow")]).toEqual([405, "OPTIONS, POST"]);
   });
 
   it.skipIf(!existsSync(CHROMIUM))("the page works in a browser", async () => {

@@ -78,5 +78,7 @@ describe.skipIf(!installed)("nginx (skipped without it: install nginx-light, or 
     await until(() => requests.some(({ path }) => path.endsWith("/v1/localize")));
     // nginx adds the address that it sees, which is trusted: the one before it counts.
     expect(requests.find(({ path }) => path.endsWith("/v1/localize"))?.address).toBe("203.0.113.7");
+    const wrong = await fetch(`${outside}/v1/localize`);
+    expect([wrong.status, wrong.headers.get("allow")]).toEqual([405, "OPTIONS, POST"]);
   });
 });

@@ -268,8 +268,8 @@ describe("HTTP that is none", () => {
   const chunked = `${multipart}\r\nTransfer-Encoding: chunked`;
   it.each<[string, string | Buffer, number[]]>([
     ["an unknown method", `FOO / HTTP/1.1\r\n${host}\r\n`, [400]],
-    ["a method that no route has", `PROPFIND / HTTP/1.1\r\n${host}Connection: close\r\n\r\n`, [404]],
-    ["TRACE", `TRACE / HTTP/1.1\r\n${host}Connection: close\r\n\r\n`, [404]],
+    ["a method that no route has", `PROPFIND / HTTP/1.1\r\n${host}Connection: close\r\n\r\n`, [405]],
+    ["TRACE", `TRACE / HTTP/1.1\r\n${host}Connection: close\r\n\r\n`, [405]],
     ["an unknown version", `GET / HTTP/3.0\r\n${host}\r\n`, [400]],
     ["no host", "GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n", [400]],
     ["the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [400]],

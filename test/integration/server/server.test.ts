@@ -837,13 +837,16 @@ describe("soundspot serve", () => {
       model: "small",
       width: 60,
     });
+    const preflight = { origin: "https://example.org", "access-control-request-method": "POST" };
     for (let i = 0; i < 2; i++) {
+      await fetch(`${url}/v1/localize`, { method: "OPTIONS", headers: preflight });
       await fetch(`${url}/healthz`, { headers: { "x-forwarded-for": "203.0.113.7" } });
     }
     child.kill("SIGTERM");
     expect(await ended).toBe(0);
     expect(errors()).toBe("");
     expect(lines.flatMap(({ warning }) => (warning === undefined ? [] : [warning]))).toEqual([
+      expect.stringMatching(/--cors "https:\/\/example\.org"/),
       expect.stringMatching(/--trust-proxy/),
     ]);
   });
