@@ -25,6 +25,8 @@ const { values, positionals } = parseArgs({
     model: { type: "string" },
     // Of methods.
     methods: { type: "string" },
+    // Of serve.
+    seconds: { type: "string" },
   },
 });
 const names = [
@@ -65,6 +67,7 @@ const measured = await bench({
   ...(values.variants ? { variants: values.variants.split(",") } : {}),
   ...(values.methods ? { methods: values.methods.split(",") } : {}),
   ...(values.model ? { model: values.model } : {}),
+  ...(values.seconds ? { seconds: Number(values.seconds) } : {}),
   threads,
   device,
   report,

@@ -1,121 +1,60 @@
-// The service under load: 64 clients on loopback against one client and against the engine without HTTP.
+// The service under load: its answers a second as a share of the engine's pairs, decoding included; latency and memory
+// beyond its limits.
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
-import { Agent, get, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { Model } from "../dist/index.js";
-import { pair, wav } from "./lib/inputs.mjs";
+import { pair } from "./lib/inputs.mjs";
+import { figures, files, form, load, watch } from "./lib/load.mjs";
 import { median } from "./lib/turns.mjs";
 
 const cli = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
-const CLIENTS = 64;
 const PAIRS = 8;
-const TOGETHER = 16;
-const BOUNDARY = "soundspot-bench";
-const columns = ["who", "pairs/s", "× one client", "× engine", "p50 ms", "p99 ms", "statuses"];
+/** Most pairs of the service's batches. */
+const TOGETHER = 32;
+const CLIENTS = 64;
+/** More than the service's 144 places. */
+const CROWD = 256;
+/** Clients of their own addresses beside a crowd of one address. */
+const FEW = 8;
+const columns = ["who", "pairs/s", "× engine", "p50 ms", "p99 ms", "statuses"];
+const widths = [40, 0, 0, 0, 0, 20];
 
-/** A form with an image of 224 px and audio of 5 s, as a browser would send it. */
-async function form(seed) {
-  const pixels = new Uint8Array(224 * 224 * 3);
-  for (let i = 0; i < pixels.length; i++) {
-    const [x, y] = [(i / 3) % 224, Math.floor(i / 672)];
-    pixels[i] =
-      128 + 90 * Math.sin((x * (1 + (i % 3)) + seed * y) / 23) + 30 * Math.sin((x * y) / (97 * seed));
-  }
-  const raw = { width: 224, height: 224, channels: 3 };
-  const image = await sharp(pixels, { raw }).jpeg({ quality: 85 }).toBuffer();
-  const samples = Float32Array.from(
-    { length: 80_000 },
-    (_, i) => 0.4 * Math.sin(i * 0.03 * seed) + 0.2 * Math.sin(i * 0.171),
-  );
-  const part = (name, type, file) => [
-    `--${BOUNDARY}\r\nContent-Disposition: form-data; name="${name}"; filename="${name}"\r\nContent-Type: ${type}\r\n\r\n`,
-    file,
-    "\r\n",
-  ];
-  const parts = [...part("image", "image/jpeg", image), ...part("audio", "audio/wav", wav(samples, 16_000))];
-  return Buffer.concat([...parts, `--${BOUNDARY}--\r\n`].map((each) => Buffer.from(each)));
-}
+/** An address of each client. */
+const ownAddress = (client) => `10.1.${client >> 8}.${client & 255}`;
 
-/** Sends one form. @returns status, milliseconds and the seconds of Retry-After */
-function send(url, agent, body) {
-  const started = performance.now();
-  return new Promise((resolve, reject) => {
-    const headers = {
-      "content-type": `multipart/form-data; boundary=${BOUNDARY}`,
-      "content-length": body.length,
-    };
-    const sent = request(`${url}/v1/localize`, { method: "POST", agent, headers }, (response) => {
-      response.resume().on("error", reject);
-      response.on("end", () => {
-        const retryAfter = response.headers["retry-after"];
-        resolve({ status: response.statusCode, ms: performance.now() - started, retryAfter });
-      });
-    });
-    sent.on("error", reject).end(body);
-  });
-}
-
-/** `clients` that send one form after the other for some seconds. */
-async function load(url, forms, clients, seconds) {
-  const agent = new Agent({ keepAlive: true, maxSockets: clients });
-  const [statuses, times] = [new Map(), []];
-  let silent = 0; // rejections without Retry-After
-  const started = performance.now();
-  const end = started + 1000 * seconds;
-  await Promise.all(
-    Array.from({ length: clients }, async (_, client) => {
-      for (let i = client; performance.now() < end; i++) {
-        const { status, ms, retryAfter } = await send(url, agent, forms[i % forms.length]).catch(() => ({
-          status: "broken",
-        }));
-        statuses.set(status, (statuses.get(status) ?? 0) + 1);
-        if (status === 200) times.push(ms);
-        else if (retryAfter === undefined) silent++;
-        else await sleep(Math.min(1000 * retryAfter, Math.max(0, end - performance.now())));
-      }
-    }),
-  );
-  agent.destroy();
-  times.sort((a, b) => a - b);
-  const at = (share) => times[Math.min(times.length - 1, Math.floor(share * times.length))];
-  const rate = (1000 * times.length) / (performance.now() - started);
-  return { statuses, silent, rate, p50: at(0.5), p99: at(0.99) };
-}
-
-/** The service's metrics: MiB resident, and the event loop's delay since the last request for them. */
-function figures(url) {
-  return new Promise((resolve, reject) => {
-    get(`${url}/metrics`, async (response) => {
-      let text = "";
-      for await (const chunk of response.setEncoding("utf8")) text += chunk;
-      const value = (name) => Number(new RegExp(`^${name} (\\S+)`, "m").exec(text)[1]);
-      resolve({
-        memory: value("process_resident_memory_bytes") / 2 ** 20,
-        delay: 1000 * value("nodejs_eventloop_lag_p99_seconds"),
-      });
-    }).on("error", reject);
-  });
-}
-
-/** Pairs a second of the engine in batches of 16, from prepared tensors. */
-async function engineRate(weights, rounds, expect) {
+/** Pairs a second of the engine without HTTP, from files and from prepared tensors, in turns. */
+async function engineRates(weights, sources, rounds, expect) {
   const model = await Model.load(weights);
-  const inputs = Array.from({ length: TOGETHER }, (_, i) => pair(i + 1));
-  const times = [];
+  const inputs = {
+    files: Array.from({ length: TOGETHER }, (_, i) => sources[i % sources.length]),
+    prepared: Array.from({ length: TOGETHER }, (_, i) => pair(i + 1)),
+  };
+  const times = { files: [], prepared: [] };
   for (let i = 0; i < rounds + 2; i++) {
-    const started = performance.now();
-    await model.localize(inputs);
-    times.push(performance.now() - started);
-    if (i === 1) expect((rounds * times[1]) / 1000);
+    for (const kind of Object.keys(inputs)) {
+      const started = performance.now();
+      await model.localize(inputs[kind]);
+      times[kind].push(performance.now() - started);
+    }
+    if (i === 1) expect((rounds * (times.files[1] + times.prepared[1])) / 1000);
   }
   model.dispose();
-  return (1000 * TOGETHER) / median(times.slice(2));
+  const rate = (kind) => (1000 * TOGETHER) / median(times[kind].slice(2));
+  return { files: rate("files"), prepared: rate("prepared") };
+}
+
+/** Writes the paper's model with the settings of the service, which OpenMP reads when the addon is loaded. */
+async function untrained(weights) {
+  process.env.GOMP_SPINCOUNT ??= "3000";
+  sharp.concurrency(1);
+  const model = await Model.create();
+  await model.save(weights);
+  model.dispose();
 }
 
 async function start(weights, flags) {
@@ -130,79 +69,82 @@ async function start(weights, flags) {
   return { child, url };
 }
 
-export async function serve({ seconds = 60, engineRounds = 16, flags = [], report }) {
+const rounded = (values) => values.map((value) => value.toFixed(0)).join(", ");
+
+export async function serve({ seconds = 60, rounds: engineRounds = 16, flags = [], report }) {
   const folder = mkdtempSync(join(tmpdir(), "soundspot-bench-"));
   const weights = join(folder, "model.safetensors");
   let child;
   try {
-    const model = await Model.create();
-    await model.save(weights);
-    model.dispose();
+    await untrained(weights);
     const title = `the service with the paper's model, ${seconds} s`;
-    const warmUp = Math.min(10, seconds);
-    const forOne = Math.min(15, seconds / 2);
-    const engine = await engineRate(weights, engineRounds, (engineSeconds) => {
-      report.expect(engineSeconds + 2 + forOne + warmUp + seconds, 3);
-      report.table(title, columns, [24, 0, 0, 0, 0, 0, 20]);
+    const [warmUp, forOne, overload] = [Math.min(10, seconds), Math.min(15, seconds / 2), seconds / 2];
+    const sources = await Promise.all(Array.from({ length: PAIRS }, (_, i) => files(i + 1)));
+    const forms = sources.map(form);
+    const engine = await engineRates(weights, sources, engineRounds, (engineSeconds) => {
+      report.expect(engineSeconds + 2 + forOne + warmUp + seconds + 2 * overload, 7);
+      report.table(title, columns, widths);
       report.step("the engine");
     });
     const rows = [];
-    let alone;
     const row = (name, { rate, p50, p99, statuses }) => {
       rows.push([
         name,
         rate.toFixed(1),
-        alone ? (rate / alone.rate).toFixed(2) : "",
-        (rate / engine).toFixed(2),
+        (rate / engine.files).toFixed(2),
         p50?.toFixed(0) ?? "",
         p99?.toFixed(0) ?? "",
         statuses ? [...statuses].map(([status, count]) => `${status}: ${count}`).join(", ") : "",
       ]);
       report.row(rows.at(-1));
     };
-    row(`engine, batches of ${TOGETHER}`, { rate: engine });
+    row(`engine with decoding, batches of ${TOGETHER}`, { rate: engine.files });
+    row(`engine alone, batches of ${TOGETHER}`, { rate: engine.prepared });
+
     report.step("one client");
-    const forms = await Promise.all(Array.from({ length: PAIRS }, (_, i) => form(i + 1)));
-    const service = await start(weights, flags);
+    const service = await start(weights, ["--trust-proxy", "1", ...flags]);
     child = service.child;
     const { url } = service;
-    await load(url, forms, 1, 2);
-    alone = await load(url, forms, 1, forOne);
-    row("one client", alone);
+    await load(url, forms, { clients: 1, seconds: Math.min(2, seconds) });
+    row("one client", await load(url, forms, { clients: 1, seconds: forOne }));
+
     report.step(`${CLIENTS} clients, to the size that the memory takes under load`);
-    await load(url, forms, CLIENTS, warmUp);
-    const progress = report.step(`${CLIENTS} clients`, 4);
+    await load(url, forms, { clients: CLIENTS, seconds: warmUp, addressOf: ownAddress });
     const memory = [(await figures(url)).memory];
     const delays = [];
-    const loaded = load(url, forms, CLIENTS, seconds);
-    for (let quarter = 1; quarter <= 4; quarter++) {
-      await sleep((1000 * seconds) / 4 - (quarter === 4 ? 500 : 0));
-      const { memory: now, delay } = await figures(url);
-      memory.push(now);
-      delays.push(delay);
-      progress(quarter);
-    }
-    const many = await loaded;
-    row(`${CLIENTS} clients`, many);
+    const loads = [];
+    /** Several groups of clients at a time, watched in parts; a row for each. */
+    const phase = async (step, duration, parts, groups) => {
+      const progress = report.step(step, parts);
+      const running = groups.map(([, options]) => load(url, forms, { ...options, seconds: duration }));
+      const seen = await watch(url, { seconds: duration, parts, onPart: progress });
+      memory.push(...seen.map((each) => each.memory));
+      delays.push(...seen.map((each) => each.delay));
+      for (const [i, done] of (await Promise.all(running)).entries()) {
+        row(groups[i][0], done);
+        loads.push(done);
+      }
+    };
+    await phase(`${CLIENTS} clients`, seconds, 4, [
+      [`${CLIENTS} clients`, { clients: CLIENTS, addressOf: ownAddress }],
+    ]);
+    await phase(`${CROWD} clients`, overload, 2, [
+      [`${CROWD} clients: overload`, { clients: CROWD, addressOf: ownAddress }],
+    ]);
+    await phase("a crowd of one address", overload, 2, [
+      [`${CROWD} clients of one address`, { clients: CROWD, addressOf: () => "10.2.0.1" }],
+      [`${FEW} clients of others beside them`, { clients: FEW, addressOf: ownAddress }],
+    ]);
     const ended = new Promise((resolve) => child.once("exit", resolve));
     child.kill("SIGTERM");
     const code = await ended;
     return {
       title,
-      table: {
-        columns,
-        // The engine's ratio to one client is known once a client was measured.
-        rows: rows.map(([name, rate, , ...rest]) => [
-          name,
-          rate,
-          (Number(rate) / alone.rate).toFixed(2),
-          ...rest,
-        ]),
-      },
+      table: { columns, rows },
       notes: [
-        `MiB resident at the start and after each quarter: ${memory.map((each) => each.toFixed(0)).join(", ")}`,
-        `event loop, p99 of each quarter, of which the measurement itself takes 10 ms: ${delays.map((each) => each.toFixed(0)).join(", ")} ms`,
-        `rejections without Retry-After: ${many.silent}; exit code after SIGTERM: ${code}`,
+        `MiB resident before the load, after each quarter of ${CLIENTS} clients, and after each half of the overload and of the crowd: ${rounded(memory)}; most: ${Math.max(...memory).toFixed(0)}`,
+        `event loop, p99 of each of these parts, of which the measurement itself takes 10 ms: ${rounded(delays)} ms`,
+        `rejections without Retry-After: ${loads.reduce((sum, { silent }) => sum + silent, 0)}; exit code after SIGTERM: ${code}`,
       ],
     };
   } finally {

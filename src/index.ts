@@ -148,6 +148,7 @@ export {
   type Server,
   type ServerOptions,
   serve,
+  type TrustProxy,
 } from "./server/server.js";
 export { type Collapse, CollapseMonitor, type CollapseWarning } from "./training/collapse-monitor.js";
 export {

@@ -1,19 +1,21 @@
-/** A counting semaphore: a bounded number of holders at a time; the rest wait, in order. */
+/** A counting semaphore: a bounded number of holders at a time; the rest wait, in order or by clients in turns. */
 import { availableParallelism } from "node:os";
 import { SoundspotError, throwIfAborted } from "./errors.js";
+import { FairQueue } from "./fair-queue.js";
 
 /** Samples of a dataset decoded at a time: enough to keep every processor busy while files are read. */
 export const SAMPLES_AT_A_TIME = Math.max(8, 2 * availableParallelism());
 
 interface Waiting {
   readonly signal: AbortSignal | undefined;
+  readonly client: string | undefined;
   /** Called with true when a place is free, with false when none will come. */
   readonly answer: (place: boolean) => void;
 }
 
 export class Semaphore {
   readonly #places: number;
-  readonly #waiting = new Set<Waiting>();
+  readonly #waiting = new FairQueue<Waiting>();
   #taken = 0;
   #closed = false;
   #paused = false;
@@ -23,12 +25,12 @@ export class Semaphore {
   }
 
   /**
-   * Waits for a place.
+   * Waits for a place. Callers of different clients get places in turns, those of one client in order.
    * @returns releases the place; calling it again has no effect.
    * @throws {SoundspotError} ERR_ABORTED at once when the signal fires or the semaphore is closed.
    */
-  async take(signal?: AbortSignal): Promise<() => void> {
-    if (!(await this.#place(signal))) {
+  async take(signal?: AbortSignal, client?: string): Promise<() => void> {
+    if (!(await this.#place(signal, client))) {
       throwIfAborted(signal);
       throw new SoundspotError("ERR_ABORTED", "The operation that this work belongs to has ended.");
     }
@@ -40,8 +42,8 @@ export class Semaphore {
   }
 
   /** Does the work in a place of its own. @throws {SoundspotError} as `take`, and the errors of the work. */
-  async run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    const giveBack = await this.take(signal);
+  async run<T>(work: () => Promise<T>, signal?: AbortSignal, client?: string): Promise<T> {
+    const giveBack = await this.take(signal, client);
     try {
       return await work();
     } finally {
@@ -57,7 +59,7 @@ export class Semaphore {
   resume(): void {
     this.#paused = false;
     while (this.#taken < this.#places) {
-      const [next] = this.#waiting;
+      const next = this.#waiting.shift();
       if (!next) return;
       this.#taken++;
       this.#leave(next, true);
@@ -70,7 +72,7 @@ export class Semaphore {
     for (const waiting of this.#waiting) this.#leave(waiting, false);
   }
 
-  #place(signal: AbortSignal | undefined): boolean | Promise<boolean> {
+  #place(signal: AbortSignal | undefined, client: string | undefined): boolean | Promise<boolean> {
     if (this.#closed || signal?.aborted) return false;
     if (this.#taken < this.#places && !this.#paused) {
       this.#taken++;
@@ -78,18 +80,18 @@ export class Semaphore {
     }
     // Adding the same listener again has no effect, however many wait.
     signal?.addEventListener("abort", this.#onAbort);
-    return new Promise((answer) => this.#waiting.add({ signal, answer }));
+    return new Promise((answer) => this.#waiting.add({ signal, client, answer }, client));
   }
 
   #giveBack(): void {
-    const [next] = this.#waiting;
-    if (next && !this.#paused) this.#leave(next, true);
+    const next = this.#paused ? undefined : this.#waiting.shift();
+    if (next) this.#leave(next, true);
     else this.#taken--;
   }
 
   #leave(waiting: Waiting, place: boolean): void {
-    const { signal, answer } = waiting;
-    this.#waiting.delete(waiting);
+    const { signal, client, answer } = waiting;
+    this.#waiting.delete(waiting, client);
     answer(place);
     for (const other of this.#waiting) if (other.signal === signal) return;
     signal?.removeEventListener("abort", this.#onAbort);

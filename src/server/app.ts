@@ -3,17 +3,20 @@
 import multipart from "@fastify/multipart";
 import swagger from "@fastify/swagger";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
-import { hasSlots, sharpeningOf, targetsOf } from "../config/methods.js";
 import { packageVersion } from "../core/package.js";
 import { answerToBrokenRequest, guardConnections } from "./connections.js";
 import { answerTo, HttpError } from "./http-error.js";
 import { localizeRoute } from "./localize-route.js";
-import type { ServedRequest, ServerOptions } from "./options.js";
+import { answerForFile, otherMethods } from "./methods.js";
+import { describedModel, type NamedModel } from "./models.js";
+import { basePathOf, type ServedRequest, type ServerOptions } from "./options.js";
+import { guardOrigins } from "./origins.js";
 import { defaultPage, page } from "./page.js";
-import { documentSchema, healthSchema, infoSchema, metricsSchema } from "./schemas.js";
+import { documentSchema, healthSchema, infoSchema, metricsSchema, modelsSchema } from "./schemas.js";
 import { searchRoutes } from "./search-routes.js";
 import type { Service } from "./service.js";
 import { FIELD_BYTES } from "./upload.js";
+import { Warnings } from "./warnings.js";
 
 /** Seconds in which the head of a request must arrive. */
 const HEAD_SECONDS = 10;
@@ -22,8 +25,23 @@ const KEEP_ALIVE_SECONDS = 30;
 /** Greatest number of open connections. */
 const CONNECTIONS = 2048;
 
-export async function createApp(service: Service, options: ServerOptions): Promise<FastifyInstance> {
+/** What a service offers below which path. */
+interface Offer {
+  readonly basePath: string;
+  /** The model of the index, where there is one. */
+  readonly searched: NamedModel | undefined;
+}
+
+/** @param searched the model that made the index of the options */
+export async function createApp(
+  service: Service,
+  options: ServerOptions,
+  searched?: NamedModel,
+): Promise<FastifyInstance> {
   const { limits } = service;
+  const basePath = basePathOf(options);
+  const warnings = new Warnings(options.onWarning);
+  let files: ReadonlySet<string> = new Set();
   const app = fastify({
     logger: false,
     requestTimeout: 1000 * limits.uploadTimeout,
@@ -36,6 +54,8 @@ export async function createApp(service: Service, options: ServerOptions): Promi
       connectionsCheckingInterval: 500,
       requireHostHeader: false, // guardConnections answers it like every other failure
     },
+    // Proxies may pass the base path on or take it away.
+    rewriteUrl: ({ url = "/" }) => withoutBase(url, basePath),
     clientErrorHandler: answerToBrokenRequest,
     frameworkErrors: (_error, request, reply) =>
       answerFailure(reply, new HttpError(400, "ERR_INPUT", `${shown(request)} is not a valid address.`)),
@@ -43,15 +63,33 @@ export async function createApp(service: Service, options: ServerOptions): Promi
   app.server.maxConnections = CONNECTIONS;
   app.removeAllContentTypeParsers();
   const missing = (request: FastifyRequest) =>
-    new HttpError(404, "ERR_NOT_FOUND", notFound(request, options.index !== undefined));
+    new HttpError(404, "ERR_NOT_FOUND", notFound(request, basePath, options.index !== undefined));
   app.setErrorHandler((error, request, reply) =>
     // A file that the page's folder rejects counts as missing.
     answerFailure(reply, (error as { statusCode?: number }).statusCode === 403 ? missing(request) : error),
   );
-  app.setNotFoundHandler((request, reply) => answerFailure(reply, missing(request)));
+  app.setNotFoundHandler(async (request, reply) => {
+    const path = pathOf(request.url);
+    const reads = request.method === "GET" || request.method === "HEAD";
+    if (!reads && files.has(path)) return answerForFile(request.method, basePath + path, reply);
+    return answerFailure(reply, missing(request));
+  });
   observe(app, service, options.onRequest);
   guardConnections(app, limits.uploadTimeout);
-  guardOrigins(app, options.cors ?? []);
+  guardOrigins(app, options.cors ?? [], warnings);
+  app.addHook("onRequest", async (request, reply) => {
+    if (service.clients.ignores(request.raw)) {
+      warnings.once(
+        "proxy",
+        "Requests come through a proxy, and all of them count as one client. To count those behind it, start with --trust-proxy and the proxy's address (in code: trustProxy).",
+      );
+    }
+    // Addresses in the page are relative to this slash.
+    const reads = request.method === "GET" || request.method === "HEAD";
+    if (basePath !== "" && reads && pathOf(request.originalUrl) === basePath) {
+      return reply.redirect(`${basePath}/${request.originalUrl.slice(basePath.length)}`, 308);
+    }
+  });
   app.addHook("onRequest", async (_request, reply) => {
     if (!service.closing) return;
     reply.header("connection", "close");
@@ -68,6 +106,7 @@ export async function createApp(service: Service, options: ServerOptions): Promi
         version: packageVersion(),
         license: { name: "MIT" },
       },
+      ...(basePath === "" ? {} : { servers: [{ url: basePath }] }),
       tags: [
         { name: "localization", description: "Where a sound comes from." },
         { name: "search", description: "Images by audio, audio by an image." },
@@ -76,32 +115,38 @@ export async function createApp(service: Service, options: ServerOptions): Promi
       ],
     },
   });
-  await page(app, options.page ?? defaultPage());
-  serviceRoutes(app, service, options.index !== undefined);
+  const addOtherMethods = otherMethods(app, basePath);
+  files = await page(app, options.page ?? defaultPage(), basePath);
+  serviceRoutes(app, service, { basePath, searched });
   localizeRoute(app, service);
-  if (options.index) searchRoutes(app, service, options.index);
+  const { index } = options;
+  if (index && searched) searchRoutes(app, service, { index, model: searched.model, basePath });
+  addOtherMethods();
   await app.ready();
   return app;
 }
 
-function serviceRoutes(app: FastifyInstance, service: Service, search: boolean): void {
-  const { config } = service.model;
+function serviceRoutes(app: FastifyInstance, service: Service, { basePath, searched }: Offer): void {
+  const { models, limits } = service;
   const info = {
     name: "soundspot",
     version: packageVersion(),
-    model: {
-      imageSize: config.imageSize,
-      seconds: config.audio.seconds,
-      sampleRate: config.audio.sampleRate,
-      method: config.method.name,
-      targetSlots: targetsOf(config),
-      ...(hasSlots(config) ? { offTargetSlots: config.method.offTargetSlots } : {}),
-      sharpening: sharpeningOf(config),
-    },
-    limits: { ...service.limits, fieldBytes: FIELD_BYTES },
-    search,
+    model: describedModel(models.first.model),
+    models: models.names,
+    limits: { ...limits, fieldBytes: FIELD_BYTES },
+    search: searched !== undefined,
+    ...(basePath === "" ? {} : { basePath }),
+  };
+  const list = {
+    default: models.first.name,
+    models: [...models].map(({ name, model }) => ({
+      name,
+      ...describedModel(model),
+      search: searched?.name === name,
+    })),
   };
   app.get("/v1/info", { schema: infoSchema }, async () => info);
+  app.get("/v1/models", { schema: modelsSchema }, async () => list);
   app.get("/healthz", { schema: healthSchema }, async () => ({ status: "ok" }));
   app.get("/metrics", { schema: metricsSchema }, async (_request, reply) => {
     const { registry } = service.metrics;
@@ -114,6 +159,7 @@ function serviceRoutes(app: FastifyInstance, service: Service, search: boolean):
 function observe(app: FastifyInstance, service: Service, onRequest: ServerOptions["onRequest"]): void {
   app.addHook("onRequest", async (request, reply) => {
     const started = performance.now();
+    const { address } = service.clients.of(request.raw); // the connection may be closed at the end
     reply.raw.once("close", () => {
       const status = reply.raw.writableFinished ? reply.statusCode : 499;
       const milliseconds = performance.now() - started;
@@ -122,46 +168,14 @@ function observe(app: FastifyInstance, service: Service, onRequest: ServerOption
       const failure = failures.get(reply);
       onRequest?.({
         method: request.method,
-        path: request.url.split("?", 1)[0] as string,
+        path: pathOf(request.originalUrl),
         status,
         milliseconds,
-        address: request.ip,
+        address,
         ...(failure ? { code: failure.code } : {}),
         ...(failure && failure.status >= 500 && failure.cause ? { error: failure.cause } : {}),
       } satisfies ServedRequest);
     });
-  });
-}
-
-/** Pages of other origins may call the service only if `cors` names them. */
-function guardOrigins(app: FastifyInstance, origins: readonly string[]): void {
-  const all = origins.includes("*");
-  app.addHook("onRequest", async (request, reply) => {
-    const { origin } = request.headers;
-    const named = origin !== undefined && (all || origins.includes(origin));
-    if (origins.length > 0) reply.header("vary", "Origin");
-    else reply.header("cross-origin-resource-policy", "same-origin");
-    if (named) {
-      reply.headers({
-        "access-control-allow-origin": all ? "*" : origin,
-        "access-control-expose-headers": "Retry-After",
-      });
-      if (request.method === "OPTIONS" && request.headers["access-control-request-method"]) {
-        reply.headers({
-          "access-control-allow-methods": "GET, POST",
-          "access-control-allow-headers": "Accept, Content-Type",
-          "access-control-max-age": 86_400,
-        });
-        return reply.code(204).send();
-      }
-      return;
-    }
-    // A page could keep the model busy without reading answers. Another port of this computer is another origin, same site.
-    const site = request.headers["sec-fetch-site"];
-    if ((site === "cross-site" || site === "same-site") && request.method === "POST") {
-      const pages = origin === undefined ? "other origins" : origin.slice(0, 200);
-      throw new HttpError(403, "ERR_ORIGIN", `Pages of ${pages} may not call this service.`);
-    }
   });
 }
 
@@ -171,17 +185,32 @@ function answerFailure(reply: FastifyReply, error: unknown): FastifyReply {
   const failure = answerTo(error);
   failures.set(reply, failure);
   if (failure.retryAfter !== undefined) reply.header("retry-after", String(failure.retryAfter));
+  if (failure.allow !== undefined) reply.header("allow", failure.allow);
   return reply
     .code(failure.status)
     .type("application/json; charset=utf-8")
     .send(JSON.stringify({ error: { code: failure.code, message: failure.message } }));
 }
 
-function shown({ method, url }: FastifyRequest): string {
-  return `${method} ${(url.split("?", 1)[0] as string).slice(0, 200)}`;
+function pathOf(url: string): string {
+  return url.split("?", 1)[0] as string;
 }
 
-function notFound(request: FastifyRequest, search: boolean): string {
+/** The address without the base path, where it has it. */
+function withoutBase(url: string, basePath: string): string {
+  if (basePath === "") return url;
+  const path = url.replace(/^https?:\/\/[^/?]*(?=\/)/i, ""); // clients may name the host before it
+  if (!path.startsWith(basePath)) return url;
+  const rest = path.slice(basePath.length);
+  if (rest.startsWith("/")) return rest;
+  return rest === "" || rest.startsWith("?") ? `/${rest}` : url;
+}
+
+function shown({ method, originalUrl }: FastifyRequest): string {
+  return `${method} ${pathOf(originalUrl).slice(0, 200)}`;
+}
+
+function notFound(request: FastifyRequest, basePath: string, search: boolean): string {
   if (!search && request.url.startsWith("/v1/search")) return "This service has no index to search.";
-  return `There is no ${shown(request)}. See /openapi.json for the routes.`;
+  return `There is no ${shown(request)}. See ${basePath}/openapi.json for the routes.`;
 }

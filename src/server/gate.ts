@@ -1,6 +1,8 @@
-/** Admission of requests: a number at work, a number that waits; more are rejected. */
+/** Admission of requests: a number at work, a number that waits, and a share for each client; more are rejected. */
 import { Semaphore } from "../core/semaphore.js";
+import { type Client, LOCAL } from "./clients.js";
 import { HttpError } from "./http-error.js";
+import { Shares } from "./shares.js";
 
 /** Weight of earlier measurements against one more request. */
 const MEMORY = 0.95;
@@ -12,11 +14,13 @@ export interface GateOptions {
   readonly concurrency: number;
   /** Requests that wait for their turn, or are still being received. */
   readonly queue: number;
+  /** Requests of a client while it is alone. Default all. */
+  readonly perClient?: number;
 }
 
 /** An accepted request. */
 export interface Ticket {
-  /** Waits for its turn. @throws {SoundspotError} ERR_ABORTED when the signal fires. */
+  /** Waits for its turn; clients take turns. @throws {SoundspotError} ERR_ABORTED when the signal fires. */
   turn(signal: AbortSignal): Promise<void>;
   /** Gives its place to the next; calling it again has no effect. `answered` ones count for the rate. */
   leave(answered: boolean): void;
@@ -25,8 +29,8 @@ export interface Ticket {
 export class Gate {
   readonly #places: Semaphore;
   readonly #most: number;
+  readonly #accepted: Shares;
   readonly #now: () => number;
-  #accepted = 0;
   #atWork = 0;
   /** Answers and the seconds of work that they took, as decaying sums. */
   #answers = 0;
@@ -34,15 +38,16 @@ export class Gate {
   #since = 0;
 
   /** @param now a clock in milliseconds */
-  constructor({ concurrency, queue }: GateOptions, now: () => number = () => performance.now()) {
+  constructor({ concurrency, queue, perClient }: GateOptions, now: () => number = () => performance.now()) {
     this.#places = new Semaphore(concurrency);
     this.#most = concurrency + queue;
+    this.#accepted = new Shares(this.#most, perClient ?? this.#most);
     this.#now = now;
   }
 
   /** Accepted, but not at work. */
   get waiting(): number {
-    return this.#accepted - this.#atWork;
+    return this.#accepted.used - this.#atWork;
   }
 
   get atWork(): number {
@@ -52,31 +57,33 @@ export class Gate {
   /** Seconds until all accepted requests are answered, at the measured rate: a whole number from 1 to 60. */
   get retryAfter(): number {
     const each = this.#answers > 0 ? this.#seconds / this.#answers : 0;
-    return Math.max(1, Math.min(LONGEST, Math.ceil(this.#accepted * each)));
+    return Math.max(1, Math.min(LONGEST, Math.ceil(this.#accepted.used * each)));
   }
 
-  /** @throws {HttpError} 429 with the time to try again when all places are taken. */
-  admit(): Ticket {
-    if (this.#accepted >= this.#most) {
-      throw new HttpError(
-        429,
-        "ERR_OVERLOADED",
-        `${this.#most} requests are waiting or at work, and no more are accepted. Try again after ${this.retryAfter} s.`,
-        { retryAfter: this.retryAfter },
-      );
+  /** @throws {HttpError} 429 with the time to try again when all places are taken, or the client has its share. */
+  admit(client: Client = LOCAL): Ticket {
+    const shortage = this.#accepted.shortage(client);
+    if (shortage !== undefined) {
+      const why =
+        shortage === "full"
+          ? `${this.#most} requests are waiting or at work, and no more are accepted.`
+          : `${this.#accepted.heldBy(client)} requests of your address are waiting or at work: its share of the places, which shrinks while others call.`;
+      throw new HttpError(429, "ERR_OVERLOADED", `${why} Try again after ${this.retryAfter} s.`, {
+        retryAfter: this.retryAfter,
+      });
     }
-    this.#accepted++;
+    this.#accepted.take(client);
     let giveBack: (() => void) | undefined;
     let left = false;
     return {
       turn: async (signal) => {
-        giveBack = await this.#places.take(signal);
+        giveBack = await this.#places.take(signal, client.key);
         if (this.#atWork++ === 0) this.#since = this.#now();
       },
       leave: (answered) => {
         if (left) return;
         left = true;
-        this.#accepted--;
+        this.#accepted.giveBack(client);
         if (!giveBack) return;
         this.#measure(answered);
         this.#atWork--;

@@ -8,6 +8,7 @@ export type HttpErrorCode =
   | "ERR_CLIENT_GONE"
   | "ERR_CLOSING"
   | "ERR_MEDIA_TYPE"
+  | "ERR_METHOD"
   | "ERR_NOT_FOUND"
   | "ERR_ORIGIN"
   | "ERR_OVERLOADED"
@@ -21,17 +22,20 @@ export class HttpError extends Error {
   readonly code: HttpErrorCode;
   /** Whole seconds after which a client should try again. */
   readonly retryAfter: number | undefined;
+  /** The methods of the path, of a wrong method. */
+  readonly allow: string | undefined;
 
   constructor(
     status: number,
     code: HttpErrorCode,
     message: string,
-    options: ErrorOptions & { readonly retryAfter?: number } = {},
+    options: ErrorOptions & { readonly retryAfter?: number; readonly allow?: string } = {},
   ) {
     super(message, options);
     this.status = status;
     this.code = code;
     this.retryAfter = options.retryAfter;
+    this.allow = options.allow;
   }
 }
 

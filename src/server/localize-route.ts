@@ -11,19 +11,21 @@ import { localizePrepared } from "../model/localize.js";
 import type { Spot, SpotAttention } from "../model/spot.js";
 import { choice, list, numberIn } from "./fields.js";
 import { checkImage } from "./image-kinds.js";
+import type { NamedModel } from "./models.js";
 import { INCLUDABLE, localizeSchema } from "./schemas.js";
-import type { Service } from "./service.js";
+import type { Accepted, Service } from "./service.js";
 import { readUpload, type Upload } from "./upload.js";
 
 const FORM = {
   files: { image: "memory", audio: "memory", video: "disk" },
-  fields: ["at", "audioTrack", "sharpening", "threshold", "alpha", "refine", "include"],
+  fields: ["model", "at", "audioTrack", "sharpening", "threshold", "alpha", "refine", "include"],
   most: 2,
 } as const;
 
 type Includable = (typeof INCLUDABLE)[number];
 
 interface Asked {
+  readonly named: NamedModel;
   readonly input: LocalizeInput;
   readonly settings: {
     readonly sharpening: number;
@@ -35,16 +37,18 @@ interface Asked {
 }
 
 export function localizeRoute(app: FastifyInstance, service: Service): void {
-  const { model, limits } = service;
+  const { models, limits } = service;
 
   function asked({ buffers, paths, fields }: Upload): Asked {
+    const named = models.get(fields.get("model"));
     return {
+      named,
       input: inputOf(buffers, paths, {
         at: numberIn(fields, "at", 0, Number.MAX_VALUE),
         audioTrack: numberIn(fields, "audioTrack", 0, Number.MAX_VALUE),
       }),
       settings: {
-        sharpening: numberIn(fields, "sharpening", 1e-6, 1e6) ?? sharpeningOf(model.config),
+        sharpening: numberIn(fields, "sharpening", 1e-6, 1e6) ?? sharpeningOf(named.model.config),
         threshold: numberIn(fields, "threshold", 0, 1) ?? MASK_THRESHOLD,
         alpha: numberIn(fields, "alpha", 0, 1) ?? AUDIO_WEIGHT,
         refine: choice(fields, "refine", ["none", "iqr"]) ?? "none",
@@ -55,25 +59,26 @@ export function localizeRoute(app: FastifyInstance, service: Service): void {
 
   /** Localizes, and lets `use` make the answer while memory is reserved for it. */
   async function localize<T>(
-    { input, settings }: Asked,
-    signal: AbortSignal,
+    { named: { name, model }, input, settings }: Asked,
+    { client, signal }: Pick<Accepted, "client" | "signal">,
     use: (spot: Spot) => Promise<T>,
   ): Promise<T> {
     const decode = async () => {
       const prepared = await prepareInput(input, model.config, { signal, maxPixels: limits.pixels });
       const { width = 0, height = 0 } = prepared.image ?? {};
-      return [prepared, await service.takeArea(width * height, signal)] as const;
+      return [prepared, await service.takeArea(width * height, signal, client)] as const;
     };
     const [sample, giveBack] = await ("video" in input
-      ? service.videoDecoders.run(decode, signal)
-      : service.turns.decode(decode, signal));
+      ? service.videoDecoders.run(decode, signal, client.key)
+      : service.turns.decode(decode, signal, client.key));
     try {
       const { precision } = service;
       const [spot] = await service.turns.compute(
         () => localizePrepared(model, [sample], { ...settings, precision, signal }),
         signal,
+        client.key,
       );
-      service.metrics.localized();
+      service.metrics.localized(name);
       throwIfAborted(signal);
       return await use(spot as Spot);
     } finally {
@@ -82,19 +87,17 @@ export function localizeRoute(app: FastifyInstance, service: Service): void {
   }
 
   async function answer(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-    return service.accept(request, reply, async ({ signal, turn }) => {
-      const upload = await readUpload(request, FORM, { service, signal });
+    return service.accept(request, reply, async ({ client, signal, turn }) => {
+      const upload = await readUpload(request, FORM, { service, client, signal });
       try {
         const wanted = asked(upload);
         await turn();
-        return await localize(wanted, signal, async (spot) => {
+        return await localize(wanted, { client, signal }, async (spot) => {
           const image = wantsImage(request.headers.accept);
           const large = image || wanted.include.has("heatmap") || wanted.include.has("overlay");
-          if (large) service.holdAnswer(spot.width * spot.height, reply);
+          if (large) service.holdAnswer(spot.width * spot.height, reply, client);
           reply.type(image ? "image/png" : "application/json; charset=utf-8");
-          return image
-            ? await spot.overlay({ signal })
-            : await bodyOf(spot, wanted, targetsOf(model.config), signal);
+          return image ? await spot.overlay({ signal }) : await bodyOf(spot, wanted, models.size > 1, signal);
         });
       } catch (error) {
         throw namingFields(error, upload.paths);
@@ -190,8 +193,8 @@ function logitsOf({ logits }: Spot): SpotAttention {
 /** The answer. It is sent after the place is given back: a slow client does not block others. */
 async function bodyOf(
   spot: Spot,
-  { settings, include }: Asked,
-  targetSlots: number,
+  { named, settings, include }: Asked,
+  withName: boolean,
   signal: AbortSignal,
 ): Promise<unknown> {
   const figure = async (name: "overlay" | "spectrogram") =>
@@ -199,13 +202,14 @@ async function bodyOf(
   const figures = { ...(await figure("overlay")), ...(await figure("spectrogram")) };
   const { width, height, confidence, silent, time, boxes } = spot;
   const body = {
+    ...(withName ? { model: named.name } : {}),
     width,
     height,
     confidence,
     ...(silent ? { silent } : {}),
     ...(time === undefined ? {} : { time }),
     boxes,
-    settings: { ...settings, targetSlots },
+    settings: { ...settings, targetSlots: targetsOf(named.model.config) },
     ...(include.has("attention") ? { attention: plainAttention(attentionOf(spot)) } : {}),
     ...(include.has("logits") ? { logits: plainAttention(logitsOf(spot)) } : {}),
     ...(Object.keys(figures).length > 0 ? { figures } : {}),

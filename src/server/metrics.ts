@@ -9,6 +9,7 @@ export class Metrics {
   readonly #requests: Counter<"method" | "route" | "status">;
   readonly #duration: Histogram<"route">;
   readonly #pairs: Counter;
+  readonly #pairsOfModel: Counter<"model">;
 
   constructor(gate: Gate) {
     const registers = [this.registry];
@@ -28,7 +29,13 @@ export class Metrics {
     });
     this.#pairs = new Counter({
       name: "soundspot_localized_pairs_total",
-      help: "Pairs of image and audio that the model has localized.",
+      help: "Pairs of image and audio that the models have localized.",
+      registers,
+    });
+    this.#pairsOfModel = new Counter({
+      name: "soundspot_model_localized_pairs_total",
+      help: "Pairs of image and audio that a model has localized.",
+      labelNames: ["model"],
       registers,
     });
     new Gauge({
@@ -41,7 +48,7 @@ export class Metrics {
     });
     new Gauge({
       name: "soundspot_in_flight",
-      help: "Requests that are being decoded or processed by the model.",
+      help: "Requests that are being decoded or processed by a model.",
       registers,
       collect() {
         this.set(gate.atWork);
@@ -54,7 +61,8 @@ export class Metrics {
     this.#duration.observe({ route }, seconds);
   }
 
-  localized(): void {
+  localized(model: string): void {
     this.#pairs.inc();
+    this.#pairsOfModel.inc({ model });
   }
 }

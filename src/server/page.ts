@@ -1,6 +1,6 @@
 /** The page, and the security headers of all answers. */
-import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readdirSync } from "node:fs";
+import { join, relative, sep } from "node:path";
 import serveStatic from "@fastify/static";
 import type { FastifyInstance } from "fastify";
 import { packageRoot } from "../core/package.js";
@@ -37,15 +37,23 @@ const forPage = [
   "frame-ancestors 'none'",
 ].join("; ");
 
-const bare = `<!doctype html>
+const bare = (basePath: string) => `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <title>soundspot</title>
-<p>This is the service of soundspot. Its API is described at <a href="/openapi.json">/openapi.json</a>; the page was not built.</p>
+<p>This is the service of soundspot. Its API is described at <a href="openapi.json">${basePath}/openapi.json</a>; the page was not built.</p>
 </html>
 `;
 
-export async function page(app: FastifyInstance, folder: string): Promise<void> {
+/**
+ * Registers `/` and the files of the page's folder.
+ * @returns the paths of the files that it has at the moment
+ */
+export async function page(
+  app: FastifyInstance,
+  folder: string,
+  basePath: string,
+): Promise<ReadonlySet<string>> {
   app.addHook("onSend", async (_request, reply) => {
     const isPage = String(reply.getHeader("content-type") ?? "").startsWith("text/html");
     reply.headers({
@@ -56,9 +64,9 @@ export async function page(app: FastifyInstance, folder: string): Promise<void> 
   });
   if (!existsSync(join(folder, "index.html"))) {
     app.get("/", { schema: pageSchema }, async (_request, reply) =>
-      reply.type("text/html; charset=utf-8").header("cache-control", "no-cache").send(bare),
+      reply.type("text/html; charset=utf-8").header("cache-control", "no-cache").send(bare(basePath)),
     );
-    return;
+    return new Set();
   }
   await app.register(serveStatic, {
     root: folder,
@@ -72,4 +80,9 @@ export async function page(app: FastifyInstance, folder: string): Promise<void> 
     },
   });
   app.get("/", { schema: pageSchema }, async (_request, reply) => reply.sendFile("index.html"));
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile());
+  return new Set(
+    files.map(({ parentPath, name }) => `/${relative(folder, join(parentPath, name)).replaceAll(sep, "/")}`),
+  );
 }

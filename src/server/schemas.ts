@@ -1,7 +1,7 @@
 /** Schemas of requests and answers, for serialization and for /openapi.json. */
 import { AUDIO_WEIGHT, MASK_THRESHOLD } from "../config/defaults.js";
 import { NOT_A_FORM } from "./http-error.js";
-import { DEFAULTS } from "./options.js";
+import { DEFAULTS, halfOf } from "./options.js";
 import { FIELD_BYTES } from "./upload.js";
 
 const number = (description: string, more: object = {}) => ({ type: "number", description, ...more });
@@ -42,6 +42,10 @@ export const failures = {
     "Pages of https://example.org may not call this service.",
   ),
   404: errorBody("Not found.", "ERR_NOT_FOUND", "There is no GET /v2."),
+  405: {
+    ...errorBody("The path has other methods.", "ERR_METHOD", "/v1/localize has no GET. Use OPTIONS, POST."),
+    headers: { allow: { type: "string", description: "The methods of the path." } },
+  },
   408: errorBody(
     "The request took too long to arrive.",
     "ERR_TIMEOUT",
@@ -55,7 +59,7 @@ export const failures = {
   415: errorBody("No multipart form.", "ERR_MEDIA_TYPE", NOT_A_FORM),
   429: {
     ...errorBody(
-      "The queue is full.",
+      "The queue is full, or the client has its share of it.",
       "ERR_OVERLOADED",
       "144 requests are waiting or at work, and no more are accepted.",
     ),
@@ -101,6 +105,7 @@ const localized = {
   ...object(
     "Where the sound comes from.",
     {
+      model: text("Name of the model; absent where the service has only one."),
       width: integer("Of the image, in pixels."),
       height: integer("Of the image, in pixels."),
       confidence: number("Cosine of the target slots of image and audio, −1 … 1."),
@@ -167,6 +172,7 @@ export const localizeSchema = {
         "An audio file: WAV, or any format of ffmpeg. Of a long one the audio window of the model is used.",
       ),
       video: file("A video with audio, instead of image and audio."),
+      model: text("Name of a model, as /v1/models lists them. Default the first of them."),
       at: number(
         "Seconds: the frame of the video, with the audio around it. Default the middle, or the nearest moment with audio.",
         { minimum: 0 },
@@ -254,47 +260,95 @@ export const itemSchema = (summary: string, type: string) => ({
   response: failures,
 });
 
+/** Sizes and method of a model. */
+const modelFields = {
+  imageSize: integer("Pixels a side that images are resized to."),
+  seconds: number("Length of the audio window."),
+  sampleRate: integer("Hertz that audio is resampled to."),
+  method: text("Name of the method."),
+  targetSlots: integer("Slots of the sounding object."),
+  offTargetSlots: integer("Slots of the rest; absent where the method has none."),
+  sharpening: number("Default factor on the attention logits."),
+};
+const alwaysThere = Object.keys(modelFields).filter((name) => name !== "offTargetSlots");
+
+const exampleModel = {
+  imageSize: 224,
+  seconds: 5,
+  sampleRate: 16_000,
+  method: "joint-slot-attention",
+  targetSlots: 1,
+  offTargetSlots: 1,
+  sharpening: 0.1,
+};
+
+export const modelsSchema = {
+  summary: "The models of the service",
+  operationId: "models",
+  tags: ["service"],
+  response: {
+    200: {
+      ...object("The models, in the order in which they were given.", {
+        default: text("Name of the model of requests that name none."),
+        models: {
+          type: "array",
+          items: object(
+            "A model.",
+            {
+              name: text("For the field `model` of /v1/localize."),
+              ...modelFields,
+              search: { type: "boolean", description: "Whether /v1/search uses it." },
+            },
+            ["name", ...alwaysThere, "search"],
+          ),
+        },
+      }),
+      examples: [{ default: "default", models: [{ name: "default", ...exampleModel, search: false }] }],
+    },
+    500: failures[500],
+    503: failures[503],
+  },
+};
+
 export const infoSchema = {
   summary: "The model and the limits of the service",
   operationId: "info",
   tags: ["service"],
   response: {
     200: {
-      ...object("Model and limits.", {
-        name: text("Of the package."),
-        version: text("Of the package."),
-        model: object("Input sizes and slots of the model.", {
-          imageSize: integer("Pixels a side that images are resized to."),
-          seconds: number("Length of the audio window."),
-          sampleRate: integer("Hertz that audio is resampled to."),
-          targetSlots: integer("Slots of the sounding object."),
-          offTargetSlots: integer("Slots of the rest."),
-          sharpening: number("Default factor on the attention logits."),
-        }),
-        limits: object("More is rejected.", {
-          uploadBytes: integer("Bytes of a file."),
-          fieldBytes: integer("Bytes of a field."),
-          pixels: integer("Pixels of an image or a frame."),
-          concurrency: integer("Requests at work at a time."),
-          queue: integer("Requests that may wait."),
-          uploadTimeout: number("Seconds for a request to arrive."),
-          timeout: number("Seconds for its answer after that."),
-        }),
-        search: { type: "boolean", description: "Whether the service has an index to search." },
-      }),
+      ...object(
+        "Model and limits.",
+        {
+          name: text("Of the package."),
+          version: text("Of the package."),
+          model: object("The model of requests that name none.", modelFields, alwaysThere),
+          models: {
+            type: "array",
+            items: { type: "string" },
+            description: "Names; /v1/models describes them.",
+          },
+          limits: object("More is rejected.", {
+            uploadBytes: integer("Bytes of a file."),
+            fieldBytes: integer("Bytes of a field."),
+            pixels: integer("Pixels of an image or a frame."),
+            concurrency: integer("Requests at work at a time."),
+            queue: integer("Requests that may wait."),
+            perClient: integer("Requests of a client that is alone; with others it has fewer."),
+            uploadTimeout: number("Seconds for a request to arrive."),
+            timeout: number("Seconds for its answer after that."),
+          }),
+          search: { type: "boolean", description: "Whether the service has an index to search." },
+          basePath: text("Path below which a proxy offers the service, where it was given."),
+        },
+        ["name", "version", "model", "models", "limits", "search"],
+      ),
       examples: [
         {
           name: "soundspot",
           version: "0.1.0",
-          model: {
-            imageSize: 224,
-            seconds: 5,
-            sampleRate: 16_000,
-            targetSlots: 1,
-            offTargetSlots: 1,
-            sharpening: 0.1,
-          },
-          limits: { ...DEFAULTS, fieldBytes: FIELD_BYTES },
+          model: exampleModel,
+          models: ["default"],
+          limits: { ...DEFAULTS, perClient: halfOf(DEFAULTS), fieldBytes: FIELD_BYTES },
           search: false,
         },
       ],

@@ -7,6 +7,7 @@ import { isSoundspotError, SoundspotError } from "../core/errors.js";
 import { decodeImage } from "../media/image.js";
 import { decodeVideoAudio } from "../media/video.js";
 import { encodeWav } from "../media/wav.js";
+import type { Model } from "../model/model.js";
 import { imageOf, type SearchIndex, type SearchItem, type SearchResult } from "../search/search-index.js";
 import { numberIn } from "./fields.js";
 import { HttpError } from "./http-error.js";
@@ -35,35 +36,47 @@ const audioTypes: Readonly<Record<string, string>> = {
   ".aiff": "audio/aiff",
 };
 
+/** What is searched, and with what. */
+export interface Searched {
+  readonly index: SearchIndex;
+  /** The model that made the index. */
+  readonly model: Model;
+  readonly basePath: string;
+}
+
 /**
  * Registers `POST /v1/search`, `GET /v1/search/items/:id/thumbnail` and `GET /v1/search/items/:id/audio`. Files are
  * served only by the ids of the index; a request cannot contain a path.
  */
-export function searchRoutes(app: FastifyInstance, service: Service, index: SearchIndex): void {
-  const { model, limits } = service;
+export function searchRoutes(app: FastifyInstance, service: Service, searched: Searched): void {
+  const { index, model, basePath } = searched;
+  const { limits } = service;
   app.post(
     "/v1/search",
     // readUpload checks the body: it is a stream of parts, which a schema cannot check.
     { schema: searchSchema, validatorCompiler: () => () => true },
     (request, reply) =>
-      service.accept(request, reply, async ({ signal, turn }) => {
-        const decoding = <T>(work: () => Promise<T>) => service.decoders.run(work, signal);
-        const upload = await readUpload(request, FORM, { service, signal });
+      service.accept(request, reply, async ({ client, signal, turn }) => {
+        const decoding = <T>(work: () => Promise<T>) => service.decoders.run(work, signal, client.key);
+        const upload = await readUpload(request, FORM, { service, client, signal });
         try {
           const { query, k, label } = queryOf(upload);
           await turn();
           const options = { model, k, ...(label ? { label } : {}), localize: true, signal };
           const { image, audio } = query;
-          const found = await index.searchWithin(
-            image
-              ? {
-                  ...options,
-                  image: await decoding(() => decodeImage(image, { signal, maxPixels: limits.pixels })),
-                }
-              : { ...options, audio: audio as Buffer },
-            decoding,
-          );
-          return { query: image ? "image" : "audio", results: found.map(described) };
+          const find = async () =>
+            index.searchWithin(
+              image
+                ? {
+                    ...options,
+                    image: await decoding(() => decodeImage(image, { signal, maxPixels: limits.pixels })),
+                  }
+                : { ...options, audio: audio as Buffer },
+              decoding,
+            );
+          const found = await service.searches.run(find, signal, client.key);
+          const results = found.map((each) => described(each, basePath));
+          return { query: image ? "image" : "audio", results };
         } catch (error) {
           throw namingFields(error, upload.paths);
         } finally {
@@ -76,16 +89,20 @@ export function searchRoutes(app: FastifyInstance, service: Service, index: Sear
     "/v1/search/items/:id/thumbnail",
     { schema: itemSchema("An image of the index, as thumbnail", "image/jpeg") },
     (request, reply) =>
-      service.accept(request, reply, async ({ signal, turn }) => {
+      service.accept(request, reply, async ({ client, signal, turn }) => {
         await turn();
         const item = await itemOf(index, request.params.id, "image");
-        const thumbnail = await service.decoders.run(async () => {
-          const { data, width, height } = await asIndexed(() => imageOf(item, signal));
-          return sharp(data, { raw: { width, height, channels: 3 } })
-            .resize({ width: THUMBNAIL, height: THUMBNAIL, fit: "inside", withoutEnlargement: true })
-            .jpeg({ quality: 85 })
-            .toBuffer();
-        }, signal);
+        const thumbnail = await service.decoders.run(
+          async () => {
+            const { data, width, height } = await asIndexed(() => imageOf(item, signal));
+            return sharp(data, { raw: { width, height, channels: 3 } })
+              .resize({ width: THUMBNAIL, height: THUMBNAIL, fit: "inside", withoutEnlargement: true })
+              .jpeg({ quality: 85 })
+              .toBuffer();
+          },
+          signal,
+          client.key,
+        );
         reply.type("image/jpeg").header("cache-control", "private, max-age=60");
         return thumbnail;
       }),
@@ -95,7 +112,7 @@ export function searchRoutes(app: FastifyInstance, service: Service, index: Sear
     "/v1/search/items/:id/audio",
     { schema: itemSchema("An audio file of the index; of a video its audio window, as WAV", "audio/*") },
     (request, reply) =>
-      service.accept(request, reply, async ({ signal, turn }) => {
+      service.accept(request, reply, async ({ client, signal, turn }) => {
         await turn();
         const item = await itemOf(index, request.params.id, "audio");
         reply.header("cache-control", "private, max-age=60");
@@ -104,6 +121,7 @@ export function searchRoutes(app: FastifyInstance, service: Service, index: Sear
           const window = await service.videoDecoders.run(
             () => asIndexed(() => decodeVideoAudio(item.path, range)),
             signal,
+            client.key,
           );
           reply.type("audio/wav");
           return Buffer.from(encodeWav(window));
@@ -129,8 +147,8 @@ function queryOf({ buffers, fields }: Upload) {
   return { query: { image, audio }, k, label: fields.get("label") };
 }
 
-function described({ id, score, kind, name, label, box }: SearchResult) {
-  const url = `/v1/search/items/${id}/${kind === "image" ? "thumbnail" : "audio"}`;
+function described({ id, score, kind, name, label, box }: SearchResult, basePath: string) {
+  const url = `${basePath}/v1/search/items/${id}/${kind === "image" ? "thumbnail" : "audio"}`;
   return { id, score, kind, name, label, url, box };
 }
 

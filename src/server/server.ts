@@ -1,14 +1,16 @@
-/** A model served over HTTP. */
+/** Models served over HTTP. */
 
 import type { AddressInfo } from "node:net";
 import type { FastifyInstance } from "fastify";
 import { check, checkFields } from "../core/arguments.js";
-import { SoundspotError } from "../core/errors.js";
+import { isSoundspotError, SoundspotError } from "../core/errors.js";
 import { aModel } from "../model/loaded.js";
-import type { ServerOptions } from "./options.js";
+import type { SearchIndex } from "../search/search-index.js";
+import type { Models, NamedModel } from "./models.js";
+import { basePathOf, type ServerOptions } from "./options.js";
 import type { Service } from "./service.js";
 
-export type { ServedRequest, ServerOptions } from "./options.js";
+export type { ServedRequest, ServerOptions, TrustProxy } from "./options.js";
 
 /** Address that a server listens on. */
 export interface ListenOptions {
@@ -24,22 +26,24 @@ export interface CloseOptions {
   readonly grace?: number;
 }
 
-/** A model served over HTTP: made by {@link createServer} or {@link serve}. */
+/** Models served over HTTP: made by {@link createServer} or {@link serve}. */
 export class Server implements AsyncDisposable {
   /** The Fastify application, with `inject` for tests. */
   readonly app: FastifyInstance;
   readonly #service: Service;
+  readonly #basePath: string;
   #closed: Promise<void> | undefined;
 
   /** @internal */
-  constructor(app: FastifyInstance, service: Service) {
+  constructor(app: FastifyInstance, service: Service, basePath = "") {
     this.app = app;
     this.#service = service;
+    this.#basePath = basePath;
   }
 
   /**
    * Starts to listen.
-   * @returns the address, such as "http://127.0.0.1:8080"
+   * @returns the address with the base path, such as "http://127.0.0.1:8080"
    * @throws {SoundspotError} ERR_BUSY when the port is taken, ERR_INPUT when host or port is unavailable, ERR_DISPOSED.
    */
   async listen({ host = "127.0.0.1", port = 8080 }: ListenOptions = {}): Promise<string> {
@@ -48,12 +52,12 @@ export class Server implements AsyncDisposable {
       throw listenError(cause, host, port);
     });
     const { address, port: bound, family } = this.app.server.address() as AddressInfo;
-    return `http://${family === "IPv6" ? `[${address}]` : address}:${bound}`;
+    return `http://${family === "IPv6" ? `[${address}]` : address}:${bound}${this.#basePath}`;
   }
 
   /**
    * Shuts down: new requests get 503, accepted ones are finished within `grace` seconds and aborted after that,
-   * temporary files are removed. The model stays open.
+   * temporary files are removed. The models stay open.
    */
   close({ grace = 30 }: CloseOptions = {}): Promise<void> {
     this.#closed ??= this.#close(grace);
@@ -95,7 +99,8 @@ function listenError(cause: NodeJS.ErrnoException, host: string, port: number): 
 
 /**
  * A server that does not listen yet.
- * @throws {SoundspotError} ERR_INPUT when an option is out of range, ERR_DISPOSED.
+ * @throws {SoundspotError} ERR_INPUT when an option is out of range, ERR_DISPOSED; ERR_INDEX_MISMATCH when none of
+ * several models made the index.
  * @example
  * const server = await createServer({ model });
  * console.log(await server.listen({ port: 8080 }));
@@ -107,7 +112,25 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   // Fastify is loaded only to serve, not by every import of the package.
   const [{ createApp }, { Service }] = await Promise.all([import("./app.js"), import("./service.js")]);
   const service = new Service(options);
-  return new Server(await createApp(service, options), service);
+  const searched = options.index && (await modelOf(options.index, service.models));
+  return new Server(await createApp(service, options, searched), service, basePathOf(options));
+}
+
+/** The model that made an index. One model alone is checked by every search. */
+async function modelOf(index: SearchIndex, models: Models): Promise<NamedModel> {
+  if (models.size === 1) return models.first;
+  for (const named of models) {
+    try {
+      await index.checkModel(named.model);
+      return named;
+    } catch (error) {
+      if (!(isSoundspotError(error) && error.code === "ERR_INDEX_MISMATCH")) throw error;
+    }
+  }
+  throw new SoundspotError(
+    "ERR_INDEX_MISMATCH",
+    `The index ${index.folder} was made with none of the models ${models.names.join(", ")}. Serve the one that it was made with too, or make an index with one of them.`,
+  );
 }
 
 /**

@@ -1,14 +1,16 @@
-/** Shared by the routes: the model, limits, and the life cycle of a request. */
+/** Shared by the routes: the models, limits, and the life cycle of a request. */
 import { availableParallelism } from "node:os";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { throwIfAborted } from "../core/errors.js";
 import { Semaphore } from "../core/semaphore.js";
 import type { Precision } from "../model/compute.js";
-import type { Model } from "../model/model.js";
+import { type Client, Clients, LOCAL } from "./clients.js";
 import { Gate } from "./gate.js";
 import { HttpError } from "./http-error.js";
 import { Metrics } from "./metrics.js";
+import { Models } from "./models.js";
 import { type Limits, limitsOf, type ServerOptions } from "./options.js";
+import { Shares } from "./shares.js";
 import { TemporaryFolder } from "./temporary-folder.js";
 import { Turns } from "./turns.js";
 
@@ -24,6 +26,7 @@ const RESTART_SECONDS = 5;
 
 /** An accepted request. */
 export interface Accepted {
+  readonly client: Client;
   /** Fires when the client disconnects, the time is over or the service shuts down. */
   readonly signal: AbortSignal;
   /** Waits for the request's turn, and starts its timeout. */
@@ -44,7 +47,8 @@ function onceSent({ raw }: FastifyReply, then: () => void): void {
 }
 
 export class Service {
-  readonly model: Model;
+  readonly models: Models;
+  readonly clients: Clients;
   readonly precision: Precision;
   readonly limits: Limits;
   readonly gate: Gate;
@@ -55,20 +59,27 @@ export class Service {
   /** Videos decoded at a time, separately from the others: one may take its whole timeout. */
   readonly videoDecoders = new Semaphore(availableParallelism());
   readonly turns = new Turns(this.decoders);
+  /** Searches at a time, so that clients take turns. */
+  readonly searches = new Semaphore(2 * availableParallelism());
   readonly #area = new Semaphore(AREA_UNITS);
   /** Serializes requests that take several units: no other takes units in between. */
   readonly #takingArea = new Semaphore(1);
   readonly #active = new Set<Active>();
-  #uploaded = 0;
-  #untakenUnits = 0;
+  /** Bytes of uploads. */
+  readonly #uploaded: Shares;
+  /** Units of answers that clients have not taken. */
+  readonly #untaken: Shares;
   #closing = false;
 
   constructor(options: ServerOptions) {
-    this.model = options.model;
-    void this.model.handle; // a disposed model is rejected before the server listens
-    this.precision = options.precision ?? "auto";
     this.limits = limitsOf(options);
+    this.models = new Models(options);
+    this.clients = new Clients(options.trustProxy);
+    this.precision = options.precision ?? "auto";
     this.gate = new Gate(this.limits);
+    const share = Math.min(1, this.limits.perClient / (this.limits.concurrency + this.limits.queue));
+    this.#uploaded = new Shares(UPLOADED_BYTES, share * UPLOADED_BYTES);
+    this.#untaken = new Shares(AREA_UNITS, share * AREA_UNITS);
     this.metrics = new Metrics(this.gate);
   }
 
@@ -86,54 +97,65 @@ export class Service {
    * @returns releases the memory; calling it again has no effect.
    * @throws {SoundspotError} ERR_ABORTED
    */
-  takeArea(pixels: number, signal: AbortSignal): Promise<() => void> {
+  takeArea(pixels: number, signal: AbortSignal, client: Client = LOCAL): Promise<() => void> {
     const units = Math.min(AREA_UNITS, Math.ceil(pixels / UNIT_PIXELS));
-    return this.#takingArea.run(async () => {
-      const held: (() => void)[] = [];
-      const giveBack = () => {
-        for (const each of held) each();
-      };
-      try {
-        while (held.length < units) held.push(await this.#area.take(signal));
-      } catch (error) {
-        giveBack();
-        throw error;
-      }
-      return giveBack;
-    }, signal);
+    return this.#takingArea.run(
+      async () => {
+        const held: (() => void)[] = [];
+        const giveBack = () => {
+          for (const each of held) each();
+        };
+        try {
+          while (held.length < units) held.push(await this.#area.take(signal));
+        } catch (error) {
+          giveBack();
+          throw error;
+        }
+        return giveBack;
+      },
+      signal,
+      client.key,
+    );
   }
 
   /**
    * Counts bytes of an upload.
    * @throws {HttpError} 429 when other uploads leave no memory for `bytes` more of a request that already has `held`.
    */
-  takeUpload(bytes: number, held: number): void {
-    if (this.#uploaded > held && this.#uploaded + bytes > UPLOADED_BYTES) {
+  takeUpload(bytes: number, held: number, client: Client = LOCAL): void {
+    const uploaded = this.#uploaded;
+    if (uploaded.used > held && uploaded.used + bytes > UPLOADED_BYTES) {
       throw this.#fullError("Other uploads take all memory for uploads.");
     }
-    this.#uploaded += bytes;
+    if (uploaded.heldBy(client) > held && uploaded.pastShare(client, bytes)) {
+      throw this.#fullError("Other uploads of your address take its share of the memory for uploads.");
+    }
+    uploaded.take(client, bytes);
   }
 
   /** Gives back bytes that `takeUpload` counted. */
-  giveUploadBack(bytes: number): void {
-    this.#uploaded -= bytes;
+  giveUploadBack(bytes: number, client: Client = LOCAL): void {
+    this.#uploaded.giveBack(client, bytes);
   }
 
   /**
    * Holds memory for an answer with maps of an image until the client has taken it.
-   * @throws {HttpError} 429 when answers that other clients have not taken leave no memory.
+   * @throws {HttpError} 429 when answers that clients have not taken leave no memory.
    */
-  holdAnswer(pixels: number, reply: FastifyReply): void {
+  holdAnswer(pixels: number, reply: FastifyReply, client: Client = LOCAL): void {
     const units = Math.min(AREA_UNITS, Math.ceil(pixels / UNIT_PIXELS));
-    if (this.#untakenUnits > 0 && this.#untakenUnits + units > AREA_UNITS) {
+    const untaken = this.#untaken;
+    const shortage = untaken.used > 0 ? untaken.shortage(client, units) : undefined;
+    if (shortage !== undefined) {
+      const whose = shortage === "full" ? "other clients have" : "your address has";
       throw this.#fullError(
-        "Answers that other clients have not taken fill the memory for large answers. Leave the maps out.",
+        `Answers that ${whose} not taken fill the memory for large answers. Leave the maps out.`,
       );
     }
-    this.#untakenUnits += units;
+    untaken.take(client, units);
     let held = true;
     onceSent(reply, () => {
-      if (held) this.#untakenUnits -= units;
+      if (held) untaken.giveBack(client, units);
       held = false;
     });
   }
@@ -146,7 +168,7 @@ export class Service {
   }
 
   /**
-   * Handles a request if a place is free.
+   * Handles a request if a place is free for its client.
    * @throws {HttpError} 429 without a free place, 503 when it takes too long or the service shuts down; the errors
    * of the work.
    */
@@ -156,7 +178,8 @@ export class Service {
     work: (accepted: Accepted) => Promise<T>,
   ): Promise<T> {
     this.checkOpen();
-    const ticket = this.gate.admit();
+    const client = this.clients.of(request.raw);
+    const ticket = this.gate.admit(client);
     const controller = new AbortController();
     const { signal } = controller;
     const { timeout } = this.limits;
@@ -174,7 +197,7 @@ export class Service {
     };
     const working = (async () => {
       try {
-        const result = await work({ signal, turn });
+        const result = await work({ client, signal, turn });
         answered = true;
         return result;
       } finally {

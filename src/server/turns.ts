@@ -1,5 +1,6 @@
-/** Decoding and the model take turns: each uses all processors, and in parallel they slow each other down. */
+/** Decoding and the models take turns: each uses all processors, and in parallel they slow each other down. */
 import { throwIfAborted } from "../core/errors.js";
+import { FairQueue } from "../core/fair-queue.js";
 import type { Semaphore } from "../core/semaphore.js";
 import { MOST_TOGETHER } from "../model/localize.js";
 
@@ -8,8 +9,8 @@ const PATIENCE = 15;
 
 export class Turns {
   readonly #decoders: Semaphore;
-  /** Requests that wait for the model, in order. */
-  readonly #waiting = new Set<() => void>();
+  /** Requests that wait for the model. */
+  readonly #waiting = new FairQueue<() => void>();
   /** Requests that are being decoded, or wait for it. */
   #decoding = 0;
   #computing = 0;
@@ -22,13 +23,13 @@ export class Turns {
   }
 
   /**
-   * Decodes while the model is idle; decoding that has begun continues beside it.
+   * Decodes while the model is idle, clients in turns; decoding that has begun continues beside it.
    * @throws {SoundspotError} ERR_ABORTED, and the errors of the work.
    */
-  async decode<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  async decode<T>(work: () => Promise<T>, signal: AbortSignal, client?: string): Promise<T> {
     this.#decoding++;
     try {
-      return await this.#decoders.run(work, signal);
+      return await this.#decoders.run(work, signal, client);
     } finally {
       this.#decoding--;
       this.#stopWaiting();
@@ -37,12 +38,12 @@ export class Turns {
   }
 
   /**
-   * Runs on the model together with other requests: when enough of them wait, when no other is being decoded, or when
-   * decoding takes too long.
+   * Runs on the models together with other requests: when enough of them wait, when no other is being decoded, or when
+   * decoding takes too long. Clients take turns.
    * @throws {SoundspotError} ERR_ABORTED, and the errors of the work.
    */
-  async compute<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    await this.#turn(signal);
+  async compute<T>(work: () => Promise<T>, signal: AbortSignal, client?: string): Promise<T> {
+    await this.#turn(signal, client);
     try {
       return await work();
     } finally {
@@ -53,17 +54,17 @@ export class Turns {
     }
   }
 
-  async #turn(signal: AbortSignal): Promise<void> {
+  async #turn(signal: AbortSignal, client: string | undefined): Promise<void> {
     throwIfAborted(signal);
     await new Promise<void>((resolve) => {
       const leave = () => {
-        this.#waiting.delete(leave);
+        this.#waiting.delete(leave, client);
         signal.removeEventListener("abort", leave);
         this.#computing++;
         resolve();
       };
       signal.addEventListener("abort", leave);
-      this.#waiting.add(leave);
+      this.#waiting.add(leave, client);
       this.#ask();
     });
   }
@@ -89,7 +90,10 @@ export class Turns {
     }
     this.#stopWaiting();
     this.#decoders.pause();
-    for (const leave of [...this.#waiting].slice(0, MOST_TOGETHER)) leave();
+    const together = Array.from({ length: Math.min(MOST_TOGETHER, this.#waiting.size) }, () =>
+      this.#waiting.shift(),
+    );
+    for (const leave of together) leave?.();
   }
 
   #stopWaiting(): void {

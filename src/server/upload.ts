@@ -5,6 +5,7 @@ import { pipeline } from "node:stream/promises";
 import type { Multipart, MultipartFile } from "@fastify/multipart";
 import type { FastifyRequest } from "fastify";
 import { isError, isSoundspotError, throwIfAborted } from "../core/errors.js";
+import type { Client } from "./clients.js";
 import { HttpError, NOT_A_FORM } from "./http-error.js";
 import type { Service } from "./service.js";
 
@@ -24,6 +25,7 @@ export interface UploadForm {
 export interface UploadOptions {
   /** Gives the limits and the folder for files on disk, and counts the bytes of all uploads. */
   readonly service: Service;
+  readonly client: Client;
   readonly signal: AbortSignal;
 }
 
@@ -119,7 +121,7 @@ class Received implements Upload {
   count(bytes: number): void {
     if (this.failure || this.#removed) return;
     try {
-      this.#options.service.takeUpload(bytes, this.#bytes);
+      this.#options.service.takeUpload(bytes, this.#bytes, this.#options.client);
       this.#bytes += bytes;
     } catch (error) {
       this.fail(error as HttpError);
@@ -156,7 +158,7 @@ class Received implements Upload {
 
   async remove(): Promise<void> {
     this.#removed = true;
-    this.#options.service.giveUploadBack(this.#bytes);
+    this.#options.service.giveUploadBack(this.#bytes, this.#options.client);
     this.#bytes = 0;
     await Promise.all([...this.paths.values()].map((path) => rm(path, { force: true })));
   }

@@ -38,8 +38,8 @@ export function listenToSearch(view: LocalizeView): void {
 
 function card({ kind, name, label, score, url }: Found): HTMLLIElement {
   const item = make("li", { className: "result" });
-  // The service sends paths from its root, which may differ from that of the page's host.
-  const address = url.replace(/^\//, "");
+  // The service sends paths from its root, which may differ from that of the page's host, with its base path.
+  const address = url.slice(url.lastIndexOf("v1/search/items/"));
   if (kind === "image") {
     const image = make("img");
     image.src = address;

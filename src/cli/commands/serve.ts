@@ -1,11 +1,14 @@
-/** `soundspot serve`: serves a model over HTTP until a signal ends it. */
-import { type Command, Option } from "commander";
+/** `soundspot serve`: serves models over HTTP until a signal ends it. */
+import { existsSync } from "node:fs";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import sharp from "sharp";
 import { isError, SoundspotError } from "../../core/errors.js";
 import type { Device, Precision } from "../../model/compute.js";
 import type { Model } from "../../model/model.js";
 import { SearchIndex } from "../../search/search-index.js";
-import { DEFAULTS, type ServedRequest } from "../../server/options.js";
+import { Clients } from "../../server/clients.js";
+import { DEFAULT_NAME, isModelName } from "../../server/models.js";
+import { basePathOf, DEFAULTS, type ServedRequest, type TrustProxy } from "../../server/options.js";
 import { serve } from "../../server/server.js";
 import { loadCheckpoint, withConfigOption } from "../checkpoints.js";
 import { deviceOption, numberFrom, precisions, wholeFrom } from "../options.js";
@@ -20,6 +23,9 @@ interface Flags {
   maxPixels: number;
   concurrency: number;
   queue: number;
+  perClient?: number;
+  trustProxy?: TrustProxy;
+  basePath?: string;
   uploadTimeout: number;
   timeout: number;
   grace: number;
@@ -33,8 +39,11 @@ export function register(program: Command): void {
   const command = program
     .command("serve")
     .description("answer requests over HTTP, with a page to try it")
-    .argument("[checkpoint]", "checkpoint (.safetensors or .pth)")
-    .option("--model <file>", "the checkpoint, instead of the argument");
+    .argument(
+      "[checkpoint...]",
+      "checkpoint (.safetensors or .pth); more of them as NAME=CHECKPOINT, for requests to choose from",
+    )
+    .option("--model <file>", "the first checkpoint, instead of the argument");
   withConfigOption(command)
     .option("--index <folder>", "of `soundspot index`, to search in")
     .option("--host <address>", "0.0.0.0 for every network of this computer", "127.0.0.1")
@@ -43,6 +52,17 @@ export function register(program: Command): void {
     .option("--max-pixels <number>", "of an image or frame", wholeFrom(1), DEFAULTS.pixels)
     .option("--concurrency <number>", "requests in work at a time", wholeFrom(1), DEFAULTS.concurrency)
     .option("--queue <number>", "requests that may wait", wholeFrom(0), DEFAULTS.queue)
+    .option(
+      "--per-client <number>",
+      "requests of one address, or IPv6 /64, while it is alone; not for this computer; default half of both",
+      wholeFrom(1),
+    )
+    .option(
+      "--trust-proxy <proxies>",
+      "their number before the service, or their addresses and blocks with commas between them, whose X-Forwarded-For and Forwarded name the client",
+      proxies,
+    )
+    .option("--base-path <path>", "below which a proxy offers the service, such as /sound", pathBelow)
     .option("--upload-timeout <seconds>", "for a request to arrive", numberFrom(0.1), DEFAULTS.uploadTimeout)
     .option("--timeout <seconds>", "from there to the answer", numberFrom(0.1), DEFAULTS.timeout)
     .option("--grace <seconds>", "for accepted requests after SIGTERM or SIGINT", numberFrom(0), 30)
@@ -57,22 +77,95 @@ function portNumber(text: string): number {
   return numberFrom(0, 65_535)(text) && wholeFrom(0)(text);
 }
 
-async function run(checkpoint: string | undefined, flags: Flags): Promise<void> {
-  const path = checkpoint ?? flags.model;
-  if (path === undefined) {
-    throw new SoundspotError("ERR_CONFIG", "Give a checkpoint: soundspot serve model.safetensors.");
+/** Lets the command reject a value as wrong usage before a checkpoint is loaded. */
+function checked<T>(value: T, check: (value: T) => unknown): T {
+  try {
+    check(value);
+    return value;
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
   }
-  if (checkpoint !== undefined && flags.model !== undefined) {
-    throw new SoundspotError("ERR_CONFIG", "The checkpoint was given twice. Leave --model out.");
+}
+
+/** A number of proxies, or their addresses. */
+function proxies(text: string): TrustProxy {
+  const isNumber = /^\s*\d+\s*$/.test(text);
+  const trust = isNumber ? Number(text) : text.split(",").map((each) => each.trim());
+  return checked(trust, (given) => new Clients(given));
+}
+
+function pathBelow(text: string): string {
+  return checked(text, (basePath) => basePathOf({ basePath }));
+}
+
+/** A checkpoint and the name that requests give it. */
+interface NamedPath {
+  readonly name: string;
+  readonly path: string;
+}
+
+/** @throws {SoundspotError} ERR_CONFIG unless every checkpoint but the first has a name of its own. */
+export function namedPaths(
+  checkpoints: readonly string[],
+  model: string | undefined,
+): [NamedPath, ...NamedPath[]] {
+  const named: NamedPath[] = model === undefined ? [] : [{ name: DEFAULT_NAME, path: model }];
+  for (const text of checkpoints) {
+    const at = text.indexOf("=");
+    const isNamed = isModelName(text.slice(0, Math.max(0, at))) && !existsSync(text);
+    if (!isNamed && named.length > 0) {
+      throw new SoundspotError(
+        "ERR_CONFIG",
+        checkpoints.length === 1
+          ? "The checkpoint was given twice. Leave --model out, or name the other: NAME=CHECKPOINT."
+          : `Requests choose among several checkpoints by name. Give ${text} one: NAME=${text}.`,
+      );
+    }
+    const { name, path } = isNamed
+      ? { name: text.slice(0, at), path: text.slice(at + 1) }
+      : { name: DEFAULT_NAME, path: text };
+    if (named.some((other) => other.name === name)) {
+      throw new SoundspotError("ERR_CONFIG", `Two checkpoints have the name ${name}. Give each its own.`);
+    }
+    named.push({ name, path });
+  }
+  const [first, ...others] = named;
+  if (first) return [first, ...others];
+  throw new SoundspotError("ERR_CONFIG", "Give a checkpoint: soundspot serve model.safetensors.");
+}
+
+async function run(checkpoints: string[], flags: Flags): Promise<void> {
+  const named = namedPaths(checkpoints, flags.model);
+  if (named.length > 1 && flags.config !== undefined) {
+    throw new SoundspotError(
+      "ERR_CONFIG",
+      "--config is for one checkpoint. Put config.json beside each that has none, and leave --config out.",
+    );
   }
   yieldCores();
   const ending = firstSignal();
-  using model = await loadCheckpoint(path, flags);
+  const loaded: Model[] = [];
+  try {
+    for (const { path } of named) loaded.push(await loadCheckpoint(path, flags));
+    await serveUntil(ending, named, loaded as [Model, ...Model[]], flags);
+  } finally {
+    for (const model of loaded) model.dispose();
+  }
+}
+
+async function serveUntil(
+  ending: Promise<void>,
+  named: readonly [NamedPath, ...NamedPath[]],
+  [model, ...others]: readonly [Model, ...Model[]],
+  flags: Flags,
+): Promise<void> {
   using index = flags.index === undefined ? undefined : await SearchIndex.open(flags.index);
-  await index?.checkModel(model);
-  await warmUp(model, flags.precision);
+  if (others.length === 0) await index?.checkModel(model);
+  for (const each of [model, ...others]) await warmUp(each, flags.precision);
   const { server, url } = await serve({
     model,
+    modelName: named[0].name,
+    models: Object.fromEntries(named.slice(1).map(({ name }, i) => [name, others[i] as Model])),
     ...(index ? { index } : {}),
     host: flags.host,
     port: flags.port,
@@ -81,12 +174,17 @@ async function run(checkpoint: string | undefined, flags: Flags): Promise<void> 
     pixels: flags.maxPixels,
     concurrency: flags.concurrency,
     queue: flags.queue,
+    ...(flags.perClient === undefined ? {} : { perClient: flags.perClient }),
+    ...(flags.trustProxy === undefined ? {} : { trustProxy: flags.trustProxy }),
+    ...(flags.basePath === undefined ? {} : { basePath: flags.basePath }),
     uploadTimeout: flags.uploadTimeout,
     timeout: flags.timeout,
     ...(flags.cors ? { cors: flags.cors } : {}),
     onRequest: flags.json ? printJson : printLine,
+    onWarning: flags.json ? warnJson : warnLine,
   });
-  process.stdout.write(flags.json ? `${JSON.stringify({ url })}\n` : `soundspot serves ${path} on ${url}\n`);
+  const list = named.map(({ name, path }) => (others.length === 0 ? path : `${name} (${path})`)).join(", ");
+  process.stdout.write(flags.json ? `${JSON.stringify({ url })}\n` : `soundspot serves ${list} on ${url}\n`);
   await ending;
   await server.close({ grace: flags.grace });
 }
@@ -139,6 +237,14 @@ function printLine({ method, path, status, milliseconds, code, error }: ServedRe
     `${method} ${path} ${status} ${milliseconds.toFixed(0)} ms${code ? ` ${code}` : ""}\n`,
   );
   if (error !== undefined) process.stderr.write(`${stackOf(error)}\n`);
+}
+
+function warnJson(warning: string): void {
+  process.stdout.write(`${JSON.stringify({ time: new Date().toISOString(), warning })}\n`);
+}
+
+function warnLine(warning: string): void {
+  process.stderr.write(`warning: ${warning}\n`);
 }
 
 function stackOf(error: unknown): string {

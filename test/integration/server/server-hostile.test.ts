@@ -268,8 +268,8 @@ describe("HTTP that is none", () => {
   const chunked = `${multipart}\r\nTransfer-Encoding: chunked`;
   it.each<[string, string | Buffer, number[]]>([
     ["an unknown method", `FOO / HTTP/1.1\r\n${host}\r\n`, [400]],
-    ["a method that no route has", `PROPFIND / HTTP/1.1\r\n${host}Connection: close\r\n\r\n`, [404]],
-    ["TRACE", `TRACE / HTTP/1.1\r\n${host}Connection: close\r\n\r\n`, [404]],
+    ["a method that no route has", `PROPFIND / HTTP/1.1\r\n${host}Connection: close\r\n\r\n`, [405]],
+    ["TRACE", `TRACE / HTTP/1.1\r\n${host}Connection: close\r\n\r\n`, [405]],
     ["an unknown version", `GET / HTTP/3.0\r\n${host}\r\n`, [400]],
     ["no host", "GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n", [400]],
     ["the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [400]],
@@ -868,11 +868,11 @@ describe("search", () => {
     };
     const run = vi.spyOn(Semaphore.prototype, "run");
     expect((await search({ image: png }))[0]).toBe(200);
-    expect(run).toHaveBeenCalledTimes(2); // the image, and the model's input from it
+    expect(run).toHaveBeenCalledTimes(3); // the search, the image, and the model's input from it
     run.mockClear();
     const [status, text] = await search({ audio });
     expect(status).toBe(200);
-    expect(run).toHaveBeenCalledTimes(2); // the audio, and the image that it finds
+    expect(run).toHaveBeenCalledTimes(3); // the search, the audio, and the image that it finds
     run.mockClear();
     const [{ url: thumbnail }] = JSON.parse(text).results;
     expect((await fetch(url + thumbnail)).status).toBe(200);

@@ -637,6 +637,7 @@ describe("the service itself", () => {
       "GET /metrics",
       "GET /openapi.json",
       "GET /v1/info",
+      "GET /v1/models",
       "POST /v1/localize",
     ];
     expect(described.sort()).toEqual(routes);
@@ -669,7 +670,7 @@ describe("the service itself", () => {
       "post",
       post(url, { image: png, audio }, { headers: { accept: "image/png" } }),
     );
-    for (const path of ["/", "/healthz", "/metrics", "/openapi.json", "/v1/info"]) {
+    for (const path of ["/", "/healthz", "/metrics", "/openapi.json", "/v1/info", "/v1/models"]) {
       await matches(path, "get", fetch(url + path));
     }
   });
@@ -818,6 +819,38 @@ describe("soundspot serve", () => {
     expect(readdirSync(temporary)).toEqual([]);
   });
 
+  it("serves several models below a path, and warns of what seems to be missing", async () => {
+    const small = join(folder, "small.safetensors");
+    const other = await Model.create({ ...tiny, imageSize: 48 });
+    await other.save(small);
+    other.dispose();
+    const { child, lines, ended, url, errors } = await command(`small=${small}`, "--base-path", "/x");
+    expect(new URL(url).pathname).toBe("/x");
+    const { models } = (await (await fetch(`${url}/v1/models`)).json()) as {
+      models: Record<string, unknown>[];
+    };
+    expect(models.map(({ name, imageSize }) => [name, imageSize])).toEqual([
+      ["default", 32],
+      ["small", 48],
+    ]);
+    expect(await json(post(url, { image: png, audio, model: "small" }))).toMatchObject({
+      model: "small",
+      width: 60,
+    });
+    const preflight = { origin: "https://example.org", "access-control-request-method": "POST" };
+    for (let i = 0; i < 2; i++) {
+      await fetch(`${url}/v1/localize`, { method: "OPTIONS", headers: preflight });
+      await fetch(`${url}/healthz`, { headers: { "x-forwarded-for": "203.0.113.7" } });
+    }
+    child.kill("SIGTERM");
+    expect(await ended).toBe(0);
+    expect(errors()).toBe("");
+    expect(lines.flatMap(({ warning }) => (warning === undefined ? [] : [warning]))).toEqual([
+      expect.stringMatching(/--cors "https:\/\/example\.org"/),
+      expect.stringMatching(/--trust-proxy/),
+    ]);
+  });
+
   it("reports invalid options", async () => {
     const { url } = await start();
     const taken = await command("--port", new URL(url).port);
@@ -825,8 +858,22 @@ describe("soundspot serve", () => {
     expect(taken.errors()).toMatch(
       /^soundspot: Port \d+ of 127.0.0.1 is taken by another program\. .*\[ERR_BUSY\]\n$/,
     );
-    const wrong = await command("--queue", "-1");
-    expect(await wrong.ended).toBe(2);
+    for (const [flag, value, message] of [
+      ["--queue", "-1", /whole number of at least 0/],
+      ["--per-client", "0", /whole number of at least 1/],
+      ["--trust-proxy", "10.0.0.1,nginx", /trustProxy must have addresses .* one was nginx/],
+      ["--trust-proxy", "101", /from 1 to 100/],
+      ["--base-path", "x", /basePath must be a path such as \/sound/],
+    ] as const) {
+      const wrong = await command(flag, value);
+      expect([flag, value, await wrong.ended]).toEqual([flag, value, 2]);
+      expect(wrong.errors()).toMatch(message);
+    }
+    const unnamed = await command(checkpoint);
+    expect(await unnamed.ended).toBe(2);
+    expect(unnamed.errors()).toMatch(
+      /^soundspot: Requests choose among several checkpoints by name\. .*\[ERR_CONFIG\]\n$/,
+    );
   });
 });
 

@@ -153,7 +153,11 @@ export const notRun: readonly NotRun[] = [
   { document: "docs/recipes.md", begins: "MODEL=", why: server },
   { document: "docs/recipes.md", begins: "curl", why: server },
   { document: "docs/search.md", begins: "npm install @lancedb", why: install },
-  { document: "docs/serve.md", begins: "location / {", why: "needs nginx" },
+  {
+    document: "docs/serve.md",
+    begins: "location /sound/ {",
+    why: "needs nginx; test/integration/server/nginx.test.ts runs it",
+  },
   { document: "docs/page.md", begins: "npm run build:ts", why: "builds the package that the tests run on" },
   { document: "docs/page.md", begins: "npx vitest", why: "would run the tests" },
   { document: "examples/evaluate.yml", begins: "npm install soundspot", why: install },

@@ -12,16 +12,22 @@ function recording(decoders: number) {
     name: string,
     decoding: number | (() => Promise<unknown>),
     own = new AbortController().signal,
+    client?: string,
   ) => {
     await turns.decode(
       async () => void (await (typeof decoding === "number" ? sleep(decoding) : decoding())),
       own,
+      client,
     );
     events.push(`decoded ${name}`);
-    await turns.compute(async () => {
-      events.push(`model ${name}`);
-      await sleep(40);
-    }, own);
+    await turns.compute(
+      async () => {
+        events.push(`model ${name}`);
+        await sleep(40);
+      },
+      own,
+      client,
+    );
     events.push(`done ${name}`);
   };
   return { events, request };
@@ -58,6 +64,36 @@ describe("decoding and the model", () => {
     await Promise.all(Array.from({ length: 40 }, (_, i) => request(String(i), 1)));
     const firstDone = events.findIndex((event) => event.startsWith("done"));
     expect(events.slice(0, firstDone).filter((event) => event.startsWith("model"))).toHaveLength(32);
+  });
+
+  it("let a client with one request in before the rest of another's many", async () => {
+    const { events, request } = recording(2);
+    const crowd = Array.from({ length: 80 }, (_, i) => request(`crowd ${i}`, 1, undefined, "a"));
+    while (!events.some((event) => event.startsWith("model"))) await sleep(1);
+    const already = events.filter((event) => event.startsWith("decoded")).length;
+    await request("late", 1, undefined, "b");
+    const decodedBefore = events
+      .slice(0, events.indexOf("decoded late"))
+      .filter((event) => event.startsWith("decoded"));
+    // Those that were decoded or being decoded when it came, and one in turn.
+    expect(decodedBefore.length).toBeLessThanOrEqual(already + 3);
+    const modelBefore = events
+      .slice(0, events.indexOf("model late"))
+      .filter((event) => event.startsWith("model"));
+    expect(modelBefore.length).toBeLessThanOrEqual(2 * 32);
+    await Promise.all(crowd);
+    expect(events.filter((event) => event.startsWith("done"))).toHaveLength(81);
+  });
+
+  it("let it into the model's next batch but one, however many are decoded already", async () => {
+    const { events, request } = recording(200);
+    const crowd = Array.from({ length: 130 }, (_, i) => request(`crowd ${i}`, 1, undefined, "a"));
+    while (!events.some((event) => event.startsWith("model"))) await sleep(1);
+    await request("late", 1, undefined, "b");
+    const before = events.slice(0, events.indexOf("model late")).filter((event) => event.startsWith("model"));
+    // It is decoded during the second batch at the latest.
+    expect(before.length).toBeLessThan(3 * 32);
+    await Promise.all(crowd);
   });
 
   it("go on when who waits goes away", async () => {
