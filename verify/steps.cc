@@ -70,6 +70,8 @@ struct Model {
 /// in either direction. With an epsilon that is greater than gradients, and a rate as great, a step is about as long as
 /// the gradient, and its error is that of the gradient.
 constexpr double kCalm = 10;
+/// Of the rate, where several steps follow each other: long ones enlarge rounding in the next.
+constexpr double kShort = 1e-4;
 
 StepOptions options_of(const MethodCase& of, at::Device device, core::Precision precision, bool plain) {
   StepOptions options;
@@ -231,25 +233,38 @@ core::NamedTensors copies(const core::NamedTensors& all) {
 /// Steps on several batches. A GPU records the third of its kind, and repeats it from then on.
 Check several(const std::string& name, const MethodCase& of, at::Device device) {
   constexpr uint64_t kSteps = 6;
+  struct Run {
+    std::vector<double> totals;
+    Tensor moved;  // by all steps, of all parameters in a row
+  };
   const auto run = [&](at::Device where, bool plain) {
     Model model(of, where);
     StepOptions options = options_of(of, where, core::Precision::kFloat32, plain);
     options.keep_gradients = false;  // a recording hands out none
-    options.optimizer.learning_rate = 0.1 * kCalm;
-    std::vector<double> totals;
+    options.optimizer.learning_rate = kShort * kCalm;
+    const auto row = [&] {
+      std::vector<Tensor> parts;
+      for (const core::Parameter& each : model.localizer->parameters().all()) {
+        if (each.trainable) parts.push_back(each.value.detach().to(at::kCPU, at::kDouble).flatten());
+      }
+      return at::cat(parts);
+    };
+    Run taken{{}, row()};
     for (uint64_t step = 0; step < kSteps; ++step) {
       const methods::Views batch = batch_of(*model.localizer, where, kSeed + step);
-      totals.push_back(model.state.step(batch, options).losses.back().second);
+      taken.totals.push_back(model.state.step(batch, options).losses.back().second);
     }
-    return totals;
+    taken.moved = row() - taken.moved;
+    return taken;
   };
-  const std::vector<double> own = run(device, /*plain=*/false), plain = run(at::kCPU, /*plain=*/true);
-  const Tolerance tolerance{0.01, "float32 rounds by 6e-8; each step enlarges what the ones before it left"};
+  const Run own = run(device, /*plain=*/false), plain = run(at::kCPU, /*plain=*/true);
+  const char* const reason = "float32 rounds by 6e-8; each step enlarges what the ones before it left";
   std::vector<Figure> figures;
-  for (size_t i = 0; i < own.size(); ++i) {
-    const double error = std::abs(own[i] - plain[i]) / std::abs(plain[i]);
-    figures.push_back({"total loss of step " + std::to_string(i + 1), error, tolerance});
+  for (size_t i = 0; i < own.totals.size(); ++i) {
+    const double error = std::abs(own.totals[i] - plain.totals[i]) / std::abs(plain.totals[i]);
+    figures.push_back({"total loss of step " + std::to_string(i + 1), error, {0.01, reason}});
   }
+  figures.push_back({"movement of all parameters", error_of(own.moved, plain.moved, true), {0.1, reason}});
   return {.name = name, .figures = std::move(figures), .message = {}};
 }
 
@@ -259,7 +274,7 @@ Check without_number(const std::string& name, const MethodCase& of, at::Device d
   Model model(of, device);
   StepOptions options = options_of(of, device, precision, /*plain=*/false);
   options.keep_gradients = false;
-  options.optimizer.learning_rate = 0.1 * kCalm;
+  options.optimizer.learning_rate = kShort * kCalm;
   for (int i = 0; i < kGoodSteps; ++i) model.state.step(model.views, options);
   const core::NamedTensors before = model.values(), moments = copies(model.state.state());
   methods::Views spoiled = model.views;
