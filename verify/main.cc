@@ -123,7 +123,7 @@ void run_stages(const Arguments& arguments, const Subject& subject, Report& repo
   for (const std::string& stage : arguments.stages) {
     report.begin(stage);
     // As a step does it: float32 is not multiplied as TF32.
-    const core::Float32Products products({subject.device, core::Precision::kFloat32});
+    const core::DeviceProducts products({subject.device, core::Precision::kFloat32});
     if (stage == "kernels") {
       for (const auto& verify_some : {verify_batch_norm, verify_slots, verify_maps, verify_optimizer}) {
         verify_some(subject, report);

@@ -327,7 +327,7 @@ Napi::Value objectness(const Napi::CallbackInfo& call) {
       [=] {
         const std::shared_lock lock(handle->mutex);
         const at::Device device = handle->localizer->device();
-        const core::Float32Products products({.device = device});
+        const core::DeviceProducts products({.device = device});
         const Tensor images = core::to_device(stack(batch, device).first, device);
         Tensor maps = handle->localizer->objectness(images).to(at::kCPU);
         localization::check_finite(std::vector{maps});

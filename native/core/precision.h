@@ -16,29 +16,38 @@ inline Precision computed(Precision wanted, at::Device device) {
   return multiplies(device, wanted) ? wanted : Precision::kFloat32;
 }
 
-/// How a GPU multiplies float32, for one scope: in TF32 where the computation wants that, else as IEEE has it. The
-/// setting is LibTorch's own, of the whole process.
-class Float32Products {
+/// How a GPU multiplies, for one scope: float32 in TF32 where the computation wants that, else as IEEE has it;
+/// convolutions by algorithms that repeat to the last bit, so that a run resumes. The settings are LibTorch's own, of
+/// the whole process.
+class DeviceProducts {
  public:
-  explicit Float32Products(const Compute& compute)
+  explicit DeviceProducts(const Compute& compute)
       : cuda_(compute.device.is_cuda()),
-        products_(cuda_ && at::globalContext().allowTF32CuBLAS()),
-        convolutions_(cuda_ && at::globalContext().allowTF32CuDNN()) {
+        before_(cuda_ ? Settings{at::globalContext().allowTF32CuBLAS(), at::globalContext().allowTF32CuDNN(),
+                                 at::globalContext().deterministicCuDNN()}
+                      : Settings{}) {
     const bool tf32 = compute.precision == Precision::kTf32;
-    put(tf32, tf32);
+    put({.products = tf32, .convolutions = tf32, .repeats = true});
   }
-  ~Float32Products() { put(products_, convolutions_); }
-  Float32Products(const Float32Products&) = delete;
-  Float32Products& operator=(const Float32Products&) = delete;
+  ~DeviceProducts() { put(before_); }
+  DeviceProducts(const DeviceProducts&) = delete;
+  DeviceProducts& operator=(const DeviceProducts&) = delete;
 
  private:
-  void put(bool products, bool convolutions) const {
+  struct Settings {
+    bool products = false, convolutions = false;  // in TF32
+    bool repeats = false;
+  };
+
+  void put(const Settings& settings) const {
     if (!cuda_) return;
-    at::globalContext().setAllowTF32CuBLAS(products);
-    at::globalContext().setAllowTF32CuDNN(convolutions);
+    at::globalContext().setAllowTF32CuBLAS(settings.products);
+    at::globalContext().setAllowTF32CuDNN(settings.convolutions);
+    at::globalContext().setDeterministicCuDNN(settings.repeats);
   }
 
-  const bool cuda_, products_, convolutions_;
+  const bool cuda_;
+  const Settings before_;
 };
 
 }  // namespace soundspot::core

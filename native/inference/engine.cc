@@ -10,7 +10,7 @@ Inference Engine::infer(const Tensor& images, const Tensor& spectrograms,
                         const methods::RespondOptions& options) const {
   methods::check_shapes(localizer_->config(), images, spectrograms);
   const at::NoGradGuard no_grad;
-  const core::Float32Products products(compute_);
+  const core::DeviceProducts products(compute_);
   return pass(core::to_device(images, compute_.device), core::to_device(spectrograms, compute_.device), options);
 }
 
@@ -25,7 +25,7 @@ Inference Engine::computed(const Tensor& images, const Tensor& spectrograms,
 Tensor Engine::embed(encoders::Modality modality, const Tensor& input) const {
   const at::NoGradGuard no_grad;
   const bool image = modality == encoders::Modality::kImage;
-  const core::Float32Products products(compute_);
+  const core::DeviceProducts products(compute_);
   const Tensor own = core::to_device(input, compute_.device);
   const encoders::EncoderOutputs tokens = encode(image ? own : Tensor(), image ? Tensor() : own);
   return responder_->embed(modality, image ? tokens.image : tokens.audio);

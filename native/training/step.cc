@@ -117,7 +117,7 @@ TrainingState::TrainingState(std::shared_ptr<methods::Localizer> localizer, uint
 }
 
 StepResult TrainingState::step(const Views& views, const StepOptions& options) {
-  const core::Float32Products products(options.compute);
+  const core::DeviceProducts products(options.compute);
   if (!group_) return take_step(views, options);
   const distributed::NoWarnings no_warnings;
   return group_->guarded([&] { return take_step(views, options); });
