@@ -85,16 +85,38 @@ export function proxyEnvironment(env = process.env) {
  * @returns {Proxy | undefined} undefined where it is reached directly.
  */
 export function proxyFor(address, env = process.env) {
+  return proxyOf(address, proxySettings(env));
+}
+
+function proxyOf(address, { http, https, none }) {
   const { protocol, hostname, port } = new URL(address);
-  const { http, https, none } = proxySettings(env);
-  const given = protocol === "https:" ? https : http;
   const ports = [port || (protocol === "https:" ? "443" : "80"), undefined];
   const direct = none.some((entry) => {
     if (entry === "*") return true;
     const [, name, wanted] = /^(?:\*?\.)?(.+?)(?::(\d+))?$/.exec(entry.toLowerCase()) ?? [];
     return ports.includes(wanted) && (hostname === name || hostname.endsWith(`.${name}`));
   });
-  return direct ? undefined : given;
+  if (direct) return undefined;
+  return protocol === "https:" ? https : http;
+}
+
+/** Open connections, by the settings that they are made by. */
+const dispatchers = new Map();
+
+async function dispatcherFor(settings) {
+  const { Agent, Pool, ProxyAgent } = await import("undici");
+  const key = JSON.stringify(settings);
+  let dispatcher = dispatchers.get(key);
+  if (!dispatcher) {
+    dispatcher = new Agent({
+      factory(origin, options) {
+        const proxy = proxyOf(origin, settings);
+        return proxy ? new ProxyAgent(proxy.url) : new Pool(origin, options);
+      },
+    });
+    dispatchers.set(key, dispatcher);
+  }
+  return dispatcher;
 }
 
 /**
@@ -107,21 +129,17 @@ export function proxyFor(address, env = process.env) {
  * @throws {Error} whose message names the proxy, where one is used.
  */
 export async function fetchThroughProxy(url, options = {}, env = process.env) {
-  const { http, https } = proxySettings(env);
-  if (!http && !https) return fetch(url, options);
-  const { Agent, fetch: fetchBy, Pool, ProxyAgent } = await import("undici");
-  const dispatcher = new Agent({
-    factory(origin, settings) {
-      const proxy = proxyFor(origin, env);
-      return proxy ? new ProxyAgent(proxy.url) : new Pool(origin, settings);
-    },
-  });
+  const settings = proxySettings(env);
+  if (!settings.http && !settings.https) return fetch(url, options);
+  const dispatcher = await dispatcherFor(settings);
+  // Another version's fetch may not know this dispatcher.
+  const { fetch: fetchBy } = await import("undici");
   try {
     return await fetchBy(url, { ...options, dispatcher });
   } catch (error) {
-    const proxy = proxyFor(url, env);
+    const proxy = proxyOf(url, settings);
     if (options.signal?.aborted || !proxy) throw error;
-    throw new Error(`${innermost(error).message} (${proxy.name} is ${proxy.shown})`, { cause: error });
+    throw new Error(`${innermost(error).message} (${proxy.name} is ${proxy.shown})`);
   }
 }
 

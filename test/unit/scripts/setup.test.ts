@@ -23,6 +23,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { librariesOf, VERSIONS } from "../../../scripts/locate.mjs";
 import { zip } from "../../support/archives.mjs";
+import { startProxy } from "../../support/forward-proxy.js";
 
 const scripts = fileURLToPath(new URL("../../../scripts", import.meta.url));
 const [name] = [`cpu-${VERSIONS.cpu}`];
@@ -142,6 +143,27 @@ describe.skipIf(process.platform !== "linux")("getting LibTorch from a server", 
     const second = await get().ended;
     expect(second.output).toBe(`LibTorch ${VERSIONS.cpu}+cpu: ${join(home, name as string, "libtorch")}\n`);
     expect(requests).toBe(1);
+  });
+
+  it("gets it through the proxy of npm's settings, which alone knows the host", async () => {
+    const proxy = await startProxy({ "files.invalid": Number(new URL(url).port) });
+    try {
+      const address = "http://files.invalid/libtorch%2Bcpu.zip";
+      const { code, output } = await get({ LIBTORCH_URL: address, npm_config_proxy: proxy.url }).ended;
+      expect(code, output).toBe(0);
+      expectInstalled();
+      expect(proxy.log).toEqual(["CONNECT files.invalid:80"]);
+      rmSync(home, { recursive: true });
+      const without = await get({
+        LIBTORCH_URL: address,
+        npm_config_proxy: proxy.url,
+        NO_PROXY: "files.invalid",
+      }).ended;
+      expect(without.code).toBe(1);
+      expect(without.output).toMatch(/LIBTORCH_URL: getaddrinfo .*files\.invalid/);
+    } finally {
+      await proxy.close();
+    }
   });
 
   it("rejects another content than that of the checksum, and leaves nothing", async () => {
@@ -300,12 +322,16 @@ case "$*" in
   *--no-deps*torch==${VERSIONS.cuda}*) wheel='${torch}' ;;
   *) exit 1 ;;
 esac
+echo "$HTTPS_PROXY $https_proxy" > '${join(folder, "proxies")}'
 while [ "$1" != "--dest" ]; do shift; done
 mkdir -p "$2" && cp "$wheel" "$2"
 `,
       );
-      const { code, output } = await get({ SOUNDSPOT_VARIANT: "cuda", LIBTORCH_URL: "" }).ended;
+      const settings = { npm_config_https_proxy: "http://proxy.example:1", npm_config_noproxy: "" };
+      const { code, output } = await get({ SOUNDSPOT_VARIANT: "cuda", LIBTORCH_URL: "", ...settings }).ended;
       expect(code, output).toBe(0);
+      const proxy = "http://proxy.example:1/";
+      expect(readFileSync(join(folder, "proxies"), "utf8"), "pip's").toBe(`${proxy} ${proxy}\n`);
       const place = join(home, `cuda-${VERSIONS.cuda}`);
       expect(readdirSync(home)).toEqual([`cuda-${VERSIONS.cuda}`]);
       expect(readdirSync(place)).toEqual(["libtorch", "nvidia"]);
