@@ -43,6 +43,8 @@ export async function fetchAddon({ name, version, build, progress }) {
         () => rmSync(work, { recursive: true, force: true }),
         async () => {
           await writeFile(join(work, "package.json"), '{ "private": true }\n');
+          const settings = nearestNpmrc();
+          if (settings) copyFileSync(settings, join(work, ".npmrc"));
           progress.start(`getting ${name}`);
           await npm(["install", `${name}@${version}`, ...OPTIONS], work);
           const source = join(work, "node_modules", ...name.split("/"));
@@ -60,6 +62,15 @@ export async function fetchAddon({ name, version, build, progress }) {
     },
     { waits: () => progress.start("waiting for another installation") },
   );
+}
+
+/** npm's settings of the project that this is installed in or run from: its registry may be another than the user's. */
+function nearestNpmrc(start = process.env.INIT_CWD ?? process.cwd()) {
+  for (let folder = start; ; folder = dirname(folder)) {
+    const file = join(folder, ".npmrc");
+    if (existsSync(file)) return file;
+    if (existsSync(join(folder, "package.json")) || folder === dirname(folder)) return undefined;
+  }
 }
 
 /** The npm that came with this Node.js, or else that on the PATH. */
