@@ -344,6 +344,63 @@ mkdir -p "$2" && cp "$wheel" "$2"
   );
 });
 
+// npm is that beside Node.js; neither CMake nor a compiler is on the PATH.
+describe.skipIf(process.platform !== "linux" || process.arch !== "x64")("an addon that is not there", () => {
+  it.each(["cpu", "cuda"] as const)(
+    "is asked of npm for %s by a published package alone",
+    async (variant) => {
+      const asked: string[] = [];
+      const registry = createServer((request, response) => {
+        asked.push(decodeURIComponent(request.url ?? ""));
+        response.writeHead(404).end("{}");
+      });
+      await new Promise<void>((done) => registry.listen(0, "127.0.0.1", done));
+      const outcome = async (optionalDependencies: object) => {
+        const manifest = { name: "soundspot", version: "1.2.3", optionalDependencies };
+        writeFileSync(join(folder, "package/package.json"), JSON.stringify(manifest));
+        mkdirSync(join(folder, "package/native"), { recursive: true });
+        const program = `
+        const { setup } = await import(${JSON.stringify(pathToFileURL(join(folder, "package/scripts/setup.mjs")).href)});
+        const options = { variant: "${variant}", log: console.log, progress: { start() {} } };
+        await setup(options).catch(({ message }) => console.log(message));`;
+        const { LIBTORCH, SOUNDSPOT_VARIANT, CXX, ...env } = process.env;
+        const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
+          cwd: folder,
+          env: {
+            ...env,
+            PATH: folder,
+            SOUNDSPOT_HOME: home,
+            npm_config_registry: `http://127.0.0.1:${(registry.address() as AddressInfo).port}/`,
+            npm_config_fetch_retries: "0",
+          },
+          stdio: ["ignore", "pipe", "inherit"],
+        });
+        let output = "";
+        child.stdout.setEncoding("utf8").on("data", (text: string) => {
+          output += text;
+        });
+        await new Promise((done) => child.on("close", done));
+        return output.trim().split("\n");
+      };
+      try {
+        const tools = expect.stringMatching(/^Compiling the addon needs CMake .* and a C\+\+20 compiler/);
+        expect(await outcome({ "ffmpeg-static": "1" })).toEqual([tools]);
+        expect(asked).toEqual([]);
+        const package_ = variant === "cpu" ? "@soundspot/linux-x64" : "@soundspot/linux-x64-cuda";
+        expect(await outcome({ "@soundspot/linux-x64": "1.2.3" })).toEqual([
+          expect.stringMatching(new RegExp(`^${package_} could not be obtained: .*404`)),
+          tools,
+        ]);
+        expect(asked).toEqual([`/${package_}`]);
+        expect(requests, "LibTorch, which a compiler alone would need").toBe(0);
+      } finally {
+        registry.closeAllConnections();
+        registry.close();
+      }
+    },
+  );
+});
+
 // A shell script stands for CMake.
 describe.skipIf(process.platform === "win32")("two builds at once in one folder", () => {
   it("run one after the other", async () => {
