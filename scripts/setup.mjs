@@ -30,6 +30,10 @@ import { packagedAddon, packageOf, publishedVersion } from "./platform.mjs";
 export async function setup({ variant, log, progress }) {
   const prebuilt = async (addon) => {
     const libtorch = await ensureLibTorch({ variant, log, progress, include: false });
+    if (!fits(addon, variant)) {
+      log(`LIBTORCH is not ${recordOf(addon).version}, which the prebuilt addon needs.`);
+      return undefined;
+    }
     await leadTo(libtorch, dirname(dirname(dirname(addon))));
     const failure = loadFailure(addon, variant);
     if (!failure) {

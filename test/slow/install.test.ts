@@ -6,7 +6,7 @@
  * The registry is one of this machine: it has the packages of this build, and gets all others from npm's. LibTorch comes
  * from a web server of this process, as an archive of the one that is installed.
  *
- *   SOUNDSPOT_TEST_INSTALL=npm11,pnpm   these package managers alone
+ *   SOUNDSPOT_TEST_INSTALL=npm11,pnpm12   these package managers alone
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import {
@@ -57,7 +57,9 @@ if (!ready) {
   );
 }
 
-const chosen = (process.env.SOUNDSPOT_TEST_INSTALL ?? "npm10,npm11,pnpm,yarn").split(",") as ManagerName[];
+const chosen = (process.env.SOUNDSPOT_TEST_INSTALL ?? "npm10,npm11,pnpm10,pnpm12,yarn").split(
+  ",",
+) as ManagerName[];
 /** The one that goes through the proxy. */
 const PROXIED = "npm11, scripts allowed";
 
@@ -96,9 +98,9 @@ describe.skipIf(!ready)("an installation from a registry (skipped without a buil
     };
   }
 
-  const run = (args: readonly string[], cwd: string, env: NodeJS.ProcessEnv) =>
+  const run = ([command, ...args]: readonly string[], cwd: string, env: NodeJS.ProcessEnv) =>
     new Promise<{ code: number | null; stdout: string; stderr: string }>((done, fail) => {
-      const child = spawn(process.execPath, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
+      const child = spawn(command as string, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
       let [stdout, stderr] = ["", ""];
       child.stdout.setEncoding("utf8").on("data", (text: string) => {
         stdout += text;
@@ -109,6 +111,26 @@ describe.skipIf(!ready)("an installation from a registry (skipped without a buil
       child.on("error", fail);
       child.on("close", (code) => done({ code, stdout, stderr }));
     });
+
+  /** The same on a terminal of its own, at which an answer is typed. */
+  function onTerminal(args: readonly string[], cwd: string, env: NodeJS.ProcessEnv, answer: string) {
+    const command = args.map((each) => `'${each}'`).join(" ");
+    return new Promise<{ code: number | null; output: string }>((done, fail) => {
+      const child = spawn("/usr/bin/script", ["-qefc", command, "/dev/null"], {
+        cwd,
+        env: { ...env, SHELL: "/bin/sh" },
+        stdio: ["pipe", "pipe", "inherit"],
+      });
+      let output = "";
+      child.stdout.setEncoding("utf8").on("data", (text: string) => {
+        const asked = output.includes("[Y/n]");
+        output += text;
+        if (!asked && output.includes("[Y/n]")) child.stdin.write(answer);
+      });
+      child.on("error", fail);
+      child.on("close", (code) => done({ code, output }));
+    });
+  }
 
   async function startRegistry(tools: string): Promise<number> {
     const probe = createServer().listen(0, "127.0.0.1");
@@ -241,7 +263,11 @@ log: { type: file, path: ${join(folder, "verdaccio.log")}, level: warn }
       `from ${JSON.stringify(join(root, "dist/index.js"))}`,
     );
     writeFileSync(join(media, "localize.mjs"), checkout);
-    const { code, stdout, stderr } = await run([join(media, "localize.mjs")], media, process.env);
+    const { code, stdout, stderr } = await run(
+      [process.execPath, join(media, "localize.mjs")],
+      media,
+      process.env,
+    );
     expect(code, stderr).toBe(0);
     expected = JSON.parse(stdout) as typeof expected;
     expect(expected.heat.length).toBe(96 * 64);
@@ -284,7 +310,9 @@ log: { type: file, path: ${join(folder, "verdaccio.log")}, level: warn }
       if (!scripts) {
         const { code, stderr } = await run(manager.run(["soundspot", "info"]), project, env);
         expect(code).not.toBe(0);
-        const hint = name === "pnpm" ? ", or `pnpm approve-builds` to let its install script do that" : "";
+        const hint = name.startsWith("pnpm")
+          ? ", or `pnpm approve-builds` to let its install script do that"
+          : "";
         const runner = name === "yarn" ? "yarn" : "npx";
         expect(stderr).toContain(
           `soundspot: LibTorch ${VERSIONS.cpu} is not installed: run \`${runner} soundspot setup\`${hint}. [ERR_LIBTORCH_MISSING]`,
@@ -347,6 +375,12 @@ log: { type: file, path: ${join(folder, "verdaccio.log")}, level: warn }
       expect(stderr).toContain(
         "soundspot: The addon is not installed: run `npx soundspot setup`. [ERR_ADDON_MISSING]",
       );
+      // Whoever sits at a terminal is asked, and the command goes on.
+      const terminal = await onTerminal(manager.run(["soundspot", "info"]), project, env, "y\n");
+      expect(terminal.output).toContain("soundspot: The addon is not installed. Install it now? [Y/n]");
+      expect(terminal.output).toContain("the prebuilt addon is used.");
+      expect(terminal.output).toMatch(/parameters/);
+      expect([terminal.code, downloads]).toEqual([0, 1]);
       const { addon } = JSON.parse(await succeed(manager.run(["soundspot", "setup", "--json"]))) as {
         addon: { path: string; kind: string };
       };

@@ -8,7 +8,8 @@ const TOOLS = {
   verdaccio: "verdaccio@6",
   npm10: "npm10@npm:npm@10",
   npm11: "npm11@npm:npm@11",
-  pnpm: "pnpm@10",
+  pnpm10: "pnpm10@npm:pnpm@10",
+  pnpm12: "pnpm12@npm:pnpm@12",
   yarn: "@yarnpkg/cli-dist@4",
 } as const;
 
@@ -16,11 +17,13 @@ const PROGRAMS = {
   verdaccio: "verdaccio/bin/verdaccio",
   npm10: "npm10/bin/npm-cli.js",
   npm11: "npm11/bin/npm-cli.js",
-  pnpm: "pnpm/bin/pnpm.cjs",
+  pnpm10: "pnpm10/bin/pnpm.cjs",
+  // A program of its own for each platform.
+  pnpm12: `@pnpm/exe.${process.platform}-${process.arch}/pnpm`,
   yarn: "@yarnpkg/cli-dist/bin/yarn.js",
 } as const;
 
-export type ManagerName = "npm10" | "npm11" | "pnpm" | "yarn";
+export type ManagerName = "npm10" | "npm11" | "pnpm10" | "pnpm12" | "yarn";
 
 /** Where a project's manager gets packages, and the proxy to that, if any. */
 export interface Source {
@@ -32,9 +35,9 @@ export interface Manager {
   readonly name: ManagerName;
   /** Writes the settings of a new project, in which the script of soundspot may run or not. */
   configure(project: string, scripts: boolean, source: Source): void;
-  /** Arguments of Node.js that add a package. */
+  /** The command that adds a package. */
   add(name: string, scripts: boolean): string[];
-  /** Arguments of Node.js that run the program of an installed package, or a script with `node`. */
+  /** The command that runs the program of an installed package, or a script with `node`. */
   run(args: readonly string[]): string[];
 }
 
@@ -54,7 +57,7 @@ export function installTools(folder: string): string {
 export const programIn = (tools: string, name: keyof typeof PROGRAMS): string => join(tools, PROGRAMS[name]);
 
 export function versionIn(tools: string, name: keyof typeof PROGRAMS): string {
-  const folder = PROGRAMS[name].replace(/\/bin\/.*$/, "");
+  const folder = PROGRAMS[name].replace(/\/(bin\/.*|pnpm)$/, "");
   return (JSON.parse(readFileSync(join(tools, folder, "package.json"), "utf8")) as { version: string })
     .version;
 }
@@ -67,6 +70,8 @@ function npmrc(project: string, { registry, proxy }: Source) {
 
 const project = { name: "user", version: "1.0.0", private: true };
 
+const node = process.execPath;
+
 export function managers(tools: string): Record<ManagerName, Manager> {
   const npm = (name: "npm10" | "npm11"): Manager => ({
     name,
@@ -76,27 +81,39 @@ export function managers(tools: string): Record<ManagerName, Manager> {
       writeJson(join(folder, "package.json"), { ...project, allowScripts: { soundspot: scripts } });
     },
     add: (what, scripts) => [
+      node,
       programIn(tools, name),
       "install",
       what,
       ...(name === "npm10" && !scripts ? ["--ignore-scripts"] : []),
     ],
     run: ([command, ...args]) =>
-      command === "node" ? args : [programIn(tools, name), "exec", "--no", "--", command as string, ...args],
+      command === "node"
+        ? [node, ...args]
+        : [node, programIn(tools, name), "exec", "--no", "--", command as string, ...args],
+  });
+  const pnpm = (name: "pnpm10" | "pnpm12", program: readonly string[]): Manager => ({
+    name,
+    configure(folder, scripts, source) {
+      npmrc(folder, source);
+      writeJson(join(folder, "package.json"), project);
+      const settings = [
+        "packages: []",
+        // pnpm 12 leaves out what was published in the last days, and fails where a script was not approved.
+        `minimumReleaseAgeExclude: [soundspot, "@soundspot/*"]`,
+        "strictDepBuilds: false",
+        ...(scripts ? ["onlyBuiltDependencies: [soundspot]", "allowBuilds: { soundspot: true }"] : []),
+      ];
+      writeFileSync(join(folder, "pnpm-workspace.yaml"), `${settings.join("\n")}\n`);
+    },
+    add: (what) => [...program, "add", what],
+    run: (args) => [...program, "exec", ...args],
   });
   return {
     npm10: npm("npm10"),
     npm11: npm("npm11"),
-    pnpm: {
-      name: "pnpm",
-      configure(folder, scripts, source) {
-        npmrc(folder, source);
-        const pnpm = scripts ? { onlyBuiltDependencies: ["soundspot"] } : {};
-        writeJson(join(folder, "package.json"), { ...project, pnpm });
-      },
-      add: (what) => [programIn(tools, "pnpm"), "add", what],
-      run: (args) => [programIn(tools, "pnpm"), "exec", ...args],
-    },
+    pnpm10: pnpm("pnpm10", [node, programIn(tools, "pnpm10")]),
+    pnpm12: pnpm("pnpm12", [programIn(tools, "pnpm12")]),
     yarn: {
       name: "yarn",
       configure(folder, scripts, { registry, proxy }) {
@@ -114,8 +131,8 @@ export function managers(tools: string): Record<ManagerName, Manager> {
         ];
         writeFileSync(join(folder, ".yarnrc.yml"), `${settings.join("\n")}\n`);
       },
-      add: (what) => [programIn(tools, "yarn"), "add", what],
-      run: (args) => [programIn(tools, "yarn"), ...args],
+      add: (what) => [node, programIn(tools, "yarn"), "add", what],
+      run: (args) => [node, programIn(tools, "yarn"), ...args],
     },
   };
 }
