@@ -305,7 +305,15 @@ log: { type: file, path: ${join(folder, "verdaccio.log")}, level: warn }
     };
     try {
       downloads = proxy.log.length = 0;
-      await succeed(manager.add("soundspot", scripts));
+      if (name === "pnpm12" && !scripts) {
+        const { code, stdout, stderr } = await run(manager.add("soundspot", scripts), project, env);
+        expect(code).toBe(1);
+        expect(`${stdout}${stderr}`).toMatch(
+          /ERR_PNPM_IGNORED_BUILDS[\s\S]*soundspot@[\s\S]*pnpm approve-builds/,
+        );
+      } else {
+        await succeed(manager.add("soundspot", scripts));
+      }
       expect(downloads, "LibTorch by the install script").toBe(scripts ? 1 : 0);
       if (!scripts) {
         const { code, stderr } = await run(manager.run(["soundspot", "info"]), project, env);
@@ -369,6 +377,7 @@ log: { type: file, path: ${join(folder, "verdaccio.log")}, level: warn }
         expect(code, `${args.join(" ")}\n${stdout}\n${stderr}`).toBe(0);
         return stdout;
       };
+      downloads = 0;
       await succeed(manager.add("soundspot", false));
       rmSync(join(project, "node_modules/@soundspot"), { recursive: true });
       const { stderr } = await run(manager.run(["soundspot", "info"]), project, env);

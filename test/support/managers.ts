@@ -99,10 +99,16 @@ export function managers(tools: string): Record<ManagerName, Manager> {
       writeJson(join(folder, "package.json"), project);
       const settings = [
         "packages: []",
-        // pnpm 12 leaves out what was published in the last days, and fails where a script was not approved.
+        // pnpm 12 leaves out what was published in the last days, and ends with an error after it has installed a
+        // package whose script is not approved; here that would be ffmpeg-static.
         `minimumReleaseAgeExclude: [soundspot, "@soundspot/*"]`,
-        "strictDepBuilds: false",
-        ...(scripts ? ["onlyBuiltDependencies: [soundspot]", "allowBuilds: { soundspot: true }"] : []),
+        ...(scripts
+          ? [
+              "strictDepBuilds: false",
+              "onlyBuiltDependencies: [soundspot]",
+              "allowBuilds: { soundspot: true }",
+            ]
+          : []),
       ];
       writeFileSync(join(folder, "pnpm-workspace.yaml"), `${settings.join("\n")}\n`);
     },
