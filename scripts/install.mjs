@@ -1,13 +1,12 @@
 #!/usr/bin/env node
 /**
- * npm's install script: LibTorch, then the addon, prebuilt if available, else compiled. `soundspot setup` does the same.
+ * npm's install script: LibTorch, then the addon, prebuilt if available, else compiled. `soundspot setup` does the same
+ * where package managers run no install scripts.
  *
  *   SOUNDSPOT_VARIANT=cuda   the variant for NVIDIA GPUs
  *   SOUNDSPOT_SKIP_BUILD=1   do nothing
  *   PREBUILDS_ONLY=1         never compile
  */
-import { join } from "node:path";
-import { PACKAGE } from "./build.mjs";
 import { hasDriver, variantOf } from "./locate.mjs";
 import { Progress } from "./progress.mjs";
 import { setup } from "./setup.mjs";
@@ -33,8 +32,8 @@ if (process.env.SOUNDSPOT_SKIP_BUILD) {
     progress.clear();
     console.error(
       `\nsoundspot could not be installed. ${error.message}\n\n` +
-        `Mend that and run \`node ${join(PACKAGE, "scripts", "install.mjs")}\`, or set SOUNDSPOT_SKIP_BUILD=1 to ` +
-        "install without the addon; `npx soundspot doctor` then says what is missing.",
+        "Fix that and install again, or set SOUNDSPOT_SKIP_BUILD=1 to install without LibTorch and the addon, and run " +
+        "`npx soundspot setup` later; `npx soundspot doctor` says what is missing.",
     );
     process.exitCode = 1;
   } finally {

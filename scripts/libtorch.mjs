@@ -11,6 +11,7 @@
  *   LIBTORCH=…               an unpacked LibTorch, which is used in place
  *   LIBTORCH_URL=…           an archive to take in place of PyTorch's
  *   LIBTORCH_SHA256=…        take only an archive with this SHA-256
+ *   HTTPS_PROXY=… and others the proxy to download through: scripts/proxy.mjs
  */
 import { createWriteStream, existsSync, realpathSync, rmSync } from "node:fs";
 import { lstat, mkdir, mkdtemp, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
@@ -32,6 +33,7 @@ import {
 import { cleaningUp, withLock } from "./lock.mjs";
 import { downloadWheels } from "./pip.mjs";
 import { Progress } from "./progress.mjs";
+import { fetchThroughProxy } from "./proxy.mjs";
 import { readMetadata, unpackLibTorch, unpackNvidia } from "./unpack.mjs";
 
 const PACKAGE = resolve(dirname(fileURLToPath(import.meta.url)), "..");
@@ -104,9 +106,16 @@ async function ensure({ variant, log, include, progress }) {
   );
 }
 
-/** On macOS the addon looks for LibTorch in vendor/ of its package, whatever is open: that leads to it, if it can. */
-async function leadTo(found) {
-  const vendor = join(PACKAGE, "vendor", "libtorch");
+/**
+ * On macOS the addon looks for LibTorch in vendor/ of its package, whatever is open: that leads to it, if it can.
+ *
+ * @template {{ folder: string }} T
+ * @param {T} found
+ * @param {string} [root] Of the package that has the addon.
+ * @returns {Promise<T>}
+ */
+export async function leadTo(found, root = PACKAGE) {
+  const vendor = join(root, "vendor", "libtorch");
   if (process.platform !== "darwin" || samePlace(vendor, found.folder)) return found;
   try {
     const old = await lstat(vendor).catch(() => undefined);
@@ -253,7 +262,7 @@ async function downloadArchive(work, { log, progress }) {
   const give = (milliseconds, reason) => setTimeout(() => abort.abort(new Error(reason)), milliseconds);
   let timer = give(CONNECT_TIMEOUT, `no answer within ${CONNECT_TIMEOUT / 1000} s`);
   try {
-    const response = await fetch(url, { signal: abort.signal });
+    const response = await fetchThroughProxy(url, { signal: abort.signal });
     if (!response.ok || !response.body) throw new Error(`${url} answered ${response.status}`);
     const file = join(work, decodeURIComponent(basename(new URL(url).pathname)) || "libtorch.zip");
     const total = Number(response.headers.get("content-length"));
@@ -271,10 +280,16 @@ async function downloadArchive(work, { log, progress }) {
     });
     return [file];
   } catch (error) {
-    throw abort.signal.aborted ? abort.signal.reason : new Error(error.cause?.message ?? error.message);
+    throw abort.signal.aborted ? abort.signal.reason : new Error(reasonOf(error));
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** fetch hides its reason in the cause; of several addresses that were tried, in the causes of that. */
+function reasonOf({ message, cause }) {
+  if (message !== "fetch failed" || !cause) return message;
+  return cause.message || cause.errors?.map((each) => each.message).join(", ") || cause.code || message;
 }
 
 async function torchWheel(work, { variant, log, progress }) {

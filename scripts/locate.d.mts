@@ -48,11 +48,11 @@ export function describeLibTorch(folder: string, variant?: Variant): LibTorch | 
 export function missingFrom(folder: string, variant: Variant, include: boolean): string[];
 export function versionOf(folder: string): string | undefined;
 export function buildFolders(root: string, variant: Variant, env?: Env): string[];
-export function findAddon(options: {
+export function findAddons(options: {
   readonly root: string;
   readonly variant?: Variant;
   readonly env?: Env;
-}): string | undefined;
+}): string[];
 export function recordOf(addon: string): { readonly variant: Variant; readonly version: string };
 export function isPrebuilt(root: string, addon: string): boolean;
 export function chooseAddon(options: {

@@ -15,6 +15,7 @@ import { existsSync, readFileSync, realpathSync } from "node:fs";
 import { createRequire } from "node:module";
 import { homedir } from "node:os";
 import { dirname, join, relative, resolve, sep } from "node:path";
+import { isOfPlatformPackage, packagedAddon } from "./platform.mjs";
 
 const require = createRequire(import.meta.url);
 
@@ -228,25 +229,38 @@ export function buildFolders(root, variant, env = process.env) {
 }
 
 /**
- * The addon's file.
+ * All addons of a variant, in the order in which they are taken: those compiled here, since setup compiles only where no
+ * prebuilt one loads; then that of the platform package; then that in prebuilds/.
  *
  * @param {object} options
  * @param {string} options.root Folder of the package.
  * @param {"cpu" | "cuda"} [options.variant] Default cpu.
  * @param {NodeJS.ProcessEnv} [options.env] $SOUNDSPOT_PREBUILD names a folder that has the addon, of any variant.
- * @returns {string | undefined}
+ * @returns {string[]} Files.
  */
-export function findAddon({ root, variant = "cpu", env = process.env }) {
-  if (variant === "cpu" || env.SOUNDSPOT_PREBUILD) {
+export function findAddons({ root, variant = "cpu", env = process.env }) {
+  const fromNodeGypBuild = () => {
     try {
-      return require("node-gyp-build").path(root);
+      return [require("node-gyp-build").path(root)];
     } catch {
-      // In none of its places.
+      return []; // in none of its places
     }
+  };
+  if (env.SOUNDSPOT_PREBUILD) {
+    const own = fromNodeGypBuild();
+    if (own.length > 0) return own;
   }
-  return buildFolders(root, variant, env)
+  const compiled = buildFolders(root, variant, env)
     .map((folder) => join(folder, "Release", "soundspot.node"))
-    .find((file) => existsSync(file));
+    .filter((file) => existsSync(file));
+  const packaged = packagedAddon(root, variant);
+  return [
+    ...new Set([
+      ...compiled,
+      ...(packaged === undefined ? [] : [packaged]),
+      ...(variant === "cpu" ? fromNodeGypBuild() : []),
+    ]),
+  ];
 }
 
 /**
@@ -265,9 +279,9 @@ export function recordOf(addon) {
   return { variant: "cpu", version: VERSIONS.cpu };
 }
 
-/** Whether an addon came with the package, in place of one that was compiled here. */
+/** Whether an addon came with the package or with that of its platform, in place of one that was compiled here. */
 export function isPrebuilt(root, addon) {
-  return relative(root, addon).startsWith(`prebuilds${sep}`);
+  return relative(root, addon).startsWith(`prebuilds${sep}`) || isOfPlatformPackage(addon);
 }
 
 /**
@@ -282,10 +296,16 @@ export function isPrebuilt(root, addon) {
  * @throws {Error} when SOUNDSPOT_VARIANT is none.
  */
 export function chooseAddon({ root, env = process.env, driver = hasDriver }) {
+  const complete = ({ variant, addon, version }) =>
+    addon !== undefined && findLibTorch({ root, variant, version, env }) !== undefined;
+  // One whose LibTorch is there goes before the others.
   const candidate = (variant) => {
-    const addon = findAddon({ root, variant, env });
-    const record = addon && recordOf(addon);
-    return { variant, addon, version: record?.version ?? VERSIONS[variant] };
+    const all = findAddons({ root, variant, env }).map((addon) => ({
+      variant,
+      addon,
+      version: recordOf(addon).version,
+    }));
+    return all.find(complete) ?? all[0] ?? { variant, addon: undefined, version: VERSIONS[variant] };
   };
   const wanted = variantOf(env);
   if (env.SOUNDSPOT_PREBUILD) {
@@ -294,8 +314,6 @@ export function chooseAddon({ root, env = process.env, driver = hasDriver }) {
   }
   if (wanted) return { ...candidate(wanted), reason: `SOUNDSPOT_VARIANT is ${wanted}` };
   const cuda = candidate("cuda");
-  const complete = ({ variant, addon, version }) =>
-    addon !== undefined && findLibTorch({ root, variant, version, env }) !== undefined;
   const cpu = candidate("cpu");
   if (!complete(cuda)) {
     // One without its LibTorch is named rather than none.

@@ -4,6 +4,7 @@ import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { cleaningUp } from "./lock.mjs";
+import { proxyEnvironment } from "./proxy.mjs";
 
 /** Milliseconds between checks of the wheels that pip downloads. */
 const WATCH = 500;
@@ -58,7 +59,14 @@ async function runPip([command, ...args], folder, title, progress) {
   await mkdir(temporary, { recursive: true });
   progress.start("asking pip");
   const child = spawn(command, args, {
-    env: { ...process.env, TMPDIR: temporary, TEMP: temporary, TMP: temporary, PYTHONUNBUFFERED: "1" },
+    env: {
+      ...process.env,
+      ...proxyEnvironment(),
+      TMPDIR: temporary,
+      TEMP: temporary,
+      TMP: temporary,
+      PYTHONUNBUFFERED: "1",
+    },
     stdio: ["ignore", "pipe", "pipe"],
     windowsHide: true,
   });

@@ -1,11 +1,16 @@
-/** What the install script and `soundspot setup` do: LibTorch, then the addon, prebuilt if available, else compiled. */
+/**
+ * What the install script and `soundspot setup` do: LibTorch, then the addon: prebuilt, in the package of the platform or
+ * in prebuilds/; else compiled before; else that of the platform's package, through npm; else compiled now.
+ */
 import { spawnSync } from "node:child_process";
-import { accessSync, constants, mkdirSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdirSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { delimiter, dirname, join } from "node:path";
 import { compile, isUpToDate, PACKAGE, requireTools } from "./build.mjs";
-import { ensureLibTorch } from "./libtorch.mjs";
+import { fetchAddon } from "./fetch-addon.mjs";
+import { ensureLibTorch, leadTo } from "./libtorch.mjs";
 import { buildFolders, findLibTorch, isPrebuilt, recordOf } from "./locate.mjs";
+import { packagedAddon, packageOf, publishedVersion } from "./platform.mjs";
 
 /**
  * Installs a variant. Where everything is there already, nothing is written.
@@ -23,25 +28,44 @@ import { buildFolders, findLibTorch, isPrebuilt, recordOf } from "./locate.mjs";
  * @property {{ path: string, kind: "prebuilt" | "compiled" }} addon
  */
 export async function setup({ variant, log, progress }) {
-  const prebuilt = variant === "cpu" ? findPrebuilt() : undefined;
-  if (prebuilt) {
+  const prebuilt = async (addon) => {
     const libtorch = await ensureLibTorch({ variant, log, progress, include: false });
-    const failure = loadFailure(prebuilt, variant);
+    if (!fits(addon, variant)) {
+      log(`LIBTORCH is not ${recordOf(addon).version}, which the prebuilt addon needs.`);
+      return undefined;
+    }
+    await leadTo(libtorch, dirname(dirname(dirname(addon))));
+    const failure = loadFailure(addon, variant);
     if (!failure) {
       log("the prebuilt addon is used.");
-      return { variant, libtorch, addon: { path: prebuilt, kind: "prebuilt" } };
+      return { variant, libtorch, addon: { path: addon, kind: "prebuilt" } };
     }
     log(`the prebuilt addon does not load here (${failure}).`);
+    return undefined;
+  };
+  const there = findPrebuilt(variant);
+  const installed = there && (await prebuilt(there));
+  if (installed) return installed;
+
+  const folders = buildFolders(PACKAGE, variant);
+  const fileIn = (folder) => join(folder, "Release", "soundspot.node");
+  const current = process.env.PREBUILDS_ONLY
+    ? undefined
+    : folders
+        .map(fileIn)
+        .find((file) => isUpToDate(file) && !isPrebuilt(PACKAGE, file) && fits(file, variant));
+  // One that does not load here does not load from elsewhere.
+  if (!current && !there) {
+    const fetched = await getPackage(variant, folders, { log, progress });
+    const usable = fetched && (await prebuilt(fetched));
+    if (usable) return usable;
+    if (fetched) rmSync(dirname(fetched), { recursive: true, force: true });
   }
   if (process.env.PREBUILDS_ONLY) {
     throw new Error(
       `PREBUILDS_ONLY is set, and no prebuilt addon works for ${process.platform}-${process.arch}.`,
     );
   }
-
-  const folders = buildFolders(PACKAGE, variant);
-  const fileIn = (folder) => join(folder, "Release", "soundspot.node");
-  const current = folders.map(fileIn).find((file) => isUpToDate(file) && fits(file, variant));
   if (!current) requireTools();
   const libtorch = await ensureLibTorch({ variant, log, progress, include: !current });
   if (current) {
@@ -50,6 +74,7 @@ export async function setup({ variant, log, progress }) {
   }
   const build = folders.find(isWritable);
   if (!build) throw new Error(`Neither ${folders.join(" nor ")} can be written to: set SOUNDSPOT_HOME.`);
+  if (isPrebuilt(PACKAGE, fileIn(build))) rmSync(dirname(fileIn(build)), { recursive: true });
   log(`compiling the addon, which takes some minutes${variant === "cuda" ? " (more for its kernels)" : ""}.`);
   await compile({ quiet: true, variant, build, libtorch: libtorch.folder, progress });
   log("the addon is compiled.");
@@ -74,8 +99,19 @@ function isWritable(folder) {
   }
 }
 
-/** The addon in prebuilds/ for this platform, never the one in build/. */
-function findPrebuilt() {
+/** The addon that came with the package or with that of its platform, never the one in build/. */
+function findPrebuilt(variant) {
+  return packagedAddon(PACKAGE, variant) ?? fetchedBefore(variant) ?? inPrebuilds(variant);
+}
+
+/** What an earlier call took from the platform's package. */
+function fetchedBefore(variant) {
+  const files = buildFolders(PACKAGE, variant).map((folder) => join(folder, "Release", "soundspot.node"));
+  return files.find((file) => isPrebuilt(PACKAGE, file) && existsSync(file));
+}
+
+function inPrebuilds(variant) {
+  if (variant !== "cpu") return undefined;
   const before = process.env.PREBUILDS_ONLY;
   // node-gyp-build reads the variable once, when it is loaded.
   process.env.PREBUILDS_ONLY = "1";
@@ -87,6 +123,24 @@ function findPrebuilt() {
   } finally {
     if (before === undefined) delete process.env.PREBUILDS_ONLY;
     else process.env.PREBUILDS_ONLY = before;
+  }
+}
+
+/**
+ * The addon of the platform's package, where it was left out or is never installed by itself, as that for NVIDIA GPUs.
+ * A checkout has none.
+ */
+async function getPackage(variant, folders, { log, progress }) {
+  const name = packageOf(variant);
+  const version = publishedVersion(PACKAGE);
+  // Shared by all packages of a user, if that can be.
+  const build = [...folders].reverse().find(isWritable);
+  if (!name || !version || !build) return undefined;
+  try {
+    return await fetchAddon({ name, version, build, progress });
+  } catch (error) {
+    log(`${name} could not be obtained: ${error.message}`);
+    return undefined;
   }
 }
 

@@ -4,6 +4,7 @@ import { readdirSync } from "node:fs";
 import { type Command, CommanderError } from "commander";
 import { isError, isSoundspotError } from "../core/errors.js";
 import { packageVersion } from "../core/package.js";
+import { offerInstallation } from "./installation.js";
 import { UsageCommand } from "./usage.js";
 
 /** Codes of errors in the command itself, not in its input. */
@@ -33,16 +34,24 @@ for (const file of readdirSync(folder).sort()) {
 // A command made before exitOverride of its parent does not inherit it.
 for (const command of program.commands) command.exitOverride();
 
+/** Prints an error. @returns the exit code */
+function report(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (isSoundspotError(error)) {
+    process.stderr.write(`soundspot: ${error.message} [${error.code}]\n`);
+    return wrongUsage.has(error.code) ? 2 : 1;
+  }
+  process.stderr.write(`soundspot: ${isError(error) ? (error.stack ?? error.message) : String(error)}\n`);
+  return 1;
+}
+
 try {
   await program.parseAsync();
 } catch (error) {
-  if (error instanceof CommanderError) {
-    process.exitCode = error.exitCode === 0 ? 0 : 2;
-  } else if (isSoundspotError(error)) {
-    process.stderr.write(`soundspot: ${error.message} [${error.code}]\n`);
-    process.exitCode = wrongUsage.has(error.code) ? 2 : 1;
-  } else {
-    process.stderr.write(`soundspot: ${isError(error) ? (error.stack ?? error.message) : String(error)}\n`);
-    process.exitCode = 1;
+  try {
+    const code = isSoundspotError(error) ? await offerInstallation(error) : undefined;
+    process.exitCode = code ?? report(error);
+  } catch (failure) {
+    process.exitCode = report(failure);
   }
 }

@@ -4,6 +4,7 @@ import { chooseAddon, findLibTorch, type Variant } from "../../scripts/locate.mj
 import { openLibTorch } from "../../scripts/open-addon.mjs";
 import { isError, SoundspotError } from "./errors.js";
 import { packageRoot } from "./package.js";
+import { packageManager } from "./package-manager.js";
 
 const require = createRequire(import.meta.url);
 
@@ -27,8 +28,19 @@ export interface CudaInfo {
 }
 
 /** The command that installs a variant. */
-export const setupCommand = (variant: Variant): string =>
-  `npx soundspot setup${variant === "cuda" ? " --cuda" : ""}`;
+export const setupCommand = (variant: Variant): string => {
+  // Without node_modules only Yarn itself finds the program.
+  const runner = packageManager(packageRoot()) === "yarn" ? "yarn" : "npx";
+  return `${runner} soundspot setup${variant === "cuda" ? " --cuda" : ""}`;
+};
+
+/** The end of a sentence about something that is not installed. */
+function howToInstall(variant: Variant): string {
+  const run = `run \`${setupCommand(variant)}\``;
+  return variant === "cpu" && packageManager(packageRoot()) === "pnpm"
+    ? `${run}, or \`pnpm approve-builds\` to let its install script do that`
+    : run;
+}
 
 /**
  * The addon of the variant to load, and why it is this variant.
@@ -50,16 +62,18 @@ export function loadAddon(): unknown {
   const root = packageRoot();
   const { variant, addon, version: whole } = chosenAddon(root);
   const version = whole.replace(/\+.*/, "");
-  const command = setupCommand(variant);
   if (addon === undefined) {
     const kind = variant === "cuda" ? " for NVIDIA GPUs" : "";
-    throw new SoundspotError("ERR_ADDON_MISSING", `The addon${kind} is not installed: run \`${command}\`.`);
+    throw new SoundspotError(
+      "ERR_ADDON_MISSING",
+      `The addon${kind} is not installed: ${howToInstall(variant)}.`,
+    );
   }
   const torch = findLibTorch({ root, variant, version });
   if (torch === undefined) {
     throw new SoundspotError(
       "ERR_LIBTORCH_MISSING",
-      `LibTorch ${version} is not installed${ownLibTorch(version)}: run \`${command}\`.`,
+      `LibTorch ${version} is not installed${ownLibTorch(version)}: ${howToInstall(variant)}.`,
     );
   }
   try {
@@ -69,7 +83,7 @@ export function loadAddon(): unknown {
     const message = isError(error) ? error.message : String(error);
     throw new SoundspotError(
       "ERR_ADDON_MISSING",
-      `The addon could not be loaded: run \`${command}\` and read what \`npx soundspot doctor\` says. (${message})`,
+      `The addon could not be loaded: run \`${setupCommand(variant)}\` and read what \`npx soundspot doctor\` says. (${message})`,
       { cause: error },
     );
   }

@@ -12,4 +12,7 @@ export type PickledTensor = readonly [
 export function integer(n: number | bigint): string;
 export function pickle(tensors: readonly PickledTensor[], key?: string): Buffer;
 export function zip(entries: readonly (readonly [name: string, data: Uint8Array])[]): Buffer;
+export function zipParts(
+  entries: Iterable<readonly [name: string, data: Uint8Array | (() => Uint8Array)]>,
+): Generator<Uint8Array>;
 export function safetensors(header: unknown, bytes: number): Buffer;

@@ -28,30 +28,38 @@ export function pickle(tensors, key) {
 
 /** A zip archive of stored entries without checksums, so that a mutated entry is still read. */
 export function zip(entries) {
-  const local = [];
+  return Buffer.concat([...zipParts(entries)]);
+}
+
+/** The same part by part: of each entry [name, data], of which data may be a function that reads it. */
+export function* zipParts(entries) {
   const central = [];
-  let at = 0;
-  for (const [name, data] of entries) {
+  let [at, count] = [0, 0];
+  for (const [name, given] of entries) {
+    const data = typeof given === "function" ? given() : given;
     const fields = Buffer.alloc(26);
     fields.writeUInt16LE(20, 0);
     fields.writeUInt32LE(data.length, 14);
     fields.writeUInt32LE(data.length, 18);
     fields.writeUInt16LE(name.length, 22);
-    const record = Buffer.concat([latin1("PK\x03\x04"), fields, latin1(name), data]);
     const place = Buffer.alloc(14);
     place.writeUInt32LE(at, 10);
     central.push(latin1("PK\x01\x02\x14\0"), fields, place, latin1(name));
-    local.push(record);
-    at += record.length;
+    const head = Buffer.concat([latin1("PK\x03\x04"), fields, latin1(name)]);
+    yield head;
+    yield data;
+    at += head.length + data.length;
+    count++;
   }
   const directory = Buffer.concat(central);
   const end = Buffer.alloc(22);
   end.write("PK\x05\x06", "latin1");
-  end.writeUInt16LE(entries.length, 8);
-  end.writeUInt16LE(entries.length, 10);
+  end.writeUInt16LE(count, 8);
+  end.writeUInt16LE(count, 10);
   end.writeUInt32LE(directory.length, 12);
   end.writeUInt32LE(at, 16);
-  return Buffer.concat([...local, directory, end]);
+  yield directory;
+  yield end;
 }
 
 /** A safetensors file with `bytes` bytes of 1 behind its header. */

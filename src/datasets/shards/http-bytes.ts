@@ -1,5 +1,6 @@
 /** An archive that is read from a web server as it is needed, and on from where a connection broke. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { fetchThroughProxy } from "../../../scripts/proxy.mjs";
 import { eitherSignal, SoundspotError, throwIfAborted } from "../../core/errors.js";
 import { type ArchiveBytes, damaged, skipByReading } from "../../media/tar.js";
 
@@ -121,7 +122,7 @@ export class HttpBytes implements ArchiveBytes {
     this.#request = new AbortController();
     const from = this.position;
     const response = await this.#inTime(
-      fetch(this.name, {
+      fetchThroughProxy(this.name, {
         headers: {
           ...headers,
           // Packed on the way, positions would not be those of the archive.

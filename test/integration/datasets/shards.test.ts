@@ -14,7 +14,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { uniform } from "../../../src/core/random.js";
 import type { Dataset } from "../../../src/datasets/dataset.js";
 import { openDataset } from "../../../src/datasets/registry.js";
@@ -25,6 +25,7 @@ import { Shard } from "../../../src/datasets/shards/shard.js";
 import { writeShardIndex } from "../../../src/datasets/shards/shard-index.js";
 import { datasets, evaluate, Model, type SequenceRequest, train } from "../../../src/index.js";
 import { tarEnd, tarEntry } from "../../../src/media/tar.js";
+import { startProxy } from "../../support/forward-proxy.js";
 import { inGroup } from "../../support/processes.js";
 import { type Encoded, encodedPair, sampleEntries, writeShards } from "../../support/shards.js";
 import { slots, tiny } from "../../support/tiny.js";
@@ -467,6 +468,28 @@ describe("archives on a web server", () => {
       expect(await data.load(45)).toMatchObject({ id: "train-000004/000045" });
       expect(data.damaged).toEqual([]);
       if (answer === breaking) expect(seen.ranges.length).toBeGreaterThan(20);
+    });
+  });
+
+  it("behind a proxy are read through it, and an error names it", async () => {
+    await serving(plain, async (url) => {
+      const port = Number(new URL(url).port);
+      const proxy = await startProxy({ "shards.invalid": port });
+      vi.stubEnv("http_proxy", proxy.url);
+      try {
+        const bytes = new HttpBytes("http://shards.invalid/train-000000.tar");
+        expect(Buffer.from(await bytes.read(1000))).toEqual(readFileSync(six[0] as string).subarray(0, 1000));
+        await bytes.close();
+        expect(proxy.log).toEqual(["CONNECT shards.invalid:80"]);
+        const absent = new HttpBytes("http://none.invalid/x.tar", { retryDelay: 1, attempts: 2 });
+        await expect(absent.read(1)).rejects.toMatchObject({
+          code: "ERR_NETWORK",
+          message: expect.stringContaining(`(http_proxy is ${proxy.url})`),
+        });
+      } finally {
+        vi.unstubAllEnvs();
+        await proxy.close();
+      }
     });
   });
 

@@ -128,7 +128,7 @@ describe.skipIf(!ready)(
       console.log(JSON.stringify([code, message]));`;
       expect(JSON.parse(run(process.execPath, ["--input-type=module", "-e", script]))).toEqual([
         "ERR_LIBTORCH_MISSING",
-        `LibTorch ${VERSIONS.cpu} is not installed: run \`npx soundspot setup\`.`,
+        `LibTorch ${VERSIONS.cpu} is not installed: run \`npx soundspot setup\`, or \`pnpm approve-builds\` to let its install script do that.`,
       ]);
     });
 

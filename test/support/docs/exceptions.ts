@@ -99,6 +99,8 @@ const verifying =
 
 const setup = "downloads and compiles; test/unit/scripts/setup.test.ts and test/slow run it";
 
+const managers = "needs other package managers; test/slow/install.test.ts runs them";
+
 export const notRun: readonly NotRun[] = [
   { document: "README.md", begins: "git clone <this repository>", why: "needs the repository's address" },
   { document: "README.md", begins: "npm install && npm run demo", why: "compiles, and trains for minutes" },
@@ -107,6 +109,9 @@ export const notRun: readonly NotRun[] = [
   { document: "README.md", begins: "npx soundspot setup --cuda", why: setup },
   { document: "docs/platforms.md", begins: "npm install soundspot", why: install },
   { document: "docs/platforms.md", begins: "npx soundspot setup", why: setup },
+  { document: "docs/platforms.md", begins: "yarn soundspot setup", why: managers },
+  { document: "docs/platforms.md", begins: "pnpm approve-builds", why: managers },
+  { document: "docs/platforms.md", begins: "HTTPS_PROXY=http://proxy.example", why: setup },
   { document: "docs/platforms.md", begins: "export LIBTORCH=", why: "needs an installed PyTorch" },
   { document: "docs/platforms.md", begins: "cmake -S verify", why: verifying },
   { document: "docs/platforms.md", begins: "cmake --build build/verify", why: verifying },

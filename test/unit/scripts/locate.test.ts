@@ -7,15 +7,18 @@ import {
   buildFolders,
   chooseAddon,
   describeLibTorch,
+  findAddons,
   findLibTorch,
   homeFolder,
   installPlace,
+  isPrebuilt,
   librariesOf,
   recordOf,
   type Variant,
   VERSIONS,
   variantOf,
 } from "../../../scripts/locate.mjs";
+import { addonIn, packageOf } from "../../../scripts/platform.mjs";
 import { translate } from "../../../src/native.js";
 
 const folder = realpathSync(mkdtempSync(join(tmpdir(), "soundspot-locate-")));
@@ -48,6 +51,22 @@ function putAddon(build: string, record?: object): string {
   mkdirSync(dirname(addon), { recursive: true });
   writeFileSync(addon, "");
   if (record) writeFileSync(join(dirname(addon), "libtorch.json"), JSON.stringify(record));
+  return addon;
+}
+
+/** The platform package of a variant, where npm puts it: beside the package. */
+function putPackage(variant: Variant, version = "1.2.3"): string {
+  const name = packageOf(variant, process.platform, process.arch) as string;
+  const place = join(world, "node_modules", name);
+  mkdirSync(place, { recursive: true });
+  writeFileSync(join(place, "package.json"), JSON.stringify({ name, version }));
+  const addon = addonIn(place, name);
+  mkdirSync(dirname(addon), { recursive: true });
+  writeFileSync(addon, "");
+  writeFileSync(
+    join(dirname(addon), "libtorch.json"),
+    JSON.stringify({ variant, libtorch: VERSIONS[variant] }),
+  );
   return addon;
 }
 
@@ -206,6 +225,64 @@ describe("the variant", () => {
     const addon = putAddon(outside, { variant: "cuda", libtorch: "2.14.1" });
     expect(choose({ SOUNDSPOT_VARIANT: "cuda" }, false).addon).toBe(addon);
     expect(recordOf(putAddon(join(world, "old")))).toEqual({ variant: "cpu", version: VERSIONS.cpu });
+  });
+});
+
+// Names of packages are those of this platform.
+describe.skipIf(packageOf("cpu") === undefined)("the addon (skipped where no platform package is)", () => {
+  const env = () => ({ SOUNDSPOT_HOME: join(world, "home") });
+  const putPrebuild = () => {
+    const addon = join(root, "prebuilds", `${process.platform}-${process.arch}`, "soundspot.node");
+    mkdirSync(dirname(addon), { recursive: true });
+    writeFileSync(addon, "");
+    return addon;
+  };
+
+  it("is one that was compiled here, else the platform package's, else that in prebuilds/, of every subset", () => {
+    const [own, outside] = buildFolders(root, "cpu", env()) as [string, string];
+    const put = [() => putAddon(own), () => putAddon(outside), () => putPackage("cpu"), putPrebuild];
+    for (let subset = 0; subset < 2 ** put.length; subset++) {
+      for (const each of [join(world, "node_modules"), join(world, "home"), join(root, "build")])
+        rmSync(each, { recursive: true, force: true });
+      rmSync(join(root, "prebuilds"), { recursive: true, force: true });
+      const files = put.filter((_, i) => subset & (2 ** i)).map((make) => make());
+      // Of a folder that has both, node-gyp-build takes build/.
+      const both = (subset & 1) === 1 && (subset & 8) === 8;
+      expect(findAddons({ root, env: env() }), String(subset)).toEqual(both ? files.slice(0, -1) : files);
+      expect(chooseAddon({ root, env: env() }).addon).toBe(files[0]);
+      expect(files.filter((file) => isPrebuilt(root, file))).toEqual(
+        files.filter((file) => !/Release/.test(file)),
+      );
+    }
+  });
+
+  it("of a platform package of another version is not taken", () => {
+    putPackage("cpu", "1.2.4");
+    expect(findAddons({ root, env: env() })).toEqual([]);
+    const right = putPackage("cpu");
+    expect(findAddons({ root, env: env() })).toEqual([right]);
+  });
+
+  it("is one whose LibTorch is there, before one that was compiled for another", () => {
+    const [own] = buildFolders(root, "cpu", env()) as [string];
+    const compiled = putAddon(own, { variant: "cpu", libtorch: "2.11.0" });
+    const packaged = putPackage("cpu");
+    expect(chooseAddon({ root, env: env() })).toMatchObject({ addon: compiled, version: "2.11.0" });
+    putLibTorch(join(world, `home/cpu-${VERSIONS.cpu}/libtorch`), "cpu");
+    expect(chooseAddon({ root, env: env() })).toMatchObject({ addon: packaged, version: VERSIONS.cpu });
+    putLibTorch(join(world, "home/cpu-2.11.0/libtorch"), "cpu", "2.11.0");
+    expect(chooseAddon({ root, env: env() })).toMatchObject({ addon: compiled, version: "2.11.0" });
+  });
+
+  it.skipIf(packageOf("cuda") === undefined)("for GPUs is that of its own package", () => {
+    putPackage("cpu");
+    const cuda = putPackage("cuda");
+    expect(findAddons({ root, variant: "cuda", env: env() })).toEqual([cuda]);
+    expect(chooseAddon({ root, env: { ...env(), SOUNDSPOT_VARIANT: "cuda" } })).toMatchObject({
+      variant: "cuda",
+      addon: cuda,
+      version: VERSIONS.cuda,
+    });
   });
 });
 

@@ -23,6 +23,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { librariesOf, VERSIONS } from "../../../scripts/locate.mjs";
 import { zip } from "../../support/archives.mjs";
+import { startProxy } from "../../support/forward-proxy.js";
 
 const scripts = fileURLToPath(new URL("../../../scripts", import.meta.url));
 const [name] = [`cpu-${VERSIONS.cpu}`];
@@ -142,6 +143,27 @@ describe.skipIf(process.platform !== "linux")("getting LibTorch from a server", 
     const second = await get().ended;
     expect(second.output).toBe(`LibTorch ${VERSIONS.cpu}+cpu: ${join(home, name as string, "libtorch")}\n`);
     expect(requests).toBe(1);
+  });
+
+  it("gets it through the proxy of npm's settings, which alone knows the host", async () => {
+    const proxy = await startProxy({ "files.invalid": Number(new URL(url).port) });
+    try {
+      const address = "http://files.invalid/libtorch%2Bcpu.zip";
+      const { code, output } = await get({ LIBTORCH_URL: address, npm_config_proxy: proxy.url }).ended;
+      expect(code, output).toBe(0);
+      expectInstalled();
+      expect(proxy.log).toEqual(["CONNECT files.invalid:80"]);
+      rmSync(home, { recursive: true });
+      const without = await get({
+        LIBTORCH_URL: address,
+        npm_config_proxy: proxy.url,
+        NO_PROXY: "files.invalid",
+      }).ended;
+      expect(without.code).toBe(1);
+      expect(without.output).toMatch(/LIBTORCH_URL: getaddrinfo .*files\.invalid/);
+    } finally {
+      await proxy.close();
+    }
   });
 
   it("rejects another content than that of the checksum, and leaves nothing", async () => {
@@ -300,12 +322,16 @@ case "$*" in
   *--no-deps*torch==${VERSIONS.cuda}*) wheel='${torch}' ;;
   *) exit 1 ;;
 esac
+echo "$HTTPS_PROXY $https_proxy" > '${join(folder, "proxies")}'
 while [ "$1" != "--dest" ]; do shift; done
 mkdir -p "$2" && cp "$wheel" "$2"
 `,
       );
-      const { code, output } = await get({ SOUNDSPOT_VARIANT: "cuda", LIBTORCH_URL: "" }).ended;
+      const settings = { npm_config_https_proxy: "http://proxy.example:1", npm_config_noproxy: "" };
+      const { code, output } = await get({ SOUNDSPOT_VARIANT: "cuda", LIBTORCH_URL: "", ...settings }).ended;
       expect(code, output).toBe(0);
+      const proxy = "http://proxy.example:1/";
+      expect(readFileSync(join(folder, "proxies"), "utf8"), "pip's").toBe(`${proxy} ${proxy}\n`);
       const place = join(home, `cuda-${VERSIONS.cuda}`);
       expect(readdirSync(home)).toEqual([`cuda-${VERSIONS.cuda}`]);
       expect(readdirSync(place)).toEqual(["libtorch", "nvidia"]);
@@ -314,6 +340,63 @@ mkdir -p "$2" && cp "$wheel" "$2"
       expect(readdirSync(join(place, "nvidia/nccl/lib"))).toEqual(["libnccl.so.2"]);
       expect(readFileSync(join(place, "nvidia/nccl/include/nccl.h"), "utf8")).toBe("// nccl");
       expect(readFileSync(join(place, "libtorch/archive-sha256"), "utf8").split("\n")).toHaveLength(3);
+    },
+  );
+});
+
+// npm is that beside Node.js; neither CMake nor a compiler is on the PATH.
+describe.skipIf(process.platform !== "linux" || process.arch !== "x64")("an addon that is not there", () => {
+  it.each(["cpu", "cuda"] as const)(
+    "is asked of npm for %s by a published package alone",
+    async (variant) => {
+      const asked: string[] = [];
+      const registry = createServer((request, response) => {
+        asked.push(decodeURIComponent(request.url ?? ""));
+        response.writeHead(404).end("{}");
+      });
+      await new Promise<void>((done) => registry.listen(0, "127.0.0.1", done));
+      const outcome = async (optionalDependencies: object) => {
+        const manifest = { name: "soundspot", version: "1.2.3", optionalDependencies };
+        writeFileSync(join(folder, "package/package.json"), JSON.stringify(manifest));
+        mkdirSync(join(folder, "package/native"), { recursive: true });
+        const program = `
+        const { setup } = await import(${JSON.stringify(pathToFileURL(join(folder, "package/scripts/setup.mjs")).href)});
+        const options = { variant: "${variant}", log: console.log, progress: { start() {} } };
+        await setup(options).catch(({ message }) => console.log(message));`;
+        const { LIBTORCH, SOUNDSPOT_VARIANT, CXX, ...env } = process.env;
+        const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
+          cwd: folder,
+          env: {
+            ...env,
+            PATH: folder,
+            SOUNDSPOT_HOME: home,
+            npm_config_registry: `http://127.0.0.1:${(registry.address() as AddressInfo).port}/`,
+            npm_config_fetch_retries: "0",
+          },
+          stdio: ["ignore", "pipe", "inherit"],
+        });
+        let output = "";
+        child.stdout.setEncoding("utf8").on("data", (text: string) => {
+          output += text;
+        });
+        await new Promise((done) => child.on("close", done));
+        return output.trim().split("\n");
+      };
+      try {
+        const tools = expect.stringMatching(/^Compiling the addon needs CMake .* and a C\+\+20 compiler/);
+        expect(await outcome({ "ffmpeg-static": "1" })).toEqual([tools]);
+        expect(asked).toEqual([]);
+        const package_ = variant === "cpu" ? "@soundspot/linux-x64" : "@soundspot/linux-x64-cuda";
+        expect(await outcome({ "@soundspot/linux-x64": "1.2.3" })).toEqual([
+          expect.stringMatching(new RegExp(`^${package_} could not be obtained: .*404`)),
+          tools,
+        ]);
+        expect(asked).toEqual([`/${package_}`]);
+        expect(requests, "LibTorch, which a compiler alone would need").toBe(0);
+      } finally {
+        registry.closeAllConnections();
+        registry.close();
+      }
     },
   );
 });
