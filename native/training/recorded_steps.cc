@@ -23,6 +23,7 @@ Outcome RecordedSteps::take(const std::string& key, const methods::Views& views,
     std::erase_if(entries_, [](const auto& each) { return !each.second.recording; });
   }
   Entry& entry = entries_[key];
+  entry.used = ++calls_;
   if (entry.recording) {
     copy(views.pairs, entry.views.pairs);
     for (auto& [name, view] : entry.views.others) copy(views.others.at(name), view);
@@ -40,17 +41,26 @@ void RecordedSteps::reject(Entry& entry) {
   entry.rejected = true;
 }
 
-Outcome RecordedSteps::record(Entry& entry, const methods::Views& views, const core::Draws& draws, const Work& work) {
-  const kernels::Recording* beside = nullptr;
+void RecordedSteps::make_room() {
   size_t recorded = 0;
-  for (const auto& [key, each] : entries_) {
-    if (!each.recording) continue;
-    beside = each.recording.get();
+  auto oldest = entries_.end();
+  for (auto each = entries_.begin(); each != entries_.end(); ++each) {
+    if (!each->second.recording) continue;
     ++recorded;
+    if (oldest == entries_.end() || each->second.used < oldest->second.used) oldest = each;
+  }
+  if (recorded >= kMostRecorded) entries_.erase(oldest);
+}
+
+Outcome RecordedSteps::record(Entry& entry, const methods::Views& views, const core::Draws& draws, const Work& work) {
+  make_room();
+  const kernels::Recording* beside = nullptr;
+  for (const auto& [key, each] : entries_) {
+    if (each.recording) beside = each.recording.get();
   }
   const at::Device device = views.pairs.images.device();
   const auto* const kernels = kernels::kernels_of(device);
-  if (kernels == nullptr || recorded >= kMostRecorded) {
+  if (kernels == nullptr) {
     entry.rejected = true;
     return work(views, draws);
   }

@@ -30,6 +30,7 @@ class RecordedSteps {
  private:
   struct Entry {
     int seen = 0;
+    int64_t used = 0;  // the number of the call that used it last
     bool rejected = false;
     methods::Views views;
     core::KeptDraws draws;
@@ -38,10 +39,13 @@ class RecordedSteps {
   };
 
   static void reject(Entry& entry);
+  /// Forgets the recording that was not used for longest, where there are as many as there may be.
+  void make_room();
   /// Takes the step, and records it where that is possible.
   Outcome record(Entry& entry, const methods::Views& views, const core::Draws& draws, const Work& work);
 
   std::map<std::string, Entry> entries_;
+  int64_t calls_ = 0;
 };
 
 }  // namespace soundspot::training

@@ -20,7 +20,11 @@ class Rollback {
   ~Rollback() {
     if (taken_) return;
     const at::NoGradGuard no_grad;
-    for (const auto& [type, kept] : kept_) kept.put(kept.before);
+    try {
+      for (const auto& [type, kept] : kept_) kept.put(kept.before);
+    } catch (const std::exception&) {
+      // The device takes no more work, as when what cannot be recorded ends a recording: then nothing was changed.
+    }
   }
   Rollback(const Rollback&) = delete;
   Rollback& operator=(const Rollback&) = delete;

@@ -278,6 +278,8 @@ StepResult TrainingState::read(Outcome& outcome, const StepOptions& options) {
   reading.read();
   const auto checked = [&](bool good, const std::string& what, const char* advice) {
     if (good) return;
+    // A recording of this step looks at the moments that are forgotten.
+    if (!outcome.first_moments.empty()) recorded_.clear();
     optimizer_.forget(outcome.first_moments);
     clear_gradients(localizer_->parameters());
     throw Error("ERR_INTERNAL", what + ", and the step was not taken. Lower the learning rate" + advice);

@@ -374,6 +374,21 @@ for (const own of [false, true])
         }
       }
 
+      it("does not repeat a step whose first moments were forgotten", async () => {
+        const parameters = async (failures: number) => {
+          using model = await created("testdevice");
+          using trainer = new Trainer(model, { ...recipe, clip: 1 });
+          // The third step of a kind is recorded.
+          for (let i = 0; i < failures; i++)
+            await expect(trainer.step(enlarged(1e22))).rejects.toMatchObject({ code: "ERR_INTERNAL" });
+          takeLaunches();
+          await trainer.step(batch(0));
+          expect(takeLaunches()).not.toContain("Replay");
+          return model.parameters();
+        };
+        expect(await parameters(3)).toEqual(await parameters(0));
+      });
+
       it("takes the steps of a trainer that met no failure", async () => {
         const after = async (broken: boolean) => {
           using model = await created("testdevice");
