@@ -1,6 +1,6 @@
 #include "inference/recorded.h"
 
-#include <algorithm>
+#include "kernels/recordings.h"
 
 namespace soundspot::inference {
 
@@ -38,15 +38,12 @@ Inference Recorded::infer(const Tensor& images, const Tensor& spectrograms, cons
 
 bool Recorded::record(Entry& entry, const Tensor& images, const Tensor& spectrograms,
                       const methods::RespondOptions& options) {
-  make_room();
-  const auto other =
-      std::find_if(entries_.begin(), entries_.end(), [](const auto& each) { return each.second.recording != nullptr; });
+  const kernels::Recording* const beside = kernels::make_room(entries_, kMostPasses);
   try {
     entry.images = images.clone();
     entry.spectrograms = spectrograms.clone();
     entry.recording = kernels_.record(
-        device_, [this, &entry, options] { entry.result = pass_(entry.images, entry.spectrograms, options); },
-        other == entries_.end() ? nullptr : other->second.recording.get());
+        device_, [this, &entry, options] { entry.result = pass_(entry.images, entry.spectrograms, options); }, beside);
   } catch (const std::exception&) {
     entry.recording = nullptr;
   }
@@ -56,16 +53,6 @@ bool Recorded::record(Entry& entry, const Tensor& images, const Tensor& spectrog
   entry.seen = entry.rejected = true;
   entry.used = used;
   return false;
-}
-
-void Recorded::make_room() {
-  const auto recorded = [](const auto& each) { return each.second.recording != nullptr; };
-  if (static_cast<size_t>(std::count_if(entries_.begin(), entries_.end(), recorded)) < kMostPasses) return;
-  auto oldest = entries_.end();
-  for (auto each = entries_.begin(); each != entries_.end(); ++each) {
-    if (recorded(*each) && (oldest == entries_.end() || each->second.used < oldest->second.used)) oldest = each;
-  }
-  entries_.erase(oldest);
 }
 
 }  // namespace soundspot::inference

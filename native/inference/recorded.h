@@ -39,7 +39,6 @@ class Recorded {
 
   /// Whether the entry can be replayed now.
   bool record(Entry& entry, const Tensor& images, const Tensor& spectrograms, const methods::RespondOptions& options);
-  void make_room();
 
   const kernels::DeviceKernels& kernels_;
   const at::Device device_;

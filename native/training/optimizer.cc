@@ -74,26 +74,20 @@ std::vector<std::string> Adam::step(const core::Parameters& parameters, const Ad
                    learning_rate, condition.taken, condition.divisor);
     return first;
   }
-  const bool conditional = condition.taken.defined();
-  if (conditional) {
-    at::_foreach_add_(steps, condition.taken.to(at::kFloat));
-  } else {
-    for (Tensor& step : steps) step.add_(1);
-  }
   if (!device.is_cpu()) {
+    const Tensor one =
+        condition.taken.defined() ? condition.taken.to(at::kFloat) : at::ones({}, steps.front().options());
+    at::_foreach_add_(steps, one);
     for (size_t i = 0; i < values.size(); ++i) {
       update(values[i], gradients[i], means[i], squares[i], steps[i], options, condition);
     }
     return first;
   }
-  const auto optional = [](const Tensor& tensor) { return tensor.defined() ? std::optional(tensor) : std::nullopt; };
-  const std::optional<Tensor> divisor = optional(condition.divisor);
-  const std::optional<Tensor> stopped =
-      conditional ? std::optional(condition.taken.logical_not().to(at::kFloat)) : std::nullopt;
+  for (Tensor& step : steps) step.add_(1);
   const auto take = [&](const auto& fused) {
     fused(values, gradients, means, squares, /*max_exp_avg_sqs=*/at::TensorList(), steps, options.learning_rate,
           options.beta1, options.beta2, options.weight_decay, options.epsilon, /*amsgrad=*/false, /*maximize=*/false,
-          /*grad_scale=*/divisor, /*found_inf=*/stopped);
+          /*grad_scale=*/std::nullopt, /*found_inf=*/std::nullopt);
   };
   if (options.coupled) {
     take([](auto&&... all) { at::_fused_adam_(all...); });

@@ -13,7 +13,8 @@ struct AdamOptions {
   bool coupled = false;  // decay is a part of the gradient (Adam with L2 decay), not of the step (AdamW)
 };
 
-/// What a step depends on that is on the device of the parameters alone. All are 0-dimensional.
+/// What a step depends on that is on the device of the parameters alone, on another device than the CPU. All are
+/// 0-dimensional.
 struct Condition {
   Tensor taken;          // bool: whether parameters and state change; undefined: they do
   Tensor divisor;        // float32, of the gradients; undefined: none

@@ -1,5 +1,7 @@
 #include "training/recorded_steps.h"
 
+#include "kernels/recordings.h"
+
 namespace soundspot::training {
 
 namespace {
@@ -41,23 +43,8 @@ void RecordedSteps::reject(Entry& entry) {
   entry.rejected = true;
 }
 
-void RecordedSteps::make_room() {
-  size_t recorded = 0;
-  auto oldest = entries_.end();
-  for (auto each = entries_.begin(); each != entries_.end(); ++each) {
-    if (!each->second.recording) continue;
-    ++recorded;
-    if (oldest == entries_.end() || each->second.used < oldest->second.used) oldest = each;
-  }
-  if (recorded >= kMostRecorded) entries_.erase(oldest);
-}
-
 Outcome RecordedSteps::record(Entry& entry, const methods::Views& views, const core::Draws& draws, const Work& work) {
-  make_room();
-  const kernels::Recording* beside = nullptr;
-  for (const auto& [key, each] : entries_) {
-    if (each.recording) beside = each.recording.get();
-  }
+  const kernels::Recording* const beside = kernels::make_room(entries_, kMostRecorded);
   const at::Device device = views.pairs.images.device();
   const auto* const kernels = kernels::kernels_of(device);
   if (kernels == nullptr) {

@@ -39,8 +39,6 @@ class RecordedSteps {
   };
 
   static void reject(Entry& entry);
-  /// Forgets the recording that was not used for longest, where there are as many as there may be.
-  void make_room();
   /// Takes the step, and records it where that is possible.
   Outcome record(Entry& entry, const methods::Views& views, const core::Draws& draws, const Work& work);
 
