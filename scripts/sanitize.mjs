@@ -15,25 +15,8 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { compile, PACKAGE } from "./build.mjs";
-import { findTests } from "./find-tests.mjs";
+import { findTests, MEMORY_TESTS } from "./find-tests.mjs";
 import { ensureLibTorch } from "./libtorch.mjs";
-
-const TESTS = [
-  "accumulation",
-  "batcher",
-  "checkpoints",
-  "distributed",
-  "engine",
-  "errors",
-  "interchange",
-  "kernels",
-  "parity",
-  "properties",
-  "run-safety",
-  "teardown",
-  "training",
-  "workers",
-];
 
 const [kind, ...named] = process.argv.slice(2);
 if (process.platform !== "linux" || !["address", "thread"].includes(kind ?? "")) {
@@ -55,7 +38,7 @@ async function address() {
   rmSync(reports, { recursive: true, force: true });
   mkdirSync(reports, { recursive: true });
   const report = `log_path=${join(reports, "report")}`;
-  const files = named.length > 0 ? named : findTests(TESTS);
+  const files = named.length > 0 ? named : findTests(MEMORY_TESTS);
   const vitest = join(PACKAGE, "node_modules", "vitest", "vitest.mjs");
   const { status } = spawnSync(process.execPath, [vitest, "run", "--testTimeout=600000", ...files], {
     cwd: PACKAGE,

@@ -12,19 +12,7 @@ import { spawnSync } from "node:child_process";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { PACKAGE } from "./build.mjs";
-import { findTests } from "./find-tests.mjs";
-
-/** Tests whose numbers depend on the processor's paths. */
-const FILES = findTests([
-  "accumulation",
-  "engine",
-  "kernels",
-  "parity",
-  "processor",
-  "products",
-  "run-safety",
-  "training",
-]);
+import { findTests, NUMERIC_TESTS } from "./find-tests.mjs";
 
 const KINDS = {
   default: { needs: undefined, env: { ATEN_CPU_CAPABILITY: "default", ONEDNN_MAX_CPU_ISA: "SSE41" } },
@@ -59,7 +47,7 @@ for (const name of given.length > 0 ? given : Object.keys(KINDS)) {
       .join(" ")}`,
   );
   const started = performance.now();
-  const { status } = spawnSync(process.execPath, [vitest, "run", ...FILES, ...rest], {
+  const { status } = spawnSync(process.execPath, [vitest, "run", ...findTests(NUMERIC_TESTS), ...rest], {
     cwd: PACKAGE,
     env: { ...process.env, ...env },
     stdio: ["ignore", "inherit", "inherit"],
