@@ -233,6 +233,8 @@ export interface Native {
     config: ModelConfig,
     augment?: AugmentConfig,
     seed?: bigint,
+    /** What its device does to images itself is left to it. */
+    model?: ModelHandle,
   ): Promise<SampleHandle>;
   /** A side that was not given is absent. */
   tensors(sample: SampleHandle): { image?: TensorData; spectrogram?: TensorData };

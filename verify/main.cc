@@ -125,7 +125,7 @@ void run_stages(const Arguments& arguments, const Subject& subject, Report& repo
     // As a step does it: float32 is not multiplied as TF32.
     const core::DeviceProducts products({subject.device, core::Precision::kFloat32});
     if (stage == "kernels") {
-      for (const auto& verify_some : {verify_batch_norm, verify_slots, verify_maps, verify_optimizer}) {
+      for (const auto& verify_some : {verify_batch_norm, verify_slots, verify_maps, verify_optimizer, verify_augment}) {
         verify_some(subject, report);
       }
     } else if (stage == "steps") {

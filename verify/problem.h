@@ -61,6 +61,7 @@ void verify_batch_norm(const Subject& subject, Report& report);
 void verify_slots(const Subject& subject, Report& report);
 void verify_maps(const Subject& subject, Report& report);
 void verify_optimizer(const Subject& subject, Report& report);
+void verify_augment(const Subject& subject, Report& report);
 
 /// Of float32 results, and of those that are stored in bfloat16.
 Tolerance float32_tolerance();

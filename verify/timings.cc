@@ -8,7 +8,9 @@
 #include <cmath>
 
 #include "core/precision.h"
+#include "core/transfer.h"
 #include "training/step.h"
+#include "verify/images.h"
 #include "verify/reference.h"
 #include "verify/steps.h"
 
@@ -267,11 +269,27 @@ void time_step(const Subject& subject, Report& report, int64_t batch, core::Prec
 
 }  // namespace
 
+/// Squares and their changes copied and augmented, against images that the CPU has augmented.
+void time_augment(const Subject& subject, Report& report, int64_t batch) {
+  signal::ImageAugmentation options;
+  options.crop = signal::Crop::kWhole;
+  const ImageBatch images = drawn_images(batch, options, 1);
+  const auto ready = [](const Tensor& x) { return x.pin_memory(); };
+  const Tensor squares = ready(images.squares), changes = ready(images.changes), floats = ready(images.expected);
+  const Kernels& kernels = subject.kernels;
+  const at::Device device = subject.device;
+  compare(
+      report, "augmentation of " + std::to_string(batch) + " images, with their copy", "a copy of what the CPU makes",
+      [&] { kernels.augment(core::to_device(squares, device), core::to_device(changes, device)); },
+      [&] { core::to_device(floats, device); });
+}
+
 void time_kernels(const Subject& subject, Report& report) {
   at::manual_seed(1);
   for (const int64_t batch : {8, 64, 256}) {
     time_batch_norm(subject, report, batch);
     time_slots(subject, report, batch);
+    time_augment(subject, report, batch);
   }
   time_optimizer(subject, report);
   const core::Precision precision = core::computed(core::Precision::kBFloat16, subject.device);

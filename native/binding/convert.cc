@@ -1,12 +1,14 @@
 #include "binding/convert.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <map>
 
 #include "core/precision.h"
 #include "core/processor.h"
-#include "core/transfer.h"
+#include "kernels/device.h"
+#include "signal/resize.h"
 
 namespace soundspot::binding {
 
@@ -226,13 +228,57 @@ std::vector<std::shared_ptr<Sample>> samples(const Napi::Value& value) {
   return result;
 }
 
+Tensor Sample::finished_image() const {
+  return drawn ? signal::normalize_image(signal::apply_change({drawn->pixels.clone(), drawn->change})) : image;
+}
+
+namespace {
+
+Tensor stacked_spectrograms(const std::vector<std::shared_ptr<Sample>>& samples, at::Device device) {
+  std::vector<Tensor> spectrograms;
+  for (const auto& sample : samples) spectrograms.push_back(sample->spectrogram);
+  return core::stacked(spectrograms, device);
+}
+
+}  // namespace
+
 std::pair<Tensor, Tensor> stack(const std::vector<std::shared_ptr<Sample>>& samples, at::Device device) {
-  std::vector<Tensor> images, spectrograms;
-  for (const auto& sample : samples) {
-    images.push_back(sample->image);
-    spectrograms.push_back(sample->spectrogram);
+  std::vector<Tensor> images;
+  for (const auto& sample : samples) images.push_back(sample->finished_image());
+  return {core::stacked(images, device), stacked_spectrograms(samples, device)};
+}
+
+core::Upload upload(const std::vector<std::vector<std::shared_ptr<Sample>>>& batches, at::Device device) {
+  const kernels::DeviceKernels* const kernels = kernels::kernels_of(device);
+  std::vector<Tensor> tensors;
+  std::vector<bool> left;  // of each batch: whether squares and their changes are in the place of its images
+  for (const auto& batch : batches) {
+    left.push_back(kernels != nullptr && std::all_of(batch.begin(), batch.end(),
+                                                     [](const auto& sample) { return sample->drawn.has_value(); }));
+    if (left.back()) {
+      std::vector<Tensor> squares, changes;
+      for (const auto& sample : batch) {
+        squares.push_back(sample->drawn->pixels);
+        signal::ImageChange& change = sample->drawn->change;
+        changes.push_back(at::from_blob(&change, {static_cast<int64_t>(sizeof(change))}, at::kByte).clone());
+      }
+      tensors.insert(tensors.end(), {core::stacked(squares, device), core::stacked(changes, device),
+                                     stacked_spectrograms(batch, device)});
+    } else {
+      const auto [images, spectrograms] = stack(batch, device);
+      tensors.insert(tensors.end(), {images, spectrograms});
+    }
   }
-  return {core::stacked(images, device), core::stacked(spectrograms, device)};
+  return {tensors, device, [&](const std::vector<Tensor>& arrived) {
+            std::vector<Tensor> result;
+            auto next = arrived.begin();
+            for (const bool augments : left) {
+              const Tensor first = *next++;
+              result.push_back(augments ? kernels->augment(first, *next++) : first);
+              result.push_back(*next++);
+            }
+            return result;
+          }};
 }
 
 }  // namespace soundspot::binding

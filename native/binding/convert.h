@@ -5,10 +5,13 @@
 
 #include <map>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 
 #include "binding/job.h"
+#include "core/transfer.h"
 #include "inference/engine.h"
+#include "signal/augment.h"
 
 namespace soundspot::binding {
 
@@ -32,8 +35,13 @@ struct ModelHandle {
 
 /// An image and its audio, ready for the model.
 struct Sample {
-  Tensor image;        // [3, size, size]
-  Tensor spectrogram;  // [1, F, T]
+  Tensor image;                             // [3, size, size]; undefined where `drawn` is to become it
+  std::optional<signal::DrawnImage> drawn;  // whose changes are left to a device that makes them itself
+  Tensor spectrogram;                       // [1, F, T]
+
+  bool has_image() const { return image.defined() || drawn; }
+  /// The image, where it was left to a device, made here.
+  Tensor finished_image() const;
 };
 
 /// Hands a C++ object to JavaScript; freed by the garbage collector or release(), or here when a thread that is being
@@ -93,5 +101,8 @@ encoders::ModelConfig model_config(const Napi::Object& object);
 /// Images and spectrograms of an array of Sample handles, stacked on the CPU for `device` to copy.
 std::vector<std::shared_ptr<Sample>> samples(const Napi::Value& array);
 std::pair<Tensor, Tensor> stack(const std::vector<std::shared_ptr<Sample>>& samples, at::Device device);
+/// Images and spectrograms of several batches in turn, on their way to `device`. It makes the changes of images that
+/// were left to it beside the work that goes on there.
+core::Upload upload(const std::vector<std::vector<std::shared_ptr<Sample>>>& batches, at::Device device);
 
 }  // namespace soundspot::binding

@@ -142,7 +142,7 @@ Napi::Value embed(const Napi::CallbackInfo& call) {
       [=] {
         std::vector<Tensor> inputs;
         for (const auto& sample : batch) {
-          inputs.push_back(modality == encoders::Modality::kImage ? sample->image : sample->spectrogram);
+          inputs.push_back(modality == encoders::Modality::kImage ? sample->finished_image() : sample->spectrogram);
         }
         const std::shared_lock lock(handle->mutex);
         const Tensor vectors =

@@ -6,6 +6,7 @@
 #include "binding/convert.h"
 #include "binding/functions.h"
 #include "core/finite.h"
+#include "kernels/device.h"
 #include "signal/augment.h"
 #include "signal/blend.h"
 #include "signal/resample.h"
@@ -100,8 +101,9 @@ std::optional<std::pair<double, double>> audio_range(const Napi::Object& object)
   return range(object, "audioRange");
 }
 
-// prepare({ image | tensor, audio | spectrogram }, config, augmentation?, seed?) → Promise<Sample>; without one of the
-// two sides it is undefined in the sample, for embed alone
+// prepare({ image | tensor, audio | spectrogram }, config, augmentation?, seed?, model?) → Promise<Sample>; without one
+// of the two sides it is undefined in the sample, for embed alone. What the device of `model` does to images itself is
+// left to it.
 Napi::Value prepare(const Napi::CallbackInfo& call) {
   const auto input = call[0].As<Napi::Object>();
   const encoders::ModelConfig config = model_config(call[1].As<Napi::Object>());
@@ -116,6 +118,8 @@ Napi::Value prepare(const Napi::CallbackInfo& call) {
                                      : AudioClip{};
 
   const bool augmented = call[2].IsObject();
+  const bool left_to_device =
+      call[4].IsExternal() && kernels::kernels_of(unwrap<ModelHandle>(call[4])->localizer->device()) != nullptr;
   signal::ImageAugmentation image_options;
   signal::SpectrogramMasking audio_options;
   std::optional<std::pair<double, double>> drawn_from;
@@ -138,10 +142,13 @@ Napi::Value prepare(const Napi::CallbackInfo& call) {
           // Nothing: it is of audio alone.
         } else if (!raw_image) {
           sample->image = finite_copy(image, {3, config.image_size, config.image_size}, "The image tensor");
-        } else if (augmented) {
-          sample->image = signal::normalize_image(signal::augment_image(image, image_options, seed));
         } else {
-          sample->image = signal::normalize_image(signal::resize_bicubic(image, config.image_size, config.image_size));
+          sample->drawn =
+              augmented ? signal::draw_augmentation(image, image_options, seed)
+                        : signal::DrawnImage{signal::resize_bicubic(image, config.image_size, config.image_size), {}};
+          if (!left_to_device) {
+            sample->image = signal::normalize_image(signal::apply_change(*std::exchange(sample->drawn, {})));
+          }
         }
         if (!has_audio) return sample;
         if (!raw_audio) {
@@ -166,7 +173,7 @@ Napi::Value prepare(const Napi::CallbackInfo& call) {
 Napi::Value tensors(const Napi::CallbackInfo& call) {
   const auto sample = unwrap<Sample>(call[0]);
   Napi::Object result = Napi::Object::New(call.Env());
-  if (sample->image.defined()) result.Set("image", tensor_to_javascript(call.Env(), sample->image));
+  if (sample->has_image()) result.Set("image", tensor_to_javascript(call.Env(), sample->finished_image()));
   if (sample->spectrogram.defined()) {
     result.Set("spectrogram", tensor_to_javascript(call.Env(), sample->spectrogram));
   }

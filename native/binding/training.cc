@@ -4,7 +4,6 @@
 #include "binding/group_handle.h"
 #include "binding/trainer_handle.h"
 #include "core/precision.h"
-#include "core/transfer.h"
 
 namespace soundspot::binding {
 
@@ -85,16 +84,6 @@ struct Gathered {
       : names(method.views()), batches{samples(pairs)} {
     for (const std::string& name : names) batches.push_back(samples(others.Get(name)));
   }
-
-  /// Images and spectrograms of each, in turn.
-  core::Upload upload(at::Device device) const {
-    std::vector<Tensor> tensors;
-    for (const auto& batch : batches) {
-      const auto [images, spectrograms] = stack(batch, device);
-      tensors.insert(tensors.end(), {images, spectrograms});
-    }
-    return {tensors, device};
-  }
 };
 
 /// A batch on its way to the device of its model.
@@ -122,7 +111,7 @@ Napi::Value stage(const Napi::CallbackInfo& call) {
   return Job<std::shared_ptr<StagedBatch>>::run(
       call.Env(), {},
       [gathered, device = localizer->device()] {
-        return std::make_shared<StagedBatch>(StagedBatch{gathered.names, gathered.upload(device)});
+        return std::make_shared<StagedBatch>(StagedBatch{gathered.names, upload(gathered.batches, device)});
       },
       [](Napi::Env env, std::shared_ptr<StagedBatch>& staged) { return wrap(env, staged); });
 }
@@ -140,7 +129,8 @@ Napi::Value step(const Napi::CallbackInfo& call) {
       call.Env(), {},
       [=] {
         const methods::Views views =
-            staged ? staged->views() : StagedBatch{gathered->names, gathered->upload(options.compute.device)}.views();
+            staged ? staged->views()
+                   : StagedBatch{gathered->names, upload(gathered->batches, options.compute.device)}.views();
         const std::unique_lock lock(trainer->model->mutex);
         trainer->model->weights_changed();
         return trainer->state.step(views, options);

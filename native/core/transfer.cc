@@ -53,12 +53,18 @@ std::vector<Tensor> to_host(const std::vector<Tensor>& tensors) {
   return result;
 }
 
-Upload::Upload(const std::vector<Tensor>& tensors, at::Device device) : tensors_(tensors) {
-  if (device.is_cpu()) return;
+Upload::Upload(const std::vector<Tensor>& tensors, at::Device device,
+               const std::function<std::vector<Tensor>(const std::vector<Tensor>&)>& then) {
+  if (device.is_cpu()) {
+    tensors_ = then(tensors);
+    return;
+  }
   const c10::impl::VirtualGuardImpl devices(device.type());
   const c10::Stream copies = devices.getStreamFromGlobalPool(device);
   const c10::StreamGuard on_it(copies);
-  for (Tensor& tensor : tensors_) tensor = start_copy(tensor, device);
+  std::vector<Tensor> arriving;
+  for (const Tensor& tensor : tensors) arriving.push_back(start_copy(tensor, device));
+  tensors_ = then(arriving);
   arrived_.emplace(device.type());
   arrived_->record(copies);
 }

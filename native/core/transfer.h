@@ -3,6 +3,7 @@
 
 #include <c10/core/Event.h>
 
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -23,7 +24,9 @@ std::vector<Tensor> to_host(const std::vector<Tensor>& tensors);
 /// Tensors of the CPU on their way to a device, beside the work that goes on there.
 class Upload {
  public:
-  Upload(const std::vector<Tensor>& tensors, at::Device device);
+  /// `then` makes of them what is taken, there, beside that work; on the CPU at once.
+  Upload(const std::vector<Tensor>& tensors, at::Device device,
+         const std::function<std::vector<Tensor>(const std::vector<Tensor>&)>& then);
 
   /// On the device, in the same order, once; none after that. The work that this thread starts there waits for them,
   /// the host does not.

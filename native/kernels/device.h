@@ -73,6 +73,10 @@ class DeviceKernels {
  public:
   virtual ~DeviceKernels() = default;
 
+  /// As signal::apply_change and signal::normalize_image, bit for bit: `squares` [B, size, size, 3] uint8, `changes`
+  /// the bytes of a signal::ImageChange of each, [B, n] uint8. [B, 3, size, size] float32 in channels-last.
+  virtual Tensor augment(const Tensor& squares, const Tensor& changes) const = 0;
+
   /// As kernels::batch_norm. With `fixed` by the running statistics, which stay, and with their gradients.
   virtual Tensor batch_norm(const Tensor& x, const BatchNorm& norm, const Tensor& residual, bool relu,
                             bool fixed) const = 0;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <utility>
 
 #include "core/error.h"
 #include "signal/blur.h"
@@ -35,8 +36,7 @@ void check_options(const ImageAugmentation& options) {
               std::isfinite(options.crop_ratio_max),
           "augmentation: cropRatio must be two numbers above 0, the smaller first.");
   require(within(options.translate, 0, 1), "augmentation: translate must be from 0 to 1.");
-  require(options.blur_kernel >= 1 && options.blur_kernel % 2 == 1 && options.blur_kernel / 2 < options.size,
-          "augmentation: blurKernel must be odd and less than twice the size.");
+  require(kBlurTaps / 2 < options.size, "augmentation: size must be greater than 2.");
   require(options.blur_sigma_min > 0 && options.blur_sigma_min <= options.blur_sigma_max &&
               std::isfinite(options.blur_sigma_max),
           "augmentation: blur sigmas must be above 0, the smaller first.");
@@ -133,39 +133,63 @@ Tensor shifted(const Tensor& image, int64_t right, int64_t down) {
   return result;
 }
 
-/// torchvision's RandomAffine with a translation alone.
-Tensor translate(const Tensor& image, double share, Random& random) {
-  const double most = share * static_cast<double>(image.size(0));
-  const auto draw = [&] { return static_cast<int64_t>(std::nearbyint(random.uniform(-most, most))); };
-  const int64_t right = draw();
-  return shifted(image, right, draw());
+/// Draws the strengths of torchvision's ColorJitter: four changes, in random order.
+void draw_jitter(ImageChange& change, const ImageAugmentation& options, Random& random) {
+  const auto factor = [&](double strength) {
+    return static_cast<float>(random.uniform(std::max(0.0, 1 - strength), 1 + strength));
+  };
+  change.jitter = 1;
+  change.brightness = factor(options.brightness);
+  change.contrast = factor(options.contrast);
+  change.saturation = factor(options.saturation);
+  // A negative shift wraps around.
+  change.hue = static_cast<uint8_t>(static_cast<int>(random.uniform(-options.hue, options.hue) * 255));
+
+  std::array<uint32_t, 4> order{kBrightness, kContrast, kSaturation, kHue};
+  for (int64_t last = 3; last > 0; --last) std::swap(order[last], order[random.integer(last + 1)]);
+  change.order = order[0] | order[1] << 8 | order[2] << 16 | order[3] << 24;
 }
 
-/// torchvision's ColorJitter: four changes, each of a random strength, in random order.
-void jitter(Pixels pixels, const ImageAugmentation& options, Random& random) {
-  const auto factor = [&](double strength) { return random.uniform(std::max(0.0, 1 - strength), 1 + strength); };
-  const double brightness = factor(options.brightness);
-  const double contrast = factor(options.contrast);
-  const double saturation = factor(options.saturation);
-  const double hue = random.uniform(-options.hue, options.hue);
-
-  std::array<int, 4> order{0, 1, 2, 3};
-  for (int64_t last = 3; last > 0; --last) std::swap(order[last], order[random.integer(last + 1)]);
-  for (const int change : order) {
-    switch (change) {
-      case 0:
-        adjust_brightness(pixels, brightness);
+void jitter(Pixels pixels, const ImageChange& change) {
+  for (int place = 0; place < 4; ++place) {
+    switch (change.colour(place)) {
+      case kBrightness:
+        adjust_brightness(pixels, change.brightness);
         break;
-      case 1:
-        adjust_contrast(pixels, contrast);
+      case kContrast:
+        adjust_contrast(pixels, change.contrast);
         break;
-      case 2:
-        adjust_saturation(pixels, saturation);
+      case kSaturation:
+        adjust_saturation(pixels, change.saturation);
         break;
       default:
-        adjust_hue(pixels, hue);
+        adjust_hue(pixels, change.hue);
     }
   }
+}
+
+ImageChange draw_change(const ImageAugmentation& options, Random& random) {
+  ImageChange change;
+  if (random.chance(options.blur_probability)) {
+    const double sigma = random.uniform(options.blur_sigma_min, options.blur_sigma_max);
+    if (options.blur == Blur::kPillow) {
+      box_blur(change, sigma);
+    } else {
+      gaussian_blur(change, sigma);
+    }
+  }
+  change.flip = random.chance(options.flip_probability);
+  if (random.chance(options.jitter_probability)) draw_jitter(change, options, random);
+  change.grey = random.chance(options.grey_probability);
+  change.vertical_flip = random.chance(options.vertical_flip_probability);
+  if (options.translate > 0) {
+    // torchvision's RandomAffine with a translation alone.
+    const double most = options.translate * static_cast<double>(options.size);
+    const auto draw = [&] { return static_cast<int32_t>(std::nearbyint(random.uniform(-most, most))); };
+    change.right = draw();
+    change.down = draw();
+  }
+  return change;
 }
 
 /// Sets a band of `axis` whose width is drawn from 0 … widest and whose start leaves it inside.
@@ -178,27 +202,26 @@ void mask_axis(Tensor& spectrogram, int64_t axis, int64_t widest, float value, R
 
 }  // namespace
 
-Tensor augment_image(const Tensor& image, const ImageAugmentation& options, uint64_t seed) {
+DrawnImage draw_augmentation(const Tensor& image, const ImageAugmentation& options, uint64_t seed) {
   check_image(image);
   check_options(options);
   const at::NoGradGuard no_grad;
   Random random(seed);
-  Tensor output = square_of(image, options, random);
-  const Pixels pixels(output.mutable_data_ptr<uint8_t>(), static_cast<size_t>(output.numel()));
-  if (random.chance(options.blur_probability)) {
-    const double sigma = random.uniform(options.blur_sigma_min, options.blur_sigma_max);
-    if (options.blur == Blur::kPillow) {
-      blur_as_pillow(pixels, options.size, sigma);
-    } else {
-      blur_with_kernel(pixels, options.size, options.blur_kernel, sigma);
-    }
-  }
-  if (random.chance(options.flip_probability)) flip(pixels, options.size);
-  if (random.chance(options.jitter_probability)) jitter(pixels, options, random);
-  if (random.chance(options.grey_probability)) make_grey(pixels);
-  if (random.chance(options.vertical_flip_probability)) flip_vertically(pixels, options.size);
-  if (options.translate > 0) output = translate(output, options.translate, random);
-  return output;
+  Tensor square = square_of(image, options, random);
+  return {std::move(square), draw_change(options, random)};
+}
+
+Tensor apply_change(DrawnImage image) {
+  const auto& [square, change] = image;
+  const at::NoGradGuard no_grad;
+  const int64_t size = square.size(0);
+  const Pixels pixels(square.mutable_data_ptr<uint8_t>(), static_cast<size_t>(square.numel()));
+  blur(pixels, size, change);
+  if (change.flip != 0) flip(pixels, size);
+  if (change.jitter != 0) jitter(pixels, change);
+  if (change.grey != 0) make_grey(pixels);
+  if (change.vertical_flip != 0) flip_vertically(pixels, size);
+  return change.right == 0 && change.down == 0 ? square : shifted(square, change.right, change.down);
 }
 
 int64_t random_begin(double from, double to, const SpectrogramOptions& audio, uint64_t seed) {

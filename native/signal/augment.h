@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "core/torch.h"
+#include "signal/pixel.h"
 #include "signal/spectrogram.h"
 
 namespace soundspot::signal {
@@ -16,7 +17,7 @@ enum class Crop {
 };
 
 enum class Blur {
-  kKernel,  ///< torchvision's gaussian_blur, `blur_kernel` pixels wide
+  kKernel,  ///< torchvision's gaussian_blur of kBlurTaps pixels
   kPillow,  ///< Pillow's GaussianBlur, as wide as the radius asks for
 };
 
@@ -31,7 +32,6 @@ struct ImageAugmentation {
   double crop_ratio_max = 4.0 / 3;
   double blur_probability = 0.8;  ///< Gaussian blur
   Blur blur = Blur::kKernel;
-  int64_t blur_kernel = 5;               ///< pixels, odd, less than 2 · size
   double blur_sigma_min = 0.1;           ///< pixels, above 0
   double blur_sigma_max = 2;             ///< pixels
   double flip_probability = 0.5;         ///< left and right exchanged
@@ -45,13 +45,23 @@ struct ImageAugmentation {
   double translate = 0;  ///< greatest shift along each axis as a share of the side, 0 … 1; what enters is black
 };
 
-/// Random crop, blur, flip, colour jitter in random order, grey, shift: torchvision's transforms on 8-bit images.
+/// A square, and what is still to be done to it.
+struct DrawnImage {
+  Tensor pixels;  // [size, size, 3] uint8, contiguous, with memory of its own
+  ImageChange change;
+};
+
+/// Random crop, blur, flip, colour jitter in random order, grey, shift: torchvision's transforms on 8-bit images. The
+/// crop is made; the other changes are drawn, to be made here or on a device.
 ///
 /// @param image `[H, W, 3]` uint8, RGB.
 /// @param seed names the change: the same seed, image and options give the same result.
-/// @return `[size, size, 3]` uint8, contiguous, with memory of its own.
 /// @throws Error ERR_SHAPE (image), ERR_CONFIG (options), ERR_INPUT (the resized long side would pass 65,535).
-Tensor augment_image(const Tensor& image, const ImageAugmentation& options, uint64_t seed);
+DrawnImage draw_augmentation(const Tensor& image, const ImageAugmentation& options, uint64_t seed);
+
+/// Makes the changes that were drawn.
+/// @return `[size, size, 3]` uint8, contiguous; memory of `image` is used again.
+Tensor apply_change(DrawnImage image);
 
 /// The first sample of an audio window at a random place between two moments of a clip.
 ///

@@ -4,21 +4,21 @@
 #include <cstdint>
 
 #include "signal/colour.h"
+#include "signal/pixel.h"
 
 namespace soundspot::signal {
 
-/// torchvision's gaussian_blur: `taps` weights of a Gaussian, reflected borders, rounded to 8 bits.
-///
-/// @param pixels `[size, size, 3]`.
-/// @param taps odd, less than 2 · size. Of a Gaussian that is wider than the taps only its middle is used: with 5 taps
-/// and a sigma of 2 pixels the standard deviation is 1.3 pixels.
-void blur_with_kernel(Pixels pixels, int64_t size, int64_t taps, double sigma);
+/// Sets the numbers of torchvision's gaussian_blur: kBlurTaps weights of a Gaussian. Of one that is wider only its
+/// middle is used: a sigma of 2 pixels has a standard deviation of 1.3 pixels.
+void gaussian_blur(ImageChange& change, double sigma);
 
-/// Pillow's ImageFilter.GaussianBlur, bit for bit: along each axis three means over boxes, whose ends count in part,
-/// so that the standard deviation is `radius`; edges repeated, 8 bits between the means.
-///
-/// @param pixels `[size, size, 3]`.
-/// @param radius in pixels, above 0.
-void blur_as_pillow(Pixels pixels, int64_t size, double radius);
+/// Sets the numbers of Pillow's ImageFilter.GaussianBlur: along each axis three means over boxes, whose ends count in
+/// part, so that the standard deviation is `sigma` (Gwosdek et al., "Theoretical foundations of Gaussian convolution by
+/// extended box filtering", SSVM 2011).
+void box_blur(ImageChange& change, double sigma);
+
+/// Blurs `[size, size, 3]` as the change says. A Gaussian blur has reflected borders and is rounded once; a box blur
+/// has repeated edges and 8 bits between its means, as Pillow's, bit for bit.
+void blur(Pixels pixels, int64_t size, const ImageChange& change);
 
 }  // namespace soundspot::signal

@@ -9,14 +9,13 @@
 #include <vector>
 
 #include "core/error.h"
+#include "signal/pixel.h"
 
 namespace soundspot::signal {
 namespace {
 
-constexpr std::array<float, 3> kMean{0.485f, 0.456f, 0.406f};
-constexpr std::array<float, 3> kStd{0.229f, 0.224f, 0.225f};
-
 constexpr int kFractionBits = 22;
+
 /// Keys' cubic convolution with a = −0.5.
 double cubic(double x) {
   constexpr double a = -0.5;
@@ -189,7 +188,7 @@ Tensor normalize_image(const Tensor& image) {
   std::array<std::array<float, 256>, 3> table;
   for (size_t channel = 0; channel < 3; ++channel) {
     for (size_t value = 0; value < 256; ++value) {
-      table[channel][value] = (static_cast<float>(value) / 255.0f - kMean[channel]) / kStd[channel];
+      table[channel][value] = normalized(static_cast<uint8_t>(value), static_cast<int>(channel));
     }
   }
   const Tensor input = image.contiguous();

@@ -54,7 +54,7 @@ export async function* trainingBatches(
   const prepareView = (sample: Sample, kind: ViewInfo["augment"], ...keys: readonly number[]) => {
     const options = config[kind];
     const augment = options ? { options, seed: hash(seed, epoch, ...keys) } : undefined;
-    return prepareSample(sample, model.config, augment);
+    return prepareSample(sample, model.config, augment, model.handle);
   };
   /** A neighbour of sample `at`, the next one where it is damaged, and the sample itself without any. */
   const readableNeighbour = async (at: number, sample: Sample, draw: bigint): Promise<Sample> => {

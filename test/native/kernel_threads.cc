@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "kernels/cuda/adam.h"
+#include "kernels/cuda/augment.h"
 #include "kernels/cuda/batch_norm.h"
 #include "kernels/cuda/cooperative.h"
 #include "kernels/cuda/heatmap.h"
@@ -254,6 +255,31 @@ int main() {
     run.launch(kernel.grid(1), kernel);
     const MatchedPair pair{given(60), given(60), 2, 3, 10, 2};
     run.launch({1, 1, MatchingLoss::kShared}, MatchingLoss{{pair, pair}, result(1)});
+  });
+  compare("augmentation", [](auto run, auto, auto result) {
+    const int64_t batch = 3, size = 50, count = batch * size * size * 3;
+    std::vector<soundspot::signal::ImageChange> changes(batch);
+    changes[0].blur = soundspot::signal::kBoxBlur;
+    changes[0].radius = 1;
+    changes[0].inner = changes[0].outer = (1 << 24) / 5;
+    changes[1].blur = soundspot::signal::kGaussianBlur;
+    for (float& weight : changes[1].weights) weight = 0.2F;
+    changes[1].jitter = changes[2].jitter = 1;
+    changes[1].contrast = 0.5F;
+    changes[1].order = 0x01020300;  // contrast last
+    changes[2].flip = 1;
+    const auto bytes = [&] { return reinterpret_cast<uint8_t*>(result((count + 3) / 4)); };
+    uint8_t *in = bytes(), *between = bytes();
+    for (int64_t i = 0; i < count; ++i) in[i] = static_cast<uint8_t>(37 * i % 251);
+    const ChangedImages images{size, changes.data()};
+    run.launch(images.grid(batch), GaussianBlurs{images, in, between});
+    for (const bool vertical : {false, true}) {
+      const BoxBlurs kernel{images, vertical, between};
+      run.launch(kernel.grid(batch), kernel);
+    }
+    auto* const sums = reinterpret_cast<int64_t*>(result(2 * batch * images.chunks()));
+    run.launch(images.grid(batch, GreySums::kShared), GreySums{images, between, sums});
+    run.launch(images.grid(batch, FinishImages::kShared), FinishImages{images, between, sums, result(count)});
   });
   compare("Adam", [](auto run, auto given, auto result) {
     AdamTensors tensors;

@@ -15,17 +15,7 @@
 #include <cstdint>
 #include <cstring>
 
-// Not __host__ __device__: nothing of a kernel is compiled for the host by nvcc. The host's compiler compiles it for
-// the tests.
-#if defined(__CUDACC__)
-#define SOUNDSPOT_DEVICE __device__ __forceinline__
-#define SOUNDSPOT_HOST_DEVICE __host__ __device__
-#define SOUNDSPOT_UNROLL _Pragma("unroll")
-#else
-#define SOUNDSPOT_DEVICE inline
-#define SOUNDSPOT_HOST_DEVICE
-#define SOUNDSPOT_UNROLL
-#endif
+#include "core/device_code.h"
 
 namespace soundspot::kernels::cuda {
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/adam_function.h"
+#include "kernels/cuda/augment_function.h"
 #include "kernels/cuda/batch_norm_function.h"
 #include "kernels/cuda/cross_attention_function.h"
 #include "kernels/cuda/heatmap_function.h"
@@ -12,6 +13,10 @@ namespace soundspot::kernels::cuda {
 template <class Launcher>
 class KernelsBy final : public DeviceKernels {
  public:
+  Tensor augment(const Tensor& squares, const Tensor& changes) const override {
+    return augment_by<Launcher>(squares, changes);
+  }
+
   Tensor batch_norm(const Tensor& x, const BatchNorm& norm, const Tensor& residual, bool relu,
                     bool fixed) const override {
     return batch_norm_by<Launcher>(x, norm, residual, relu, fixed);

@@ -429,28 +429,46 @@ for (const own of [false, true])
         expect(await model.parameters()).toEqual(after);
       });
 
-      it("runs a whole training", async () => {
-        const run = async (device: string) => {
-          const { model, evaluation } = await train({
-            model: tiny,
-            device: device as "cpu",
-            data: bars(8),
-            evaluation: bars(4),
-            output: join(folder, device.replace(":", "-")),
-            epochs: 2,
-            batchSize: 4,
-            precision: "float32",
-            augment: false,
-            seed: 2,
-          });
-          const { device: place } = model.compute;
-          model.dispose();
-          return { place, iqr: evaluation?.iqr?.ciou };
-        };
-        const [ours, others] = [await run("cpu"), await run("testdevice:0")];
-        expect([ours.place, others.place]).toEqual(places);
-        expect(others.iqr).toBeCloseTo(ours.iqr as number, 6);
-      });
+      const few = { falseNegatives: { k: 1 } };
+      const trainings: Record<string, { model: ModelOptions; train?: TrainOptions }> = {
+        "without augmentation": { model: tiny, train: { ...few, augment: false } },
+        "with augmentation": {
+          model: tiny,
+          train: { ...few, augment: { translate: 0.2, verticalFlipProbability: 0.5 } },
+        },
+        "with further views": {
+          model: small("alignment"),
+          train: { ...calm, augment: { blurKind: "pillow" }, viewAugment: { crop: "resized" } },
+        },
+      };
+      const neighbours = Array.from({ length: 8 }, (_, i) => [(i + 1) % 8, (i + 3) % 8]);
+      for (const [how, { model: options, train: rest }] of Object.entries(trainings)) {
+        it(`runs a whole training, ${how}`, async () => {
+          const run = async (device: string) => {
+            const output = join(folder, `${device.replace(":", "-")}, ${how}`);
+            const { model, evaluation } = await train({
+              ...{ model: options, device: device as "cpu", data: bars(8), evaluation: bars(4), output },
+              ...{ epochs: 2, batchSize: 4, precision: "float32", seed: 2, ...rest, neighbours },
+            });
+            const { device: place } = model.compute;
+            model.dispose();
+            const [first] = readFileSync(join(output, "metrics.jsonl"), "utf8").split("\n");
+            return { place, ciou: evaluation?.audio.ciou, first: JSON.parse(first ?? "") };
+          };
+          const ours = await run("cpu");
+          takeLaunches();
+          const others = await run("testdevice:0");
+          const augmenting = ["BoxBlurs", "FinishImages", "GaussianBlurs", "GreySums"];
+          expect(takeLaunches().filter((kernel) => augmenting.includes(kernel))).toEqual(
+            own ? augmenting : [],
+          );
+          expect([ours.place, others.place]).toEqual(places);
+          expect(others.ciou).toBeCloseTo(ours.ciou as number, 6);
+          for (const [loss, value] of Object.entries<number>(ours.first.losses))
+            expect(Math.abs(others.first.losses[loss] - value), loss).toBeLessThan(5e-5 * (1 + value));
+          expect(others.first.gradientNorm / ours.first.gradientNorm).toBeCloseTo(1, 2);
+        });
+      }
     },
   );
 

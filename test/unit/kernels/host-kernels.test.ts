@@ -203,6 +203,29 @@ describe.skipIf(!built)("kernels of the GPU, on the host", () => {
     );
   });
 
+  it("augment and normalize images as the CPU does, bit for bit", () => {
+    const hundredths = whole(0, 100);
+    holds(
+      "augment",
+      fc.record({
+        batch: whole(1, 5),
+        size: whole(3, 80),
+        blur: fc.constantFrom(0, 50, 100),
+        pillow: fc.boolean(),
+        sigma: whole(1, 12),
+        jitter: fc.constantFrom(0, 50, 100),
+        strength: whole(0, 300),
+        hue: whole(0, 50),
+        grey: fc.constantFrom(0, 20, 100),
+        translate: hundredths,
+        // One colour.
+        plain: fc.constantFrom(false, false, true),
+      }),
+      () => 0,
+      60,
+    );
+  });
+
   it("take the norm of gradients and a step of Adam or AdamW, or none where a number is not finite", () => {
     const adam = {
       tensors: whole(1, 130),
