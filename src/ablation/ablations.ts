@@ -9,6 +9,8 @@ export interface Variant {
   readonly model?: ModelOptions;
   /** Overrides of the recipe, or a function of it; a loss named here replaces the recipe's loss of that name. */
   readonly train?: TrainOptions | ((recipe: TrainConfig) => TrainOptions);
+  /** The loss that it switches off: a recipe without that loss has no such variant. */
+  readonly loss?: string;
 }
 
 export interface Ablation {
@@ -49,6 +51,16 @@ const lossSubsets = Array.from({ length: 2 ** optional.length }, (_, bits): Vari
   return { name, train: { losses: without(...left) } };
 });
 
+/** The losses of joint slot attention's recipes, in the order in which they are left out. */
+const losses = [
+  "pooled",
+  "contrastive",
+  "crossAttention",
+  "matching",
+  "divergence",
+  "reconstruction",
+] as const;
+
 /** A recipe's false negatives, excluded even where it excludes none. */
 const excluding = ({ falseNegatives: { k, from } }: TrainConfig): TrainOptions => ({
   falseNegatives: { k: k || NEIGHBOURS, from },
@@ -71,6 +83,13 @@ const targetSlots = ([targets, offTargets]: readonly [number, number]): Variant 
 
 export const ablations: Readonly<Record<string, Ablation>> = {
   losses: { title: "Which losses (table 5)", variants: lossSubsets },
+  "leave-one-out": {
+    title: "Each loss left out",
+    variants: [
+      { name: "all losses" },
+      ...losses.map((loss) => ({ name: `without ${loss}`, train: { losses: without(loss) }, loss })),
+    ],
+  },
   exclusion: {
     title: "False negatives excluded or not",
     variants: [
@@ -155,6 +174,11 @@ export const ablations: Readonly<Record<string, Ablation>> = {
     ],
   },
 };
+
+/** The variants that a recipe has. */
+export function variantsOf({ variants }: Ablation, recipe: TrainConfig): Variant[] {
+  return variants.filter(({ loss }) => loss === undefined || (recipe.losses[loss]?.weight ?? 0) > 0);
+}
 
 /** A variant's changes to a recipe. */
 function changesOf({ train = {} }: Variant, recipe: TrainConfig): TrainOptions {

@@ -2,7 +2,14 @@
 
 import { join } from "node:path";
 import { type Command, Option } from "commander";
-import { type Ablation, ablations, keptLosses, recipeOf, type Variant } from "../../ablation/ablations.js";
+import {
+  type Ablation,
+  ablations,
+  keptLosses,
+  recipeOf,
+  type Variant,
+  variantsOf,
+} from "../../ablation/ablations.js";
 import {
   type Conditions,
   conditionsOf,
@@ -119,14 +126,6 @@ interface Plan {
 async function run(name: string, flags: Flags, command: Command): Promise<void> {
   const ablation: Ablation | undefined = ablations[name];
   if (!ablation) command.error(`error: unknown ablation "${name}"; use ${Object.keys(ablations).join(", ")}`);
-  const unknown = flags.only?.filter(
-    (wanted) => !ablation.variants.some((variant) => variant.name === wanted),
-  );
-  if (unknown?.length) {
-    command.error(
-      `error: ${name} has no variant "${unknown[0]}"; it has ${ablation.variants.map((variant) => variant.name).join("; ")}`,
-    );
-  }
   const settings = await readSettings(flags.config);
   const preset = flags.preset ?? settings.preset ?? "paper";
   const given: TrainOptions = {
@@ -137,9 +136,16 @@ async function run(name: string, flags: Flags, command: Command): Promise<void> 
   const model = mergeModel(presets[preset].model, settings.model);
   const method = parseModelConfig(model).method.name;
   const recipe = parseTrainConfig(mergeTrain(presets[preset].train, given, method), method);
+  const variants = variantsOf(ablation, recipe);
+  const unknown = flags.only?.filter((wanted) => !variants.some((variant) => variant.name === wanted));
+  if (unknown?.length) {
+    command.error(
+      `error: ${name} has no variant "${unknown[0]}" with this recipe; it has ${variants.map((variant) => variant.name).join("; ")}`,
+    );
+  }
   const map = flags.map ?? methodNamed(method).defaultMap;
   const output = flags.output ?? join("runs", "ablation", name);
-  const plans = ablation.variants
+  const plans = variants
     .filter((variant) => flags.only?.includes(variant.name) ?? true)
     .flatMap((variant) => {
       const seeds = flags.seeds ?? [undefined];

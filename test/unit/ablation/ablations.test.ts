@@ -5,7 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { type Ablation, ablations, keptLosses, recipeOf } from "../../../src/ablation/ablations.js";
+import {
+  type Ablation,
+  ablations,
+  keptLosses,
+  recipeOf,
+  variantsOf,
+} from "../../../src/ablation/ablations.js";
 import { register as registerAblate } from "../../../src/cli/commands/ablate.js";
 import { register as registerRetrieve } from "../../../src/cli/commands/retrieve.js";
 import { register as registerTrain } from "../../../src/cli/commands/train.js";
@@ -133,6 +139,24 @@ describe("ablations", () => {
     expect(keptLosses(ablation("losses"), scratch)).toEqual(["pooled", "crossAttention"]);
     expect(keptLosses(ablation("losses"), paper)).toEqual([]);
     expect(keptLosses(ablation("iterations"), scratch)).toEqual([]);
+  });
+
+  it("leave out one loss of the recipe at a time, and have no variant of a loss that it has not", () => {
+    const weighted = (recipe: TrainConfig) =>
+      variantsOf(ablation("leave-one-out"), recipe).map((variant) => {
+        const { losses = {} } = recipeOf(variant, recipe);
+        const kept = Object.keys(losses).filter((name) => (losses[name]?.weight ?? 0) > 0);
+        return [variant.name, kept];
+      });
+    for (const recipe of [paper, scratch]) {
+      const all = Object.keys(recipe.losses).filter((name) => (recipe.losses[name]?.weight ?? 0) > 0);
+      const [first, ...rest] = weighted(recipe);
+      expect(first).toEqual(["all losses", all]);
+      expect(rest.sort()).toEqual(
+        all.map((loss) => [`without ${loss}`, all.filter((name) => name !== loss)]).sort(),
+      );
+    }
+    expect(variantsOf(ablation("losses"), paper)).toEqual(ablation("losses").variants);
   });
 
   it("exclude false negatives with the recipe's k, else the paper's, or none", () => {
