@@ -1,6 +1,9 @@
 #define USE_C10D_GLOO  // which the headers of LibTorch's packages leave to who includes them
 #include "distributed/process_group.h"
 
+#include <c10/util/Logging.h>
+
+#include <mutex>
 #include <sstream>
 #include <string_view>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -33,6 +36,28 @@ bool is_loopback(const std::string& address) {
   return address == "localhost" || address == "::1" || address.rfind("127.", 0) == 0;
 }
 
+/// While one lives, LibTorch logs errors alone, unless it was asked to log more than warnings. The sockets of a store
+/// look up the names of their peers for lines of a log, and warn where a network has no names for its addresses.
+class QuietSockets {
+ public:
+  QuietSockets() {
+    const std::lock_guard lock(mutex);
+    if (alive++ > 0) return;
+    before = FLAGS_caffe2_log_level;
+    if (before == c10::GLOG_WARNING) FLAGS_caffe2_log_level = c10::GLOG_ERROR;
+  }
+  ~QuietSockets() {
+    const std::lock_guard lock(mutex);
+    if (--alive == 0) FLAGS_caffe2_log_level = before;
+  }
+  QuietSockets(const QuietSockets&) = delete;
+  QuietSockets& operator=(const QuietSockets&) = delete;
+
+ private:
+  static inline std::mutex mutex;
+  static inline int alive = 0, before = 0;
+};
+
 auto device_of(const GroupOptions& options) {
   if (!options.interface.empty()) return c10d::ProcessGroupGloo::createDeviceForInterface(options.interface);
   if (is_loopback(options.address)) return c10d::ProcessGroupGloo::createDeviceForHostname(options.address);
@@ -51,6 +76,7 @@ c10::intrusive_ptr<ProcessGroup> ProcessGroup::join(const GroupOptions& options)
     store_options.numWorkers = static_cast<size_t>(options.size);
     store_options.waitWorkers = !options.store_is_there;
     store_options.timeout = timeout;
+    const QuietSockets quiet;
     const auto store = c10::make_intrusive<c10d::PrefixStore>(
         options.prefix, c10::make_intrusive<c10d::TCPStore>(options.address, store_options));
     const auto gloo_options = c10d::ProcessGroupGloo::Options::create(timeout);
