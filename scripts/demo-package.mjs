@@ -58,6 +58,7 @@ export function demoManifest(manifest, addresses = {}) {
     keywords: manifest.keywords,
     license: manifest.license,
     ...addresses,
+    type: "commonjs",
     files: ["model.safetensors", "scene", "figures.json", "MODEL_CARD.md"],
     demo: FILES,
     publishConfig: { access: "public" },
