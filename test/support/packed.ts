@@ -33,13 +33,15 @@ export function packAll(folder: string): Packed[] {
   execFileSync(process.execPath, [script, "--stand-in", "--output", demo], { stdio: "pipe" });
   const tarballs = join(folder, "tarballs");
   mkdirSync(tarballs, { recursive: true });
-  return writePackages({ output: join(folder, "packages"), prebuilds, demo }).map(({ name, folder: place }) => {
-    const args = ["pack", "--ignore-scripts", "--silent", "--pack-destination", tarballs];
-    const options = { cwd: place, encoding: "utf8", shell: process.platform === "win32" } as const;
-    const tarball = join(tarballs, execFileSync("npm", args, options).trim());
-    const manifest = JSON.parse(readFileSync(join(place, "package.json"), "utf8")) as Packed["manifest"];
-    return { name, folder: place, tarball, manifest };
-  });
+  return writePackages({ output: join(folder, "packages"), prebuilds, demo }).map(
+    ({ name, folder: place }) => {
+      const args = ["pack", "--ignore-scripts", "--silent", "--pack-destination", tarballs];
+      const options = { cwd: place, encoding: "utf8", shell: process.platform === "win32" } as const;
+      const tarball = join(tarballs, execFileSync("npm", args, options).trim());
+      const manifest = JSON.parse(readFileSync(join(place, "package.json"), "utf8")) as Packed["manifest"];
+      return { name, folder: place, tarball, manifest };
+    },
+  );
 }
 
 /** Paths in a tarball, without `package/`. */
