@@ -131,6 +131,20 @@ describe.skipIf(!installed)("the page", () => {
     return readFile(await download.path());
   }
 
+  it("localizes a sample without files, and says of the demo model what it knows", async () => {
+    service.demo = true;
+    try {
+      const page = await open();
+      expect(await page.textContent("#model-line")).toMatch(/^demo model: knows drawn scenes only, .* px/);
+      await page.click("#sample");
+      await mapped(page);
+      expect(service.asked.map(({ parts }) => [...parts].sort())).toEqual([["audio", "image", "include"]]);
+    } finally {
+      service.demo = false;
+    }
+    expect(await (await open()).textContent("#model-line")).not.toContain("demo");
+  });
+
   it("shows the engine's map of an image with audio, and saves it", async () => {
     const page = await open({ acceptDownloads: true });
     await giveFirst(page);

@@ -236,6 +236,8 @@ it("soundspot serve --demo answers with the demo model, beside others by name", 
     });
     expect(output).toContain("default (the demo model), second (");
     expect(errors).toMatch(/^warning: The demo model [^\n]+\n$/);
+    const info = (await (await fetch(`${url}/v1/info`)).json()) as { model: { demo?: boolean } };
+    expect(info.model.demo).toBe(true);
     const form = new FormData();
     form.set("image", new Blob([readFileSync(at("scene.png"))]), "scene.png");
     form.set("audio", new Blob([readFileSync(at("scene.wav"))]), "scene.wav");
