@@ -24,7 +24,9 @@ const COUNTS = { train: 4000, heldOut: 1000, twoObjects: 200 };
 /** Pixels a side of the package's scene. */
 const SCENE_SIZE = 448;
 const SCENES_TRIED = 20;
+/** Of the scene's mask and the model's, and the least confidence: a first look should be of a clear case. */
 const LEAST_OVERLAP = 0.5;
+const LEAST_CONFIDENCE = 0.5;
 
 /** The smallest model that has every part. */
 const STAND_IN = {
@@ -97,7 +99,7 @@ function overlap({ data }, mask) {
   return either === 0 ? 0 : both / either;
 }
 
-/** Writes the first held-out scene of two objects that the model localizes; any scene of a stand-in. */
+/** Writes the first held-out scene of two objects that the model clearly localizes; of a stand-in the first. */
 async function chooseScene(api, model, folder, standIn) {
   const { seconds } = model.config.audio;
   const options = { size: SCENE_SIZE, seconds, split: "test", sources: 2, length: SCENES_TRIED };
@@ -108,12 +110,15 @@ async function chooseScene(api, model, folder, standIn) {
       const spot = await model.localize(await writeScene(folder, sample));
       const iou = overlap(sample.mask, spot.mask);
       if (standIn) return { index, label: sample.label };
-      if (iou >= LEAST_OVERLAP) return { index, label: sample.label, iou };
+      const { confidence } = spot;
+      if (iou >= LEAST_OVERLAP && confidence >= LEAST_CONFIDENCE) {
+        return { index, label: sample.label, iou, confidence };
+      }
     }
   } finally {
     await data.close();
   }
-  throw new Error(`The model localizes none of ${SCENES_TRIED} scenes with two objects.`);
+  throw new Error(`The model clearly localizes none of ${SCENES_TRIED} scenes with two objects.`);
 }
 
 /**

@@ -34,7 +34,12 @@ export function writeScene(
 export function writeDemoModel(options: {
   readonly folder: string;
   readonly model: SavedModel;
-  readonly scene: { readonly index: number; readonly label: string; readonly iou?: number };
+  readonly scene: {
+    readonly index: number;
+    readonly label: string;
+    readonly iou?: number;
+    readonly confidence?: number;
+  };
   readonly training?: DemoTraining;
   readonly figures?: Figures;
 }): Promise<void>;

@@ -174,7 +174,7 @@ ${rows.join("\n")}`
 \`scene/\` has number ${scene.index} of the held-out scenes with two objects in view; the ${scene.label} sounds.${
     scene.iou === undefined
       ? ""
-      : ` It is the first one whose mask overlaps with the model's by at least a half (IoU ${scene.iou.toFixed(2)}).`
+      : ` It is the first one whose mask overlaps with the model's by at least a half (IoU ${scene.iou.toFixed(2)}) with a confidence of at least 0.5 (${scene.confidence.toFixed(2)}).`
   }
 `;
 }
@@ -185,7 +185,7 @@ ${rows.join("\n")}`
  * @param {object} options
  * @param {string} options.folder
  * @param {object} options.model A `Model`.
- * @param {{ index: number, label: string, iou?: number }} options.scene
+ * @param {{ index: number, label: string, iou?: number, confidence?: number }} options.scene
  * @param {object} [options.training] What it was trained with.
  * @param {object} [options.figures] What it reaches; without them it is a stand-in.
  */

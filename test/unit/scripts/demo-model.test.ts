@@ -99,7 +99,7 @@ async function packageWith(name: string, figures?: Readonly<Record<string, numbe
   await writeDemoModel({
     folder: to,
     model,
-    scene: { index: 4, label: scene.label, ...(figures ? { iou: 0.6 } : {}) },
+    scene: { index: 4, label: scene.label, ...(figures ? { iou: 0.6, confidence: 0.7 } : {}) },
     ...(figures ? { training, figures } : {}),
   });
   return to;
