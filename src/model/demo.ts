@@ -8,7 +8,7 @@ import { isBytes, isObject } from "../core/arguments.js";
 import { SoundspotError } from "../core/errors.js";
 import { packageRoot, packageVersion } from "../core/package.js";
 import { installCommand } from "../core/package-manager.js";
-import type { LocalizeInput } from "./inputs.js";
+import type { EmbedInput, LocalizeInput } from "./inputs.js";
 import type { LoadedModel } from "./loaded.js";
 
 const NAME = "@soundspot/demo-model";
@@ -134,10 +134,13 @@ export function warnOfDemoModel(): void {
 }
 
 /**
- * @internal Warns when a demo model is to localize a file that is not its own scene. Raw pixels and samples, which
+ * @internal Warns when a demo model is given a file that is not of its own scene. Raw pixels and samples, which
  * datasets draw, are not checked.
  */
-export async function checkDemoInputs(model: LoadedModel, inputs: readonly LocalizeInput[]): Promise<void> {
+export async function checkDemoInputs(
+  model: LoadedModel,
+  inputs: readonly (LocalizeInput | EmbedInput)[],
+): Promise<void> {
   const mark = warned ? undefined : markOf(model);
   if (!mark) return;
   for (const input of inputs) {

@@ -36,7 +36,7 @@ import {
   placeOf,
 } from "./compute.js";
 import { CONFIG_KEY, configOf, type FoundConfig } from "./configuration.js";
-import { demoPackage } from "./demo.js";
+import { checkDemoInputs, demoPackage } from "./demo.js";
 import { type EmbedOptions, embedBatch } from "./embed.js";
 import { type EmbedInput, type LocalizeInput, prepareInput } from "./inputs.js";
 import { aModel } from "./loaded.js";
@@ -233,6 +233,7 @@ export class Model implements Disposable {
     const samples = await Promise.all(
       Array.from(inputs, (input) => prepareInput(input, this.config, options)),
     );
+    await checkDemoInputs(this, inputs);
     return native().encode(
       this.handle,
       samples.map((sample) => sample.handle),

@@ -94,10 +94,13 @@ describe("the demo model in code", () => {
   });
 
   it.each([
-    ["another image", "{ ...scene, image: photo }"],
-    ["other audio", "{ ...scene, audio: other }"],
-    ["an image in a buffer", "{ ...scene, image: readFileSync(photo) }"],
-  ])("warns in one line, once in a process, of %s", async (_what, input) => {
+    ["another image", "model.localize({ ...scene, image: photo })"],
+    ["other audio", "model.localize({ ...scene, audio: other })"],
+    ["an image in a buffer", "model.localize([scene, { ...scene, image: readFileSync(photo) }])"],
+    ["an image to encode", "model.encode([{ ...scene, image: photo }])"],
+    ["an image to embed", "model.embed({ image: photo })"],
+    ["a video", "model.localizeVideo(photo).next().catch(() => undefined)"],
+  ])("warns in one line, once in a process, of %s", async (_what, call) => {
     const other = at("other.wav");
     const wav = readFileSync(at("scene.wav"));
     wav[wav.length - 1] = (wav[wav.length - 1] as number) ^ 1;
@@ -107,7 +110,7 @@ describe("the demo model in code", () => {
       const [photo, other] = ${JSON.stringify([at("photo.png"), other])};
       const scene = $.demoScene();
       const model = await $.Model.demo();
-      for (let i = 0; i < 3; i++) await model.localize(${input});
+      for (let i = 0; i < 3; i++) await ${call};
       return "done";`);
     expect(value).toBe("done");
     expect(warnings).toEqual([expect.stringMatching(/^SOUNDSPOT_DEMO_MODEL: The demo model [^\n]+$/)]);
@@ -120,6 +123,8 @@ describe("the demo model in code", () => {
       const size = 8;
       const image = { data: new Uint8Array(size * size * 3), width: size, height: size };
       await model.localize({ image, audio: { samples: new Float32Array(100).fill(0.5), sampleRate: 16000 } });
+      await model.encode([$.demoScene()]);
+      await model.embed([{ image: $.demoScene().image }, { audio: $.demoScene().audio }]);
       const own = await $.Model.create(model.config);
       await own.localize({ ...$.demoScene(), image: ${JSON.stringify(at("photo.png"))} });`);
     expect(warnings).toEqual([]);
@@ -213,6 +218,17 @@ describe("soundspot localize --demo", () => {
     expect([code, errors]).toEqual([2, expect.stringContaining("[ERR_OUTPUT_IS_INPUT]")]);
     expect(readFileSync(join(demo, "scene/image.png")).equals(before)).toBe(true);
   });
+});
+
+it("an index made with the demo model warns too", async () => {
+  mkdirSync(at("pets"));
+  copyFileSync(at("photo.png"), at("pets/photo.png"));
+  const checkpoint = join(demo, "model.safetensors");
+  const { code, errors } = await soundspot(
+    ...["index", at("pets"), "--model", checkpoint, "--output", at("index"), "--json"],
+  );
+  expect(code, errors).toBe(0);
+  expect(errors.match(/^warning: The demo model [^\n]+$/gm)).toHaveLength(1);
 });
 
 it("soundspot serve --demo answers with the demo model, beside others by name", async () => {
