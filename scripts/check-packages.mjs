@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * Checks the packages as they would be published: npm's dry run, publint, and the types by attw. They are made of
- * prebuilds/, or where that has none, of build/ for this platform.
+ * prebuilds/, or where that has none, of build/ for this platform, and of demo-model/, or else of a stand-in for it.
  *
  *   node scripts/check-packages.mjs [--packages dist-packages]     --packages checks those that are there
  */
@@ -12,6 +12,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { PACKAGE } from "./build.mjs";
+import { makeDemoModel } from "./demo-model.mjs";
 import { prebuildsOfBuild, writePackages } from "./packages.mjs";
 
 const shell = process.platform === "win32";
@@ -62,16 +63,23 @@ function checkTypes(folder, temporary) {
   return status === 0 ? [] : [`attw:\n${stdout}${stderr}`];
 }
 
+/** A demo model with random weights. */
+async function standIn(output) {
+  await makeDemoModel({ api: await import("../dist/index.js"), output, standIn: true });
+  return output;
+}
+
 async function main() {
   const { values } = parseArgs({ options: { packages: { type: "string" } } });
   const temporary = mkdtempSync(join(tmpdir(), "soundspot-packages-"));
   try {
-    const prebuilds = join(PACKAGE, "prebuilds");
+    const [prebuilds, demo] = ["prebuilds", "demo-model"].map((name) => join(PACKAGE, name));
     const packages = values.packages
       ? packagesIn(resolve(values.packages))
       : writePackages({
           output: join(temporary, "packages"),
           prebuilds: existsSync(prebuilds) ? prebuilds : prebuildsOfBuild(join(temporary, "prebuilds")),
+          demo: existsSync(demo) ? demo : await standIn(join(temporary, "demo-model")),
         });
     let failed = false;
     for (const { name, folder } of packages) {

@@ -1,15 +1,16 @@
 #!/usr/bin/env node
 /**
- * Writes the packages to publish, each in a folder: `soundspot`, and those of the platforms in prebuilds/, which it gets
- * as optional dependencies of its own version. The manifests are made of package.json, which names no platform package:
- * a checkout installs without any.
+ * Writes the packages to publish, each in a folder: `soundspot`, those of the platforms in prebuilds/, and the demo model
+ * in demo-model/. It gets the others as optional dependencies of its own version. The manifests are made of package.json,
+ * which names none of them: a checkout installs without any.
  *
  *   node scripts/packages.mjs [--output dist-packages] [--repository https://github.com/owner/name] [--complete]
  *
  *   --repository   for `repository`, `homepage` and `bugs`, which are left out without one. Default: that of the workflow
  *                  which runs this, $GITHUB_SERVER_URL/$GITHUB_REPOSITORY
  *   --publish      fail: the script of `npm publish` in a checkout
- *   --complete     fail where a platform for the CPU, or the repository, is missing: a release has all
+ *   --complete     fail where a platform for the CPU, the demo model or the repository is missing, or the model is too
+ *                  weak: a release has all
  */
 import { execFileSync } from "node:child_process";
 import {
@@ -24,6 +25,7 @@ import {
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { copyDemoModel, DEMO_MODEL } from "./demo-package.mjs";
 import { ADDON_FILE, addonIn, PLATFORMS, SCOPE } from "./platform.mjs";
 
 const PACKAGE = resolve(dirname(fileURLToPath(import.meta.url)), "..");
@@ -47,9 +49,9 @@ function addresses({ repository, homepage, bugs }, url) {
  * @param {object} manifest package.json of the checkout.
  * @param {object} options
  * @param {string} [options.repository] Address of the repository.
- * @param {readonly string[]} options.platforms Names of the platform packages to depend on.
+ * @param {readonly string[]} options.optional Names of the packages of this release to depend on.
  */
-export function mainManifest(manifest, { repository, platforms }) {
+export function mainManifest(manifest, { repository, optional }) {
   const { devDependencies, allowScripts, scripts, files, repository: _, homepage, bugs, ...rest } = manifest;
   return {
     ...rest,
@@ -58,7 +60,7 @@ export function mainManifest(manifest, { repository, platforms }) {
     scripts: { install: scripts.install },
     optionalDependencies: {
       ...rest.optionalDependencies,
-      ...Object.fromEntries(platforms.map((name) => [name, manifest.version])),
+      ...Object.fromEntries(optional.map((name) => [name, manifest.version])),
     },
   };
 }
@@ -139,6 +141,7 @@ export function prebuildsOfBuild(prebuilds) {
  * @param {object} options
  * @param {string} options.output Folder, which is emptied.
  * @param {string} [options.prebuilds] Folder with a folder for each platform.
+ * @param {string} [options.demo] Folder of the demo model, where there is one.
  * @param {string} [options.repository]
  * @param {boolean} [options.complete]
  * @returns {{ name: string, folder: string }[]} The packages, in the order to publish them: that which needs the others
@@ -148,6 +151,7 @@ export function prebuildsOfBuild(prebuilds) {
 export function writePackages({
   output,
   prebuilds = join(PACKAGE, "prebuilds"),
+  demo = join(PACKAGE, "demo-model"),
   repository,
   complete = false,
 }) {
@@ -162,6 +166,7 @@ export function writePackages({
     const names = needed.map(({ platform }) => platform.folder);
     throw new Error(`prebuilds/ lacks ${names.join(", ")}: run \`npm run prebuild\` on each platform.`);
   }
+  if (complete && !existsSync(demo)) throw new Error(`${demo} is missing: run \`npm run demo-model\`.`);
   if (complete && !repository)
     throw new Error("The address of the repository is missing: give --repository.");
   if (!existsSync(join(PACKAGE, "dist", "index.js")))
@@ -180,16 +185,20 @@ export function writePackages({
     copyFileSync(join(PACKAGE, "LICENSE"), join(folder, "LICENSE"));
     return { name: platform.name, folder };
   });
+  if (existsSync(demo)) {
+    const folder = join(output, DEMO_MODEL.slice(SCOPE.length));
+    copyDemoModel(demo, folder, { manifest, addresses: addresses(manifest, repository), complete });
+    packages.push({ name: DEMO_MODEL, folder });
+  }
 
   const main = join(output, manifest.name);
   for (const path of packedFiles().filter((each) => !each.startsWith("prebuilds/"))) {
     mkdirSync(dirname(join(main, path)), { recursive: true });
     copyFileSync(join(PACKAGE, path), join(main, path));
   }
-  const platforms = there
-    .filter(({ platform }) => platform.variant === "cpu")
-    .map(({ platform }) => platform.name);
-  writeJson(join(main, "package.json"), mainManifest(manifest, { repository, platforms }));
+  const notOptional = PLATFORMS.filter(({ variant }) => variant === "cuda").map(({ name }) => name);
+  const optional = packages.map(({ name }) => name).filter((name) => !notOptional.includes(name));
+  writeJson(join(main, "package.json"), mainManifest(manifest, { repository, optional }));
   return [...packages, { name: manifest.name, folder: main }];
 }
 
@@ -218,6 +227,7 @@ if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.ur
     if (missing.length > 0) {
       console.error(`Not in prebuilds/: ${missing.map(({ name }) => name.slice(SCOPE.length)).join(", ")}.`);
     }
+    if (!packages.some(({ name }) => name === DEMO_MODEL)) console.error("There is no demo-model/.");
   } catch (error) {
     console.error(error.message);
     process.exitCode = error.code?.startsWith("ERR_PARSE_ARGS") ? 2 : 1;

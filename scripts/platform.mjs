@@ -79,5 +79,5 @@ export function isOfPlatformPackage(addon) {
  */
 export function publishedVersion(root) {
   const { version, optionalDependencies = {} } = manifestOf(root);
-  return Object.keys(optionalDependencies).some((name) => name.startsWith(SCOPE)) ? version : undefined;
+  return PLATFORMS.some(({ name }) => Object.hasOwn(optionalDependencies, name)) ? version : undefined;
 }

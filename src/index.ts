@@ -83,6 +83,7 @@ export {
 } from "./media/media.js";
 export * as metrics from "./metrics/index.js";
 export type { Compute, ComputedPrecision, Device, Precision } from "./model/compute.js";
+export { type DemoScene, demoScene } from "./model/demo.js";
 export type { EmbedOptions } from "./model/embed.js";
 export type { EmbedInput, ImageTensor, LocalizeInput, SpectrogramTensor } from "./model/inputs.js";
 export type { LocalizeOptions } from "./model/localize.js";

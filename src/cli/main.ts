@@ -25,6 +25,15 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") throw error;
 });
 
+// The package's own warnings are one line each, like those of the commands.
+const printers = process.listeners("warning");
+process.removeAllListeners("warning");
+process.on("warning", (warning) => {
+  if (printers.length === 0) return; // --no-warnings
+  if (warning.name === "SoundspotWarning") process.stderr.write(`warning: ${warning.message}\n`);
+  else for (const print of printers) print(warning);
+});
+
 const folder = new URL("./commands/", import.meta.url);
 for (const file of readdirSync(folder).sort()) {
   if (!file.endsWith(".js")) continue;

@@ -23,3 +23,9 @@ export function packageManager(
     if (existsSync(join(at, "package-lock.json")) || at === dirname(at)) return "npm";
   }
 }
+
+/** The command that adds a package to the project. */
+export function installCommand(root: string, name: string): string {
+  const manager = packageManager(root);
+  return `${manager} ${manager === "npm" ? "install" : "add"} ${name}`;
+}

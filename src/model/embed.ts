@@ -4,6 +4,7 @@ import { aList, aSignal, check, checkFields } from "../core/arguments.js";
 import { throwIfAborted } from "../core/errors.js";
 import { native, type SampleHandle } from "../native.js";
 import { aPrecision, computedPrecision, type Precision } from "./compute.js";
+import { checkDemoInputs } from "./demo.js";
 import { type EmbedInput, prepareSide } from "./inputs.js";
 import type { LoadedModel } from "./loaded.js";
 
@@ -26,6 +27,7 @@ export async function embedBatch(
   check(inputs, aList, "The inputs");
   checkFields(options, { signal: aSignal, precision: aPrecision });
   void model.handle; // a disposed model is rejected before anything is decoded
+  await checkDemoInputs(model, inputs);
   const vectors: Float32Array[] = [];
   for (let from = 0; from < inputs.length; from += BATCH) {
     const some = Array.from(inputs).slice(from, from + BATCH);

@@ -9,6 +9,8 @@ import type { Compute } from "./compute.js";
 export interface LoadedModel {
   readonly config: ModelConfig;
   readonly compute: Compute;
+  /** Of the file that it was loaded from. */
+  readonly metadata: Readonly<Record<string, string>>;
   /** The addon's object. @throws {SoundspotError} ERR_DISPOSED. */
   readonly handle: ModelHandle;
 }

@@ -8,6 +8,7 @@ import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import type { TensorData } from "../core/types.js";
 import { type NativeSpot, native, type Refinement, type SampleHandle } from "../native.js";
 import { computedPrecision, type Precision } from "./compute.js";
+import { checkDemoInputs } from "./demo.js";
 import { type LocalizeInput, type PreparedSample, prepareInput } from "./inputs.js";
 import type { LoadedModel } from "./loaded.js";
 import { anObjectness, type Objectness } from "./objectness.js";
@@ -152,6 +153,7 @@ export async function localizeBatch(
   const samples = await Promise.all(
     Array.from(inputs, (input) => prepareInput(input, model.config, options)),
   );
+  await checkDemoInputs(model, inputs);
   throwIfAborted(options.signal);
   const spots = await localizePrepared(model, samples, options);
   throwIfAborted(options.signal);

@@ -36,6 +36,7 @@ import {
   placeOf,
 } from "./compute.js";
 import { CONFIG_KEY, configOf, type FoundConfig } from "./configuration.js";
+import { checkDemoInputs, demoPackage } from "./demo.js";
 import { type EmbedOptions, embedBatch } from "./embed.js";
 import { type EmbedInput, type LocalizeInput, prepareInput } from "./inputs.js";
 import { aModel } from "./loaded.js";
@@ -164,6 +165,20 @@ export class Model implements Disposable {
     return new Model(handle, found.config, computeOf(handle, options.precision ?? "auto"), metadata, loaded);
   }
 
+  /**
+   * Loads the demo model of the package `@soundspot/demo-model`, to try everything without training. It knows drawn
+   * scenes only; `demoScene()` is one. On other files `localize` warns of that, once in a process.
+   * @throws {SoundspotError} ERR_DEMO_MODEL_MISSING when the package is not installed, with the command that installs it;
+   *   and those of `load`.
+   * @example
+   * using model = await Model.demo();
+   * const spot = await model.localize(demoScene());
+   */
+  static async demo(options: Omit<LoadOptions, "config"> = {}): Promise<Model> {
+    checkFields(options, {});
+    return Model.load(demoPackage().model, options);
+  }
+
   /** @internal The addon's object. @throws {SoundspotError} ERR_DISPOSED. */
   get handle(): ModelHandle {
     if (this.#disposed) {
@@ -218,6 +233,7 @@ export class Model implements Disposable {
     const samples = await Promise.all(
       Array.from(inputs, (input) => prepareInput(input, this.config, options)),
     );
+    await checkDemoInputs(this, inputs);
     return native().encode(
       this.handle,
       samples.map((sample) => sample.handle),

@@ -6,6 +6,7 @@ import type { TensorData } from "../core/types.js";
 import type { AudioSource } from "../media/audio.js";
 import type { ImageSource } from "../media/image.js";
 import { asWindow, middleOfVideo } from "../model/audio-window.js";
+import { isDemoModel, warnOfDemoModel } from "../model/demo.js";
 import type { Model } from "../model/model.js";
 import { preprocess } from "../model/preprocess.js";
 import { hashOf, type MediaFile, type SkippedFile, skippedFile, stateOf } from "./media-files.js";
@@ -47,6 +48,7 @@ export async function encodeEach(
   spectrograms: readonly TensorData[],
   signal?: AbortSignal | undefined,
 ): Promise<{ readonly images: Float32Array[]; readonly audios: Float32Array[] }> {
+  if (isDemoModel(model)) warnOfDemoModel();
   const options = { precision: "float32", signal } as const;
   const images = imageTensors.map(({ data: tensor, shape }) => ({ image: { tensor, shape } }));
   const audios = spectrograms.map(({ data: spectrogram, shape }) => ({ audio: { spectrogram, shape } }));

@@ -2,6 +2,7 @@
 import { hasSlots, sharpeningOf, targetsOf } from "../config/methods.js";
 import { check, isObject } from "../core/arguments.js";
 import { SoundspotError } from "../core/errors.js";
+import { isDemoModel } from "../model/demo.js";
 import { aModel } from "../model/loaded.js";
 import type { Model } from "../model/model.js";
 import { HttpError } from "./http-error.js";
@@ -82,7 +83,8 @@ export class Models implements Iterable<NamedModel> {
 }
 
 /** What clients need to know of a model. */
-export function describedModel({ config }: Model) {
+export function describedModel(model: Model) {
+  const { config } = model;
   return {
     imageSize: config.imageSize,
     seconds: config.audio.seconds,
@@ -91,5 +93,6 @@ export function describedModel({ config }: Model) {
     targetSlots: targetsOf(config),
     ...(hasSlots(config) ? { offTargetSlots: config.method.offTargetSlots } : {}),
     sharpening: sharpeningOf(config),
+    ...(isDemoModel(model) ? { demo: true } : {}),
   };
 }

@@ -269,8 +269,12 @@ const modelFields = {
   targetSlots: integer("Slots of the sounding object."),
   offTargetSlots: integer("Slots of the rest; absent where the method has none."),
   sharpening: number("Default factor on the attention logits."),
+  demo: {
+    type: "boolean",
+    description: "true of the demo model, which knows drawn scenes only; else absent.",
+  },
 };
-const alwaysThere = Object.keys(modelFields).filter((name) => name !== "offTargetSlots");
+const alwaysThere = Object.keys(modelFields).filter((name) => name !== "offTargetSlots" && name !== "demo");
 
 const exampleModel = {
   imageSize: 224,

@@ -6,6 +6,7 @@ import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import { type InternalFramesOptions, type Media, type MediaFrameAt, openMedia } from "../media/media.js";
 import { infoOf } from "../media/video.js";
 import { asWindow } from "../model/audio-window.js";
+import { isDemoModel, warnOfDemoModel } from "../model/demo.js";
 import { checkFileRate } from "../model/file-rate.js";
 import { prepareSample } from "../model/inputs.js";
 import type { LoadedModel } from "../model/loaded.js";
@@ -91,6 +92,7 @@ export async function* localizeMedia(
   inRange(smoothing, 0, 10, "smoothing");
   inRange(minConfidence, -1, 1, "minConfidence");
   void model.handle; // a disposed model is rejected before anything is decoded
+  if (isDemoModel(model)) warnOfDemoModel();
   const media = await opened();
   const { range, moments } = rangeOf(media, path, options);
   const every = options.every ?? Math.max(1, Math.round(range.frameRate / PER_SECOND));

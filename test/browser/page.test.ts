@@ -74,6 +74,7 @@ describe.skipIf(!installed)("the page", () => {
   afterEach(async () => {
     service.busy = 0;
     service.failing = undefined;
+    service.demo = false;
     for (const { page, wrong } of opened.splice(0)) {
       await page.context().close();
       expect(wrong).toEqual([]);
@@ -130,6 +131,17 @@ describe.skipIf(!installed)("the page", () => {
     const [download] = await Promise.all([page.waitForEvent("download"), page.click(id)]);
     return readFile(await download.path());
   }
+
+  it("localizes a sample without files, and says of the demo model what it knows", async () => {
+    service.demo = true;
+    const page = await open();
+    expect(await page.textContent("#model-line")).toMatch(/^demo model: knows drawn scenes only, .* px/);
+    await page.click("#sample");
+    await mapped(page);
+    expect(service.asked.map(({ parts }) => [...parts].sort())).toEqual([["audio", "image", "include"]]);
+    service.demo = false;
+    expect(await (await open()).textContent("#model-line")).not.toContain("demo");
+  });
 
   it("shows the engine's map of an image with audio, and saves it", async () => {
     const page = await open({ acceptDownloads: true });
@@ -435,6 +447,7 @@ describe.skipIf(!installed)("the page", () => {
   });
 
   it.each(["light", "dark"] as const)("passes axe in %s, and fits a narrow screen", async (colorScheme) => {
+    service.demo = true; // its line in the head is the longest
     const page = await open({ colorScheme, reducedMotion: "reduce" });
     const check = async (state: string) => {
       await page.setViewportSize({ width: 390, height: 844 });

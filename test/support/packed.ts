@@ -25,18 +25,23 @@ export interface Packed {
   };
 }
 
-/** Packs all into a folder; the one that needs the others is the last. */
+/** Packs all into a folder, with a stand-in for the demo model; the one that needs the others is the last. */
 export function packAll(folder: string): Packed[] {
   const prebuilds = prebuildsOfBuild(join(folder, "prebuilds"));
+  const demo = join(folder, "demo-model");
+  const script = join(root, "scripts", "demo-model.mjs");
+  execFileSync(process.execPath, [script, "--stand-in", "--output", demo], { stdio: "pipe" });
   const tarballs = join(folder, "tarballs");
   mkdirSync(tarballs, { recursive: true });
-  return writePackages({ output: join(folder, "packages"), prebuilds }).map(({ name, folder: place }) => {
-    const args = ["pack", "--ignore-scripts", "--silent", "--pack-destination", tarballs];
-    const options = { cwd: place, encoding: "utf8", shell: process.platform === "win32" } as const;
-    const tarball = join(tarballs, execFileSync("npm", args, options).trim());
-    const manifest = JSON.parse(readFileSync(join(place, "package.json"), "utf8")) as Packed["manifest"];
-    return { name, folder: place, tarball, manifest };
-  });
+  return writePackages({ output: join(folder, "packages"), prebuilds, demo }).map(
+    ({ name, folder: place }) => {
+      const args = ["pack", "--ignore-scripts", "--silent", "--pack-destination", tarballs];
+      const options = { cwd: place, encoding: "utf8", shell: process.platform === "win32" } as const;
+      const tarball = join(tarballs, execFileSync("npm", args, options).trim());
+      const manifest = JSON.parse(readFileSync(join(place, "package.json"), "utf8")) as Packed["manifest"];
+      return { name, folder: place, tarball, manifest };
+    },
+  );
 }
 
 /** Paths in a tarball, without `package/`. */

@@ -32,6 +32,8 @@ export interface PageService {
   most: number;
   /** Fails every request with this message. */
   failing: string | undefined;
+  /** Whether its model is the demo model. */
+  demo: boolean;
   close(): Promise<void>;
 }
 
@@ -49,6 +51,7 @@ export async function servePage(model: Model, folder = "dist/web"): Promise<Page
     busy: 0,
     most: 0,
     failing: undefined as string | undefined,
+    demo: false,
     close: () => server.close(),
   };
 
@@ -62,6 +65,7 @@ export async function servePage(model: Model, folder = "dist/web"): Promise<Page
       targetSlots: targetsOf(model.config),
       offTargetSlots: 1,
       sharpening: sharpeningOf(model.config),
+      ...(service.demo ? { demo: true } : {}),
     },
     limits: { uploadBytes: 2 ** 26 },
     search: true,

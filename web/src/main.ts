@@ -14,7 +14,9 @@ const OPENERS = ["drop", "sample", "camera", "left-drop", "right-drop", "exchang
 
 function start({ version, model, search }: Info): void {
   const { seconds, sampleRate, targetSlots, imageSize } = model;
-  block("model-line").textContent = `version ${version} · ${imageSize} px · audio window ${seconds} s`;
+  const known = model.demo ? "demo model: knows drawn scenes only, try a sample · " : "";
+  block("model-line").textContent =
+    `${known}version ${version} · ${imageSize} px · audio window ${seconds} s`;
   const settings = new Settings();
   settings.reset(model.sharpening);
   const surroundings = {

@@ -11,6 +11,8 @@ export interface Info {
     readonly targetSlots: number;
     readonly offTargetSlots: number;
     readonly sharpening: number;
+    /** Whether it is the demo model, which knows drawn scenes only. */
+    readonly demo?: boolean;
   };
   readonly limits: { readonly uploadBytes: number };
   readonly search: boolean;

@@ -1,4 +1,4 @@
-/** `soundspot localize`: an image and audio, or a video, to an overlay. */
+/** `soundspot localize`: an image and audio, or a video, to an overlay; with `--demo` the demo model's own scene. */
 
 import { basename, dirname, extname, resolve } from "node:path";
 import { type Command, Option } from "commander";
@@ -7,6 +7,7 @@ import { SoundspotError } from "../../core/errors.js";
 import { writeOutput } from "../../files/atomic-writes.js";
 import { checkOutputs } from "../../files/outputs.js";
 import type { Device, Precision } from "../../model/compute.js";
+import { demoPackage } from "../../model/demo.js";
 import type { LocalizeInput } from "../../model/inputs.js";
 import { Objectness } from "../../model/objectness.js";
 import type { Spot } from "../../model/spot.js";
@@ -26,7 +27,8 @@ import { Progress } from "../progress.js";
 import { stoppable } from "../signals.js";
 
 interface Flags {
-  model: string;
+  model?: string;
+  demo?: true;
   config?: string;
   output?: string;
   panels?: string;
@@ -57,9 +59,13 @@ export function register(program: Command): void {
   const command = program
     .command("localize")
     .description("find the sound source in an image")
-    .argument("<image-or-video>", "an image, with audio as second argument, or a video")
+    .argument("[image-or-video]", "an image, with audio as second argument, or a video")
     .argument("[audio]", "the audio that belongs to the image")
-    .requiredOption("--model <file>", "checkpoint (.safetensors or .pth)");
+    .option("--model <file>", "checkpoint (.safetensors or .pth)")
+    .option(
+      "--demo",
+      "the demo model, which knows drawn scenes only; without an image it takes its own scene",
+    );
   withConfigOption(command)
     .option(
       "--output <file>",
@@ -115,10 +121,32 @@ function formatOf(path: string): "png" | "jpeg" {
   return extname(path).toLowerCase() === ".png" ? "png" : "jpeg";
 }
 
+const wrong = (message: string) => new SoundspotError("ERR_CONFIG", message);
+
+/** The flags of a run, with the checkpoint's path. */
+type Chosen = Flags & { readonly model: string };
+
+/**
+ * The model and the input that the command is to run on.
+ * @throws {SoundspotError} ERR_CONFIG when one is missing or given twice; ERR_DEMO_MODEL_MISSING.
+ */
+function chosen(image: string | undefined, audio: string | undefined, flags: Flags) {
+  const { model, demo, config } = flags;
+  if (demo && model !== undefined) throw wrong("--demo is a model. Leave --model out, or --demo.");
+  if (demo && config !== undefined) throw wrong("--config is for a checkpoint of --model. Leave it out.");
+  if (!demo) {
+    if (image === undefined) throw wrong("Give an image and its audio, a video, or --demo.");
+    if (model === undefined) throw wrong("Give a checkpoint: --model FILE, or --demo to try it.");
+    return { image, audio, flags: { ...flags, model } };
+  }
+  const own = demoPackage();
+  const { image: shown, audio: heard } = image === undefined ? own : { image, audio };
+  return { image: shown, audio: heard, flags: { ...flags, model: own.model } };
+}
+
 /** @throws {SoundspotError} ERR_CONFIG, before any file is read. */
 function checkUsage(image: string, audio: string | undefined, flags: Flags): void {
   const { at, refine, objectness, output, track } = flags;
-  const wrong = (message: string) => new SoundspotError("ERR_CONFIG", message);
   if (audio === undefined && /\.(png|jpe?g|webp|gif|avif|tiff?|bmp|svg)$/i.test(image)) {
     throw wrong(`${image} is an image. Give its audio as second argument.`);
   }
@@ -163,7 +191,7 @@ function checkUsage(image: string, audio: string | undefined, flags: Flags): voi
 }
 
 /** @throws {SoundspotError} ERR_OUTPUT_IS_INPUT, ERR_CONFIG for two outputs that are one file. */
-function checkFiles(image: string, audio: string | undefined, flags: Flags): Promise<void> {
+function checkFiles(image: string, audio: string | undefined, flags: Chosen): Promise<void> {
   return checkOutputs({
     inputs: [
       { name: audio === undefined ? "the video" : "the image", path: image },
@@ -193,7 +221,7 @@ function flagName(name: string): string {
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
-async function runOverVideo(video: string, flags: Flags): Promise<void> {
+async function runOverVideo(video: string, flags: Chosen): Promise<void> {
   using model = await loadCheckpoint(flags.model, flags);
   const progress = new Progress({ enabled: !flags.json });
   const { output, track, from, to, every, smoothing, minConfidence, alpha, threshold, sharpening } = flags;
@@ -231,7 +259,7 @@ const titleOf = (path: string) =>
   `${basename(dirname(resolve(path)))}/${basename(path, extname(path))}`.replace(/^\//, "");
 
 /** The raw and the enlarged map, below those of the checkpoints of `--above`. */
-async function gridsOf(spot: Spot, input: LocalizeInput, flags: Flags): Promise<Buffer> {
+async function gridsOf(spot: Spot, input: LocalizeInput, flags: Chosen): Promise<Buffer> {
   const above: { title: string; spot: Spot }[] = [];
   for (const path of flags.above ?? []) {
     using other = await loadCheckpoint(path, flags);
@@ -242,7 +270,12 @@ async function gridsOf(spot: Spot, input: LocalizeInput, flags: Flags): Promise<
   return spot.grids({ format: formatOf(flags.grids as string), title: titleOf(flags.model), above });
 }
 
-async function run(image: string, audio: string | undefined, flags: Flags): Promise<void> {
+async function run(
+  givenImage: string | undefined,
+  givenAudio: string | undefined,
+  given: Flags,
+): Promise<void> {
+  const { image, audio, flags } = chosen(givenImage, givenAudio, given);
   checkUsage(image, audio, flags);
   await checkFiles(image, audio, flags);
   if (overVideo(flags)) return runOverVideo(image, flags);

@@ -4,6 +4,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import sharp from "sharp";
 import { isError, SoundspotError } from "../../core/errors.js";
 import type { Device, Precision } from "../../model/compute.js";
+import { demoPackage, warnOfDemoModel } from "../../model/demo.js";
 import type { Model } from "../../model/model.js";
 import { SearchIndex } from "../../search/search-index.js";
 import { Clients } from "../../server/clients.js";
@@ -15,6 +16,7 @@ import { deviceOption, numberFrom, precisions, wholeFrom } from "../options.js";
 
 interface Flags {
   model?: string;
+  demo?: true;
   config?: string;
   index?: string;
   host: string;
@@ -43,7 +45,8 @@ export function register(program: Command): void {
       "[checkpoint...]",
       "checkpoint (.safetensors or .pth); more of them as NAME=CHECKPOINT, for requests to choose from",
     )
-    .option("--model <file>", "the first checkpoint, instead of the argument");
+    .option("--model <file>", "the first checkpoint, instead of the argument")
+    .option("--demo", "the demo model as the first one; it knows drawn scenes only");
   withConfigOption(command)
     .option("--index <folder>", "of `soundspot index`, to search in")
     .option("--host <address>", "0.0.0.0 for every network of this computer", "127.0.0.1")
@@ -131,11 +134,21 @@ export function namedPaths(
   }
   const [first, ...others] = named;
   if (first) return [first, ...others];
-  throw new SoundspotError("ERR_CONFIG", "Give a checkpoint: soundspot serve model.safetensors.");
+  throw new SoundspotError(
+    "ERR_CONFIG",
+    "Give a checkpoint: soundspot serve model.safetensors, or --demo to try it.",
+  );
 }
 
 async function run(checkpoints: string[], flags: Flags): Promise<void> {
-  const named = namedPaths(checkpoints, flags.model);
+  if (flags.demo && flags.model !== undefined) {
+    throw new SoundspotError("ERR_CONFIG", "--demo is the first model. Leave --model out, or --demo.");
+  }
+  if (flags.demo && flags.config !== undefined) {
+    throw new SoundspotError("ERR_CONFIG", "--config is for a checkpoint. Leave it out with --demo.");
+  }
+  const named = namedPaths(checkpoints, flags.demo ? demoPackage().model : flags.model);
+  if (flags.demo) warnOfDemoModel();
   if (named.length > 1 && flags.config !== undefined) {
     throw new SoundspotError(
       "ERR_CONFIG",
@@ -183,7 +196,12 @@ async function serveUntil(
     onRequest: flags.json ? printJson : printLine,
     onWarning: flags.json ? warnJson : warnLine,
   });
-  const list = named.map(({ name, path }) => (others.length === 0 ? path : `${name} (${path})`)).join(", ");
+  const list = named
+    .map(({ name, path }, i) => {
+      const shown = flags.demo && i === 0 ? "the demo model" : path;
+      return others.length === 0 ? shown : `${name} (${shown})`;
+    })
+    .join(", ");
   process.stdout.write(flags.json ? `${JSON.stringify({ url })}\n` : `soundspot serves ${list} on ${url}\n`);
   await ending;
   await server.close({ grace: flags.grace });

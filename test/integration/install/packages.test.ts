@@ -71,8 +71,8 @@ describe.skipIf(!ready)("the packed packages (skipped without a build)", () => {
   });
 
   it("have what is run, compiled or read, and nothing for developers", () => {
-    expect(packages.map((each) => each.name)).toEqual([name, "soundspot"]);
-    const files = filesOf(packages[1]?.tarball as string);
+    expect(packages.map((each) => each.name)).toEqual([name, "@soundspot/demo-model", "soundspot"]);
+    const files = filesOf(packages[2]?.tarball as string);
     const expected =
       /^(dist\/|native\/|docs\/[a-z-]+\.md$|examples\/|scripts\/[a-z-]+\.mjs$|(package\.json|README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md|THIRD_PARTY\.md|CMakeLists\.txt)$)/;
     expect(files.filter((path) => !expected.test(path))).toEqual([]);
@@ -98,7 +98,20 @@ describe.skipIf(!ready)("the packed packages (skipped without a build)", () => {
       `prebuilds/${name.split("/")[1]}/libtorch.json`,
       `prebuilds/${name.split("/")[1]}/soundspot.node`,
     ]);
-    expect(packages[1]?.manifest.optionalDependencies?.[name]).toBe(packages[1]?.manifest.version);
+    expect(filesOf(packages[1]?.tarball as string).sort()).toEqual([
+      "LICENSE",
+      "MODEL_CARD.md",
+      "README.md",
+      "figures.json",
+      "model.safetensors",
+      "package.json",
+      "scene/audio.wav",
+      "scene/image.png",
+      "scene/mask.png",
+    ]);
+    for (const each of [name, "@soundspot/demo-model"]) {
+      expect(packages[2]?.manifest.optionalDependencies?.[each]).toBe(packages[2]?.manifest.version);
+    }
   });
 
   it("say in one sentence what is missing, by the command of the package manager in use", () => {
@@ -183,5 +196,13 @@ describe.skipIf(!ready)("the packed packages (skipped without a build)", () => {
       variant: "cpu",
       loads: true,
     });
+  });
+
+  it("localize without a file of the user's, by the demo model", () => {
+    const spot = join(folder, "spot.png");
+    const { status, stdout, stderr } = run(["localize", "--demo", "--output", spot]);
+    expect([status, stderr]).toEqual([0, ""]);
+    expect(stdout).toMatch(/^448 × 448, confidence -?\d\.\d{3}\n/);
+    expect(readFileSync(spot).subarray(1, 4).toString()).toBe("PNG");
   });
 });

@@ -19,6 +19,8 @@ import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import sharp from "sharp";
 import { stringify } from "yaml";
+import { writeDemoModel, writeScene } from "../../../scripts/demo-package.mjs";
+import { renderScene } from "../../../src/datasets/drawn/scenes.js";
 import { heardClasses, silentObjects, unheardClasses } from "../../../src/datasets/drawn/stamp-catalogue.js";
 import { writeShardIndex } from "../../../src/datasets/shards/shard-index.js";
 import { Model } from "../../../src/index.js";
@@ -78,7 +80,7 @@ export async function makeWorld(): Promise<World> {
 export function copyWorld({ folder, files }: World, name: string): string {
   const copy = join(folder, name);
   cpSync(files, copy, { recursive: true });
-  mkdirSync(join(copy, "node_modules"));
+  mkdirSync(join(copy, "node_modules"), { recursive: true });
   symlinkSync(join(folder, "package"), join(copy, "node_modules", "soundspot"), "junction");
   return copy;
 }
@@ -180,10 +182,21 @@ async function makeMedia(put: Put): Promise<Media> {
   return media;
 }
 
+/** The demo model's package with the world's small model, as npm would install it beside soundspot. */
+async function putDemoModel(files: string): Promise<void> {
+  const folder = join(files, "node_modules", "@soundspot", "demo-model");
+  const settings = { size: 64, seconds: 1, sampleRate: 16_000, sources: 2, props: 1, offscreen: 0 } as const;
+  const scene = renderScene(settings, { seed: 0, split: "test", epoch: 0, index: 0 });
+  await writeScene(folder, scene);
+  using model = await Model.create(tiny);
+  await writeDemoModel({ folder, model, scene: { index: 0, label: scene.label } });
+}
+
 async function putCheckpoints(files: string, put: Put): Promise<void> {
   using model = await Model.create(tiny);
   const first = put("model.safetensors", "");
   await model.save(first);
+  await putDemoModel(files);
   const copies = [
     "a.safetensors",
     "b.safetensors",

@@ -89,8 +89,8 @@ describe.each(commands)("soundspot $name", ({ name, longs, withValue }) => {
 
 describe("soundspot", () => {
   it("reports missing options and arguments when every option is known", async () => {
-    expect(await outputOf("localize")).toMatchObject({ code: "commander.missingMandatoryOptionValue" });
-    expect(await outputOf("localize", "--model", "m.pth")).toMatchObject({
+    expect(await outputOf("index")).toMatchObject({ code: "commander.missingMandatoryOptionValue" });
+    expect(await outputOf("index", "--model", "m.pth", "--output", "pets.index")).toMatchObject({
       code: "commander.missingArgument",
     });
     expect(await outputOf("localize", "a.mp4", "--model")).toMatchObject({

@@ -15,9 +15,15 @@ import {
   train,
 } from "../../../src/index.js";
 import { native } from "../../../src/native.js";
-import { comparisonMethods, pairs, small, viewsFor } from "../../support/comparison.js";
+import {
+  comparisonMethods,
+  pairs,
+  publishedFile,
+  small,
+  unusedOf,
+  viewsFor,
+} from "../../support/comparison.js";
 import { noise } from "../../support/noise.js";
-import { dict, type Saved, stateDict, torchFile } from "../../support/torch-file.js";
 
 const folder = mkdtempSync(join(tmpdir(), "soundspot-comparison-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -119,52 +125,6 @@ const published = {
     ["imgnet.conv1_flow.weight", [64, 6, 7, 7]],
   ],
 } as const;
-
-/** Tensors of the published files that no computation uses, for a model of these options. */
-function unusedOf(method: (typeof comparisonMethods)[number], width: number, features: number) {
-  if (!["lvs", "alignment", "ssl-tie"].includes(method)) return [];
-  const stems = (part: string, own: string) =>
-    [["conv1_a", 1] as const, ["conv1", 3] as const, ["conv1_flow", 6] as const]
-      .filter(([stem]) => stem !== own)
-      .map(([stem, channels]) => [`${part}.${stem}.weight`, [width, channels, 7, 7]] as const);
-  const heads = (part: string) => [
-    [`${part}.fc.weight`, [1000, features]] as const,
-    [`${part}.fc.bias`, [1000]] as const,
-  ];
-  const own =
-    method === "ssl-tie"
-      ? ([
-          ["vision_fc1.weight", [features, 2 * features, 1, 1]],
-          ["vision_fc1.bias", [features]],
-          ["conv3.weight", [1, 1, 1, 1]],
-          ["conv3.bias", [1]],
-          ["norm3.weight", [1]],
-          ["norm3.bias", [1]],
-          ["norm3.running_mean", [1]],
-          ["norm3.running_var", [1]],
-        ] as const)
-      : [];
-  return [
-    ...stems("imgnet", "conv1"),
-    ...stems("audnet", "conv1_a"),
-    ...heads("imgnet"),
-    ...heads("audnet"),
-    ...own,
-  ];
-}
-
-/** A file as the method's program writes it: its tensors under its key, with its prefix. */
-function publishedFile(
-  method: (typeof comparisonMethods)[number],
-  tensors: readonly Omit<Parameter, "trainable">[],
-) {
-  const prefix = method === "lvs" || method === "ez-vsl" ? "module." : "";
-  const key =
-    { lvs: "model_state_dict", alignment: "model_state_dict", "ssl-tie": "state_dict" }[method as string] ??
-    "model";
-  const state = stateDict(tensors.map(({ name, ...rest }) => ({ name: prefix + name, ...rest })) as never);
-  return torchFile(dict({ [key]: state, epoch: 3 as Saved }));
-}
 
 describe.each(comparisonMethods)("files of %s", (method) => {
   const options = small(method);

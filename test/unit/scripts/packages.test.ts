@@ -16,6 +16,8 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
+import { FLOORS } from "../../../scripts/demo-floors.mjs";
+import { DEMO_MODEL } from "../../../scripts/demo-package.mjs";
 import { mainManifest, PLACEHOLDER, platformManifest, writePackages } from "../../../scripts/packages.mjs";
 import {
   addonIn,
@@ -37,7 +39,7 @@ const repository = "https://github.com/someone/something";
 const names = PLATFORMS.filter(({ variant }) => variant === "cpu").map(({ name }) => name);
 
 describe("the published manifest", () => {
-  const published = mainManifest(manifest, { repository, platforms: names });
+  const published = mainManifest(manifest, { repository, optional: names });
 
   it("needs the platform packages of its own version, but not that for GPUs", () => {
     const optional = published.optionalDependencies as Record<string, string>;
@@ -72,7 +74,7 @@ describe("the published manifest", () => {
     expect(published.repository).toEqual({ type: "git", url: `git+${repository}.git` });
     expect(published.homepage).toBe(`${repository}#readme`);
     expect(published.bugs).toEqual({ url: `${repository}/issues` });
-    const without = mainManifest(manifest, { platforms: [] });
+    const without = mainManifest(manifest, { optional: [] });
     expect(JSON.stringify(without)).not.toContain(PLACEHOLDER);
     expect(JSON.stringify(manifest)).toContain(PLACEHOLDER);
     for (const name of ["repository", "homepage", "bugs"]) expect(without).not.toHaveProperty(name);
@@ -137,6 +139,16 @@ it("has the scripts that an installation runs, with all that they import, and no
   expect(packed.sort()).toEqual([...needed].map((name) => `scripts/${name}`).sort());
 });
 
+/** The files of the demo model's package, of a model that reaches these figures. */
+function addDemoModel(demo: string, figures: Readonly<Record<string, number>>): void {
+  mkdirSync(join(demo, "scene"), { recursive: true });
+  for (const file of ["model.safetensors", "scene/image.png", "scene/audio.wav", "scene/mask.png"]) {
+    writeFileSync(join(demo, file), file);
+  }
+  for (const file of ["README.md", "MODEL_CARD.md", "LICENSE"]) writeFileSync(join(demo, file), file);
+  writeFileSync(join(demo, "figures.json"), JSON.stringify({ version: manifest.version, figures }));
+}
+
 it.skipIf(!existsSync(join(root, "dist/index.js")))(
   "lacks no platform when it is complete (skipped without dist)",
   () => {
@@ -146,23 +158,48 @@ it.skipIf(!existsSync(join(root, "dist/index.js")))(
       writeFileSync(join(prebuilds, name, "soundspot.glibc.node"), name);
       writeFileSync(join(prebuilds, name, "libtorch.json"), "{}");
     };
-    const options = { output: join(folder, "written"), prebuilds, repository, complete: true };
+    const demo = join(folder, "demo-model");
+    const options = { output: join(folder, "written"), prebuilds, demo, repository, complete: true };
     add("linux-x64");
     add("linux-x64-cuda");
     add("win32-x64");
     expect(() => writePackages(options)).toThrow("prebuilds/ lacks linux-arm64, darwin-arm64");
     add("linux-arm64");
     add("darwin-arm64");
+    expect(() => writePackages(options)).toThrow(`${demo} is missing: run \`npm run demo-model\``);
+    addDemoModel(demo, FLOORS);
     expect(() => writePackages({ ...options, repository: undefined })).toThrow("--repository");
+    addDemoModel(demo, { ...FLOORS, audio: 0.5 });
+    expect(() => writePackages(options)).toThrow("too weak: cIoU@0.5, audio map: 50.0 %");
+    addDemoModel(demo, FLOORS);
     const packages = writePackages(options);
-    expect(packages.map(({ name }) => name)).toEqual([...PLATFORMS.map(({ name }) => name), "soundspot"]);
-    for (const { name, folder: place } of packages.slice(0, -1)) {
+    expect(packages.map(({ name }) => name)).toEqual([
+      ...PLATFORMS.map(({ name }) => name),
+      DEMO_MODEL,
+      "soundspot",
+    ]);
+    for (const { name, folder: place } of packages.slice(0, -2)) {
       expect(readFileSync(addonIn(place, name), "utf8")).toBe(name.replace("@soundspot/", ""));
       expect(isOfPlatformPackage(addonIn(place, name))).toBe(true);
     }
     const { folder: main } = packages.at(-1) as { folder: string };
     expect(publishedVersion(main)).toBe(manifest.version);
     expect(existsSync(join(main, "prebuilds"))).toBe(false);
+    const { optionalDependencies } = JSON.parse(readFileSync(join(main, "package.json"), "utf8")) as {
+      optionalDependencies: Record<string, string>;
+    };
+    expect(optionalDependencies[DEMO_MODEL]).toBe(manifest.version);
+    expect(optionalDependencies).not.toHaveProperty("@soundspot/linux-x64-cuda");
+    const { folder: own } = packages.at(-2) as { folder: string };
+    expect(JSON.parse(readFileSync(join(own, "package.json"), "utf8"))).toMatchObject({
+      name: DEMO_MODEL,
+      version: manifest.version,
+      repository: { url: `git+${repository}.git` },
+    });
+
+    // The demo model alone makes no package with prebuilt addons.
+    const alone = { ...options, prebuilds: join(folder, "none"), complete: false };
+    expect(publishedVersion(writePackages(alone).at(-1)?.folder as string)).toBeUndefined();
   },
 );
 
