@@ -39,9 +39,18 @@ const forPage = [
 
 const bare = (basePath: string) => `<!doctype html>
 <html lang="en">
+<head>
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <title>soundspot</title>
+</head>
+<body>
+<main>
+<h1>soundspot</h1>
 <p>This is the service of soundspot. Its API is described at <a href="openapi.json">${basePath}/openapi.json</a>; the page was not built.</p>
+</main>
+</body>
 </html>
 `;
 
