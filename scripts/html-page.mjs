@@ -141,22 +141,22 @@ table{border-collapse:collapse;min-width:min(100%,24rem)}
 th,td{padding:.4rem .6rem;text-align:left;border-bottom:1px solid var(--grid);vertical-align:top}
 th:first-child,td:first-child{padding-left:0}
 thead th,thead td{vertical-align:bottom;border-bottom-color:var(--axis)}thead th{font-size:.9rem;font-weight:600}
-tbody th{position:sticky;left:0;min-width:6rem;max-width:min(24rem,45vw);background:var(--page);font-weight:500;overflow-wrap:break-word}
+tr>:first-child{position:sticky;left:0;min-width:min(11rem,35vw);max-width:min(24rem,45vw);background:var(--page);overflow-wrap:break-word}tbody th{font-weight:500}
 td{min-width:3rem;max-width:28rem;overflow-wrap:break-word}.number{text-align:right;font-variant-numeric:tabular-nums}td.number{white-space:nowrap}
 .failed{color:var(--bad);font-weight:600}.skipped{color:var(--faint)}
-.charts{display:grid;gap:1.5rem 2rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,20rem),1fr))}
+.charts{display:grid;gap:1.5rem 2rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,20rem),1fr))}
 .gallery{display:grid;gap:1rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,13rem),1fr))}
 .wide{display:grid;gap:1.5rem}.wide>figure{max-width:none;min-width:0}.wide img{width:auto;max-width:max(100%,44rem)}
 div.grid{display:grid;gap:.8rem;grid-template-columns:repeat(auto-fill,minmax(6.5rem,1fr))}div.grid figcaption{font-size:.8rem}div.grid img{aspect-ratio:1;object-fit:contain}
 .right{color:var(--good)}.wrong{color:var(--bad)}figure.right,figure.wrong{color:inherit}figure.right img{outline:3px solid var(--good)}figure.wrong img{outline:3px solid var(--bad)}
 figure{margin:0;max-width:34rem;min-width:0}figcaption{margin-top:.3rem;font-size:.9rem;overflow-wrap:anywhere}.charts figcaption{margin:0;font-weight:600}
 img{display:block;width:100%;height:auto}
-figure>svg{display:block;width:100%;height:auto}svg text{font-size:12px;fill:var(--faint)}
+figure>svg{display:block;width:100%;height:auto}svg text{font-size:13px;fill:var(--faint)}
 line.grid{stroke:var(--grid)}.axis{stroke:var(--axis)}
 svg path{fill:none;stroke:var(--c);stroke-width:2;stroke-linejoin:round;stroke-linecap:butt;stroke-dasharray:var(--d)}svg circle{fill:var(--c)}
 .legend{display:flex;flex-wrap:wrap;gap:.2rem 1rem;margin:.2rem 0;font-size:.85rem}.legend svg{width:1.75rem;height:.6rem;margin-right:.4rem}
 .c0{--c:var(--c0);--d:none}.c1{--c:var(--c1);--d:7 3}.c2{--c:var(--c2);--d:2 2}.c3{--c:var(--c3);--d:10 3 2 3}.c4{--c:var(--c4);--d:4 4}.c5{--c:var(--c5);--d:12 4}
-summary{width:fit-content;min-height:1.6rem;padding:.1rem .2rem;cursor:pointer;font-weight:600}figure summary{font-size:.85rem;font-weight:400;color:var(--faint)}figure table{font-size:.85rem}
+details{margin-top:.8rem}section>details:only-child{margin-top:2.5rem}summary{width:fit-content;min-height:1.6rem;padding:.1rem .2rem;cursor:pointer;font-weight:600}figure details{margin-top:.2rem}figure summary{font-size:.85rem;font-weight:400;color:var(--faint)}figure table{font-size:.85rem}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;padding:.75rem;border:1px solid var(--grid);border-radius:3px;font-size:.85rem}
-@media print{@page{margin:14mm}body{max-width:none;padding:0;font-size:10pt}nav{display:none}h2,h3{break-after:avoid}figure,tr{break-inside:avoid}thead{display:table-header-group}.scroll{overflow:visible}table{font-size:8pt}th,td{min-width:0;padding:.2rem .35rem}tbody th{position:static;min-width:0}td.number{white-space:normal}.wide img{max-width:100%}details:not([open]){display:none}img,.legend svg{print-color-adjust:exact}}
+@media print{@page{margin:14mm}body{max-width:none;padding:0;font-size:10pt}nav{display:none}h2,h3{break-after:avoid}figure,tr{break-inside:avoid}thead{display:table-header-group}.scroll{overflow:visible}table{font-size:8pt}th,td{min-width:0;padding:.2rem .3rem;overflow-wrap:anywhere}tr>:first-child{position:static;min-width:0;overflow-wrap:anywhere}td.number{white-space:normal}.wide img{max-width:100%}details:not([open]){display:none}img,.legend svg{print-color-adjust:exact}}
 `;

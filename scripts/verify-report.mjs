@@ -50,7 +50,7 @@ export function renderHtml(report) {
   const unique = uniqueNames();
   return pageHtml({
     title: `soundspot on a GPU: ${passed(report) ? "passed" : "failed"}`,
-    summary: `Started ${started}.`,
+    summary: `Started at ${started.slice(0, 16).replace("T", " ")} UTC.`,
     sections: [
       {
         title: "Stages",

@@ -22,7 +22,7 @@ export interface Scale {
 }
 
 /** The SVG's own units; the page scales it. */
-const CHART = { width: 400, height: 240, left: 52, right: 14, top: 12, bottom: 38 } as const;
+const CHART = { width: 400, height: 240, left: 60, right: 16, top: 12, bottom: 42 } as const;
 /** More points than this are thinned: a chart has not more columns. */
 const MAX_POINTS = 600;
 /** So few points are marked, each with its value as a tooltip. */
@@ -89,14 +89,14 @@ function chartSvg(
     .filter((x) => x >= xMin && x <= xMax)
     .map(
       (x) =>
-        `<text x="${fixed(px(x))}" y="${height - bottom + 16}" text-anchor="middle">${formatNumber(x)}</text>`,
+        `<text x="${fixed(px(x))}" y="${height - bottom + 18}" text-anchor="middle">${formatNumber(x)}</text>`,
     );
   const paths = lines.map((line, i) => linePath(line, i % SERIES_STYLES, px, py));
   const xLabel = xLabelOf(lines);
   return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeHtml(inWords(title, lines, xLabel))}">
 ${grid.join("")}${marks.join("")}
 <line class="axis" x1="${left}" x2="${width - right}" y1="${height - bottom}" y2="${height - bottom}"/>
-<text x="${(left + width - right) / 2}" y="${height - 4}" text-anchor="middle">${escapeHtml(xLabel)}</text>
+<text x="${(left + width - right) / 2}" y="${height - 5}" text-anchor="middle">${escapeHtml(xLabel)}</text>
 ${paths.join("\n")}
 </svg>`;
 }

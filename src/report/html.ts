@@ -16,10 +16,12 @@ export type { Point, ReportSeries } from "./charts.js";
 /** A row of the table of key figures. */
 export interface ReportFigure {
   readonly name: string;
-  /** A string is shown unchanged; a number with four significant digits. */
+  /** A string is shown unchanged. */
   readonly value: number | string;
   /** 95 % confidence interval, in the value's unit. */
   readonly interval?: readonly [low: number, high: number] | undefined;
+  /** Decimal places of numbers. Default: four significant digits. */
+  readonly decimals?: number | undefined;
   readonly note?: string | undefined;
 }
 
@@ -130,12 +132,18 @@ export async function renderHtmlReport(data: ReportData): Promise<string> {
 /** Columns without any content are left out. */
 function figureTable(figures: readonly ReportFigure[]): ReportTable {
   const columns = ["Metric", "Value", "95 % interval", "Note"];
-  const rows = figures.map(({ name, value, interval, note }) => [
-    name,
-    typeof value === "number" ? formatNumber(value) : value,
-    interval ? `${formatNumber(interval[0])} – ${formatNumber(interval[1])}` : "",
-    note ?? "",
-  ]);
+  const rows = figures.map(({ name, value, interval, decimals, note }) => {
+    const shown = (number: number) => {
+      if (Number.isNaN(number)) return "–";
+      return decimals === undefined ? formatNumber(number) : number.toFixed(decimals);
+    };
+    return [
+      name,
+      typeof value === "number" ? shown(value) : value,
+      interval ? interval.map(shown).join(" – ") : "",
+      note ?? "",
+    ];
+  });
   const kept = columns.map((_, i) => rows.some((row) => row[i] !== ""));
   const keep = (cells: readonly string[]) => cells.filter((_, i) => kept[i]);
   return { title: "Key figures", columns: keep(columns), rows: rows.map(keep) };
@@ -163,7 +171,7 @@ class InlineImages {
     if (this.#pacer.due) await this.#pacer.rest();
     const type = image[0] === 0xff && image[1] === 0xd8 ? "jpeg" : "png";
     const source = Buffer.from(image.buffer, image.byteOffset, image.byteLength).toString("base64");
-    return `<img src="data:image/${type};base64,${source}" alt="${escapeHtml(description)}" decoding="async">`;
+    return `<img src="data:image/${type};base64,${source}" alt="${escapeHtml(description)}">`;
   }
 }
 
