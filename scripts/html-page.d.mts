@@ -30,3 +30,4 @@ export function isNumeric(cells: readonly string[]): boolean;
 export function tableHtml(table: Table): string;
 export function scrollingHtml(label: string, html: string, role?: "region" | "group"): string;
 export function detailsHtml(summary: string, html: string, about?: string): string;
+export const styleDigest: string;

@@ -3,6 +3,7 @@
  * scripts are made of it. A page has no scripts and makes no requests, follows the reader's light or dark setting, fits
  * a narrow screen and prints in dark on white.
  */
+import { createHash } from "node:crypto";
 
 const ENTITIES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
 
@@ -160,3 +161,6 @@ details{margin-top:.8rem}section>details:only-child{margin-top:2.5rem}summary{wi
 pre{white-space:pre-wrap;overflow-wrap:anywhere;padding:.75rem;border:1px solid var(--grid);border-radius:3px;font-size:.85rem}
 @media print{@page{margin:14mm}body{max-width:none;padding:0;font-size:10pt}nav{display:none}h2,h3{break-after:avoid}figure,tr{break-inside:avoid}thead{display:table-header-group}.scroll{overflow:visible}table{font-size:8pt}th,td{min-width:0;padding:.2rem .3rem;overflow-wrap:anywhere}tr>:first-child{position:static;min-width:0;overflow-wrap:anywhere}td.number{white-space:normal}.wide img{max-width:100%}details:not([open]){display:none}img,.legend svg{print-color-adjust:exact}}
 `;
+
+/** Of the style, for a content security policy that allows no other. */
+export const styleDigest = `sha256-${createHash("sha256").update(STYLE).digest("base64")}`;
