@@ -141,7 +141,7 @@ nav ul{display:flex;flex-wrap:wrap;gap:.1rem 1.2rem;margin:1rem 0 0;padding:0;li
 table{border-collapse:collapse;min-width:min(100%,24rem)}
 th,td{padding:.4rem .6rem;text-align:left;border-bottom:1px solid var(--grid);vertical-align:top}
 th:first-child,td:first-child{padding-left:0}
-thead th,thead td{vertical-align:bottom;border-bottom-color:var(--axis)}thead th{font-size:.9rem;font-weight:600}
+thead th,thead td{vertical-align:bottom;border-bottom-color:var(--axis)}thead th{font-size:.9em;font-weight:600}
 tr>:first-child{position:sticky;left:0;min-width:min(11rem,35vw);max-width:min(24rem,45vw);background:var(--page);overflow-wrap:break-word}tbody th{font-weight:500}
 td{min-width:3rem;max-width:28rem;overflow-wrap:break-word}.number{text-align:right;font-variant-numeric:tabular-nums}td.number{white-space:nowrap}
 .failed{color:var(--bad);font-weight:600}.skipped{color:var(--faint)}
@@ -159,7 +159,7 @@ svg path{fill:none;stroke:var(--c);stroke-width:2;stroke-linejoin:round;stroke-l
 .c0{--c:var(--c0);--d:none}.c1{--c:var(--c1);--d:7 3}.c2{--c:var(--c2);--d:2 2}.c3{--c:var(--c3);--d:10 3 2 3}.c4{--c:var(--c4);--d:4 4}.c5{--c:var(--c5);--d:12 4}
 details{margin-top:.8rem}section>details:only-child{margin-top:2.5rem}summary{width:fit-content;min-height:1.6rem;padding:.1rem .2rem;cursor:pointer;font-weight:600}figure details{margin-top:.2rem}figure summary{font-size:.85rem;font-weight:400;color:var(--faint)}figure table{font-size:.85rem}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;padding:.75rem;border:1px solid var(--grid);border-radius:3px;font-size:.85rem}
-@media print{@page{margin:14mm}body{max-width:none;padding:0;font-size:10pt}nav{display:none}h2,h3{break-after:avoid}figure,tr{break-inside:avoid}thead{display:table-header-group}.scroll{overflow:visible}table{font-size:8pt}th,td{min-width:0;padding:.2rem .3rem;overflow-wrap:anywhere}tr>:first-child{position:static;min-width:0;overflow-wrap:anywhere}td.number{white-space:normal}.wide img{max-width:100%}details:not([open]){display:none}img,.legend svg{print-color-adjust:exact}}
+@media print{@page{margin:14mm}:root{--page:#fff}body{max-width:none;padding:0;font-size:10pt}nav{display:none}h2,h3{break-after:avoid}figure,tr{break-inside:avoid}thead{display:table-header-group}.scroll{overflow:visible}table{font-size:8pt}th,td{min-width:0;padding:.2rem .3rem}td:not(.number){min-width:5em;overflow-wrap:anywhere}tr>:first-child{position:static;min-width:5em}td.number{white-space:normal}.wide img{max-width:100%}details:not([open]){display:none}img,.legend svg{print-color-adjust:exact}}
 `;
 
 /** Of the style, for a content security policy that allows no other. */

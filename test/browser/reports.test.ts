@@ -273,7 +273,7 @@ describe.skipIf(!installed)("reports", () => {
           cut: wide.map((each) => `${each.getAttribute("aria-label")}: ${each.scrollWidth}`),
         };
       });
-      expect([background, color]).toEqual(["rgb(252, 252, 251)", "rgb(11, 11, 11)"]);
+      expect([background, color]).toEqual(["rgb(255, 255, 255)", "rgb(11, 11, 11)"]);
       expect(cut).toEqual([]);
       expect(await axeFaults(page)).toEqual([]);
       const paper = await page.pdf({ format: "A4" });
