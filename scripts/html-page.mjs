@@ -147,6 +147,7 @@ td{min-width:3rem;max-width:28rem;overflow-wrap:break-word}.number{text-align:ri
 .failed{color:var(--bad);font-weight:600}.skipped{color:var(--faint)}
 .charts{display:grid;gap:1.5rem 2rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,20rem),1fr))}
 .gallery{display:grid;gap:1rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,13rem),1fr))}
+@media(max-width:30rem){.gallery{gap:.8rem;grid-template-columns:1fr 1fr}}
 .wide{display:grid;gap:1.5rem}.wide>figure{max-width:none;min-width:0}.wide img{width:auto;max-width:max(100%,44rem)}
 div.grid{display:grid;gap:.8rem;grid-template-columns:repeat(auto-fill,minmax(6.5rem,1fr))}div.grid figcaption{font-size:.8rem}div.grid img{aspect-ratio:1;object-fit:contain}
 .right{color:var(--good)}.wrong{color:var(--bad)}figure.right,figure.wrong{color:inherit}figure.right img{outline:3px solid var(--good)}figure.wrong img{outline:3px solid var(--bad)}
