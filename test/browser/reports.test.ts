@@ -418,6 +418,15 @@ describe.skipIf(!installed)("reports", () => {
     }
   });
 
+  it("are no better than the form of the example for Electron", async () => {
+    const form = readFileSync("examples/electron/index.html", "utf8").replace(/<script.*<\/script>/, "");
+    mkdirSync(at("electron"));
+    writeFileSync(at("electron", "report.html"), form);
+    const page = await open("electron", { viewport: { width: 390, height: 844 } });
+    for (const find of [axeFaults, widthFaults, structureFaults])
+      expect(await find(page), find.name).toEqual([]);
+  });
+
   it("are judged by checks that find faults", async () => {
     const page = await open("ablation");
     await page.setViewportSize({ width: 390, height: 844 });
