@@ -418,7 +418,7 @@ describe.skipIf(!installed)("reports", () => {
     }
   });
 
-  it("are no better than the form of the example for Electron", async () => {
+  it("share their checks with the form of the example for Electron", async () => {
     const form = readFileSync("examples/electron/index.html", "utf8").replace(/<script.*<\/script>/, "");
     mkdirSync(at("electron"));
     writeFileSync(at("electron", "report.html"), form);
