@@ -22,77 +22,59 @@
  */
 import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { detailsHtml, escapeHtml, pageHtml, tableHtml, uniqueNames } from "./html-page.mjs";
 
 /** Whether no stage failed, and one at least was not skipped. @param {VerifyReport} report */
 export const passed = ({ stages }) =>
   stages.some(({ status }) => status === "passed") && stages.every(({ status }) => status !== "failed");
 
-const ESCAPES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
-const escaped = (text) => String(text).replace(/[&<>"']/g, (each) => ESCAPES[each]);
+/** Of a cell that says an outcome. */
+const classOf = (cell) => (/^(failed|skipped)$/i.test(cell) ? cell.toLowerCase() : "");
 
-const STYLE = `
-  body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-  table { border-collapse: collapse; margin: 0.5rem 0 1.5rem; }
-  th, td { border-bottom: 1px solid #8886; padding: 0.2rem 0.8rem 0.2rem 0; text-align: left; vertical-align: top; }
-  td.number { font-variant-numeric: tabular-nums; text-align: right; }
-  .failed { color: #b00020; font-weight: 600; }
-  .skipped { color: #777; }
-  pre { overflow-x: auto; background: #8882; padding: 0.8rem; }
-  @media (prefers-color-scheme: dark) { body { background: #16181c; color: #dde; } .failed { color: #ff6b7d; } }
-`;
-
-function cell(value) {
-  const kind =
-    typeof value === "number" ? "number" : /^(failed|skipped)$/i.test(value) ? value.toLowerCase() : "";
-  return `<td${kind ? ` class="${kind}"` : ""}>${escaped(value)}</td>`;
-}
-
-function tableHtml({ title, columns, rows }) {
-  const head = columns.map((name) => `<th scope="col">${escaped(name)}</th>`).join("");
-  const body = rows.map((row) => `<tr>${row.map(cell).join("")}</tr>`).join("\n");
-  return `<h3>${escaped(title)}</h3>\n<table>\n<thead><tr>${head}</tr></thead>\n<tbody>\n${body}\n</tbody>\n</table>`;
-}
-
-function stageHtml({ name, status, seconds, message, tables = [], output }) {
-  return [
-    `<h2 id="${escaped(name)}">${escaped(name)}: <span class="${status}">${status}</span>, ${Math.round(seconds)} s</h2>`,
-    message ? `<p class="${status}">${escaped(message)}</p>` : "",
-    ...tables.map(tableHtml),
-    output ? `<details><summary>Output</summary><pre>${escaped(output)}</pre></details>` : "",
-  ]
-    .filter(Boolean)
-    .join("\n");
+function stageHtml({ status, message, tables = [], output, name }, unique) {
+  const shown = tables.map(
+    ({ title, columns, rows }) =>
+      `<h3>${escapeHtml(title)}</h3>\n${tableHtml({ label: unique(`${name}: ${title}`), columns, rows, classOf })}`,
+  );
+  const parts = [
+    message ? `<p class="${status}">${escapeHtml(message)}</p>` : "",
+    ...shown,
+    output ? detailsHtml("Output", `<pre>${escapeHtml(output)}</pre>`, `of ${name}`) : "",
+  ].filter(Boolean);
+  return parts.length > 0 ? parts.join("\n") : `<p class="faint">It has no figures.</p>`;
 }
 
 /** @param {VerifyReport} report */
 export function renderHtml(report) {
-  const overview = {
-    title: "Stages",
-    columns: ["stage", "status", "seconds"],
-    rows: report.stages.map(({ name, status, seconds }) => [name, status, Math.round(seconds)]),
-  };
-  const machine = {
-    title: "Machine",
-    columns: ["what", "value"],
-    rows: Object.entries(report.machine),
-  };
-  const title = `soundspot on a GPU: ${passed(report) ? "passed" : "failed"}`;
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escaped(title)}</title>
-<style>${STYLE}</style>
-</head>
-<body>
-<h1>${escaped(title)}</h1>
-<p>${escaped(report.started)}</p>
-${[overview, machine].map(tableHtml).join("\n")}
-${report.stages.map(stageHtml).join("\n")}
-</body>
-</html>
-`;
+  const { machine, stages, started } = report;
+  const unique = uniqueNames();
+  return pageHtml({
+    title: `soundspot on a GPU: ${passed(report) ? "passed" : "failed"}`,
+    summary: `Started at ${started.slice(0, 16).replace("T", " ")} UTC.`,
+    sections: [
+      {
+        title: "Stages",
+        html: tableHtml({
+          label: unique("Stages"),
+          columns: ["stage", "status", "seconds"],
+          rows: stages.map(({ name, status, seconds }) => [name, status, Math.round(seconds)]),
+          classOf,
+        }),
+      },
+      {
+        title: "Machine",
+        html: tableHtml({
+          label: unique("Machine"),
+          columns: ["what", "value"],
+          rows: Object.entries(machine),
+        }),
+      },
+      ...stages.map((stage) => ({
+        title: `${stage.name}: ${stage.status}, ${Math.round(stage.seconds)} s`,
+        html: stageHtml(stage, unique),
+      })),
+    ],
+  });
 }
 
 async function put(path, text) {

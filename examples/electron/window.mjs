@@ -8,5 +8,6 @@ form.addEventListener("submit", async (event) => {
   const [image, audio] = await Promise.all(["image", "audio"].map((name) => fields.get(name).arrayBuffer()));
   const { error, overlay, confidence } = await window.soundspot.localize(image, audio);
   status.textContent = error ? error.message : `confidence ${confidence.toFixed(2)}`;
+  figure.hidden = !overlay;
   if (overlay) figure.src = URL.createObjectURL(new Blob([overlay], { type: "image/png" }));
 });

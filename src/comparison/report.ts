@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { methodNamed } from "../config/methods.js";
 import type { Dataset } from "../datasets/dataset.js";
 import type { Evaluation, ProtocolName } from "../evaluation/evaluate.js";
-import { type ReportGrid, type ReportTable, renderHtmlReport } from "../report/html.js";
+import { type ReportGrid, type ReportTable, type ReportThumbnail, renderHtmlReport } from "../report/html.js";
 import { publishedTables } from "./published.js";
 import type { ComparedMethod } from "./recipes.js";
 import type { ComparedData, ComparedRun } from "./run.js";
@@ -68,7 +68,7 @@ export async function comparisonReport(
       summary,
       figures: [],
       tables,
-      grids: await gridsOf(plans, evaluation, shown),
+      grids: await gridsOf(runs, plans, evaluation, shown),
       config: conditions,
     }),
   };
@@ -76,21 +76,32 @@ export async function comparisonReport(
 
 /** The same samples with the audio map of every method of the first seed. */
 async function gridsOf(
+  runs: readonly ComparedRun[],
   plans: readonly ComparedPlan[],
   evaluation: Dataset,
   shown: number,
 ): Promise<ReportGrid[]> {
   const seed = plans[0]?.seed;
   const first = plans.filter((plan) => plan.seed === seed);
-  const rows: { heading: string; cells: { image: Uint8Array; caption: string }[] }[] = [];
+  const rows: ReportGrid["rows"][number][] = [];
   for (let i = 0; i < Math.min(shown, evaluation.length); i++) {
-    const cells: { image: Uint8Array; caption: string }[] = [];
+    const cells: ReportThumbnail[] = [];
+    const { id, label } = await evaluation.load(i);
+    const heading = label === undefined ? id : `${id}: ${label}`;
     for (const { method, folder } of first) {
       const image = await readFile(join(folder, `map-${i}.png`)).catch(() => undefined);
-      if (image) cells.push({ image, caption: methodNamed(method).title });
+      if (!image) continue;
+      const { title } = methodNamed(method);
+      // Runs of earlier versions have no cIoU of single samples.
+      const ciou = runs.find((run) => run.method === method && run.seed === seed)?.shownCious?.[i];
+      const score = ciou === undefined ? [] : [`cIoU ${ciou.toFixed(3)}`];
+      cells.push({
+        image,
+        caption: [title, ...score].join(" · "),
+        shows: [`Heatmap of ${heading}`, `audio map of ${title}`, ...score].join(", "),
+      });
     }
-    const { id, label } = await evaluation.load(i);
-    rows.push({ heading: label === undefined ? id : `${id}: ${label}`, cells });
+    rows.push({ heading, cells });
   }
   if (rows.length === 0) return [];
   return [

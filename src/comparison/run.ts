@@ -55,6 +55,8 @@ export interface ComparedRun {
   readonly scores: Omit<Evaluation, "perSample">;
   /** Share of images with several sources whose map is higher on the sounding than on the silent source. */
   readonly twoSources?: number;
+  /** cIoU of the audio map of each sample that the report shows, by its index in the evaluation data; in [0, 1]. */
+  readonly shownCious?: Readonly<Record<number, number>>;
 }
 
 const FILE = "scores.json";
@@ -216,6 +218,11 @@ export async function trainAndScore(
       pairs: data.data.length,
       epochs: budget.epochs ?? (recipe.train.epochs as number),
       ...(two?.soundingOverSilent === undefined ? {} : { twoSources: two.soundingOverSilent }),
+      shownCious: Object.fromEntries(
+        perSample.flatMap(({ index, audio }) =>
+          index < settings.shown && audio ? [[index, audio.ciou] as const] : [],
+        ),
+      ),
     };
     await writeFiles(folder, { ...images, [FILE]: `${JSON.stringify({ conditions, run }, null, 2)}\n` });
     return run;

@@ -229,6 +229,7 @@ function overlayGalleries(
   return groups.map(({ title, samples }, group) => ({
     title,
     note: `By the cIoU of map ${map}${results.length > 1 ? ` of ${results[0]?.name}` : ""}. The white contour is the ground truth.`,
+    shows: `Heatmap, map ${map},`,
     samples: samples.flatMap((_, i) => results.flatMap(({ images }) => images[group]?.overlays[i] ?? [])),
   }));
 }
@@ -239,7 +240,7 @@ function attentionGallery(results: readonly ScoredCheckpoint[]): ReportGallery[]
   const title = "Attention of target and off-target slots";
   const note =
     "The first sample of each group. A row of panels shares one colour scale. A contour marks where a slot's attention is halfway between its minimum and maximum; the target's is green. A uniform attention has none.";
-  return [{ title, note, samples, wide: true }];
+  return [{ title, note, shows: title, samples, wide: true }];
 }
 
 /** The audio half of the attention, and the audio map at both resolutions, checkpoint by checkpoint. */
@@ -253,12 +254,14 @@ function detailGalleries(results: readonly ScoredCheckpoint[]): ReportGallery[] 
     {
       title: "Attention over time of target and off-target slots",
       note: "The first sample of each group: its spectrogram, and under it the attention of the audio's slots on the audio. The slots share one scale.",
+      shows: "Spectrogram, and under it the attention over time of the slots,",
       samples: of("overTime"),
       wide: true,
     },
     {
       title: "Raw and enlarged maps",
       note: "The first sample of each group: the audio's attention on the image's tokens, and the audio map that it is enlarged to.",
+      shows: "Raw and enlarged audio map beside the image",
       samples: of("grids"),
       wide: true,
     },
@@ -387,12 +390,15 @@ async function retrievalGrids(scores: Evaluation, thumbnails: Thumbnails): Promi
     const wrong = asked.filter(({ retrieval }) => retrieval?.[rank] !== 1);
     const rows: ReportGrid["rows"][number][] = [];
     for (const { id, label, retrieval } of [...spread(right, QUERIES), ...spread(wrong, QUERIES)]) {
-      const cells: ReportThumbnail[] = [{ image: await thumbnails.of(id), caption: "its own image" }];
+      const cells: ReportThumbnail[] = [
+        { image: await thumbnails.of(id), caption: "its own image", shows: `Image of ${id}` },
+      ];
       for (const other of retrieval?.[found].slice(0, RETRIEVED) ?? []) {
         const caption = thumbnails.label(other) + (other === id ? " (its own pair)" : "");
         cells.push({
           image: await thumbnails.of(other),
           caption,
+          shows: `Image of ${other}`,
           right: thumbnails.label(other) === label,
         });
       }
@@ -415,7 +421,11 @@ async function exclusionGrid({ exclusions }: Evaluation, thumbnails: Thumbnails)
   for (const group of groups.slice(0, EXCLUDED.groups)) {
     const cells: ReportThumbnail[] = [];
     for (const id of group.ids.slice(0, EXCLUDED.members)) {
-      cells.push({ image: await thumbnails.of(id), caption: thumbnails.label(id) });
+      cells.push({
+        image: await thumbnails.of(id),
+        caption: thumbnails.label(id),
+        shows: `Image of ${id}`,
+      });
     }
     const more = group.ids.length > cells.length ? `, ${cells.length} of them shown` : "";
     rows.push({

@@ -3,6 +3,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { join, relative, sep } from "node:path";
 import serveStatic from "@fastify/static";
 import type { FastifyInstance } from "fastify";
+import { escapeHtml, pageHtml, styleDigest } from "../../scripts/html-page.mjs";
 import { packageRoot } from "../core/package.js";
 import { pageSchema } from "./schemas.js";
 
@@ -37,13 +38,17 @@ const forPage = [
   "frame-ancestors 'none'",
 ].join("; ");
 
-const bare = (basePath: string) => `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<title>soundspot</title>
-<p>This is the service of soundspot. Its API is described at <a href="openapi.json">${basePath}/openapi.json</a>; the page was not built.</p>
-</html>
-`;
+/** Instead of a page that was not built. */
+const bare = (basePath: string) =>
+  pageHtml({
+    title: "soundspot",
+    summary: "This is the service of soundspot. Its page was not built.",
+    sections: [
+      {
+        html: `<p>Its API is described at <a href="openapi.json">${escapeHtml(basePath)}/openapi.json</a>.</p>`,
+      },
+    ],
+  });
 
 /**
  * Registers `/` and the files of the page's folder.
@@ -54,15 +59,17 @@ export async function page(
   folder: string,
   basePath: string,
 ): Promise<ReadonlySet<string>> {
+  const built = existsSync(join(folder, "index.html"));
+  const policy = built ? forPage : forPage.replace("style-src 'self'", `style-src '${styleDigest}'`);
   app.addHook("onSend", async (_request, reply) => {
     const isPage = String(reply.getHeader("content-type") ?? "").startsWith("text/html");
     reply.headers({
       ...forAll,
-      "content-security-policy": isPage ? forPage : forData,
+      "content-security-policy": isPage ? policy : forData,
       ...(isPage ? { "permissions-policy": "camera=(self), microphone=(self), geolocation=()" } : {}),
     });
   });
-  if (!existsSync(join(folder, "index.html"))) {
+  if (!built) {
     app.get("/", { schema: pageSchema }, async (_request, reply) =>
       reply.type("text/html; charset=utf-8").header("cache-control", "no-cache").send(bare(basePath)),
     );

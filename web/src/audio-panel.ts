@@ -47,7 +47,9 @@ export class AudioPanel {
     const context = contextOf(this.#canvas);
     const style = getComputedStyle(this.#canvas);
     const color = (name: string) => style.getPropertyValue(name).trim();
-    context.clearRect(0, 0, width, height);
+    // Its own background: on paper, and while the scheme changes, its text stays readable.
+    context.fillStyle = color("--card");
+    context.fillRect(0, 0, width, height);
     const plot = width - LEFT - RIGHT;
     const curveTop = height - RULER - CURVE;
     const bandTop = curveTop - GAP - BAND;

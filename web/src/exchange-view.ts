@@ -163,6 +163,7 @@ export class ExchangeView {
               ? "Now add its image."
               : "";
       button(`${side}-play`).hidden = !this.#pairs[other]?.audio;
+      block(`${side}-empty`).hidden = image !== undefined;
       if (!image) return;
       const view = this.#views[i]?.[other];
       const { boxes, inView } = (this.#painters[i] as Painter).paint({

@@ -66,6 +66,8 @@ export class LocalizeView {
     button("save-result").addEventListener("click", () => this.#saveResult());
     this.#listenToTransport();
     new ResizeObserver(() => this.#schedule()).observe(canvas("spectrogram"));
+    // Canvases have the colours of the time when they were drawn.
+    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#schedule());
   }
 
   /** Opens a video, or an image and an audio file; one of those is joined with the other from before. */

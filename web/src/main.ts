@@ -39,6 +39,7 @@ function start({ version, model, search }: Info): void {
     block("exchange-view").hidden = !exchanging();
     block("figures").hidden = exchanging();
     document.body.classList.toggle("exchanging", exchanging());
+    document.title = exchanging() ? "Exchange the audio – soundspot" : "soundspot";
     for (const [id, current] of [
       ["to-localize", !exchanging()],
       ["to-exchange", exchanging()],

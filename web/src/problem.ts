@@ -2,8 +2,15 @@
 import { block, button } from "./dom.js";
 
 let retry: (() => void) | undefined;
+/** What had the focus when the message appeared. */
+let before: Element | null = null;
 
 export function listenToProblems(): void {
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || block("problem").hidden) return;
+    event.preventDefault();
+    hideProblem();
+  });
   button("problem-close").addEventListener("click", hideProblem);
   button("problem-retry").addEventListener("click", () => {
     const again = retry;
@@ -18,10 +25,16 @@ export function showProblem(error: unknown, again?: () => void): void {
   block("problem-text").textContent =
     error instanceof Error ? error.message : "Something failed. Reload the page.";
   button("problem-retry").hidden = again === undefined;
+  if (block("problem").hidden) before = document.activeElement;
   block("problem").hidden = false;
 }
 
+/** The focus does not vanish with the message: it goes back to where it was. */
 export function hideProblem(): void {
   retry = undefined;
-  block("problem").hidden = true;
+  const problem = block("problem");
+  const focused = problem.contains(document.activeElement);
+  problem.hidden = true;
+  if (focused && before instanceof HTMLElement) before.focus();
+  before = null;
 }

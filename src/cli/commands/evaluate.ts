@@ -349,9 +349,11 @@ async function files(
       : `${first.name} on ${first.scores.dataset}`,
     summary: [
       `${first.scores.samples} samples${skippedText(first.scores.skipped)}, map ${mapOf(flags, first.scores)}, threshold ${first.scores.settings.threshold}, sharpening ${first.scores.settings.sharpening}. In percent, with 95 % bootstrap intervals.`,
-      flags.select === "best-on-test"
-        ? "The column “best on test” takes each figure's best checkpoint on this same test set."
-        : "Each column is one checkpoint, as given.",
+      ...(flags.select === "best-on-test"
+        ? ["The column “best on test” takes each figure's best checkpoint on this same test set."]
+        : several && !published
+          ? ["Each column is one checkpoint, as given."]
+          : []),
       ...leftOut(first.scores.missing, first.scores.skipped),
     ].join(" "),
     figures: several
@@ -360,6 +362,7 @@ async function files(
           name: title,
           value,
           interval,
+          decimals: 1,
         })),
     tables: [
       ...(several || published

@@ -130,7 +130,7 @@ describe("the report of a GPU's verification", () => {
       "A &lt;GPU&gt; &amp; more",
       "&lt;b&gt;bad&lt;/b&gt;",
       "T &lt;1&gt;",
-      '<td>&lt;img src=&quot;x&quot;&gt;</td><td class="number">3.5</td>',
+      '<th scope="row">&lt;img src=&quot;x&quot;&gt;</th><td class="number">3.5</td>',
       "a &lt; b &amp;&amp; c",
       "no Python",
     ])
