@@ -60,7 +60,7 @@ if(CUDA_SOURCES)
     set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
   endif()
   set_source_files_properties(${CUDA_SOURCES} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
-  # Augmentation gives the bits of the CPU, which does not join a product and a sum in one instruction.
+  # As on the CPU, no product and sum are joined in one instruction.
   set_source_files_properties("${CMAKE_CURRENT_SOURCE_DIR}/native/kernels/cuda/augment.cu" PROPERTIES COMPILE_OPTIONS
     "-fmad=false")
   set_target_properties(soundspot_sources PROPERTIES CUDA_ARCHITECTURES "${SOUNDSPOT_CUDA_ARCHITECTURES}")

@@ -11,7 +11,7 @@ ImageBatch drawn_images(int64_t batch, const signal::ImageAugmentation& options,
     const Tensor image = at::randint(256, {options.size, options.size, 3}, at::kByte);
     signal::DrawnImage drawn = signal::draw_augmentation(image, options, seed + static_cast<uint64_t>(i));
     squares.push_back(drawn.pixels.clone());
-    changes.push_back(at::from_blob(&drawn.change, {static_cast<int64_t>(sizeof(drawn.change))}, at::kByte).clone());
+    changes.push_back(signal::bytes_of(drawn.change));
     expected.push_back(signal::normalize_image(signal::apply_change(std::move(drawn))));
   }
   return {at::stack(squares), at::stack(changes), at::stack(expected)};

@@ -267,8 +267,6 @@ void time_step(const Subject& subject, Report& report, int64_t batch, core::Prec
   c10::cuda::CUDACachingAllocator::emptyCache();
 }
 
-}  // namespace
-
 /// Squares and their changes copied and augmented, against images that the CPU has augmented.
 void time_augment(const Subject& subject, Report& report, int64_t batch) {
   signal::ImageAugmentation options;
@@ -283,6 +281,8 @@ void time_augment(const Subject& subject, Report& report, int64_t batch) {
       [&] { kernels.augment(core::to_device(squares, device), core::to_device(changes, device)); },
       [&] { core::to_device(floats, device); });
 }
+
+}  // namespace
 
 void time_kernels(const Subject& subject, Report& report) {
   at::manual_seed(1);

@@ -251,16 +251,16 @@ std::pair<Tensor, Tensor> stack(const std::vector<std::shared_ptr<Sample>>& samp
 core::Upload upload(const std::vector<std::vector<std::shared_ptr<Sample>>>& batches, at::Device device) {
   const kernels::DeviceKernels* const kernels = kernels::kernels_of(device);
   std::vector<Tensor> tensors;
-  std::vector<bool> left;  // of each batch: whether squares and their changes are in the place of its images
+  std::vector<bool> augmented_there;  // of each batch: squares and their changes are in the place of its images
   for (const auto& batch : batches) {
-    left.push_back(kernels != nullptr && std::all_of(batch.begin(), batch.end(),
-                                                     [](const auto& sample) { return sample->drawn.has_value(); }));
-    if (left.back()) {
+    augmented_there.push_back(kernels != nullptr && std::all_of(batch.begin(), batch.end(), [](const auto& sample) {
+                                return sample->drawn.has_value();
+                              }));
+    if (augmented_there.back()) {
       std::vector<Tensor> squares, changes;
       for (const auto& sample : batch) {
         squares.push_back(sample->drawn->pixels);
-        signal::ImageChange& change = sample->drawn->change;
-        changes.push_back(at::from_blob(&change, {static_cast<int64_t>(sizeof(change))}, at::kByte).clone());
+        changes.push_back(signal::bytes_of(sample->drawn->change));
       }
       tensors.insert(tensors.end(), {core::stacked(squares, device), core::stacked(changes, device),
                                      stacked_spectrograms(batch, device)});
@@ -269,11 +269,11 @@ core::Upload upload(const std::vector<std::vector<std::shared_ptr<Sample>>>& bat
       tensors.insert(tensors.end(), {images, spectrograms});
     }
   }
-  return {tensors, device, [&](const std::vector<Tensor>& arrived) {
+  return {tensors, device, [&](std::vector<Tensor> arrived) {
             std::vector<Tensor> result;
             auto next = arrived.begin();
-            for (const bool augments : left) {
-              const Tensor first = *next++;
+            for (const bool augments : augmented_there) {
+              const Tensor first = std::move(*next++);  // whose memory the next batch may use
               result.push_back(augments ? kernels->augment(first, *next++) : first);
               result.push_back(*next++);
             }

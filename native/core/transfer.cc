@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <map>
+#include <mutex>
+#include <utility>
 
 namespace soundspot::core {
 
@@ -15,6 +17,17 @@ Tensor pinned(const Tensor& tensor) { return tensor.is_pinned() ? tensor : tenso
 
 Tensor start_copy(const Tensor& tensor, at::Device device) {
   return (device.is_cuda() ? pinned(tensor) : tensor).to(device, /*non_blocking=*/true);
+}
+
+/// The stream of uploads to a device, always the same: the allocator uses memory again on the stream that it came from.
+c10::Stream upload_stream(at::Device device, const c10::impl::VirtualGuardImpl& devices) {
+  static std::mutex mutex;
+  static std::map<std::pair<at::DeviceType, at::DeviceIndex>, c10::Stream> streams;
+  const std::lock_guard lock(mutex);
+  const auto key = std::pair(device.type(), device.index());
+  const auto found = streams.find(key);
+  return found != streams.end() ? found->second
+                                : streams.emplace(key, devices.getStreamFromGlobalPool(device)).first->second;
 }
 
 }  // namespace
@@ -54,17 +67,17 @@ std::vector<Tensor> to_host(const std::vector<Tensor>& tensors) {
 }
 
 Upload::Upload(const std::vector<Tensor>& tensors, at::Device device,
-               const std::function<std::vector<Tensor>(const std::vector<Tensor>&)>& then) {
+               const std::function<std::vector<Tensor>(std::vector<Tensor>)>& then) {
   if (device.is_cpu()) {
     tensors_ = then(tensors);
     return;
   }
   const c10::impl::VirtualGuardImpl devices(device.type());
-  const c10::Stream copies = devices.getStreamFromGlobalPool(device);
+  const c10::Stream copies = upload_stream(device, devices);
   const c10::StreamGuard on_it(copies);
   std::vector<Tensor> arriving;
   for (const Tensor& tensor : tensors) arriving.push_back(start_copy(tensor, device));
-  tensors_ = then(arriving);
+  tensors_ = then(std::move(arriving));
   arrived_.emplace(device.type());
   arrived_->record(copies);
 }

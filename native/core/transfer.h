@@ -26,7 +26,7 @@ class Upload {
  public:
   /// `then` makes of them what is taken, there, beside that work; on the CPU at once.
   Upload(const std::vector<Tensor>& tensors, at::Device device,
-         const std::function<std::vector<Tensor>(const std::vector<Tensor>&)>& then);
+         const std::function<std::vector<Tensor>(std::vector<Tensor>)>& then);
 
   /// On the device, in the same order, once; none after that. The work that this thread starts there waits for them,
   /// the host does not.

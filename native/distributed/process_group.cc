@@ -3,6 +3,7 @@
 
 #include <c10/util/Logging.h>
 
+#include <cstdlib>
 #include <mutex>
 #include <sstream>
 #include <string_view>
@@ -36,7 +37,7 @@ bool is_loopback(const std::string& address) {
   return address == "localhost" || address == "::1" || address.rfind("127.", 0) == 0;
 }
 
-/// While one lives, LibTorch logs errors alone, unless it was asked to log more than warnings. The sockets of a store
+/// While one lives, LibTorch logs errors alone, unless its log level was chosen. The sockets of a store
 /// look up the names of their peers for lines of a log, and warn where a network has no names for its addresses.
 class QuietSockets {
  public:
@@ -44,7 +45,8 @@ class QuietSockets {
     const std::lock_guard lock(mutex);
     if (alive++ > 0) return;
     before = FLAGS_caffe2_log_level;
-    if (before == c10::GLOG_WARNING) FLAGS_caffe2_log_level = c10::GLOG_ERROR;
+    if (before == c10::GLOG_WARNING && std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr)
+      FLAGS_caffe2_log_level = c10::GLOG_ERROR;
   }
   ~QuietSockets() {
     const std::lock_guard lock(mutex);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <utility>
 
 #include "core/error.h"
@@ -173,9 +174,9 @@ ImageChange draw_change(const ImageAugmentation& options, Random& random) {
   if (random.chance(options.blur_probability)) {
     const double sigma = random.uniform(options.blur_sigma_min, options.blur_sigma_max);
     if (options.blur == Blur::kPillow) {
-      box_blur(change, sigma);
+      set_box_blur(change, sigma);
     } else {
-      gaussian_blur(change, sigma);
+      set_gaussian_blur(change, sigma);
     }
   }
   change.flip = random.chance(options.flip_probability);
@@ -209,6 +210,12 @@ DrawnImage draw_augmentation(const Tensor& image, const ImageAugmentation& optio
   Random random(seed);
   Tensor square = square_of(image, options, random);
   return {std::move(square), draw_change(options, random)};
+}
+
+Tensor bytes_of(const ImageChange& change) {
+  const Tensor bytes = at::empty({static_cast<int64_t>(sizeof(change))}, at::kByte);
+  std::memcpy(bytes.mutable_data_ptr<uint8_t>(), &change, sizeof(change));
+  return bytes;
 }
 
 Tensor apply_change(DrawnImage image) {

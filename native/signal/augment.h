@@ -59,6 +59,9 @@ struct DrawnImage {
 /// @throws Error ERR_SHAPE (image), ERR_CONFIG (options), ERR_INPUT (the resized long side would pass 65,535).
 DrawnImage draw_augmentation(const Tensor& image, const ImageAugmentation& options, uint64_t seed);
 
+/// The bytes of a change, [n] uint8, as a device takes them.
+Tensor bytes_of(const ImageChange& change);
+
 /// Makes the changes that were drawn.
 /// @return `[size, size, 3]` uint8, contiguous; memory of `image` is used again.
 Tensor apply_change(DrawnImage image);

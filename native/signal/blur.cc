@@ -66,7 +66,7 @@ void blur_by_weights(Pixels pixels, int64_t size, const float* weights) {
 
 }  // namespace
 
-void gaussian_blur(ImageChange& change, double sigma) {
+void set_gaussian_blur(ImageChange& change, double sigma) {
   change.blur = kGaussianBlur;
   const auto density = [sigma](int64_t i) {
     const double x = static_cast<double>(i - kBlurTaps / 2) / sigma;
@@ -77,7 +77,7 @@ void gaussian_blur(ImageChange& change, double sigma) {
   for (int64_t i = 0; i < kBlurTaps; ++i) change.weights[i] = static_cast<float>(density(i) / sum);
 }
 
-void box_blur(ImageChange& change, double sigma) {
+void set_box_blur(ImageChange& change, double sigma) {
   constexpr int kTimes = 3;
   const auto deviation = static_cast<float>(sigma);
   const float variance = deviation * deviation / kTimes;

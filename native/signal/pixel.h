@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 #include "core/device_code.h"
 
@@ -40,6 +41,8 @@ struct ImageChange {
     return static_cast<ColourChange>((order >> (8 * place)) & 0xff);
   }
 };
+
+static_assert(std::is_trivially_copyable_v<ImageChange> && sizeof(ImageChange) == 80, "a device reads its bytes");
 
 /// The grey value (ITU-R 601-2).
 SOUNDSPOT_DEVICE uint8_t grey_of(const Rgb& rgb) {

@@ -66,6 +66,32 @@ describe.skipIf(!usable)("training on the GPU (skipped without one)", () => {
     });
   }
 
+  const changes = { translate: 0.2, verticalFlipProbability: 0.5 };
+  const augmented = {
+    "joint-slot-attention": { augment: changes },
+    alignment: { augment: { ...changes, blurKind: "pillow" }, viewAugment: { crop: "resized" } },
+  } as const;
+  for (const [name, augment] of Object.entries(augmented)) {
+    it(`${name}: images that the GPU augments are the CPU's`, async () => {
+      const method = methods[name];
+      const options = {
+        model: method?.model,
+        ...method?.train,
+        ...neighboursFor(name),
+        ...augment,
+        epochs: 1,
+      };
+      const own = await lossesOn(device, options as Partial<TrainRunOptions>);
+      const other = await lossesOn("cpu", options as Partial<TrainRunOptions>);
+      expect(own).toHaveLength(PER_EPOCH);
+      // Steps from the third are repetitions of a recorded one.
+      for (const [i, loss] of own.entries()) {
+        const expected = other[i] as number;
+        expect(Math.abs(loss - expected) / Math.abs(expected), `step ${i + 1}`).toBeLessThan(ALL);
+      }
+    });
+  }
+
   it("goes on bit for bit where it was stopped", async () => {
     const run = (output: string, more: Partial<TrainRunOptions> = {}) =>
       train({

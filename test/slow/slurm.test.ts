@@ -19,8 +19,8 @@ function missing(): string | undefined {
 const obstacle = missing();
 if (obstacle) console.warn(`test/slow/slurm.test.ts is skipped: ${obstacle}`);
 
-const folder = mkdtempSync(join(tmpdir(), "soundspot-slurm-"));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const folder = obstacle ? "" : mkdtempSync(join(tmpdir(), "soundspot-slurm-"));
+afterAll(() => obstacle || rmSync(folder, { recursive: true, force: true }));
 const EPOCHS = 2;
 
 /** The daemons of a cluster, each of them a child of this process. */
@@ -29,7 +29,7 @@ class Cluster {
   readonly env = { ...process.env, SLURM_CONF: join(folder, "slurm.conf") };
   readonly #daemons: ChildProcess[] = [];
 
-  constructor() {
+  start(): void {
     const socket = join(folder, "munge.socket");
     const key = join(folder, "munge.key");
     writeFileSync(key, Buffer.from(Array.from({ length: 1024 }, (_, i) => (i * i) % 251)), { mode: 0o400 });
@@ -119,6 +119,7 @@ describe.skipIf(obstacle)("SLURM", () => {
     writeFileSync(job, replaced);
     const cluster = new Cluster();
     try {
+      cluster.start();
       await cluster.ready();
       // Options of the command line go before those of the script, which asks for four large machines.
       const size = ["--wait", "--nodes", "2", "--cpus-per-task", "1", "--output", printed];

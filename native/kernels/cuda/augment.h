@@ -17,13 +17,13 @@ struct ChangedImages {
 
   SOUNDSPOT_HOST_DEVICE int64_t pixels() const { return size * size; }
   SOUNDSPOT_HOST_DEVICE int64_t chunks() const { return divided_up(pixels(), kImageChunk); }
-  /// Blocks are chunks × images.
-  Grid grid(int64_t count, int64_t shared = 0) const { return {chunks(), count, shared}; }
+  /// Blocks are images × chunks: there may be more images than a grid has rows.
+  Grid grid(int64_t count, int64_t shared = 0) const { return {count, chunks(), shared}; }
 
   /// Calls `work(pixel)` for the pixels of a thread.
   template <class Block, class Work>
   SOUNDSPOT_DEVICE void each_pixel(const Block& block, int thread, const Work& work) const {
-    const int64_t first = block.x() * kImageChunk,
+    const int64_t first = block.y() * kImageChunk,
                   end = first + kImageChunk < pixels() ? first + kImageChunk : pixels();
     for (int64_t pixel = first + thread; pixel < end; pixel += block.threads()) work(pixel);
   }
@@ -43,8 +43,8 @@ struct GaussianBlurs {
 
   template <class Block>
   SOUNDSPOT_DEVICE void operator()(Block& block) const {
-    const signal::ImageChange& change = images.changes[block.y()];
-    const int64_t first = block.y() * images.pixels() * 3, size = images.size;
+    const signal::ImageChange& change = images.changes[block.x()];
+    const int64_t first = block.x() * images.pixels() * 3, size = images.size;
     const uint8_t* const image = in + first;
     block.own([&](int thread) {
       images.each_pixel(block, thread, [&](int64_t pixel) {
@@ -81,16 +81,16 @@ struct BoxBlurs {
 
   ChangedImages images;
   bool vertical;
-  uint8_t* all;  // [B, size, size, 3]
+  uint8_t* data;  // [B, size, size, 3]
 
-  Grid grid(int64_t count) const { return {images.size, count, 6 * images.size}; }
+  Grid grid(int64_t count) const { return {count, images.size, 6 * images.size}; }
 
   template <class Block>
   SOUNDSPOT_DEVICE void operator()(Block& block) const {
-    const signal::ImageChange& change = images.changes[block.y()];
+    const signal::ImageChange& change = images.changes[block.x()];
     if (change.blur != signal::kBoxBlur) return;
     const int64_t size = images.size, values = 3 * size, between = vertical ? values : 3;
-    uint8_t* const line = all + block.y() * images.pixels() * 3 + block.x() * (vertical ? 3 : values);
+    uint8_t* const line = data + block.x() * images.pixels() * 3 + block.y() * (vertical ? 3 : values);
     uint8_t* const lines = block.template shared<uint8_t>();
     block.each([&](int thread) {
       for (int64_t i = thread; i < values; i += kThreads) lines[i] = line[i / 3 * between + i % 3];
@@ -131,15 +131,15 @@ struct GreySums {
 
   template <class Block>
   SOUNDSPOT_DEVICE void operator()(Block& block) const {
-    const signal::ImageChange& change = images.changes[block.y()];
+    const signal::ImageChange& change = images.changes[block.x()];
     if (change.jitter == 0) return;
-    const uint8_t* const image = in + block.y() * images.pixels() * 3;
+    const uint8_t* const image = in + block.x() * images.pixels() * 3;
     typename Block::template Local<Values<int64_t, 1>> sum(block);
     block.own([&](int thread) {
       sum[thread].zero();
       images.each_pixel(block, thread, [&](int64_t pixel) {
         signal::Rgb rgb = pixel_at(image, pixel);
-        for (int place = 0; change.colour(place) != signal::kContrast; ++place) {
+        for (int place = 0; place < 4 && change.colour(place) != signal::kContrast; ++place) {
           rgb = signal::changed(rgb, change, change.colour(place), 0);
         }
         sum[thread].v[0] += signal::grey_of(rgb);
@@ -147,7 +147,7 @@ struct GreySums {
     });
     block_sum<int64_t, 1>(block, sum, block.template shared<Values<int64_t, 1>>());
     block.own([&](int thread) {
-      if (thread == 0) sums[block.y() * images.chunks() + block.x()] = sum[0].v[0];
+      if (thread == 0) sums[block.x() * images.chunks() + block.y()] = sum[0].v[0];
     });
   }
 };
@@ -155,7 +155,7 @@ struct GreySums {
 /// The other changes of each pixel, and its normalization, as [B, size, size, 3].
 struct FinishImages {
   static constexpr int kThreads = 256;
-  static constexpr int64_t kShared = sizeof(int64_t);
+  static constexpr int64_t kShared = GreySums::kShared;
 
   ChangedImages images;
   const uint8_t* in;
@@ -164,17 +164,18 @@ struct FinishImages {
 
   template <class Block>
   SOUNDSPOT_DEVICE void operator()(Block& block) const {
-    const signal::ImageChange& change = images.changes[block.y()];
-    const int64_t first = block.y() * images.pixels() * 3;
-    int64_t* const sum = block.template shared<int64_t>();
-    block.each([&](int thread) {
-      if (thread != 0) return;
-      *sum = 0;
-      if (change.jitter == 0) return;
-      for (int64_t chunk = 0; chunk < images.chunks(); ++chunk) *sum += sums[block.y() * images.chunks() + chunk];
-    });
+    const signal::ImageChange& change = images.changes[block.x()];
+    const int64_t first = block.x() * images.pixels() * 3;
+    typename Block::template Local<Values<int64_t, 1>> sum(block);
     block.own([&](int thread) {
-      const int mean = signal::mean_grey(*sum, images.pixels());
+      sum[thread].zero();
+      if (change.jitter == 0) return;
+      const int64_t* const own = sums + block.x() * images.chunks();
+      for (int64_t chunk = thread; chunk < images.chunks(); chunk += kThreads) sum[thread].v[0] += own[chunk];
+    });
+    block_sum<int64_t, 1>(block, sum, block.template shared<Values<int64_t, 1>>());
+    block.own([&](int thread) {
+      const int mean = signal::mean_grey(sum[thread].v[0], images.pixels());
       images.each_pixel(block, thread, [&](int64_t pixel) {
         const signal::Rgb rgb = result_at(in + first, change, pixel, mean);
         for (int channel = 0; channel < 3; ++channel) {

@@ -33,7 +33,7 @@ Comparisons augment(const Case& of) {
     if (of.flag("plain")) image.fill_(static_cast<int64_t>(image.max().item<uint8_t>()));
     signal::DrawnImage drawn = signal::draw_augmentation(image, options, static_cast<uint64_t>(of.of("seed") + i));
     squares.push_back(drawn.pixels.clone());
-    changes.push_back(at::from_blob(&drawn.change, {static_cast<int64_t>(sizeof(drawn.change))}, at::kByte).clone());
+    changes.push_back(signal::bytes_of(drawn.change));
     expected.push_back(signal::normalize_image(signal::apply_change(std::move(drawn))));
   }
   const Tensor own = kernels::cuda::augment_by<Host>(at::stack(squares), at::stack(changes));

@@ -322,7 +322,13 @@ describe.skipIf(process.platform !== "linux" || process.arch !== "x64")("getting
       process.env;
     const command = ["--import", pathToFileURL(preload).href, join(folder, "scripts", "libtorch.mjs")];
     const child = spawn(process.execPath, command, {
-      env: { ...env, PATH: `${folder}${delimiter}${env.PATH}`, SOUNDSPOT_PROGRESS: "0.1" },
+      env: {
+        ...env,
+        PATH: `${folder}${delimiter}${env.PATH}`,
+        SOUNDSPOT_PROGRESS: "0.1",
+        // Where a LibTorch of this user lies, which would do.
+        ...{ HOME: folder, LOCALAPPDATA: folder, XDG_CACHE_HOME: join(folder, "cache") },
+      },
       stdio: ["ignore", "pipe", "pipe"],
     });
     onTestFinished(() => void child.kill("SIGKILL"));
