@@ -16,9 +16,15 @@ const shared: Options = {
   platform: "node",
   outDir: "dist",
   dts: { entry: { index: "src/index.ts" } },
-  shims: true,
   sourcemap: true,
   clean: false,
+};
+
+// In place of tsup's shim, which takes a `document`, as of Jest's jsdom, for a browser, and a # in a path for its end.
+const commonjs: Options = {
+  format: "cjs",
+  define: { "import.meta.url": "importMetaUrl" },
+  banner: { js: 'const importMetaUrl = require("node:url").pathToFileURL(__filename).href;' },
 };
 
 export default defineConfig([
@@ -27,7 +33,6 @@ export default defineConfig([
     format: "esm",
     splitting: true,
     entry: {
-      index: "src/index.ts",
       "cli/main": "src/cli/main.ts",
       ...commands,
       // A worker is loaded by its path: each stays a file of its own, beside the chunk that starts it.
@@ -35,5 +40,6 @@ export default defineConfig([
       "stamps.worker": "src/datasets/drawn/stamps.worker.ts",
     },
   },
-  { ...shared, format: "cjs", entry: { index: "src/index.ts" } },
+  { ...shared, dts: false, format: "esm", entry: { index: "src/entry.ts" } },
+  { ...shared, ...commonjs, entry: { index: "src/entry.ts", api: "src/index.ts" } },
 ]);
