@@ -1,5 +1,6 @@
 import { readdirSync, rmSync } from "node:fs";
 import { defineConfig, type Options } from "tsup";
+import { BUNDLED } from "./src/core/bundle.js";
 
 // Both configurations write to dist at the same time, so neither may clean it.
 rmSync("dist", { recursive: true, force: true });
@@ -21,11 +22,18 @@ const shared: Options = {
 };
 
 // In place of tsup's shim, which takes a `document`, as of Jest's jsdom, for a browser, and a # in a path for its end.
-const commonjs: Options = {
+const commonjs = {
   format: "cjs",
   define: { "import.meta.url": "importMetaUrl" },
   banner: { js: 'const importMetaUrl = require("node:url").pathToFileURL(__filename).href;' },
-};
+} as const satisfies Options;
+
+const bundled = `Object.assign(new Error(), ${JSON.stringify({
+  name: "SoundspotError",
+  code: "ERR_BUNDLED",
+  message: BUNDLED,
+  stack: `SoundspotError: ${BUNDLED}`,
+})})`;
 
 export default defineConfig([
   {
@@ -41,5 +49,12 @@ export default defineConfig([
     },
   },
   { ...shared, dts: false, format: "esm", entry: { index: "src/entry.ts" } },
-  { ...shared, ...commonjs, entry: { index: "src/entry.ts", api: "src/index.ts" } },
+  { ...shared, ...commonjs, entry: { api: "src/index.ts" }, dts: false },
+  {
+    ...shared,
+    ...commonjs,
+    entry: { index: "src/entry.ts" },
+    // A bundle of ES modules has neither __filename nor require.
+    banner: { js: `if (typeof __filename === "undefined") throw ${bundled};\n${commonjs.banner.js}` },
+  },
 ]);
