@@ -28,7 +28,7 @@ const commonjs = {
   banner: { js: 'const importMetaUrl = require("node:url").pathToFileURL(__filename).href;' },
 } as const satisfies Options;
 
-const bundled = `Object.assign(new Error(), ${JSON.stringify({
+const bundled = `Object.assign(new (class SoundspotError extends Error {})(), ${JSON.stringify({
   name: "SoundspotError",
   code: "ERR_BUNDLED",
   message: BUNDLED,

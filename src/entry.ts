@@ -5,9 +5,14 @@
 import { createRequire } from "node:module";
 import { assertNotBundled } from "./core/bundle.js";
 
-assertNotBundled(import.meta.url);
+declare const __webpack_require__: unknown;
 
-const api = createRequire(import.meta.url)("./api.cjs") as typeof import("./index.js");
+assertNotBundled({ url: import.meta.url, webpack: typeof __webpack_require__ === "function" });
+
+// Written so that webpack, which follows createRequire, leaves it out, and tools that collect files for a server see it.
+const api = (
+  typeof __webpack_require__ === "function" ? undefined : createRequire(import.meta.url)("./api.cjs")
+) as typeof import("./index.js");
 
 export const {
   CollapseMonitor,

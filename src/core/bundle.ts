@@ -37,19 +37,27 @@ export function isInPackage(file: string): boolean {
   }
 }
 
+export const BUNDLED =
+  'soundspot does not work inside a bundle, away from its addon: mark the package "soundspot" as external in the settings of the bundler (docs/bundlers.md has them for each).';
+
 /**
- * Bundlers write the place of a source into `import.meta.url`, or nothing at all, so V8's word counts as well.
- *
- * @param url import.meta.url of the entry point.
+ * @param place.url import.meta.url of the entry point. Bundlers write the place of a source into it, or nothing at all.
+ * @param place.running The file of which V8 runs it, where that is known.
+ * @param place.webpack Whether webpack's loader runs it, or that of a bundler like it.
  * @throws {SoundspotError} ERR_BUNDLED where the entry point was moved out of the package.
  */
-export function assertNotBundled(url: string | undefined, running = runningFile()): void {
-  const moved = [url ?? "", ...(running === undefined ? [] : [running])].some((file) => !isInPackage(file));
-  if (!moved) return;
-  const error = new SoundspotError(
-    "ERR_BUNDLED",
-    'soundspot does not work inside a bundle, away from its addon: mark the package "soundspot" as external in the settings of the bundler (docs/bundlers.md has them for each).',
-  );
+export function assertNotBundled({
+  url,
+  webpack,
+  running = runningFile(),
+}: {
+  readonly url: string | undefined;
+  readonly webpack: boolean;
+  readonly running?: string | undefined;
+}): void {
+  const files = [url ?? "", ...(running === undefined ? [] : [running])];
+  if (!webpack && files.every(isInPackage)) return;
+  const error = new SoundspotError("ERR_BUNDLED", BUNDLED);
   // Its frames would be those of the bundle.
   error.stack = `${error.name}: ${error.message}`;
   throw error;
