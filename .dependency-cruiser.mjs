@@ -39,7 +39,12 @@ const directions = order.flatMap((folders, place) =>
   }),
 );
 
-const known = [...order.flat().map((folder) => `${folder}/`), "index\\.ts$", "native\\.ts$"].join("|");
+const known = [
+  ...order.flat().map((folder) => `${folder}/`),
+  "index\\.ts$",
+  "entry\\.ts$",
+  "native\\.ts$",
+].join("|");
 
 export default {
   forbidden: [
@@ -66,7 +71,7 @@ export default {
     },
     {
       name: "known-folders",
-      comment: "src/ has index.ts, native.ts and the folders of the order above.",
+      comment: "src/ has index.ts, entry.ts, native.ts and the folders of the order above.",
       severity: "error",
       from: { path: "^src/", pathNot: `^src/(${known})` },
       to: {},
@@ -79,9 +84,10 @@ export default {
     },
     {
       name: "nothing-imports-the-index",
-      comment: "src/index.ts is for users of the package; modules import from each other.",
+      comment:
+        "src/index.ts is for users of the package; entry.ts gives it to them, and modules import from each other.",
       severity: "error",
-      from: { path: "^src/" },
+      from: { path: "^src/", pathNot: "^src/entry\\.ts$" },
       to: { path: "^src/index\\.ts$" },
     },
     {

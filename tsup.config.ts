@@ -1,5 +1,6 @@
 import { readdirSync, rmSync } from "node:fs";
 import { defineConfig, type Options } from "tsup";
+import { BUNDLED } from "./src/core/bundle.js";
 
 // Both configurations write to dist at the same time, so neither may clean it.
 rmSync("dist", { recursive: true, force: true });
@@ -16,10 +17,23 @@ const shared: Options = {
   platform: "node",
   outDir: "dist",
   dts: { entry: { index: "src/index.ts" } },
-  shims: true,
   sourcemap: true,
   clean: false,
 };
+
+// In place of tsup's shim, which takes a `document`, as of Jest's jsdom, for a browser, and a # in a path for its end.
+const commonjs = {
+  format: "cjs",
+  define: { "import.meta.url": "importMetaUrl" },
+  banner: { js: 'const importMetaUrl = require("node:url").pathToFileURL(__filename).href;' },
+} as const satisfies Options;
+
+const bundled = `Object.assign(new (class SoundspotError extends Error {})(), ${JSON.stringify({
+  name: "SoundspotError",
+  code: "ERR_BUNDLED",
+  message: BUNDLED,
+  stack: `SoundspotError: ${BUNDLED}`,
+})})`;
 
 export default defineConfig([
   {
@@ -27,7 +41,6 @@ export default defineConfig([
     format: "esm",
     splitting: true,
     entry: {
-      index: "src/index.ts",
       "cli/main": "src/cli/main.ts",
       ...commands,
       // A worker is loaded by its path: each stays a file of its own, beside the chunk that starts it.
@@ -35,5 +48,13 @@ export default defineConfig([
       "stamps.worker": "src/datasets/drawn/stamps.worker.ts",
     },
   },
-  { ...shared, format: "cjs", entry: { index: "src/index.ts" } },
+  { ...shared, dts: false, format: "esm", entry: { index: "src/entry.ts" } },
+  { ...shared, ...commonjs, entry: { api: "src/index.ts" }, dts: false },
+  {
+    ...shared,
+    ...commonjs,
+    entry: { index: "src/entry.ts" },
+    // A bundle of ES modules has neither __filename nor require.
+    banner: { js: `if (typeof __filename === "undefined") throw ${bundled};\n${commonjs.banner.js}` },
+  },
 ]);

@@ -101,6 +101,8 @@ const setup = "downloads and compiles; test/unit/scripts/setup.test.ts and test/
 
 const managers = "needs other package managers; test/slow/install.test.ts runs them";
 
+const bundlers = "needs bundlers, Babel or Jest; test/slow/bundlers.test.ts runs it";
+
 export const notRun: readonly NotRun[] = [
   { document: "README.md", begins: "git clone <this repository>", why: "needs the repository's address" },
   { document: "README.md", begins: "npm install && npm run demo", why: "compiles, and trains for minutes" },
@@ -119,6 +121,33 @@ export const notRun: readonly NotRun[] = [
   { document: "docs/platforms.md", begins: "compute-sanitizer", why: verifying },
   { document: "docs/platforms.md", begins: "npm run verify:gpu", why: verifying },
   { document: "docs/platforms.md", begins: "docker run", why: "needs Docker" },
+  { document: "docs/bundlers.md", begins: "// app.mjs", why: bundlers },
+  { document: "docs/bundlers.md", begins: "// webpack.config.mjs", why: bundlers },
+  { document: "docs/bundlers.md", begins: "npm install --save-dev webpack", why: bundlers },
+  { document: "docs/bundlers.md", begins: "npx webpack", why: bundlers },
+  { document: "docs/bundlers.md", begins: "node dist/webpack.cjs", why: bundlers },
+  { document: "docs/bundlers.md", begins: "npm install --save-dev esbuild", why: bundlers },
+  { document: "docs/bundlers.md", begins: "npx esbuild", why: bundlers },
+  { document: "docs/bundlers.md", begins: "node dist/esbuild.mjs", why: bundlers },
+  { document: "docs/bundlers.md", begins: "// rollup.config.mjs", why: bundlers },
+  { document: "docs/bundlers.md", begins: "npm install --save-dev rollup", why: bundlers },
+  { document: "docs/bundlers.md", begins: "npx rollup", why: bundlers },
+  { document: "docs/bundlers.md", begins: "node dist/rollup.mjs", why: bundlers },
+  { document: "docs/bundlers.md", begins: "// vite.config.mjs", why: bundlers },
+  { document: "docs/bundlers.md", begins: "npm install --save-dev vite", why: bundlers },
+  { document: "docs/bundlers.md", begins: "npx vite", why: bundlers },
+  { document: "docs/bundlers.md", begins: "node dist/vite.mjs", why: bundlers },
+  { document: "docs/bundlers.md", begins: "// commonjs.test.js", why: bundlers },
+  { document: "docs/bundlers.md", begins: "// babel.config.cjs", why: bundlers },
+  { document: "docs/bundlers.md", begins: "// modules.test.mjs", why: bundlers },
+  { document: "docs/bundlers.md", begins: "npm install --save-dev jest", why: bundlers },
+  { document: "docs/bundlers.md", begins: "npx jest", why: bundlers },
+  { document: "docs/bundlers.md", begins: "NODE_OPTIONS=", why: bundlers },
+  {
+    document: "docs/bundlers.md",
+    begins: "# electron-builder.yml",
+    why: "needs Electron; the page says that it was not run",
+  },
   {
     document: "docs/datasets.md",
     begins: "apt-get install tuxpaint",
