@@ -38,7 +38,9 @@ bool is_loopback(const std::string& address) {
 }
 
 /// While one lives, LibTorch logs errors alone, unless its log level was chosen. The sockets of a store
-/// look up the names of their peers for lines of a log, and warn where a network has no names for its addresses.
+/// look up the names of their peers for lines of a log, and warn where a network has no names for its addresses. Only
+/// while a store is made: when that of rank 0 is done it has accepted all others, and Gloo's warning about this
+/// machine's name, which says how to set the interface, comes after it.
 class QuietSockets {
  public:
   QuietSockets() {
@@ -78,9 +80,11 @@ c10::intrusive_ptr<ProcessGroup> ProcessGroup::join(const GroupOptions& options)
     store_options.numWorkers = static_cast<size_t>(options.size);
     store_options.waitWorkers = !options.store_is_there;
     store_options.timeout = timeout;
-    const QuietSockets quiet;
-    const auto store = c10::make_intrusive<c10d::PrefixStore>(
-        options.prefix, c10::make_intrusive<c10d::TCPStore>(options.address, store_options));
+    const auto store = [&] {
+      const QuietSockets quiet;
+      return c10::make_intrusive<c10d::PrefixStore>(
+          options.prefix, c10::make_intrusive<c10d::TCPStore>(options.address, store_options));
+    }();
     const auto gloo_options = c10d::ProcessGroupGloo::Options::create(timeout);
     gloo_options->devices.push_back(device_of(options));
     const auto rank = static_cast<int>(options.rank), size = static_cast<int>(options.size);

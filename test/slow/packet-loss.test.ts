@@ -1,4 +1,4 @@
-/** Four machines whose network loses packets, and one that dies: the run is resumed, and ends as an undisturbed one. */
+/** Four machines whose network loses packets, and one that dies, and one that is cut off: the run is resumed, and ends as an undisturbed one. */
 import type { ChildProcess } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -22,7 +22,7 @@ interface Ended {
 }
 
 describe.skipIf(obstacle)("a network that loses packets", () => {
-  it("finishes by resuming after a process was killed, with the parameters of an undisturbed run", async () => {
+  it("finishes by resuming after a process was killed and connections were reset, with the parameters of an undisturbed run", async () => {
     const expected = await trainedHere(folder, MACHINES, EPOCHS);
     const output = join(folder, "disturbed");
     const network = new TestNetwork(MACHINES);
@@ -50,15 +50,19 @@ describe.skipIf(obstacle)("a network that loses packets", () => {
         return { children, ends: Promise.all(ends) };
       };
 
-      const first = start();
-      let over = false;
-      void first.ends.then(() => {
-        over = true;
-      });
+      /** Starts all, disturbs them once that many steps were taken, and waits until all have ended. */
+      const disturbed = async (steps: number, disturb: (children: ChildProcess[]) => void) => {
+        const { children, ends } = start();
+        let over = false;
+        void ends.then(() => {
+          over = true;
+        });
+        while (!over && stepsOf(output) < steps) await delay(50);
+        disturb(children);
+        return ends;
+      };
       // In the third epoch of 12 steps.
-      while (!over && stepsOf(output) < 27) await delay(50);
-      first.children[2]?.kill("SIGKILL");
-      const ended = await first.ends;
+      const ended = await disturbed(27, (children) => children[2]?.kill("SIGKILL"));
       for (const [rank, { code, errors }] of ended.entries()) {
         expect(code, errors).not.toBe(0);
         if (rank !== 2) expect(errors).toContain("lost the others");
@@ -66,17 +70,64 @@ describe.skipIf(obstacle)("a network that loses packets", () => {
       const before = stepsOf(output);
       expect(before).toBeLessThan(12 * EPOCHS);
 
-      const second = await start().ends;
-      for (const { code, errors } of second) expect(code, errors).toBe(0);
+      // In the fourth. No process was killed: each loses a connection, and says so.
+      const alone = network.names[3] as string;
+      const cut = await disturbed(41, () => network.cut(alone));
+      for (const { code, errors } of cut) {
+        expect(code, errors).toBe(1);
+        expect(errors).toContain("lost the others");
+      }
+      const beforeCut = stepsOf(output);
+      expect(beforeCut).toBeGreaterThan(36);
+      expect(beforeCut).toBeLessThan(12 * EPOCHS);
+      network.mend(alone);
+
+      const last = await start().ends;
+      for (const { code, errors } of last) expect(code, errors).toBe(0);
       // A network without names of its addresses is no reason for a warning.
-      for (const { errors } of [...ended, ...second]) expect(errors).not.toMatch(/hostname|socket\.cpp/);
+      for (const { errors } of [...ended, ...cut, ...last])
+        expect(errors).not.toMatch(/hostname|socket\.cpp/);
       expect(stepsOf(output)).toBe(12 * EPOCHS);
       expect(await parametersOf(output)).toEqual(expected);
       const lost = by === "iptables" ? `, ${network.lost()} packets lost` : "";
-      console.log(`${MACHINES} machines, ${100 * LOSS} % loss by ${by}${lost}; killed after ${before} steps`);
+      console.log(
+        `${MACHINES} machines, ${100 * LOSS} % loss by ${by}${lost}; killed after ${before} steps, cut off after ${beforeCut}`,
+      );
       if (by === "iptables") expect(network.lost()).toBeGreaterThan(0);
     } finally {
       network.dispose();
     }
   }, 600_000);
+
+  it("does not hide that a machine's own name is not known, and what to set", async () => {
+    const network = new TestNetwork(1);
+    try {
+      const [node] = network.names as [string];
+      const text = `hostname nowhere.invalid && exec "$@"`;
+      const args = [cli, "train", ...smallTraining(folder, 1), "--output", join(folder, "nameless")];
+      const ends = [0, 1].map(async (rank) => {
+        const child = network.spawn(node, "sh", ["-c", text, "sh", process.execPath, ...args], {
+          stdio: ["ignore", "ignore", "pipe"],
+          env: {
+            ...process.env,
+            ...{ OMP_NUM_THREADS: "1", RANK: String(rank), WORLD_SIZE: "2" },
+            ...{ MASTER_ADDR: node, MASTER_PORT: String(PORT), SOUNDSPOT_TIMEOUT: "60" },
+          },
+        });
+        let errors = "";
+        child.stderr?.setEncoding("utf8").on("data", (part: string) => {
+          errors += part;
+        });
+        const code = await new Promise<number | null>((done) => child.on("close", done));
+        return { code, errors };
+      });
+      for (const { code, errors } of await Promise.all(ends)) {
+        expect(code, errors).toBe(0);
+        expect(errors).toMatch(/Unable to resolve hostname.*GLOO_SOCKET_IFNAME/);
+        expect(errors).not.toMatch(/socket\.cpp/);
+      }
+    } finally {
+      network.dispose();
+    }
+  });
 });

@@ -109,6 +109,25 @@ export class TestNetwork {
     }, 0);
   }
 
+  /** Resets every TCP connection of a machine, at both ends, and lets none through until it is mended. */
+  cut(name: string): void {
+    this.#resets(name, "-I");
+  }
+
+  mend(name: string): void {
+    this.#resets(name, "-D");
+  }
+
+  #resets(name: string, change: "-I" | "-D"): void {
+    for (const [chain, side] of [
+      ["INPUT", "-i"],
+      ["OUTPUT", "-o"],
+    ] as const) {
+      const match = [chain, side, "eth0", "-p", "tcp", "-j", "REJECT", "--reject-with", "tcp-reset"];
+      command("ip", "netns", "exec", this.#space(name), "iptables", change, ...match);
+    }
+  }
+
   dispose(): void {
     const gone = (...args: readonly string[]) => {
       try {
