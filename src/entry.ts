@@ -19,6 +19,7 @@ export const {
   checkDataset,
   createServer,
   datasets,
+  demoScene,
   Evaluator,
   evaluate,
   falseNegatives,
