@@ -90,10 +90,14 @@ describe.skipIf(!ready)("recipes of docs/bundlers.md (skipped without a build or
           .filter((word) => !word.startsWith("--")),
       ),
     );
-    execFileSync("npm", ["install", "--ignore-scripts", "--no-audit", "--no-fund", ...tarballs, ...tools], {
-      cwd: project,
-      stdio: "pipe",
-    });
+    execFileSync(
+      "npm",
+      ["install", "--ignore-scripts", "--no-audit", "--no-fund", ...tarballs, ...tools, "@vercel/nft"],
+      {
+        cwd: project,
+        stdio: "pipe",
+      },
+    );
     for (const { text } of files) write(text);
     const model = await Model.create(tiny, { seed: 1 });
     await model.save(join(project, "model.safetensors"));
@@ -144,6 +148,21 @@ describe.skipIf(!ready)("recipes of docs/bundlers.md (skipped without a build or
     } finally {
       for (const { text } of own) write(text);
     }
+  });
+
+  it.each(["index.js", "index.cjs"])("tools that collect files for a server follow %s", (entry) => {
+    const script = `import { nodeFileTrace } from "@vercel/nft";
+      const { fileList } = await nodeFileTrace(["node_modules/soundspot/dist/${entry}"]);
+      console.log(JSON.stringify([...fileList]));`;
+    writeFileSync(join(project, "trace.mjs"), script);
+    const traced = JSON.parse(succeed("node trace.mjs")) as string[];
+    const packages = [
+      "soundspot/dist/api.cjs",
+      "soundspot/package.json",
+      "sharp/package.json",
+      "zod/package.json",
+    ];
+    expect(traced).toEqual(expect.arrayContaining(packages.map((each) => `node_modules/${each}`)));
   });
 
   const [jest] = recipes.filter(({ name }) => name === "Jest");
