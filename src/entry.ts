@@ -12,13 +12,13 @@ declare const COMMONJS: boolean;
 assertNotBundled({ url: import.meta.url, webpack: typeof __webpack_require__ === "function" });
 
 // webpack follows createRequire, and leaves this out. Tools that collect files for a server, such as Next.js for its
-// output "standalone", follow these two forms.
+// output "standalone", follow these two forms; in CommonJS they take package.json only when it is named.
 const load = createRequire(import.meta.url);
 const api = (
   typeof __webpack_require__ === "function"
     ? undefined
     : COMMONJS
-      ? require(`${__dirname}/api.cjs`)
+      ? [require(`${__dirname}/api.cjs`), require(`${__dirname}/../package.json`)][0]
       : load("./api.cjs")
 ) as typeof import("./index.js");
 
