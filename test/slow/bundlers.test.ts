@@ -4,6 +4,7 @@
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -92,7 +93,18 @@ describe.skipIf(!ready)("recipes of docs/bundlers.md (skipped without a build or
     );
     execFileSync(
       "npm",
-      ["install", "--ignore-scripts", "--no-audit", "--no-fund", ...tarballs, ...tools, "@vercel/nft"],
+      [
+        "install",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        ...tarballs,
+        ...tools,
+        "@vercel/nft",
+        "next",
+        "react",
+        "react-dom",
+      ],
       {
         cwd: project,
         stdio: "pipe",
@@ -163,6 +175,36 @@ describe.skipIf(!ready)("recipes of docs/bundlers.md (skipped without a build or
       "fastify/package.json",
     ];
     expect(traced).toEqual(expect.arrayContaining(packages.map((each) => `node_modules/${each}`)));
+  });
+
+  describe.each(["--turbopack", "--webpack"])("Next.js, %s", (bundler) => {
+    const config = files.find(({ text }) => text.startsWith("// next.config.mjs\n"))?.text as string;
+    const build = () => run(`NEXT_TELEMETRY_DISABLED=1 npx next build ${bundler}`);
+    beforeAll(() => cpSync(join(root, "examples/next/app"), join(project, "app"), { recursive: true }));
+
+    it("external, it collects the package and the addon", () => {
+      write(config);
+      const { status, stdout, stderr } = build();
+      expect(status, stdout + stderr).toBe(0);
+      const addon = `@soundspot/${process.platform}-${process.arch}/package.json`;
+      for (const each of ["soundspot/dist/api.cjs", "soundspot/package.json", "sharp/package.json", addon]) {
+        expect(existsSync(join(project, ".next/standalone/node_modules", each)), each).toBe(true);
+      }
+      // Away from the project, whose node_modules it would find.
+      cpSync(join(project, ".next/standalone"), join(folder, bundler), { recursive: true });
+      const script = `const { Model } = await import("soundspot");
+        const model = await Model.load(${JSON.stringify(join(project, "model.safetensors"))});
+        console.log(model.config.imageSize);`;
+      writeFileSync(join(folder, bundler, "load.mjs"), script);
+      expect(succeed(`node ${JSON.stringify(join(folder, bundler, "load.mjs"))}`)).toBe("32\n");
+    });
+
+    it("bundled, it says in one sentence what to do", () => {
+      write(config.replace(/^ *serverExternalPackages: .*\n/m, ""));
+      const { status, stdout, stderr } = build();
+      expect(status).toBe(1);
+      expect(stdout + stderr).toContain(BUNDLED);
+    });
   });
 
   const [jest] = recipes.filter(({ name }) => name === "Jest");
