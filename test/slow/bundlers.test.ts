@@ -180,7 +180,13 @@ describe.skipIf(!ready)("recipes of docs/bundlers.md (skipped without a build or
   describe.each(["--turbopack", "--webpack"])("Next.js, %s", (bundler) => {
     const config = files.find(({ text }) => text.startsWith("// next.config.mjs\n"))?.text as string;
     const build = () => run(`NEXT_TELEMETRY_DISABLED=1 npx next build ${bundler}`);
-    beforeAll(() => cpSync(join(root, "examples/next/app"), join(project, "app"), { recursive: true }));
+    // Next.js would take it for its own.
+    const babel = files.find(({ text }) => text.startsWith("// babel.config.cjs\n"))?.text as string;
+    beforeAll(() => {
+      cpSync(join(root, "examples/next/app"), join(project, "app"), { recursive: true });
+      rmSync(join(project, nameOf(babel)));
+    });
+    afterAll(() => write(babel));
 
     it("external, it collects the package and the addon", () => {
       write(config);
