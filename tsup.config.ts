@@ -24,9 +24,16 @@ const shared: Options = {
 // In place of tsup's shim, which takes a `document`, as of Jest's jsdom, for a browser, and a # in a path for its end.
 const commonjs = {
   format: "cjs",
-  define: { "import.meta.url": "importMetaUrl" },
+  define: { "import.meta.url": "importMetaUrl", COMMONJS: "true" },
   banner: { js: 'const importMetaUrl = require("node:url").pathToFileURL(__filename).href;' },
 } as const satisfies Options;
+
+/** Leaves the form of the other format out. */
+const folded = {
+  esbuildOptions(options) {
+    options.minifySyntax = true;
+  },
+} satisfies Options;
 
 const bundled = `Object.assign(new (class SoundspotError extends Error {})(), ${JSON.stringify({
   name: "SoundspotError",
@@ -48,11 +55,19 @@ export default defineConfig([
       "stamps.worker": "src/datasets/drawn/stamps.worker.ts",
     },
   },
-  { ...shared, dts: false, format: "esm", entry: { index: "src/entry.ts" } },
+  {
+    ...shared,
+    ...folded,
+    dts: false,
+    format: "esm",
+    define: { COMMONJS: "false" },
+    entry: { index: "src/entry.ts" },
+  },
   { ...shared, ...commonjs, entry: { api: "src/index.ts" }, dts: false },
   {
     ...shared,
     ...commonjs,
+    ...folded,
     entry: { index: "src/entry.ts" },
     // A bundle of ES modules has neither __filename nor require.
     banner: { js: `if (typeof __filename === "undefined") throw ${bundled};\n${commonjs.banner.js}` },

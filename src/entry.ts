@@ -6,12 +6,20 @@ import { createRequire } from "node:module";
 import { assertNotBundled } from "./core/bundle.js";
 
 declare const __webpack_require__: unknown;
+/** Of which format this file is, in the build. */
+declare const COMMONJS: boolean;
 
 assertNotBundled({ url: import.meta.url, webpack: typeof __webpack_require__ === "function" });
 
-// Written so that webpack, which follows createRequire, leaves it out, and tools that collect files for a server see it.
+// webpack follows createRequire, and leaves this out. Tools that collect files for a server, such as Next.js for its
+// output "standalone", follow these two forms; in CommonJS they take package.json only when it is named.
+const load = createRequire(import.meta.url);
 const api = (
-  typeof __webpack_require__ === "function" ? undefined : createRequire(import.meta.url)("./api.cjs")
+  typeof __webpack_require__ === "function"
+    ? undefined
+    : COMMONJS
+      ? [require(`${__dirname}/api.cjs`), require(`${__dirname}/../package.json`)][0]
+      : load("./api.cjs")
 ) as typeof import("./index.js");
 
 export const {
@@ -19,6 +27,7 @@ export const {
   checkDataset,
   createServer,
   datasets,
+  demoScene,
   Evaluator,
   evaluate,
   falseNegatives,

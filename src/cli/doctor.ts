@@ -4,7 +4,7 @@ import { availableParallelism, cpus } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { type ChosenAddon, findLibTorch, isPrebuilt, isVersion, VERSIONS } from "../../scripts/locate.mjs";
-import { chosenAddon, setupCommand } from "../core/addon.js";
+import { chosenAddon, howToInstall, setupCommand } from "../core/addon.js";
 import { isSoundspotError } from "../core/errors.js";
 import { packageRoot, readManifest } from "../core/package.js";
 import { findFfmpeg } from "../media/ffmpeg.js";
@@ -87,7 +87,8 @@ async function loadAside(root: string, { variant, addon, version }: ChosenAddon)
 }
 
 function checkLibTorch(root: string, { variant, version: wanted }: ChosenAddon): Finding {
-  const fix = `Run \`${setupCommand(variant)}\`, or set LIBTORCH to an unpacked LibTorch ${wanted} first.`;
+  const run = howToInstall(variant).replace("run", "Run");
+  const fix = `${run}, or set LIBTORCH to an unpacked LibTorch ${wanted} first.`;
   const exact = findLibTorch({ root, variant, version: wanted });
   const torch = exact ?? findLibTorch({ root, variant, version: wanted, any: true });
   if (!torch) {

@@ -35,7 +35,7 @@ export const setupCommand = (variant: Variant): string => {
 };
 
 /** The end of a sentence about something that is not installed. */
-function howToInstall(variant: Variant): string {
+export function howToInstall(variant: Variant): string {
   const run = `run \`${setupCommand(variant)}\``;
   return variant === "cpu" && packageManager(packageRoot()) === "pnpm"
     ? `${run}, or \`pnpm approve-builds\` to let its install script do that`

@@ -4,6 +4,7 @@
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -90,10 +91,25 @@ describe.skipIf(!ready)("recipes of docs/bundlers.md (skipped without a build or
           .filter((word) => !word.startsWith("--")),
       ),
     );
-    execFileSync("npm", ["install", "--ignore-scripts", "--no-audit", "--no-fund", ...tarballs, ...tools], {
-      cwd: project,
-      stdio: "pipe",
-    });
+    execFileSync(
+      "npm",
+      [
+        "install",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        ...tarballs,
+        ...tools,
+        "@vercel/nft",
+        "next",
+        "react",
+        "react-dom",
+      ],
+      {
+        cwd: project,
+        stdio: "pipe",
+      },
+    );
     for (const { text } of files) write(text);
     const model = await Model.create(tiny, { seed: 1 });
     await model.save(join(project, "model.safetensors"));
@@ -144,6 +160,55 @@ describe.skipIf(!ready)("recipes of docs/bundlers.md (skipped without a build or
     } finally {
       for (const { text } of own) write(text);
     }
+  });
+
+  it.each(["index.js", "index.cjs"])("tools that collect files for a server follow %s", (entry) => {
+    const script = `import { nodeFileTrace } from "@vercel/nft";
+      const { fileList } = await nodeFileTrace(["node_modules/soundspot/dist/${entry}"]);
+      console.log(JSON.stringify([...fileList]));`;
+    writeFileSync(join(project, "trace.mjs"), script);
+    const traced = JSON.parse(succeed("node trace.mjs")) as string[];
+    const packages = [
+      "soundspot/dist/api.cjs",
+      "soundspot/package.json",
+      "sharp/package.json",
+      "fastify/package.json",
+    ];
+    expect(traced).toEqual(expect.arrayContaining(packages.map((each) => `node_modules/${each}`)));
+  });
+
+  describe.each(["--turbopack", "--webpack"])("Next.js, %s", (bundler) => {
+    const config = files.find(({ text }) => text.startsWith("// next.config.mjs\n"))?.text as string;
+    const build = () => run(`NEXT_TELEMETRY_DISABLED=1 npx next build ${bundler}`);
+    // Next.js would take it for its own.
+    const babel = files.find(({ text }) => text.startsWith("// babel.config.cjs\n"))?.text as string;
+    beforeAll(() => {
+      cpSync(join(root, "examples/next/app"), join(project, "app"), { recursive: true });
+      rmSync(join(project, nameOf(babel)));
+    });
+    afterAll(() => write(babel));
+
+    it("external, it collects the package and the addon", () => {
+      write(config);
+      const { status, stdout, stderr } = build();
+      expect(status, stdout + stderr).toBe(0);
+      const addon = `@soundspot/${process.platform}-${process.arch}/package.json`;
+      for (const each of ["soundspot/dist/api.cjs", "soundspot/package.json", "sharp/package.json", addon]) {
+        expect(existsSync(join(project, ".next/standalone/node_modules", each)), each).toBe(true);
+      }
+      // Away from the project, whose node_modules it would find.
+      cpSync(join(project, ".next/standalone"), join(folder, bundler), { recursive: true });
+      const script = readFileSync(join(project, "app.mjs"), "utf8");
+      writeFileSync(join(folder, bundler, "app.mjs"), script);
+      expect(succeed(`node ${JSON.stringify(join(folder, bundler, "app.mjs"))}`)).toBe(unbundled);
+    });
+
+    it("bundled, it says in one sentence what to do", () => {
+      write(config.replace(/^ *serverExternalPackages: .*\n/m, ""));
+      const { status, stdout, stderr } = build();
+      expect(status).toBe(1);
+      expect(stdout + stderr).toContain(BUNDLED);
+    });
   });
 
   const [jest] = recipes.filter(({ name }) => name === "Jest");

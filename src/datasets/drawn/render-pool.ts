@@ -90,7 +90,8 @@ export class RenderPool<Settings> {
   }
 
   #start(): Thread {
-    const worker = new Worker(workerFile(this.#name), { workerData: this.#data });
+    // Next.js compiles every file that a `new Worker` may name, and fails at the types beside them.
+    const worker = Reflect.construct(Worker, [workerFile(this.#name), { workerData: this.#data }]) as Worker;
     const thread: Thread = { worker, waiting: new Map() };
     worker.unref();
     worker.on("message", (reply: RenderReply) => {

@@ -138,6 +138,7 @@ export const notRun: readonly NotRun[] = [
   { document: "docs/bundlers.md", begins: "npx vite", why: bundlers },
   { document: "docs/bundlers.md", begins: "node dist/vite.mjs", why: bundlers },
   { document: "docs/bundlers.md", begins: "// commonjs.test.js", why: bundlers },
+  { document: "docs/bundlers.md", begins: "// next.config.mjs", why: bundlers },
   { document: "docs/bundlers.md", begins: "// babel.config.cjs", why: bundlers },
   { document: "docs/bundlers.md", begins: "// modules.test.mjs", why: bundlers },
   { document: "docs/bundlers.md", begins: "npm install --save-dev jest", why: bundlers },
