@@ -13,13 +13,17 @@ import {
   readFileSync,
   realpathSync,
   rmSync,
+  writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
+import { FLOORS } from "../../scripts/demo-floors.mjs";
+import { makeDemoModel } from "../../scripts/demo-model.mjs";
 import { findLibTorch } from "../../scripts/locate.mjs";
 import { PLATFORMS } from "../../scripts/platform.mjs";
+import * as api from "../../src/index.js";
 import { root } from "../support/docs/samples.js";
 import { canPack } from "../support/packed.js";
 
@@ -46,6 +50,12 @@ const notRun = [
     begins: "npm run prebuild",
     why: "needs nvcc; scripts/test-cuda.mjs builds the variant",
   },
+  { job: "demo-model", begins: "npm ci", why: "the job pack runs npm ci" },
+  {
+    job: "demo-model",
+    begins: "npm run demo-model",
+    why: "trains for minutes; a model with random weights stands for it",
+  },
   { job: "publish", begins: "for each in", why: "publishes; its order of files is tested below" },
 ];
 const reasonOf = ({ job, run }: { readonly job: string; readonly run: string }) =>
@@ -64,7 +74,7 @@ describe.skipIf(!ready)("the release workflow (skipped without a build or a regi
   const checkout = join(folder, "checkout");
   const empty = join(folder, "empty");
 
-  beforeAll(() => {
+  beforeAll(async () => {
     const files = execFileSync("git", ["ls-files", "-z"], { cwd: root, encoding: "utf8" }).split("\0");
     for (const file of files.filter((each) => each !== "" && existsSync(join(root, each)))) {
       mkdirSync(dirname(join(checkout, file)), { recursive: true });
@@ -78,6 +88,12 @@ describe.skipIf(!ready)("the release workflow (skipped without a build or a regi
         copyFileSync(join(root, "build/Release", name), join(target, name));
       }
     }
+    // A model with random weights, whose file of figures says that it reached the floors.
+    const demo = join(checkout, "demo-model");
+    await makeDemoModel({ api, output: demo, standIn: true });
+    const figures = join(demo, "figures.json");
+    const facts: object = JSON.parse(readFileSync(figures, "utf8"));
+    writeFileSync(figures, JSON.stringify({ ...facts, standIn: false, figures: FLOORS }));
     mkdirSync(empty);
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -132,7 +148,8 @@ describe.skipIf(!ready)("the release workflow (skipped without a build or a regi
     const { status, stdout } = run(loop.replace(/npm publish .*$/m, 'echo "$each"'), checkout, {});
     const names = stdout.trim().split("\n");
     expect(status).toBe(0);
-    expect(names.length).toBe(PLATFORMS.length + 1);
+    // Those of the platforms, the demo model, and soundspot itself.
+    expect(names.length).toBe(PLATFORMS.length + 2);
     expect(new Set(names).size).toBe(names.length);
     expect(names.at(-1)).toMatch(/^soundspot-\d/);
   });
