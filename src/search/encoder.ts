@@ -3,13 +3,14 @@ import { join } from "node:path";
 import { isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
 import { type InPlace, lookAhead } from "../core/look-ahead.js";
 import type { TensorData } from "../core/types.js";
+import { hashOf } from "../files/hash.js";
 import type { AudioSource } from "../media/audio.js";
 import type { ImageSource } from "../media/image.js";
 import { asWindow, middleOfVideo } from "../model/audio-window.js";
 import { isDemoModel, warnOfDemoModel } from "../model/demo.js";
 import type { Model } from "../model/model.js";
 import { preprocess } from "../model/preprocess.js";
-import { hashOf, type MediaFile, type SkippedFile, skippedFile, stateOf } from "./media-files.js";
+import { type MediaFile, type SkippedFile, skippedFile, stateOf } from "./media-files.js";
 
 /** The encoders' input from one file. */
 interface DecodedFile {

@@ -1,9 +1,6 @@
 /** The images, audio files and videos in a folder, and their state on disk. */
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { pipeline } from "node:stream/promises";
 import { isSoundspotError, type SoundspotError, throwIfAborted } from "../core/errors.js";
 import { unreadable } from "../files/media-file.js";
 import { VIDEO } from "../preparation/video-sources.js";
@@ -95,16 +92,4 @@ export async function stateOf(path: string): Promise<FileState> {
     throw unreadable(path, cause);
   });
   return { bytes: info.size, modified: info.mtimeMs };
-}
-
-/** SHA-256 of a file's content, in hexadecimal. @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_ABORTED. */
-export async function hashOf(path: string, signal?: AbortSignal | undefined): Promise<string> {
-  const hash = createHash("sha256");
-  try {
-    await pipeline(createReadStream(path), hash, signal ? { signal } : {});
-  } catch (cause) {
-    throwIfAborted(signal);
-    throw unreadable(path, cause);
-  }
-  return hash.digest("hex");
 }

@@ -3,9 +3,10 @@ import { join } from "node:path";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import { inParallel } from "../core/parallel.js";
 import { SAMPLES_AT_A_TIME } from "../core/semaphore.js";
+import { hashOf } from "../files/hash.js";
 import type { Model } from "../model/model.js";
 import { type EncodedFile, encodeFiles } from "./encoder.js";
-import { findMedia, hashOf, type MediaFile, type SkippedFile } from "./media-files.js";
+import { findMedia, type MediaFile, type SkippedFile } from "./media-files.js";
 import { type Entry, idOf, kinds, type Row, type SearchKind, type Tables } from "./tables.js";
 
 /** Changes of an update, in files. */

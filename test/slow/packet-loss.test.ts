@@ -1,4 +1,4 @@
-/** Four machines whose network loses packets, and one that dies, and one that is cut off: the run is resumed, and ends as an undisturbed one. */
+/** Four machines whose network loses packets. One dies, later one is cut off: the run is resumed, and ends as an undisturbed one. */
 import type { ChildProcess } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,14 +1,12 @@
 /** `soundspot import`: a checkpoint of another program as safetensors with its configuration, and a model card. */
 
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { basename, extname, resolve } from "node:path";
-import { pipeline } from "node:stream/promises";
 import { type Command, InvalidArgumentError } from "commander";
 import { methodNamed } from "../../config/methods.js";
 import { isSoundspotError, SoundspotError } from "../../core/errors.js";
 import { checkReplaceable, writeOutput } from "../../files/atomic-writes.js";
+import { hashOf } from "../../files/hash.js";
 import { checkOutputs } from "../../files/outputs.js";
 import { Model } from "../../model/model.js";
 import { native } from "../../native.js";
@@ -70,12 +68,6 @@ async function checkFree(path: string, option: string, force: boolean): Promise<
   }
 }
 
-async function sha256Of(file: string): Promise<string> {
-  const hash = createHash("sha256");
-  await pipeline(createReadStream(file), hash);
-  return hash.digest("hex");
-}
-
 /** Whether the names are those of torchvision's ResNet, which is a part of a model alone. */
 const isResNet = (names: readonly string[]) =>
   names.includes("conv1.weight") && names.includes("layer1.0.conv1.weight");
@@ -129,7 +121,7 @@ async function run(file: string, flags: Flags): Promise<void> {
   const source = {
     file: basename(file),
     bytes: (await stat(file)).size,
-    sha256: await sha256Of(file),
+    sha256: await hashOf(file),
     ...(flags.source === undefined ? {} : { from: flags.source }),
   };
   const { license } = flags;
