@@ -8,12 +8,10 @@
  * JavaScript's objects cause these.
  */
 import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { cpus } from "node:os";
 import { monitorEventLoopDelay, PerformanceObserver } from "node:perf_hooks";
-import { fileURLToPath } from "node:url";
+import { addon } from "../scripts/addon.mjs";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
 const steps = Number(process.argv[2] ?? 24);
 const resolution = 5; // ms between samples of the loop
 
@@ -34,8 +32,6 @@ function since(start) {
   return { wall, own: Math.max(0, wall - (end.queued - start.queued)) };
 }
 
-// The package loads the addon through node-gyp-build too, and gets this same object.
-const addon = createRequire(import.meta.url)("node-gyp-build")(root);
 /** The synchronous part of every call, by function. */
 const calls = new Map();
 for (const [name, call] of Object.entries(addon)) {

@@ -2,7 +2,7 @@
 // and against PyTorch's eager mode. The frozen encoders: with Winograd's filtering, against direct convolutions. The 3 × 3
 // convolutions of a training step in float32: the same, one by one.
 import { Model } from "../dist/index.js";
-import { addon } from "./lib/addon.mjs";
+import { addon } from "../scripts/addon.mjs";
 import { python } from "./lib/baselines.mjs";
 import { matrixPeak, peakNote } from "./lib/peak.mjs";
 import { typesOf } from "./lib/processor.mjs";

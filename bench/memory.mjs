@@ -6,7 +6,7 @@
  *   node bench/memory.mjs
  */
 import { cpus } from "node:os";
-import { addon } from "./lib/addon.mjs";
+import { addon } from "../scripts/addon.mjs";
 import { batchOf } from "./lib/inputs.mjs";
 import { processorLine } from "./lib/processor.mjs";
 import { Report } from "./lib/report.mjs";

@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { addon } from "./lib/addon.mjs";
+import { addon } from "../scripts/addon.mjs";
 import { agreementOf, differences } from "./lib/agreement.mjs";
 import { python } from "./lib/baselines.mjs";
 import { batchOf } from "./lib/inputs.mjs";

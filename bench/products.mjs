@@ -1,6 +1,6 @@
 // Matrix products of float32 in training, by every library: the measurements behind the table of
 // native/kernels/products.cc. A row is a shape; its last column is the library that the table chooses.
-import { addon } from "./lib/addon.mjs";
+import { addon } from "../scripts/addon.mjs";
 import { median } from "./lib/turns.mjs";
 
 /** Slots of both kinds in one sample, of the paper's model. */

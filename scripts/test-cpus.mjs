@@ -9,8 +9,8 @@
  * package's own kernels follow both.
  */
 import { spawnSync } from "node:child_process";
-import { createRequire } from "node:module";
 import { join } from "node:path";
+import { addon } from "./addon.mjs";
 import { PACKAGE } from "./build.mjs";
 import { findTests, NUMERIC_TESTS } from "./find-tests.mjs";
 
@@ -32,7 +32,7 @@ if (process.arch !== "x64") {
   process.exit(2);
 }
 
-const { hardware } = createRequire(import.meta.url)("node-gyp-build")(PACKAGE).info().cpu;
+const { hardware } = addon.info().cpu;
 const vitest = join(PACKAGE, "node_modules", "vitest", "vitest.mjs");
 const results = [];
 for (const name of given.length > 0 ? given : Object.keys(KINDS)) {

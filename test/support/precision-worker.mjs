@@ -1,5 +1,6 @@
 // What this processor, as its environment caps it, makes of bfloat16: one line of JSON. Run by processor.test.ts.
 import { Model, Trainer, train } from "../../dist/index.js";
+import { addon } from "../../scripts/addon.mjs";
 
 const [checkpoint, output] = process.argv.slice(2);
 const warnings = [];
@@ -37,9 +38,7 @@ for (const precision of ["float32", "bfloat16"]) {
   losses[precision] = (await trainer.step(inputs)).losses.total;
 }
 await turn();
-const { cpu } = (await import("node:module"))
-  .createRequire(import.meta.url)("node-gyp-build")(new URL("../..", import.meta.url).pathname)
-  .info();
+const { cpu } = addon.info();
 const first = [...warnings];
 
 // A run that began in bfloat16 goes on here; in a worker of its own, for a process warns once.

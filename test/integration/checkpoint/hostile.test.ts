@@ -18,6 +18,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { chooseAddon, findLibTorch } from "../../../scripts/locate.mjs";
 import { Model, SearchIndex } from "../../../src/index.js";
 import { decodeAudio } from "../../../src/media/audio.js";
 import { findFfmpeg } from "../../../src/media/ffmpeg.js";
@@ -28,6 +29,7 @@ import { tiny } from "../../support/tiny.js";
 import { transpilePackage } from "../../support/transpiled.js";
 
 const MEBIBYTE = 2 ** 20;
+const root = fileURLToPath(new URL("../../..", import.meta.url));
 const worker = fileURLToPath(new URL("../../support/hostile-worker.mjs", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "soundspot-hostile-"));
 const at = (...names: string[]) => join(folder, ...names);
@@ -123,6 +125,8 @@ beforeAll(async () => {
       TEMP: at("temporary"),
       TMP: at("temporary"),
       HOME: at("home"),
+      // It may lie in the cache folder of the true home.
+      LIBTORCH: findLibTorch({ root, ...chooseAddon({ root }) })?.folder,
     },
     maxBuffer: 2 ** 26,
   });

@@ -1,10 +1,10 @@
-// The addon that the package loads, for measurements below the public API.
+/** The addon that the package loads, for measurements and tests below the public API. */
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
-import { chooseAddon, findLibTorch } from "../../scripts/locate.mjs";
-import { openLibTorch } from "../../scripts/open-addon.mjs";
+import { chooseAddon, findLibTorch } from "./locate.mjs";
+import { openLibTorch } from "./open-addon.mjs";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
+const root = fileURLToPath(new URL("..", import.meta.url));
 const { variant, addon: path, version } = chooseAddon({ root });
 const torch = findLibTorch({ root, variant, version: version.replace(/\+.*/, "") });
 if (path === undefined || torch === undefined)
