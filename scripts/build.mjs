@@ -26,6 +26,8 @@ import { Progress, parseBuildLine } from "./progress.mjs";
 const require = createRequire(import.meta.url);
 export const PACKAGE = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 export const ADDON = join(PACKAGE, "build", "Release", "soundspot.node");
+/** The same sources with what tests alone need. */
+export const TEST_ADDON = join(PACKAGE, "build", "test", "build", "Release", "soundspot_test.node");
 
 const BUILD = join(PACKAGE, "build");
 /** For SOUNDSPOT_PREBUILD, below which node-gyp-build looks for build/Release and build/Debug. */
@@ -39,6 +41,8 @@ const TAIL = 40;
  *   result. Default build/, and of the variant cuda build/cuda.
  * @param {"cpu" | "cuda"} [options.variant] Default that of SOUNDSPOT_VARIANT, or cpu.
  * @param {string} [options.libtorch] Folder of the LibTorch to link. Default the one that is found.
+ * @param {"soundspot" | "soundspot_test"} [options.target] What to compile of the addon and that of the tests. Default
+ *   both.
  * @param {boolean} [options.debug] Whether CMake's configuration is Debug instead of Release. Default false.
  * @param {Record<string, string>} [options.definitions] More of CMake's variables.
  * @param {Progress} [options.progress] Shows the steps. Default one of its own, which ends with the call.
@@ -67,6 +71,7 @@ async function compileAlone({
   build,
   variant,
   libtorch = findLibTorch({ root: PACKAGE, variant, include: true })?.path,
+  target,
   debug = false,
   definitions: more = {},
   progress,
@@ -101,7 +106,10 @@ async function compileAlone({
     configured = await cmakeJs("configure", options, show);
   }
   if (configured.code === 0) progress.start("compiling");
-  const result = configured.code === 0 ? await cmakeJs("build", options, show) : configured;
+  const result =
+    configured.code === 0
+      ? await cmakeJs("build", [...options, ...(target ? [`--target=${target}`] : [])], show)
+      : configured;
   if (quiet) {
     mkdirSync(build, { recursive: true });
     writeFileSync(
@@ -118,11 +126,16 @@ async function compileAlone({
   if (build === BUILD || (debug && variant === "cpu")) writeCompileCommands(build, PACKAGE);
 }
 
-/** Whether the compiled addon is newer than all its sources. */
+/** Whether the compiled addon, or that of the tests, is newer than all its sources. */
 export function isUpToDate(addon = ADDON) {
   if (!existsSync(addon)) return false;
   const built = statSync(addon).mtimeMs;
-  const sources = readdirSync(join(PACKAGE, "native"), { recursive: true, withFileTypes: true })
+  const folders = [
+    join(PACKAGE, "native"),
+    ...(addon === TEST_ADDON ? [join(PACKAGE, "test", "native")] : []),
+  ];
+  const sources = folders
+    .flatMap((folder) => readdirSync(folder, { recursive: true, withFileTypes: true }))
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath ?? entry.path, entry.name));
   return [join(PACKAGE, "CMakeLists.txt"), ...sources].every((file) => statSync(file).mtimeMs <= built);

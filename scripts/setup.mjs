@@ -76,7 +76,7 @@ export async function setup({ variant, log, progress }) {
   if (!build) throw new Error(`Neither ${folders.join(" nor ")} can be written to: set SOUNDSPOT_HOME.`);
   if (isPrebuilt(PACKAGE, fileIn(build))) rmSync(dirname(fileIn(build)), { recursive: true });
   log(`compiling the addon, which takes some minutes${variant === "cuda" ? " (more for its kernels)" : ""}.`);
-  await compile({ quiet: true, variant, build, libtorch: libtorch.folder, progress });
+  await compile({ quiet: true, variant, build, libtorch: libtorch.folder, target: "soundspot", progress });
   log("the addon is compiled.");
   return { variant, libtorch, addon: { path: fileIn(build), kind: "compiled" } };
 }
