@@ -8,8 +8,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } 
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { datasets, Model, metrics, presets, SearchIndex } from "../dist/index.js";
-import { wav } from "./lib/inputs.mjs";
+import { datasets, encodeWav, Model, metrics, presets, SearchIndex } from "../dist/index.js";
 
 const require = createRequire(import.meta.url);
 const [DIM, CLUSTERS, QUERIES, DEPTH, CHUNK] = [512, 2000, 200, 10, 50_000];
@@ -69,7 +68,7 @@ async function writeScenes(folder, count, progress) {
       await sharp(pixels, { raw: { width, height, channels: 3 } })
         .jpeg({ quality: 90 })
         .toFile(`${path}.jpg`);
-      writeFileSync(`${path}.wav`, wav(audio.samples, audio.sampleRate));
+      writeFileSync(`${path}.wav`, encodeWav(audio));
       return `${path}.wav`;
     });
     await Promise.all(some);

@@ -187,7 +187,7 @@ async function putDemoModel(files: string): Promise<void> {
   const folder = join(files, "node_modules", "@soundspot", "demo-model");
   const settings = { size: 64, seconds: 1, sampleRate: 16_000, sources: 2, props: 1, offscreen: 0 } as const;
   const scene = renderScene(settings, { seed: 0, split: "test", epoch: 0, index: 0 });
-  await writeScene(folder, scene);
+  await writeScene(folder, scene, encodeWav);
   using model = await Model.create(tiny);
   await writeDemoModel({ folder, model, scene: { index: 0, label: scene.label } });
 }
