@@ -3,6 +3,7 @@ import { type ChildProcess, execFileSync, type SpawnOptions, spawn } from "node:
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { bound } from "./ends-with-tests.js";
 
 function command(name: string, ...args: readonly string[]): string {
   return execFileSync(name, args, { stdio: ["ignore", "pipe", "pipe"], encoding: "utf8" });
@@ -75,11 +76,8 @@ export class TestNetwork {
   spawn(name: string, program: string, args: readonly string[], options: SpawnOptions): ChildProcess {
     const setup = `mount --bind "$1" /etc/hosts && hostname "$2" && shift 2 && exec "$@"`;
     const inside = ["sh", "-c", setup, "sh", join(this.#folder, "hosts"), name, program, ...args];
-    return spawn(
-      "nsenter",
-      [`--net=/run/netns/${this.#space(name)}`, "unshare", "--uts", "--mount", ...inside],
-      options,
-    );
+    const entered = [`--net=/run/netns/${this.#space(name)}`, "unshare", "--uts", "--mount", ...inside];
+    return spawn(...bound("nsenter", entered), options);
   }
 
   /**
