@@ -16,11 +16,13 @@ function reasonOf(error: unknown): string {
 }
 
 export class TestNetwork {
+  static #made = 0;
   /** Names of the machines, node1 and so on, which each of them resolves. */
   readonly names: readonly string[];
   readonly #folder = mkdtempSync(join(tmpdir(), "soundspot-network-"));
   readonly #subnet = `10.214.${process.pid % 250}`;
-  readonly #tag = `ss${process.pid % 100_000}`;
+  /** The system deletes the links of a network some time after its machines: the next one has other names. */
+  readonly #tag = `ss${process.pid % 100_000}x${TestNetwork.#made++}`;
 
   /** Why there can be no network of this kind here; undefined where there can. */
   static obstacle(): string | undefined {
