@@ -134,9 +134,9 @@ async function withAudio<T>(
   work: (audio: OpenAudio) => Promise<T>,
 ): Promise<T> {
   if (typeof source === "string") {
-    await checkMediaFile(source);
+    const size = await checkMediaFile(source);
     // Only the requested part is read: a film stays on the disk.
-    return withFile(source, async (file) => {
+    return withFile(source, size, async (file) => {
       const wav = await openWav(file, source, options);
       return work(wav ?? openEncoded(source, source, await isAudioOnly(file), options));
     });
@@ -250,18 +250,17 @@ function openEncoded(
   };
 }
 
-/** Bytes of the beginning that are read at once: headers are read in small pieces. */
-const HEAD_BYTES = 4096;
+/** Bytes of the beginning that are read at once: headers are read in small pieces. A small file is read whole. */
+const [HEAD_BYTES, SMALL_BYTES] = [4096, 2 ** 18];
 
-async function withFile<T>(path: string, work: (bytes: ByteSource) => Promise<T>): Promise<T> {
+async function withFile<T>(path: string, size: number, work: (bytes: ByteSource) => Promise<T>): Promise<T> {
   const reading = <R>(work: Promise<R>) =>
     work.catch((cause: unknown) => {
       throw unreadable(path, cause);
     });
   const file = await reading(open(path));
   try {
-    const { size } = await reading(file.stat());
-    const head = await reading(readBytes(file, 0, Math.min(size, HEAD_BYTES)));
+    const head = await reading(readBytes(file, 0, size <= SMALL_BYTES ? size : HEAD_BYTES));
     return await work({
       size,
       blockBytes: 2 ** 22,
