@@ -352,7 +352,7 @@ async function checkSamples(
   let sum = 0;
   await inSlices(samples.length, 65536, signal, (from, to) => {
     sum += sumOfZeros(samples, from, to);
-    if (farthest(samples, from, to) > MAX_AMPLITUDE && sum === 0)
+    if (isAnyTooLarge(samples, from, to) && sum === 0)
       throw tooLarge(samples, name, name === RAW ? "ERR_INPUT" : "ERR_MEDIA_DECODE");
   });
   if (sum !== 0) {
@@ -373,7 +373,7 @@ async function checkSamples(
 export function checkRawSamples(audio: RawAudio): Required<RawAudio> {
   const checked = checkRawAudio(audio);
   const { samples } = checked;
-  if (farthest(samples, 0, samples.length) > MAX_AMPLITUDE) throw tooLarge(samples, RAW, "ERR_INPUT");
+  if (isAnyTooLarge(samples, 0, samples.length)) throw tooLarge(samples, RAW, "ERR_INPUT");
   return checked;
 }
 
@@ -390,15 +390,13 @@ function tooLarge(
   );
 }
 
-/** The largest absolute value of the finite samples. In a loop of its own, which is compiled as a whole. */
-function farthest(samples: Float32Array, from: number, to: number): number {
-  let [least, most] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+/** Whether a finite sample is beyond ±8. In a loop of its own, which is compiled as a whole. */
+function isAnyTooLarge(samples: Float32Array, from: number, to: number): boolean {
   for (let i = from; i < to; i++) {
     const sample = samples[i] as number;
-    if (sample < least && sample !== Number.NEGATIVE_INFINITY) least = sample;
-    if (sample > most && sample !== Number.POSITIVE_INFINITY) most = sample;
+    if ((sample > MAX_AMPLITUDE || sample < -MAX_AMPLITUDE) && Number.isFinite(sample)) return true;
   }
-  return Math.max(-least, most);
+  return false;
 }
 
 /** 0 where all samples are finite, and NaN where one is not: x − x. In a loop of its own, which is compiled as a whole. */
