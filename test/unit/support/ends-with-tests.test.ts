@@ -40,10 +40,10 @@ async function until(condition: () => boolean): Promise<boolean> {
 /** A file of tests whose only test starts what would go on for ever, as the samples' services do, and waits. */
 const endless = `
 import { spawn } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { renameSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { it } from "vitest";
-import { endWithTests } from ${JSON.stringify(join(root, "test/support/ends-with-tests.ts"))};
+import { bound, endWithTests } from ${JSON.stringify(join(root, "test/support/ends-with-tests.ts"))};
 
 const server = "require('node:http').createServer().listen(0, () => console.log(process.pid))";
 it("goes on", async () => {
@@ -58,7 +58,9 @@ it("goes on", async () => {
   for (const child of started) {
     pids.push(await new Promise((done) => child.stdout.on("data", (text) => done(Number(text)))));
   }
-  writeFileSync(${JSON.stringify(join(folder, "pids.json"))}, JSON.stringify(pids));
+  const list = ${JSON.stringify(join(folder, "pids.json"))};
+  writeFileSync(list + ".part", JSON.stringify(pids));
+  renameSync(list + ".part", list);
   await new Promise(() => createServer().listen(0));
 });
 `;
@@ -87,7 +89,8 @@ describe("what tests start", () => {
     }
     let pids: number[] = [];
     try {
-      expect(await until(() => existsSync(list) || vitest.exitCode !== null), output).toBe(true);
+      await until(() => existsSync(list) || vitest.exitCode !== null);
+      expect(existsSync(list), output).toBe(true);
       pids = JSON.parse(readFileSync(list, "utf8")) as number[];
       expect(pids.filter(runs)).toEqual(pids);
       process.kill(pids[which] as number, "SIGKILL");
