@@ -1,5 +1,8 @@
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 import { paceEnvironment, patience } from "./test/support/patience.js";
+
+const support = (name: string) => fileURLToPath(new URL(`test/support/${name}`, import.meta.url));
 
 export default defineConfig({
   test: {
@@ -14,6 +17,7 @@ export default defineConfig({
     // The addon uses every processor by itself, and a process of its own per file keeps a crash in its file.
     pool: "forks",
     fileParallelism: false,
-    reporters: ["default", "./test/support/reporter.ts"],
+    setupFiles: [support("ends-with-tests.ts")],
+    reporters: ["default", support("reporter.ts")],
   },
 });

@@ -1,80 +1,142 @@
-// Waiting for data in training: an epoch of the demo's recipe on 4,000 pairs, drawn on demand or decoded from JPEG and
-// WAV files.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+// Waiting for data in training: an epoch of the demo's recipe on pairs that are drawn on demand or decoded from JPEG and
+// WAV files, between as many steps on batches that lie ready in memory.
+//
+//   npm run bench -- data [--count N]
+//
+// --count pairs of an epoch (default 10,000).
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { datasets, presets, train } from "../dist/index.js";
-import { wav } from "./lib/inputs.mjs";
+import { datasets, Model, presets, Trainer, train } from "../dist/index.js";
+import { writeScenes } from "./lib/scene-files.mjs";
+
+// As `soundspot train` sets it before the addon is loaded.
+if (process.env.OMP_WAIT_POLICY === undefined) process.env.GOMP_SPINCOUNT ??= "3000";
 
 const { scenes, manifest } = datasets;
 const { imageSize, audio } = presets.scratch.model;
-const PAIRS = 4000;
-const title = `an epoch of ${PAIRS} pairs, preset scratch`;
-const columns = ["pairs", "s", "waiting, s", "share"];
+const { batchSize } = presets.scratch.train;
+/** Batches that lie in memory, used in turns. */
+const READY = 4;
+const columns = ["pairs", "s", "pairs/s", "× ready", "waiting, s", "share", "CPU ms/pair"];
 
-/** Scenes as files with a manifest; the images four times as large, since photographs are larger than the model's input. */
-async function files(folder, pairs, progress) {
-  const { default: sharp } = await import("sharp");
-  const from = scenes({ size: imageSize, seconds: audio.seconds, length: pairs });
-  const rows = [];
-  for (let i = 0; i < pairs; i++) {
-    const sample = await from.load(i, {});
-    const name = String(i).padStart(5, "0");
-    const { data, width, height } = sample.image;
-    const image = sharp(Buffer.from(data), { raw: { width, height, channels: 3 } });
-    await image
-      .resize(4 * imageSize)
-      .jpeg({ quality: 90 })
-      .toFile(join(folder, `${name}.jpg`));
-    writeFileSync(join(folder, `${name}.wav`), wav(sample.audio.samples, sample.audio.sampleRate));
-    rows.push(JSON.stringify({ id: name, image: `${name}.jpg`, audio: `${name}.wav` }));
-    progress?.(i + 1, pairs);
-  }
-  const path = join(folder, "manifest.jsonl");
-  writeFileSync(path, `${rows.join("\n")}\n`);
+const drawn = (length, options = {}) =>
+  scenes({ size: imageSize, seconds: audio.seconds, length, ...options });
+
+/** A dataset of files. @param scale of the images' size to the model's input */
+async function files(folder, pairs, scale, progress) {
+  const place = join(folder, String(scale));
+  mkdirSync(place, { recursive: true });
+  const nameOf = (_, index) => String(index).padStart(5, "0");
+  const names = await writeScenes(place, drawn(pairs, { workers: 2 }), { nameOf, scale, progress });
+  const path = join(place, "manifest.jsonl");
+  const rows = names.map((id) => `${JSON.stringify({ id, image: `${id}.jpg`, audio: `${id}.wav` })}\n`);
+  writeFileSync(path, rows.join(""));
   return manifest({ path });
 }
 
-const drawn = (length) => scenes({ size: imageSize, seconds: audio.seconds, length });
+/** Processor time of this process since `before`, in ms. */
+const usedSince = (before) => {
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1000;
+};
 
-/** An epoch over a dataset. @returns the argument of onEpoch */
+/** An epoch over a dataset. @returns seconds, those of them that steps waited, and ms of processor time */
 async function epochOf(data, progress) {
-  const epochs = [];
+  let measured;
+  const before = process.cpuUsage();
   const run = await train({
     preset: "scratch",
     epochs: 1,
     data,
-    onEpoch: (epoch) => epochs.push(epoch),
+    onEpoch: ({ seconds, waited }) => {
+      measured = { seconds, waited, used: usedSince(before) };
+    },
     onStep: ({ step, totalSteps }) => progress?.(step, totalSteps),
   });
   run.model.dispose();
-  return epochs[0];
+  await data.close?.();
+  return measured;
+}
+
+/** Batches as a trainer takes them: what `step` passes on once it has prepared one. */
+async function readyBatches(trainer) {
+  const data = drawn(READY * batchSize);
+  const ready = [];
+  trainer.stepPrepared = async (samples) => ready.push(samples);
+  for (let from = 0; from < data.length; from += batchSize) {
+    const samples = await Promise.all(Array.from({ length: batchSize }, (_, i) => data.load(from + i)));
+    await trainer.step(samples);
+  }
+  delete trainer.stepPrepared;
+  await data.close?.();
+  return ready;
+}
+
+/** The same steps without data to read. */
+async function stepsOf(pairs, progress) {
+  const model = await Model.create(presets.scratch.model);
+  const trainer = new Trainer(model, { ...presets.scratch.train, epochs: 1 });
+  const ready = await readyBatches(trainer);
+  const total = Math.floor(pairs / batchSize);
+  const [before, started] = [process.cpuUsage(), performance.now()];
+  for (let step = 0; step < total; step++) {
+    await trainer.stepPrepared(ready[step % READY], { at: { step, total, epoch: step / total } });
+    progress?.(step + 1, total);
+  }
+  const measured = { seconds: (performance.now() - started) / 1000, waited: 0, used: usedSince(before) };
+  trainer.dispose();
+  model.dispose();
+  return measured;
 }
 
 /** Seconds of everything, by a part of each work. */
-async function expectedSeconds(folder) {
-  const [pairs, written] = [4 * presets.scratch.train.batchSize, 40];
-  const { seconds } = await epochOf(drawn(pairs));
+async function expectedSeconds(folder, pairs, epochs) {
+  const [taken, written] = [4 * batchSize, 200];
+  const { seconds } = await epochOf(drawn(taken));
   const started = performance.now();
-  await files(folder, written);
-  return PAIRS * ((2 * seconds) / pairs + (performance.now() - started) / 1000 / written);
+  await files(join(folder, "few"), written, 1);
+  return pairs * ((epochs * seconds) / taken + (2 * (performance.now() - started)) / 1000 / written);
 }
 
-export async function data({ report }) {
+export async function data({ count = 10_000, report }) {
   const folder = mkdtempSync(join(tmpdir(), "soundspot-bench-"));
+  const title = `an epoch of ${count} pairs, preset scratch`;
   const rows = [];
   try {
+    const writing = report.step("writing files");
     const sources = [
-      ["scenes, drawn on the way", () => drawn(PAIRS)],
-      ["files, JPEG and WAV", () => files(folder, PAIRS, report.step("writing files", PAIRS))],
+      ["scenes, drawn on the way", () => drawn(count)],
+      ["JPEG of 112 px and WAV", () => files(folder, count, 1, writing)],
+      ["JPEG of 448 px and WAV", () => files(folder, count, 4, writing)],
     ];
-    report.expect(await expectedSeconds(folder), sources.length);
+    report.expect(await expectedSeconds(folder, count, 2 * sources.length + 1), 2 * sources.length + 1);
     report.table(title, columns, [24]);
+    const pairs = batchSize * Math.floor(count / batchSize);
+    const show = (name, { seconds, waited, used }, ready) => {
+      rows.push([
+        name,
+        seconds.toFixed(1),
+        (pairs / seconds).toFixed(1),
+        ready === undefined ? "" : (ready / seconds).toFixed(3),
+        waited.toFixed(2),
+        `${((100 * waited) / seconds).toFixed(2)} %`,
+        (used / pairs).toFixed(2),
+      ]);
+      report.row(rows.at(-1));
+    };
+    const ready = async () => {
+      const measured = await stepsOf(count, report.step("batches in memory"));
+      show("batches in memory", measured);
+      return measured.seconds;
+    };
+    let before = await ready();
     for (const [name, open] of sources) {
       const source = await open();
-      const { seconds, waited } = await epochOf(source, report.step(name));
-      rows.push([name, seconds.toFixed(1), waited.toFixed(2), `${((100 * waited) / seconds).toFixed(2)} %`]);
-      report.row(rows.at(-1));
+      const measured = await epochOf(source, report.step(name));
+      const after = await ready();
+      show(name, measured, (before + after) / 2);
+      before = after;
     }
   } finally {
     rmSync(folder, { recursive: true, force: true });

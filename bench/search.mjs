@@ -4,12 +4,12 @@
 //
 // --count image files and as many audio files (default 10,000; 0 leaves them out), encoded by the demo's model, from a
 // file or of random weights; --vectors drawn from 2,000 clusters (default 1,000,000; 0 leaves them out).
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { datasets, Model, metrics, presets, SearchIndex } from "../dist/index.js";
-import { wav } from "./lib/inputs.mjs";
+import { writeScenes } from "./lib/scene-files.mjs";
 
 const require = createRequire(import.meta.url);
 const [DIM, CLUSTERS, QUERIES, DEPTH, CHUNK] = [512, 2000, 200, 10, 50_000];
@@ -50,32 +50,12 @@ function recall(found, exact) {
   return hits.reduce((a, b) => a + b, 0) / exact.flat().length;
 }
 
-async function writeScenes(folder, count, progress) {
-  const { default: sharp } = await import("sharp");
+/** Files of drawn scenes in a folder for each class. */
+async function writeMedia(folder, count, progress) {
   const { imageSize, audio } = presets.scratch.model;
-  const data = datasets.scenes({
-    size: imageSize,
-    seconds: audio.seconds,
-    length: count,
-    split: "test",
-    workers: 2,
-  });
-  for (let from = 0; from < count; from += 100) {
-    const some = Array.from({ length: Math.min(100, count - from) }, async (_, i) => {
-      const { image, audio, label } = await data.load(from + i);
-      const path = join(folder, label, String(from + i).padStart(6, "0"));
-      mkdirSync(join(folder, label), { recursive: true });
-      const { data: pixels, width, height } = image;
-      await sharp(pixels, { raw: { width, height, channels: 3 } })
-        .jpeg({ quality: 90 })
-        .toFile(`${path}.jpg`);
-      writeFileSync(`${path}.wav`, wav(audio.samples, audio.sampleRate));
-      return `${path}.wav`;
-    });
-    await Promise.all(some);
-    progress?.(from, count);
-  }
-  await data.close?.();
+  const options = { size: imageSize, seconds: audio.seconds, length: count, split: "test", workers: 2 };
+  const nameOf = ({ label }, index) => join(label, String(index).padStart(6, "0"));
+  await writeScenes(folder, datasets.scenes(options), { nameOf, progress });
 }
 
 /** Seconds of `ofFiles`, by an index of a hundred pairs. */
@@ -83,7 +63,7 @@ async function secondsOfFiles(count, model) {
   const [folder, some] = [mkdtempSync(join(tmpdir(), "soundspot-bench-")), 100];
   try {
     const media = join(folder, "media");
-    const written = await seconds(() => writeScenes(media, some));
+    const written = await seconds(() => writeMedia(media, some));
     const index = await SearchIndex.create(join(folder, "index"), { model });
     const made = await seconds(() => index.update({ model, folder: media }));
     const name = readdirSync(media, { recursive: true }).find((each) => each.endsWith(".wav"));
@@ -110,7 +90,7 @@ async function ofFiles(count, checkpoint, title, report) {
       rows.push(cells);
       report.row(cells);
     };
-    await writeScenes(media, count, report.step("writing scenes"));
+    await writeMedia(media, count, report.step("writing scenes"));
     let progress = report.step("indexing");
     const index = await SearchIndex.create(place, { model });
     const made = await seconds(() => index.update({ model, folder: media, onProgress: progress }));

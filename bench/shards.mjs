@@ -7,8 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { datasets } from "../dist/index.js";
-import { wav } from "./lib/inputs.mjs";
+import { datasets, encodeWav } from "../dist/index.js";
 import { median } from "./lib/turns.mjs";
 
 const [PAIRS, SHARDS, PARTS, BATCH, SIZE] = [50_000, 50, 5, 80, 32];
@@ -21,7 +20,7 @@ async function write(folder, onShard) {
   const { default: sharp } = await import("sharp");
   mkdirSync(join(folder, "loose"));
   const samples = Float32Array.from({ length: 1600 }, (_, i) => Math.sin(i / 5));
-  const audio = wav(samples, 16_000);
+  const audio = encodeWav({ samples, sampleRate: 16_000 });
   const rows = [];
   const each = PAIRS / SHARDS;
   for (let shard = 0; shard < SHARDS; shard++) {

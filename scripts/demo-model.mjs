@@ -107,7 +107,7 @@ async function chooseScene(api, model, folder, standIn) {
   try {
     for (let index = 0; index < SCENES_TRIED; index++) {
       const sample = await data.load(index);
-      const spot = await model.localize(await writeScene(folder, sample));
+      const spot = await model.localize(await writeScene(folder, sample, api.encodeWav));
       const iou = overlap(sample.mask, spot.mask);
       if (standIn) return { index, label: sample.label };
       const { confidence } = spot;

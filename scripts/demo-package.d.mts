@@ -30,6 +30,7 @@ export function demoManifest(manifest: Manifest, addresses?: Manifest): Record<s
 export function writeScene(
   folder: string,
   scene: DrawnScene,
+  encodeWav: (audio: DrawnScene["audio"]) => Uint8Array,
 ): Promise<{ readonly image: string; readonly audio: string }>;
 export function writeDemoModel(options: {
   readonly folder: string;

@@ -65,35 +65,15 @@ export function demoManifest(manifest, addresses = {}) {
   };
 }
 
-/** 16-bit PCM of one channel. */
-function wavOf({ samples, sampleRate }) {
-  const bytes = Buffer.alloc(44 + samples.length * 2);
-  bytes.write("RIFF", 0, "latin1");
-  bytes.writeUInt32LE(bytes.length - 8, 4);
-  bytes.write("WAVEfmt ", 8, "latin1");
-  bytes.writeUInt32LE(16, 16);
-  bytes.writeUInt16LE(1, 20);
-  bytes.writeUInt16LE(1, 22);
-  bytes.writeUInt32LE(sampleRate, 24);
-  bytes.writeUInt32LE(sampleRate * 2, 28);
-  bytes.writeUInt16LE(2, 32);
-  bytes.writeUInt16LE(16, 34);
-  bytes.write("data", 36, "latin1");
-  bytes.writeUInt32LE(samples.length * 2, 40);
-  samples.forEach((sample, i) => {
-    bytes.writeInt16LE(Math.max(-32768, Math.min(32767, Math.round(sample * 32768))), 44 + i * 2);
-  });
-  return bytes;
-}
-
 /**
  * Writes a scene's files into the folder of the package.
  *
  * @param {string} folder
  * @param {{ image: object, audio: object, mask: object }} scene A sample of `datasets.scenes`.
+ * @param {(audio: object) => Uint8Array} encodeWav The package's own.
  * @returns {Promise<{ image: string, audio: string }>} Paths.
  */
-export async function writeScene(folder, { image, audio, mask }) {
+export async function writeScene(folder, { image, audio, mask }, encodeWav) {
   mkdirSync(join(folder, "scene"), { recursive: true });
   const { width, height } = image;
   const png = (data, channels) =>
@@ -106,7 +86,7 @@ export async function writeScene(folder, { image, audio, mask }) {
       1,
     ),
   );
-  writeFileSync(join(folder, FILES.audio), wavOf(audio));
+  writeFileSync(join(folder, FILES.audio), encodeWav(audio));
   return { image: join(folder, FILES.image), audio: join(folder, FILES.audio) };
 }
 

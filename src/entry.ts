@@ -28,6 +28,7 @@ export const {
   createServer,
   datasets,
   demoScene,
+  encodeWav,
   Evaluator,
   evaluate,
   falseNegatives,

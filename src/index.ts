@@ -81,6 +81,7 @@ export {
   type OpenMediaOptions,
   openMedia,
 } from "./media/media.js";
+export { encodeWav } from "./media/wav.js";
 export * as metrics from "./metrics/index.js";
 export type { Compute, ComputedPrecision, Device, Precision } from "./model/compute.js";
 export { type DemoScene, demoScene } from "./model/demo.js";

@@ -28,30 +28,3 @@ export function batchOf(count, of = shapes, views = []) {
   const some = (first) => Array.from({ length: count }, (_, i) => pair(first + i, of));
   return Object.fromEntries(["pairs", ...views].map((name, i) => [name, some(10_000 * i + 1)]));
 }
-
-/** One channel as a WAV file of 16 bits. */
-export function wav(samples, sampleRate) {
-  const bytes = Buffer.alloc(44 + 2 * samples.length);
-  bytes.write("RIFF", 0);
-  bytes.writeUInt32LE(bytes.length - 8, 4);
-  bytes.write("WAVEfmt ", 8);
-  for (const [value, at] of [
-    [16, 16],
-    [sampleRate, 24],
-    [2 * sampleRate, 28],
-  ])
-    bytes.writeUInt32LE(value, at);
-  for (const [value, at] of [
-    [1, 20],
-    [1, 22],
-    [2, 32],
-    [16, 34],
-  ])
-    bytes.writeUInt16LE(value, at);
-  bytes.write("data", 36);
-  bytes.writeUInt32LE(2 * samples.length, 40);
-  samples.forEach((value, i) => {
-    bytes.writeInt16LE(Math.round(32767 * Math.max(-1, Math.min(1, value))), 44 + 2 * i);
-  });
-  return bytes;
-}

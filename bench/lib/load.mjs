@@ -2,7 +2,7 @@
 import { Agent, get, request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import sharp from "sharp";
-import { wav } from "./inputs.mjs";
+import { encodeWav } from "../../dist/index.js";
 
 const BOUNDARY = "soundspot-bench";
 
@@ -21,7 +21,7 @@ export async function files(seed) {
   );
   return {
     image: await sharp(pixels, { raw }).jpeg({ quality: 85 }).toBuffer(),
-    audio: Buffer.from(wav(samples, 16_000)),
+    audio: Buffer.from(encodeWav({ samples, sampleRate: 16_000 })),
   };
 }
 

@@ -19,9 +19,10 @@ export async function readMediaFile(path: string, signal?: AbortSignal): Promise
 
 /**
  * Checks that a file is there and has content, without reading it.
+ * @returns its size in bytes
  * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY
  */
-export async function checkMediaFile(path: string): Promise<void> {
+export async function checkMediaFile(path: string): Promise<number> {
   const info = await stat(path).catch((cause: unknown) => {
     throw unreadable(path, cause);
   });
@@ -43,6 +44,7 @@ export async function checkMediaFile(path: string): Promise<void> {
       `The file ${path} is empty (0 bytes). Copy or download it again.`,
     );
   }
+  return info.size;
 }
 
 /** Why a file cannot be opened or read. */

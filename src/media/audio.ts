@@ -134,9 +134,9 @@ async function withAudio<T>(
   work: (audio: OpenAudio) => Promise<T>,
 ): Promise<T> {
   if (typeof source === "string") {
-    await checkMediaFile(source);
+    const size = await checkMediaFile(source);
     // Only the requested part is read: a film stays on the disk.
-    return withFile(source, async (file) => {
+    return withFile(source, size, async (file) => {
       const wav = await openWav(file, source, options);
       return work(wav ?? openEncoded(source, source, await isAudioOnly(file), options));
     });
@@ -250,18 +250,17 @@ function openEncoded(
   };
 }
 
-/** Bytes of the beginning that are read at once: headers are read in small pieces. */
-const HEAD_BYTES = 4096;
+/** Bytes of the beginning that are read at once: headers are read in small pieces. A small file is read whole. */
+const [HEAD_BYTES, SMALL_BYTES] = [4096, 2 ** 18];
 
-async function withFile<T>(path: string, work: (bytes: ByteSource) => Promise<T>): Promise<T> {
+async function withFile<T>(path: string, size: number, work: (bytes: ByteSource) => Promise<T>): Promise<T> {
   const reading = <R>(work: Promise<R>) =>
     work.catch((cause: unknown) => {
       throw unreadable(path, cause);
     });
   const file = await reading(open(path));
   try {
-    const { size } = await reading(file.stat());
-    const head = await reading(readBytes(file, 0, Math.min(size, HEAD_BYTES)));
+    const head = await reading(readBytes(file, 0, size <= SMALL_BYTES ? size : HEAD_BYTES));
     return await work({
       size,
       blockBytes: 2 ** 22,
@@ -353,7 +352,7 @@ async function checkSamples(
   let sum = 0;
   await inSlices(samples.length, 65536, signal, (from, to) => {
     sum += sumOfZeros(samples, from, to);
-    if (farthest(samples, from, to) > MAX_AMPLITUDE && sum === 0)
+    if (isAnyTooLarge(samples, from, to) && sum === 0)
       throw tooLarge(samples, name, name === RAW ? "ERR_INPUT" : "ERR_MEDIA_DECODE");
   });
   if (sum !== 0) {
@@ -374,7 +373,7 @@ async function checkSamples(
 export function checkRawSamples(audio: RawAudio): Required<RawAudio> {
   const checked = checkRawAudio(audio);
   const { samples } = checked;
-  if (farthest(samples, 0, samples.length) > MAX_AMPLITUDE) throw tooLarge(samples, RAW, "ERR_INPUT");
+  if (isAnyTooLarge(samples, 0, samples.length)) throw tooLarge(samples, RAW, "ERR_INPUT");
   return checked;
 }
 
@@ -391,15 +390,13 @@ function tooLarge(
   );
 }
 
-/** The largest absolute value of the finite samples. In a loop of its own, which is compiled as a whole. */
-function farthest(samples: Float32Array, from: number, to: number): number {
-  let [least, most] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+/** Whether a finite sample is beyond ±8. In a loop of its own, which is compiled as a whole. */
+function isAnyTooLarge(samples: Float32Array, from: number, to: number): boolean {
   for (let i = from; i < to; i++) {
     const sample = samples[i] as number;
-    if (sample < least && sample !== Number.NEGATIVE_INFINITY) least = sample;
-    if (sample > most && sample !== Number.POSITIVE_INFINITY) most = sample;
+    if ((sample > MAX_AMPLITUDE || sample < -MAX_AMPLITUDE) && Number.isFinite(sample)) return true;
   }
-  return Math.max(-least, most);
+  return false;
 }
 
 /** 0 where all samples are finite, and NaN where one is not: x − x. In a loop of its own, which is compiled as a whole. */

@@ -23,6 +23,8 @@ export interface DecodeImageOptions {
 
 /** Bytes that identify the format of an image; libvips itself reads no more of SVG. */
 const HEAD_BYTES = 1000;
+/** A file of no more is read at once: every further read would take longer than these bytes. */
+const SMALL_BYTES = 2 ** 18;
 
 /** First bytes of JPEG, PNG, TIFF and BigTIFF, the last two in both orders of bytes. */
 const STARTS = [
@@ -90,17 +92,20 @@ export async function readEncodedImage(
   };
 }
 
-/** Reads the beginning first: a film with the extension of an image is not read into memory. */
+/** Reads the beginning first: a large film with the extension of an image is not read into memory. */
 async function readImage(path: string, name: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
-  await checkMediaFile(path);
+  const size = await checkMediaFile(path);
   const file = await open(path).catch((cause: unknown) => {
     throw unreadable(path, cause);
   });
   try {
-    const { size } = await file.stat();
-    const head = new Uint8Array(HEAD_BYTES);
-    const { bytesRead } = await file.read(head, 0, HEAD_BYTES, 0);
-    checkFormat(head.subarray(0, bytesRead), name);
+    const isSmall = size <= SMALL_BYTES;
+    // A byte more shows whether the file has grown since.
+    const first = new Uint8Array(isSmall ? size + 1 : HEAD_BYTES);
+    const { bytesRead } = await file.read(first, 0, first.length, 0);
+    const head = first.subarray(0, bytesRead);
+    checkFormat(head, name);
+    if (isSmall && bytesRead === size) return head;
     // Of 16-bit RGBA, unpacked, with space for metadata.
     const most = 8 * limitOf("SOUNDSPOT_MAX_PIXELS") + 2 ** 20;
     if (size > most) {

@@ -222,6 +222,8 @@ export function bytesInMemory(bytes: Uint8Array): ByteSource {
  * million samples.
  *
  * @throws {SoundspotError} ERR_INPUT when the samples do not divide into the channels.
+ * @example
+ * writeFileSync("tone.wav", encodeWav({ samples, sampleRate: 16_000 }));
  */
 export function encodeWav(audio: RawAudio): Uint8Array {
   const { samples, sampleRate, channels = 1 } = audio;

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { buildFolders, chooseAddon, hasDriver, recordOf } from "../../scripts/locate.mjs";
+import { freePort } from "../../src/cli/processes.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const addon = join(buildFolders(root, "cuda")[0] as string, "Release/soundspot.node");
@@ -79,11 +80,11 @@ describe.skipIf(!built)("the variant cuda (skipped where it is not built)", () =
     expect(ours?.total).toBeCloseTo(others?.total ?? Number.NaN, 4);
   });
 
-  it("trains in a group of processes, on Gloo where there is no GPU", () => {
+  it("trains in a group of processes, on Gloo where there is no GPU", async () => {
     // A group of one goes through the same store and backends.
     const script = `
       import { ProcessGroup } from "./dist/index.js";
-      const group = await ProcessGroup.join({ rank: 0, size: 1, address: "127.0.0.1", port: 29611 });
+      const group = await ProcessGroup.join({ rank: 0, size: 1, address: "127.0.0.1", port: ${await freePort()} });
       ${create}
       const model = await Model.create(options, { seed: 1, device: "cpu" });
       const trainer = new Trainer(model, { precision: "float32", augment: false, batchSize: 2 }, group);

@@ -33,6 +33,7 @@ import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { findLibTorch, VERSIONS } from "../../scripts/locate.mjs";
+import { freePort } from "../../src/cli/processes.js";
 import { zipParts } from "../support/archives.mjs";
 import { startProxy, type TestProxy } from "../support/forward-proxy.js";
 import {
@@ -133,10 +134,7 @@ describe.skipIf(!ready)("an installation from a registry (skipped without a buil
   }
 
   async function startRegistry(tools: string): Promise<number> {
-    const probe = createServer().listen(0, "127.0.0.1");
-    await new Promise((done) => probe.once("listening", done));
-    const { port } = probe.address() as AddressInfo;
-    await new Promise((done) => probe.close(done));
+    const port = await freePort();
     const upstream = execFileSync("npm", ["config", "get", "registry"], { encoding: "utf8" }).trim();
     const own = "{ access: $all, publish: $all }";
     writeFileSync(

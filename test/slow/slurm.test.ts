@@ -5,7 +5,9 @@ import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, describe, expect, it } from "vitest";
+import { freePort } from "../../src/cli/processes.js";
 import { cli, parametersOf, smallTraining, trainedHere } from "../support/cluster.js";
+import { bound } from "../support/ends-with-tests.js";
 import { TestNetwork } from "../support/network.js";
 
 function missing(): string | undefined {
@@ -29,7 +31,9 @@ class Cluster {
   readonly env = { ...process.env, SLURM_CONF: join(folder, "slurm.conf") };
   readonly #daemons: ChildProcess[] = [];
 
-  start(): void {
+  async start(): Promise<void> {
+    // Of this machine; the others have their nodes' networks to themselves.
+    const port = await freePort();
     const socket = join(folder, "munge.socket");
     const key = join(folder, "munge.key");
     writeFileSync(key, Buffer.from(Array.from({ length: 1024 }, (_, i) => (i * i) % 251)), { mode: 0o400 });
@@ -50,7 +54,7 @@ SlurmctldPidFile=${join(folder, "slurmctld.pid")}
 SlurmdPidFile=${join(folder, "slurmd-%n.pid")}
 SlurmctldLogFile=${join(folder, "slurmctld.log")}
 SlurmdLogFile=${join(folder, "slurmd-%n.log")}
-SlurmctldPort=7817
+SlurmctldPort=${port}
 SlurmdPort=7818
 SlurmdParameters=config_overrides
 ProctrackType=proctrack/linuxproc
@@ -68,8 +72,8 @@ PartitionName=all Nodes=${network.names.join(",")} Default=YES State=UP
     const files = ["key-file=munge.key", "socket=munge.socket", "pid-file=munge.pid", "log-file=munge.log"];
     const munge = [...files, "seed-file=munge.seed"].map((file) => `--${file.replace("=", `=${folder}/`)}`);
     const options = { env: this.env, stdio: "ignore" } as const;
-    this.#daemons.push(spawn("munged", ["--foreground", "--force", ...munge], options));
-    this.#daemons.push(spawn("slurmctld", ["-D"], options));
+    this.#daemons.push(spawn(...bound("munged", ["--foreground", "--force", ...munge]), options));
+    this.#daemons.push(spawn(...bound("slurmctld", ["-D"]), options));
     for (const name of network.names)
       this.#daemons.push(network.spawn(name, "slurmd", ["-D", "-N", name], options));
   }
@@ -119,7 +123,7 @@ describe.skipIf(obstacle)("SLURM", () => {
     writeFileSync(job, replaced);
     const cluster = new Cluster();
     try {
-      cluster.start();
+      await cluster.start();
       await cluster.ready();
       // Options of the command line go before those of the script, which asks for four large machines.
       const size = ["--wait", "--nodes", "2", "--cpus-per-task", "1", "--output", printed];

@@ -3,6 +3,7 @@ import { type ChildProcess, execFileSync, type SpawnOptions, spawn } from "node:
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { bound } from "./ends-with-tests.js";
 
 function command(name: string, ...args: readonly string[]): string {
   return execFileSync(name, args, { stdio: ["ignore", "pipe", "pipe"], encoding: "utf8" });
@@ -15,11 +16,13 @@ function reasonOf(error: unknown): string {
 }
 
 export class TestNetwork {
+  static #made = 0;
   /** Names of the machines, node1 and so on, which each of them resolves. */
   readonly names: readonly string[];
   readonly #folder = mkdtempSync(join(tmpdir(), "soundspot-network-"));
   readonly #subnet = `10.214.${process.pid % 250}`;
-  readonly #tag = `ss${process.pid % 100_000}`;
+  /** The system deletes the links of a network some time after its machines: the next one has other names. */
+  readonly #tag = `ss${process.pid % 100_000}x${TestNetwork.#made++}`;
 
   /** Why there can be no network of this kind here; undefined where there can. */
   static obstacle(): string | undefined {
@@ -75,11 +78,8 @@ export class TestNetwork {
   spawn(name: string, program: string, args: readonly string[], options: SpawnOptions): ChildProcess {
     const setup = `mount --bind "$1" /etc/hosts && hostname "$2" && shift 2 && exec "$@"`;
     const inside = ["sh", "-c", setup, "sh", join(this.#folder, "hosts"), name, program, ...args];
-    return spawn(
-      "nsenter",
-      [`--net=/run/netns/${this.#space(name)}`, "unshare", "--uts", "--mount", ...inside],
-      options,
-    );
+    const entered = [`--net=/run/netns/${this.#space(name)}`, "unshare", "--uts", "--mount", ...inside];
+    return spawn(...bound("nsenter", entered), options);
   }
 
   /**

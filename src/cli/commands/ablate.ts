@@ -57,6 +57,7 @@ import {
   SEEDS_NOTE,
   targetsTable,
 } from "../ablation-tables.js";
+import { yieldCores } from "../cores.js";
 import { deviceOption, seedList, wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
 import { filesOf } from "../scoring.js";
@@ -124,6 +125,7 @@ interface Plan {
 }
 
 async function run(name: string, flags: Flags, command: Command): Promise<void> {
+  yieldCores();
   const ablation: Ablation | undefined = ablations[name];
   if (!ablation) command.error(`error: unknown ablation "${name}"; use ${Object.keys(ablations).join(", ")}`);
   const settings = await readSettings(flags.config);

@@ -43,6 +43,7 @@ import { benchmarkOf, publishedChoices } from "../../report/published.js";
 import { findNeighbours, type Neighbours, readNeighbours } from "../../training/neighbours.js";
 import { isRunFile } from "../../training/run-folder.js";
 import { train } from "../../training/train.js";
+import { yieldCores } from "../cores.js";
 import { heldOut } from "../held-out.js";
 import { deviceOption, protocolsFrom, seedList, wholeFrom } from "../options.js";
 import { Progress } from "../progress.js";
@@ -118,6 +119,7 @@ export function register(program: Command): void {
 }
 
 async function run(flags: Flags): Promise<void> {
+  yieldCores();
   checkNeighbours(flags);
   const budget: Budget = {
     ...budgets[flags.budget],

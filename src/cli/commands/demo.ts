@@ -13,6 +13,7 @@ import { Model } from "../../model/model.js";
 import { type ReportSample, renderHtmlReport } from "../../report/html.js";
 import { runCurves } from "../../report/run-curves.js";
 import { train } from "../../training/train.js";
+import { yieldCores } from "../cores.js";
 import { deviceOption } from "../options.js";
 import { Progress } from "../progress.js";
 
@@ -41,6 +42,7 @@ export function register(program: Command): void {
 const percent = (share: number | undefined) => (share === undefined ? "–" : `${(100 * share).toFixed(1)} %`);
 
 async function run(flags: Flags): Promise<void> {
+  yieldCores();
   const started = performance.now();
   const counts = flags.quick
     ? { train: 128, test: 48, two: 16, epochs: 2 }

@@ -12,6 +12,7 @@ import { DEFAULT_NAME, isModelName } from "../../server/models.js";
 import { basePathOf, DEFAULTS, type ServedRequest, type TrustProxy } from "../../server/options.js";
 import { serve } from "../../server/server.js";
 import { loadCheckpoint, withConfigOption } from "../checkpoints.js";
+import { yieldCores } from "../cores.js";
 import { deviceOption, numberFrom, precisions, wholeFrom } from "../options.js";
 
 interface Flags {
@@ -155,6 +156,7 @@ async function run(checkpoints: string[], flags: Flags): Promise<void> {
       "--config is for one checkpoint. Put config.json beside each that has none, and leave --config out.",
     );
   }
+  sharp.concurrency(1); // several images are decoded at a time, each by one thread
   yieldCores();
   const ending = firstSignal();
   const loaded: Model[] = [];
@@ -205,15 +207,6 @@ async function serveUntil(
   process.stdout.write(flags.json ? `${JSON.stringify({ url })}\n` : `soundspot serves ${list} on ${url}\n`);
   await ending;
   await server.close({ grace: flags.grace });
-}
-
-/**
- * Lets waiting threads of the model sleep sooner. While they spin, decoding and other programs would compete for the
- * cores of the working threads. LibTorch's OpenMP reads this when it is loaded.
- */
-function yieldCores(): void {
-  sharp.concurrency(1); // several images are decoded at a time, each by one thread
-  if (process.env.OMP_WAIT_POLICY === undefined) process.env.GOMP_SPINCOUNT ??= "3000";
 }
 
 /** The first pair takes several times as long as the next ones: no client should wait for it. */

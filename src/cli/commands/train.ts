@@ -12,6 +12,7 @@ import type { WeightsReport } from "../../model/model.js";
 import { leftOut } from "../../report/left-out.js";
 import { isRunFile } from "../../training/run-folder.js";
 import { train } from "../../training/train.js";
+import { yieldCores } from "../cores.js";
 import { heldOut } from "../held-out.js";
 import { deviceOption, numberFrom, processCount, wholeFrom } from "../options.js";
 import { inProcesses } from "../processes.js";
@@ -83,7 +84,10 @@ export function register(program: Command): void {
       "after",
       "\nLaunched by torchrun, srun or a Kubernetes operator (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT), it trains with the others.",
     )
-    .action((flags: Flags) => inProcesses(flags.processes, (group) => run(flags, group)));
+    .action((flags: Flags) => {
+      yieldCores();
+      return inProcesses(flags.processes, (group) => run(flags, group));
+    });
 }
 
 function taken({ loaded, ignored, missing }: WeightsReport): string {

@@ -146,18 +146,25 @@ async function check(sample: Sample, place: Place): Promise<void> {
 
 type Verdict = { readonly error?: unknown };
 const verdicts = new Map<Sample, Promise<Verdict>>();
+/** Of each document, once its service has ended too. */
+const ended: Promise<Verdict>[] = [];
 
-/** Starts every document; the samples of one wait for each other, and so do documents that start a service. */
+/** The ports that samples name: they are taken here, and every sample has to use another one. */
+const named = [8080, 8081].map((port) =>
+  createServer()
+    .once("error", () => undefined)
+    .listen(port),
+);
+
+/** Starts every document; the samples of one wait for each other. */
 function start(): void {
   const { port } = files.address() as AddressInfo;
   const atOnce = new Semaphore(2);
-  let portFree: Promise<Verdict> = Promise.resolve({});
   for (const document of new Set(samples.map((sample) => sample.document))) {
     const own = samples.filter((each) => each.document === document);
-    const serves = own.some(({ text }) => text.includes("soundspot serve"));
     const folder = copyWorld(world, document.replaceAll(/\W/g, "-"));
     const place = { world, folder, server: `http://127.0.0.1:${port}` };
-    let last: Promise<Verdict> = serves ? portFree : Promise.resolve({});
+    let last: Promise<Verdict> = Promise.resolve({});
     for (const sample of own) {
       last = last.then(() =>
         atOnce
@@ -169,8 +176,7 @@ function start(): void {
       );
       verdicts.set(sample, last);
     }
-    const done = last.finally(() => endService(folder));
-    if (serves) portFree = done;
+    ended.push(last.finally(() => endService(folder)));
   }
 }
 
@@ -199,7 +205,8 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await Promise.all(verdicts.values());
+  await Promise.all(ended);
+  for (const server of named) server.close();
   files?.close();
   world?.remove();
 });

@@ -1,11 +1,11 @@
 /** The documented configuration of nginx, run by nginx where it is installed. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import type { AddressInfo } from "node:net";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { freePort } from "../../../src/cli/processes.js";
 import type { ServedRequest } from "../../../src/index.js";
+import { bound } from "../../support/ends-with-tests.js";
 import { audio, png, post, Services, until } from "../../support/service.js";
 
 const NGINX = process.env.NGINX_PATH ?? "nginx";
@@ -29,14 +29,6 @@ afterEach(async () => {
 });
 afterAll(() => services.end());
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
 /** Runs nginx with the location of the documentation, before a service on another port. @returns its address */
 async function nginxBefore(service: string, change: (location: string) => string): Promise<string> {
   const [, location = ""] = /```nginx\n(.*?)```/s.exec(readFileSync("docs/serve.md", "utf8")) ?? [];
@@ -53,7 +45,7 @@ async function nginxBefore(service: string, change: (location: string) => string
 events {}
 http { access_log off; ${temporary.join(" ")} server { listen 127.0.0.1:${port}; ${own} } }`,
   );
-  running = spawn(NGINX, ["-p", folder, "-c", join(folder, "nginx.conf")], { stdio: "inherit" });
+  running = spawn(...bound(NGINX, ["-p", folder, "-c", join(folder, "nginx.conf")]), { stdio: "inherit" });
   const url = `http://127.0.0.1:${port}/sound`;
   await until(async () => (await fetch(`${url}/healthz`).catch(() => undefined))?.status === 200);
   return url;

@@ -4,6 +4,7 @@
  */
 
 import { tiny } from "../tiny.js";
+import { PORT } from "./service.js";
 
 /** A part of a sample that is run with less work. What people read stays as it is. */
 export interface Rewrite {
@@ -72,6 +73,16 @@ export const rewrites: readonly Rewrite[] = [
     find: /\{000000\.\.000143\}/g,
     become: "{000000..000001}",
     why: "two shards",
+  },
+  {
+    find: /\b127\.0\.0\.1:8080\b/g,
+    become: `127.0.0.1:$(< ${PORT})`,
+    why: "a port that is free; in commands, whose service has written it to a file",
+  },
+  {
+    find: /\bport: \d+/g,
+    become: "port: 0",
+    why: "a port that is free; in scripts",
   },
   {
     find: /https:\/\/example\.org\//g,

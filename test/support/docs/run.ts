@@ -3,11 +3,13 @@ import { execFileSync, spawn } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { endWithTests } from "../ends-with-tests.js";
 import { patience } from "../patience.js";
 import { type NotRun, notRun, type Rewrite, rewrites } from "./exceptions.js";
 import type { Sample } from "./samples.js";
 import { javascriptOf, type Script } from "./scripts.js";
-import { SERVICE, type World } from "./world.js";
+import { SERVICE } from "./service.js";
+import type { World } from "./world.js";
 
 /** Milliseconds after which a sample hangs, or needs a rewrite in exceptions.ts that gives it less to do. */
 const LIMIT = patience(120);
@@ -77,8 +79,9 @@ export interface Place {
 
 /** What samples run under: `npx soundspot` is the built command, and one thread is enough. */
 export function environment({ programs }: World): NodeJS.ProcessEnv {
-  const { NODE_OPTIONS, VITEST, ...env } = process.env;
-  return { ...env, PATH: `${programs}${delimiter}${env.PATH}`, OMP_NUM_THREADS: "1", NO_COLOR: "1" };
+  const { VITEST, ...env } = process.env;
+  const PATH = `${programs}${delimiter}${env.PATH}`;
+  return { ...env, ...endWithTests, PATH, OMP_NUM_THREADS: "1", NO_COLOR: "1" };
 }
 
 /** Standard output and error of a program, together; ended after the limit. */
@@ -150,7 +153,7 @@ function runs(pid: number): boolean {
   }
 }
 
-/** Ends the service that a document has started, and waits until its port is free. */
+/** Ends the service that a document has started, and waits until it has ended. */
 export async function endService(folder: string): Promise<void> {
   const file = join(folder, SERVICE);
   if (!existsSync(file)) return;

@@ -33,6 +33,7 @@ import { tiny } from "../tiny.js";
 import { dict, stateDict, torchFile } from "../torch-file.js";
 import { settings } from "./exceptions.js";
 import { root } from "./samples.js";
+import { PORT, SERVICE } from "./service.js";
 
 export interface World {
   /** Holds the world, its copies, the built package and the program `npx`. */
@@ -100,7 +101,8 @@ function buildPackage(folder: string): void {
 
 /**
  * `npx soundspot` as the shell finds it. A service goes on in the background until its document is done or starts
- * another one, and the next command waits until it has written its address.
+ * another one, and the next command waits until it has written its address. Whatever port a sample names, it takes a
+ * free one, which is written to a file.
  */
 const npx = (main: string) => `#!/usr/bin/env bash
 if [ "$1" != soundspot ]; then echo "npx: there is no $1 here, only soundspot" >&2; exit 127; fi
@@ -111,7 +113,7 @@ if [ -f ${SERVICE} ]; then
   while kill -0 "$(cat ${SERVICE})" 2> /dev/null; do sleep 0.1; done
 fi
 : > serve.log # before the service has started, so that the one before is not taken for it
-node "${main}" "$@" >> serve.log 2>&1 &
+node "${main}" "$@" --port 0 >> serve.log 2>&1 &
 echo $! > ${SERVICE}
 # However long it takes: who runs the sample ends what hangs.
 until grep -q "http://" serve.log; do
@@ -121,10 +123,8 @@ until grep -q "http://" serve.log; do
   fi
   sleep 0.1
 done
+sed -nE '/http:/{ s|.*http://[^:/]*:([0-9]+).*|\\1|p; q }' serve.log > ${PORT}
 `;
-
-/** File with the process id of the service that a document has started last. */
-export const SERVICE = ".service";
 
 type Put = (name: string, content: string | Uint8Array) => string;
 
@@ -187,7 +187,7 @@ async function putDemoModel(files: string): Promise<void> {
   const folder = join(files, "node_modules", "@soundspot", "demo-model");
   const settings = { size: 64, seconds: 1, sampleRate: 16_000, sources: 2, props: 1, offscreen: 0 } as const;
   const scene = renderScene(settings, { seed: 0, split: "test", epoch: 0, index: 0 });
-  await writeScene(folder, scene);
+  await writeScene(folder, scene, encodeWav);
   using model = await Model.create(tiny);
   await writeDemoModel({ folder, model, scene: { index: 0, label: scene.label } });
 }

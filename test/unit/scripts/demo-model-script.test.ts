@@ -14,7 +14,7 @@ import { afterAll, expect, it } from "vitest";
 import { type FigureName, FLOORS } from "../../../scripts/demo-floors.mjs";
 import { makeDemoModel } from "../../../scripts/demo-model.mjs";
 import { renderScene } from "../../../src/datasets/drawn/scenes.js";
-import { Model, presets } from "../../../src/index.js";
+import { encodeWav, Model, presets } from "../../../src/index.js";
 import { tiny } from "../../support/tiny.js";
 
 const folder = mkdtempSync(join(tmpdir(), "soundspot-demo-script-"));
@@ -40,6 +40,7 @@ function packageOf(reached: readonly Figures[], clear: number, stoppedBy?: strin
   const settings = { size: 64, seconds: 1, sampleRate: 16_000, sources: 2, props: 1, offscreen: 0 } as const;
   const api = {
     presets,
+    encodeWav,
     datasets: {
       scenes: ({ seed = 0, ...options }: Record<string, number>) => {
         lengths.push(options);

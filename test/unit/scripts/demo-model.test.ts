@@ -18,7 +18,7 @@ import {
 } from "../../../scripts/demo-package.mjs";
 import { renderScene } from "../../../src/datasets/drawn/scenes.js";
 import { Model, readMask } from "../../../src/index.js";
-import { parseWav } from "../../../src/media/wav.js";
+import { encodeWav, parseWav } from "../../../src/media/wav.js";
 import { tiny } from "../../support/tiny.js";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
@@ -93,7 +93,7 @@ const scene = renderScene(settings, { seed: 0, split: "test", epoch: 0, index: 0
 /** The package of a model with random weights, which says that it reaches these figures. */
 async function packageWith(name: string, figures?: Readonly<Record<string, number>>): Promise<string> {
   const to = join(folder, name);
-  await writeScene(to, scene);
+  await writeScene(to, scene, encodeWav);
   using model = await Model.create(tiny);
   const training = { preset: "scratch", seed: 3, scenes: 28_000, heldOut: 1000, twoObjects: 200 };
   await writeDemoModel({
