@@ -18,6 +18,10 @@ constexpr size_t kFewWeights = 1 << 20;
 /// the layers that all others build on nearly exact.
 constexpr int64_t kFewestForHalf = 256;
 
+/// Numbers between the planes of two products. Where planes lay multiples of 4 KB apart, a tile's elements would
+/// compete for the same few lines of the first cache.
+constexpr int64_t kApart = 16;
+
 /// Sides of a tile's results, and rows of a product below which reading its weights takes longer than multiplying:
 /// 37 MB of them at some 20 GB/s, where 24 rows take as long at some 250 GFLOP/s.
 constexpr std::array<int64_t, 2> kSides{2, 4};
@@ -107,8 +111,7 @@ void WinogradTiles::multiply(int64_t index, const void* x, int64_t rows, float* 
     run.multiply_pairs({.pairs = weight, .in = in_, .panels = panels}, static_cast<const Bits*>(x), in_, rows, out,
                        out_, 0, panels, /*relu=*/false);
   } else {
-    run.multiply({.full = weight_.const_data_ptr<float>() + offset, .in = in_, .panels = panels},
-                 static_cast<const float*>(x), in_, rows, out, out_, 0, panels, /*relu=*/false);
+    run.multiply_tiles(weight_.const_data_ptr<float>() + offset, in_, panels, static_cast<const float*>(x), rows, out);
   }
 }
 
@@ -126,8 +129,9 @@ void WinogradTiles::filter(const Tensor& x, const Tensor& y, bool add, bool relu
   const int64_t pixels = x.size(2) * x.size(3);
   const int64_t cores = at::in_parallel_region() ? 1 : at::get_num_threads();
   const int64_t fit = cores * kBytes / (products_ * (in_ + out_) * static_cast<int64_t>(sizeof(float)));
-  const int64_t block = std::min(end - begin, std::max(fit, kFewestTiles));
-  const int64_t input_plane = block * in_, output_plane = block * out_;
+  const int64_t most = std::max(fit, kFewestTiles), blocks = std::max<int64_t>(1, (end - begin + most - 1) / most),
+                block = (end - begin + blocks - 1) / blocks;
+  const int64_t input_plane = block * in_ + kApart, output_plane = block * out_ + kApart;
   const Tensor transformed = at::empty({products_, input_plane}, x.options().dtype(half_ ? at::kBFloat16 : at::kFloat));
   const Tensor products = at::empty({products_, output_plane}, x.options());
   void* const inputs = transformed.mutable_data_ptr();
@@ -135,13 +139,16 @@ void WinogradTiles::filter(const Tensor& x, const Tensor& y, bool add, bool relu
 
   for (int64_t first = begin; first < end; first += block) {
     const int64_t count = std::min(block, end - first);
+    // In float32 the products take panels [32 channels][tiles], in bfloat16 rows of all channels.
+    const int64_t panel = half_ ? kPanel : count * kPanel, input_tile = half_ ? in_ : kPanel,
+                  output_tile = half_ ? out_ : kPanel;
     over_tiles(x, side_, first, count, [&](int64_t i, int64_t sample, const TilePlace& place) {
       const float* const from = x.const_data_ptr<float>() + sample * pixels * in_;
-      const TileOrder order{.stride = input_plane};
+      const TileOrder order{.stride = input_plane, .panel = panel};
       if (half_) {
-        kernels_.input_half(from, place, static_cast<bfloat16_bits*>(inputs) + i * in_, order);
+        kernels_.input_half(from, place, static_cast<bfloat16_bits*>(inputs) + i * input_tile, order);
       } else {
-        kernels_.input(from, place, static_cast<float*>(inputs) + i * in_, order);
+        kernels_.input(from, place, static_cast<float*>(inputs) + i * input_tile, order);
       }
     });
     at::parallel_for(0, products_, 1, [&](int64_t from, int64_t to) {
@@ -151,7 +158,8 @@ void WinogradTiles::filter(const Tensor& x, const Tensor& y, bool add, bool relu
       }
     });
     over_tiles(y, side_, first, count, [&](int64_t i, int64_t sample, const TilePlace& place) {
-      kernels_.output(outputs + i * out_, output_plane, bias_.const_data_ptr<float>(), place, add, relu,
+      kernels_.output(outputs + i * output_tile, {.stride = output_plane, .panel = panel},
+                      bias_.const_data_ptr<float>(), place, add, relu,
                       y.mutable_data_ptr<float>() + sample * pixels * out_);
     });
   }
@@ -195,7 +203,7 @@ Tensor winograd_weight_gradient(int64_t side, const Tensor& x, const Tensor& gra
                 pixels = x.size(2) * x.size(3), panels = in / kPanel;
   const int64_t block =
       std::min(all, std::max(kGradientBytes / (products * (in + out) * int64_t{sizeof(float)}), kFewestOfGradient));
-  const int64_t input_plane = block * in, output_plane = block * out;
+  const int64_t input_plane = block * in + kApart, output_plane = block * out + kApart;
   const auto floats = [&](int64_t count) { return at::empty({count}, x.options()); };
   const Tensor inputs = floats(products * input_plane), outputs = floats(products * output_plane),
                sums = floats(products * out * in);

@@ -10,6 +10,11 @@ namespace soundspot::inference {
 
 namespace {
 
+/// Channels of blocks whose weights are read in less time than the activations of a large batch, and bytes of one
+/// tensor of activations that the last cache holds together with two more.
+constexpr int64_t kFewChannels = 128;
+constexpr int64_t kActivations = 4 << 20;
+
 /// Weight and bias of a convolution with the batch norm behind it.
 std::pair<Tensor, Tensor> folded(const core::Parameters& parameters, const std::string& convolution,
                                  const std::string& norm) {
@@ -32,8 +37,14 @@ FrozenEncoder::FrozenEncoder(const core::Parameters& parameters, const encoders:
     return Convolution(weight, bias, stride, padding, sizes, number, filtering);
   };
   stem_ = convolution(layout.stem, layout.name + ".bn1", 2, 3, input, type);
+  if (type == at::kFloat && filtering == Filtering::kFastest) {
+    const auto [weight, bias] = folded(parameters, layout.stem, layout.name + ".bn1");
+    if (kernels::Stem::fits(weight)) fused_stem_.emplace(weight, bias);
+  }
   std::vector<int64_t> sizes = stem_->output(input);
   sizes = {sizes[0], sizes[1], (sizes[2] + 1) / 2, (sizes[3] + 1) / 2};  // the pooling
+  const int64_t bytes = sizes[1] * sizes[2] * sizes[3] * static_cast<int64_t>(sizeof(float));
+  together_ = std::max<int64_t>(1, kActivations / bytes);
   for (size_t stage = 0; stage < layout.strides.size(); ++stage) {
     for (int64_t index = 0; index < encoders::kBlocks; ++index) {
       const std::string name = layout.name + ".layer" + std::to_string(stage + 1) + "." + std::to_string(index);
@@ -48,6 +59,7 @@ FrozenEncoder::FrozenEncoder(const core::Parameters& parameters, const encoders:
       }
       blocks_.push_back({name, std::move(first), std::move(second), std::move(shortcut)});
       sizes = inner;
+      if (sizes[1] <= kFewChannels) early_ = blocks_.size();
     }
   }
   if (layout.projections.empty()) return;
@@ -60,19 +72,36 @@ FrozenEncoder::FrozenEncoder(const core::Parameters& parameters, const encoders:
   projection_ = Convolution(weight.detach(), bias.detach(), 1, 0, sizes, at::kFloat, filtering);
 }
 
-Tensor FrozenEncoder::forward(const Tensor& input) const {
+Tensor FrozenEncoder::begin(const Tensor& input) const {
+  if (fused_stem_) return (*fused_stem_)(input);
+  const Tensor x = at::empty(input.sizes(), input.options().dtype(type_), at::MemoryFormat::ChannelsLast).copy_(input);
+  return max_pool((*stem_)(x, /*relu=*/true));
+}
+
+Tensor FrozenEncoder::pass(const Block& block, const Tensor& input) const {
+  const Tensor x = block.shortcut ? input : input.to(block.second.type());
+  const Tensor inner = block.first(x, /*relu=*/true);
+  const Tensor y = block.second.add_to(block.shortcut ? (*block.shortcut)(x, /*relu=*/false) : x, inner);
+  core::check_activations(y, block.name);
+  return y;
+}
+
+Tensor FrozenEncoder::pass_early(const Tensor& input) const {
+  Tensor x = begin(input);
+  core::check_activations(x, name_ + "'s first convolution");
+  for (size_t i = 0; i < early_; ++i) x = pass(blocks_[i], x);
+  return x;
+}
+
+Tensor FrozenEncoder::forward(const Tensor& given) const {
+  const Tensor input = given.contiguous();
   if (!core::within_bounds(input, core::kMostOfInput)) {
     throw Error("ERR_INPUT", "An image or a spectrogram has values beyond ±1e6. Prepare it as in training.");
   }
-  Tensor x = at::empty(input.sizes(), input.options().dtype(type_), at::MemoryFormat::ChannelsLast).copy_(input);
-  x = max_pool((*stem_)(x, /*relu=*/true));
-  core::check_activations(x, name_ + "'s first convolution");
-  for (const Block& block : blocks_) {
-    if (!block.shortcut) x = x.to(block.second.type());
-    const Tensor inner = block.first(x, /*relu=*/true);
-    x = block.second.add_to(block.shortcut ? (*block.shortcut)(x, /*relu=*/false) : x, inner);
-    core::check_activations(x, block.name);
-  }
+  std::vector<Tensor> parts;
+  for (const Tensor& part : input.split(together_)) parts.push_back(pass_early(part));
+  Tensor x = parts.size() == 1 ? parts.front() : at::cat(parts);
+  for (size_t i = early_; i < blocks_.size(); ++i) x = pass(blocks_[i], x);
   if (pool_) x = at::amax(x, {2, 3}, /*keepdim=*/true).contiguous(at::MemoryFormat::ChannelsLast);
   if (projection_) x = (*projection_)(x, /*relu=*/false);
   x = x.to(at::kFloat);  // [B, H·D, h, w]

@@ -3,6 +3,7 @@
 
 #include "encoders/encoder.h"
 #include "inference/cpu/convolution.h"
+#include "kernels/stem.h"
 
 namespace soundspot::inference {
 
@@ -24,11 +25,20 @@ class FrozenEncoder {
     std::optional<Convolution> shortcut;
   };
 
+  /// The result of the first convolution and its pooling.
+  Tensor begin(const Tensor& input) const;
+  Tensor pass(const Block& block, const Tensor& input) const;
+  /// The first convolution and the blocks of `early_`.
+  Tensor pass_early(const Tensor& input) const;
+
   std::string name_;
   at::ScalarType type_;
   bool pool_, pool_frequency_;
   std::optional<Convolution> stem_, projection_;
+  std::optional<kernels::Stem> fused_stem_;
   std::vector<Block> blocks_;
+  size_t early_ = 0;      // blocks of few weights, which samples pass a few at a time
+  int64_t together_ = 1;  // that many
 };
 
 /// Maximum over 3 × 3 with stride 2 and padding 1, of a channels-last tensor [B, C, h, w] without negative numbers.

@@ -71,7 +71,7 @@ struct TilePlace {
   int64_t height, width, channels, row, column;
 };
 
-/// Where a transform puts element f of channel c: at f · stride + c / 32 · panel + c % 32.
+/// Where a transform has element f of channel c: at f · stride + c / 32 · panel + c % 32.
 struct TileOrder {
   int64_t stride, panel = kPanel;
 };
@@ -85,15 +85,32 @@ struct WinogradKernels {
   void (*input)(const float* x, const TilePlace& place, float* out, const TileOrder& order);
   /// The same rounded to bfloat16. Null where the processor has no products of bfloat16.
   void (*input_half)(const float* x, const TilePlace& place, bfloat16_bits* out, const TileOrder& order);
-  /// The tile's results Aᵀ m A + bias, added to what `y` holds with `add`, negative ones 0 with `relu`.
-  void (*output)(const float* products, int64_t stride, const float* bias, const TilePlace& place, bool add, bool relu,
-                 float* y);
+  /// The tile's results Aᵀ m A + bias, of products m in this order, added to what `y` holds with `add`, negative ones 0
+  /// with `relu`.
+  void (*output)(const float* products, const TileOrder& order, const float* bias, const TilePlace& place, bool add,
+                 bool relu, float* y);
   /// The gradient of the products m, A g Aᵀ, from that of the tile's results g, which are 0 beyond the image.
   void (*output_gradient)(const float* gradient, const TilePlace& place, float* out, const TileOrder& order);
   /// The gradient of a weight, Gᵀ u G, for one output and all of its inputs, from that of its transform: u's element f
   /// of input i is at products[f · stride + i]. Place k of input i goes to out[k · in + i]; `in` is a multiple of
   /// kPanel.
   void (*weight_gradient)(const float* products, int64_t stride, int64_t in, float* out);
+};
+
+/// Side and padding of the filter that an encoder begins with.
+constexpr int64_t kStem = 7, kStemPadding = 3;
+
+/// Of an encoder's input [channels, height, width], and the outputs of its first convolution, a multiple of kPanel.
+struct StemSizes {
+  int64_t channels, height, width, out;
+
+  /// Of the convolution's result, before the pooling.
+  int64_t filtered_height() const { return (height - 1) / 2 + 1; }
+  int64_t filtered_width() const { return (width - 1) / 2 + 1; }
+  /// Length of a row with its padding.
+  int64_t line() const { return width + 2 * kStemPadding; }
+  /// Numbers that the kernel needs for itself.
+  int64_t scratch() const { return channels * kStem * line() + 3 * filtered_width() * out; }
 };
 
 /// The functions of one instruction set.
@@ -174,8 +191,16 @@ struct Kernels {
   void (*max_pool_bfloat16)(const bfloat16_bits* in, int64_t height, int64_t width, int64_t channels,
                             bfloat16_bits* out, int64_t begin, int64_t end);
 
+  /// The 7 × 7 convolution with stride 2 of one image `x`, ReLU, and the maximum over 3 × 3 with stride 2 and padding
+  /// 1, for its output rows from `begin` to `end`, channels-last. The weight is [out / 32][channels][7][7][32].
+  void (*stem)(const float* x, const StemSizes& sizes, const float* weight, const float* bias, float* scratch, float* y,
+               int64_t begin, int64_t end);
+
   /// Winograd's filtering by tiles of 2 × 2 and of 4 × 4 results.
   WinogradKernels winograd_2, winograd_4;
+
+  /// out[p][r][c] = Σ_i x[i / 32][r][i % 32] · W[p][i][c], of all panels p and rows r; `in` is a multiple of kPanel.
+  void (*multiply_tiles)(const float* weight, int64_t in, int64_t panels, const float* x, int64_t rows, float* out);
 
   /// Null where the processor has no products of bfloat16, as is the next.
   /// As `multiply`, with pairs, and rows of bfloat16.

@@ -19,6 +19,8 @@ const Kernels& table() {
     fill_slots(kernels);
     fill_normalization(kernels);
     fill_winograd(kernels);
+    fill_tiles(kernels);
+    fill_stem(kernels);
     return kernels;
   }();
   return filled;

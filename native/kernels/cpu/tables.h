@@ -12,6 +12,8 @@ void fill_streams(Kernels& table);
 void fill_slots(Kernels& table);
 void fill_normalization(Kernels& table);
 void fill_winograd(Kernels& table);
+void fill_tiles(Kernels& table);
+void fill_stem(Kernels& table);
 
 }  // namespace CPU_CAPABILITY
 }  // namespace soundspot::kernels

@@ -2,6 +2,7 @@
 // convolution from 36 products of each pair of channels in place of 144, F(2 × 2, 3 × 3) 4 results from 16 in place
 // of 36.
 #include <algorithm>
+#include <limits>
 
 #include "kernels/cpu/tables.h"
 #include "kernels/cpu/vectors.h"
@@ -163,23 +164,15 @@ void put(const Vec& value, bfloat16_bits* to) {
 /// Where channel c of an element stands.
 int64_t place_of(int64_t c, const TileOrder& order) { return c / kPanel * order.panel + c % kPanel; }
 
-template <int64_t kOutput, class Number>
-void winograd_input(const float* x, const TilePlace& place, Number* out, const TileOrder& order) {
+/// `load(i, j, c)` are kLanes channels from c on of the tile's input in row i and column j.
+template <int64_t kOutput, class Number, class Load>
+void transform_input(int64_t channels, const Load& load, Number* out, const TileOrder& order) {
   constexpr int64_t kInput = Line<kOutput>::kInput;
-  const auto [height, width, channels, row, column] = place;
-  const float* from[kInput][kInput];
-  for (int64_t i = 0; i < kInput; ++i) {
-    for (int64_t j = 0; j < kInput; ++j) {
-      const int64_t y = row + i - 1, z = column + j - 1;
-      const bool inside = y >= 0 && y < height && z >= 0 && z < width;
-      from[i][j] = inside ? x + (y * width + z) * channels : nullptr;
-    }
-  }
   for (int64_t c = 0; c < channels; c += kLanes) {
     Vec columns[kInput][kInput];
     for (int64_t j = 0; j < kInput; ++j) {
       Vec d[kInput];
-      for (int64_t i = 0; i < kInput; ++i) d[i] = from[i][j] ? Vec::loadu(from[i][j] + c) : Vec(0.0f);
+      for (int64_t i = 0; i < kInput; ++i) d[i] = load(i, j, c);
       Line<kOutput>::input(d, &columns[0][j], kInput);
     }
     Number* const to = out + place_of(c, order);
@@ -191,31 +184,78 @@ void winograd_input(const float* x, const TilePlace& place, Number* out, const T
   }
 }
 
-template <int64_t kOutput>
-void winograd_output(const float* products, int64_t stride, const float* bias, const TilePlace& place, bool add,
-                     bool relu, float* y) {
+template <int64_t kOutput, class Number>
+void winograd_input(const float* x, const TilePlace& place, Number* out, const TileOrder& order) {
   constexpr int64_t kInput = Line<kOutput>::kInput;
   const auto [height, width, channels, row, column] = place;
-  const int64_t rows = std::min(kOutput, height - row), columns = std::min(kOutput, width - column);
+  const int64_t line = width * channels;
+  const float* const corner = x + (row - 1) * line + (column - 1) * channels;
+  if (row > 0 && column > 0 && row + kInput - 1 <= height && column + kInput - 1 <= width) {
+    transform_input<kOutput>(
+        channels,
+        [&, channels = channels](int64_t i, int64_t j, int64_t c) {
+          return Vec::loadu(corner + i * line + j * channels + c);
+        },
+        out, order);
+    return;
+  }
+  const float* from[kInput][kInput];
+  for (int64_t i = 0; i < kInput; ++i) {
+    for (int64_t j = 0; j < kInput; ++j) {
+      const int64_t y = row + i - 1, z = column + j - 1;
+      const bool inside = y >= 0 && y < height && z >= 0 && z < width;
+      from[i][j] = inside ? corner + i * line + j * channels : nullptr;
+    }
+  }
+  transform_input<kOutput>(
+      channels, [&](int64_t i, int64_t j, int64_t c) { return from[i][j] ? Vec::loadu(from[i][j] + c) : Vec(0.0f); },
+      out, order);
+}
+
+/// Of a tile that has `rows` and `columns` of results.
+template <int64_t kOutput, bool Add>
+void transform_output(const float* products, const TileOrder& order, const float* bias, const TilePlace& place,
+                      int64_t rows, int64_t columns, float least, float* y) {
+  constexpr int64_t kInput = Line<kOutput>::kInput;
+  const int64_t channels = place.channels, line_size = place.width * channels;
+  float* const corner = y + place.row * line_size + place.column * channels;
   for (int64_t c = 0; c < channels; c += kLanes) {
+    const float* const from = products + place_of(c, order);
     Vec lines[kOutput][kInput];
     for (int64_t j = 0; j < kInput; ++j) {
       Vec m[kInput];
-      for (int64_t i = 0; i < kInput; ++i) m[i] = Vec::loadu(products + (i * kInput + j) * stride + c);
+      for (int64_t i = 0; i < kInput; ++i) m[i] = Vec::loadu(from + (i * kInput + j) * order.stride);
       Line<kOutput>::output(m, &lines[0][j], kInput);
     }
-    const Vec shift = Vec::loadu(bias + c), zero(0.0f);
+    const Vec shift = Vec::loadu(bias + c), lowest(least);
     for (int64_t i = 0; i < rows; ++i) {
       Vec line[kOutput];
       Line<kOutput>::output(lines[i], line, 1);
       for (int64_t j = 0; j < columns; ++j) {
-        float* to = y + ((row + i) * width + column + j) * channels + c;
+        float* const to = corner + i * line_size + j * channels + c;
         Vec value = line[j] + shift;
-        if (add) value = value + Vec::loadu(to);
-        (relu ? at::vec::maximum(value, zero) : value).store(to);
+        if constexpr (Add) value = value + Vec::loadu(to);
+        at::vec::maximum(value, lowest).store(to);
       }
     }
   }
+}
+
+template <int64_t kOutput>
+void winograd_output(const float* products, const TileOrder& order, const float* bias, const TilePlace& place, bool add,
+                     bool relu, float* y) {
+  const int64_t rows = std::min(kOutput, place.height - place.row),
+                columns = std::min(kOutput, place.width - place.column);
+  const float least = relu ? 0.0f : -std::numeric_limits<float>::infinity();
+  const auto with = [&]<bool Add>() {
+    // Whole tiles with counts that the compiler knows.
+    if (rows == kOutput && columns == kOutput) {
+      transform_output<kOutput, Add>(products, order, bias, place, kOutput, kOutput, least, y);
+    } else {
+      transform_output<kOutput, Add>(products, order, bias, place, rows, columns, least, y);
+    }
+  };
+  add ? with.template operator()<true>() : with.template operator()<false>();
 }
 
 template <int64_t kOutput>

@@ -17,6 +17,7 @@ const configurations: [string, ModelOptions][] = [
   ["one iteration", { ...tiny, ...slots({ iterations: 1 }) }],
   ["one slot", { ...tiny, ...slots({ offTargetSlots: 0 }) }],
   ["many stages", { ...tiny, imageStages: 4, imageStride: 32, audioStages: 3, ...slots({ iterations: 5 }) }],
+  ["activations that a batch of five makes in two parts", { ...tiny, imageSize: 256, imageWidth: 64 }],
   ["similarity instead of slots", { ...tiny, method: { name: "similarity" } }],
 ];
 
