@@ -4,13 +4,22 @@
 
 namespace soundspot::core {
 
+namespace {
+
+/// Not filled, in the memory order of parameters, which would otherwise be copied into it.
+Tensor unfilled(at::IntArrayRef shape, const at::TensorOptions& options) {
+  return at::empty(shape, options, shape.size() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
+}
+
+}  // namespace
+
 Tensor Initializer::draw_uniform(at::IntArrayRef shape, double low, double high) const {
-  if (!generator_) return at::empty(shape, options_);
+  if (!generator_) return unfilled(shape, options_);
   return at::empty(shape, at::kFloat).uniform_(low, high, generator_).to(options_.device());
 }
 
 Tensor Initializer::draw_normal(at::IntArrayRef shape, double deviation) const {
-  if (!generator_) return at::empty(shape, options_);
+  if (!generator_) return unfilled(shape, options_);
   return at::empty(shape, at::kFloat).normal_(0, deviation, generator_).to(options_.device());
 }
 
