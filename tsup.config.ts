@@ -35,16 +35,16 @@ const folded = {
   },
 } satisfies Options;
 
-/** Packages that not every program needs, with what is used of them. */
+/** Packages that not every program needs, with the functions and constants that are imported by name from each. */
 const DEFERRED: Readonly<Record<string, readonly string[]>> = {
-  sharp: ["default"],
+  sharp: [],
   tinyglobby: ["glob"],
   "brace-expansion": ["EXPANSION_MAX", "expand"],
 };
 
 /**
- * Loads these packages when one of their exports is first used, and not with this one. The call stays one that tools
- * follow that collect files for a server.
+ * Loads these packages when something of them is first used, and not with this one. The call stays one that tools
+ * follow that collect files for a server. A default export is a function, with its properties.
  */
 const deferred: NonNullable<Options["esbuildPlugins"]>[number] = {
   name: "deferred",
@@ -56,12 +56,14 @@ const deferred: NonNullable<Options["esbuildPlugins"]>[number] = {
     );
     build.onLoad({ filter: /.*/, namespace: "deferred" }, ({ path }) => {
       const load = `require(${JSON.stringify(path)})`;
-      const getters = (DEFERRED[path] ?? []).map(
-        (name) =>
-          `${name}: { enumerable: true, get: () => ${name === "default" ? load : `${load}.${name}`} },`,
-      );
+      const getters = (DEFERRED[path] ?? []).map((name) => `get ${name}() { return ${load}.${name}; },`);
       return {
-        contents: `Object.defineProperties(exports, { __esModule: { value: true }, ${getters.join(" ")} });`,
+        contents: getters.length
+          ? `module.exports = { ${getters.join(" ")} };`
+          : `module.exports = new Proxy(function () {}, {
+              apply: (_, self, values) => Reflect.apply(${load}, self, values),
+              get: (_, name) => ${load}[name],
+            });`,
       };
     });
   },
@@ -103,7 +105,9 @@ export default defineConfig([
     // Of zod's many files the schemas need a quarter, and one file loads faster than a hundred.
     noExternal: ["zod", ...Object.keys(DEFERRED)],
     esbuildPlugins: [deferred],
-    footer: { js: `/*\nThis file contains a part of zod.\n\n${readFileSync("node_modules/zod/LICENSE", "utf8")}*/` },
+    footer: {
+      js: `/*\nThis file contains a part of zod.\n\n${readFileSync("node_modules/zod/LICENSE", "utf8")}*/`,
+    },
   },
   {
     ...shared,

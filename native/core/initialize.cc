@@ -6,9 +6,11 @@ namespace soundspot::core {
 
 namespace {
 
-/// Not filled, in the memory order of parameters, which would otherwise be copied into it.
+/// Not filled, in the memory order of parameters, which would otherwise be copied into it. Of one channel or one pixel
+/// the two orders are one, and the strides stay those of the first.
 Tensor unfilled(at::IntArrayRef shape, const at::TensorOptions& options) {
-  return at::empty(shape, options, shape.size() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
+  const bool differ = shape.size() == 4 && shape[1] > 1 && shape[2] * shape[3] > 1;
+  return at::empty(shape, options, differ ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
 }
 
 }  // namespace

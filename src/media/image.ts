@@ -161,7 +161,7 @@ async function decodeEncoded({ encoded, options, seconds }: EncodedImage): Promi
 }
 
 /** Loads sharp where that is left to its first use: a failure is that of the installation, not of an image. */
-const loadSharp = () => sharp;
+const loadSharp = () => sharp.versions;
 
 /** @throws {SoundspotError} ERR_MEDIA_DECODE for whatever libvips reports. */
 export async function decodingImage<T>(
