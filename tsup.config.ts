@@ -1,4 +1,4 @@
-import { readdirSync, rmSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { defineConfig, type Options } from "tsup";
 import { BUNDLED } from "./src/core/bundle.js";
 
@@ -35,6 +35,40 @@ const folded = {
   },
 } satisfies Options;
 
+/** Packages that not every program needs, with the functions and constants that are imported by name from each. */
+const DEFERRED: Readonly<Record<string, readonly string[]>> = {
+  sharp: [],
+  tinyglobby: ["glob"],
+  "brace-expansion": ["EXPANSION_MAX", "expand"],
+};
+
+/**
+ * Loads these packages when something of them is first used, and not with this one. The call stays one that tools
+ * follow that collect files for a server. A default export is a function, with its properties.
+ */
+const deferred: NonNullable<Options["esbuildPlugins"]>[number] = {
+  name: "deferred",
+  setup(build) {
+    build.onResolve(
+      { filter: new RegExp(`^(${Object.keys(DEFERRED).join("|")})$`) },
+      ({ path, namespace }) =>
+        namespace === "deferred" ? { path, external: true } : { path, namespace: "deferred" },
+    );
+    build.onLoad({ filter: /.*/, namespace: "deferred" }, ({ path }) => {
+      const load = `require(${JSON.stringify(path)})`;
+      const getters = (DEFERRED[path] ?? []).map((name) => `get ${name}() { return ${load}.${name}; },`);
+      return {
+        contents: getters.length
+          ? `module.exports = { ${getters.join(" ")} };`
+          : `module.exports = new Proxy(function () {}, {
+              apply: (_, self, values) => Reflect.apply(${load}, self, values),
+              get: (_, name) => ${load}[name],
+            });`,
+      };
+    });
+  },
+};
+
 const bundled = `Object.assign(new (class SoundspotError extends Error {})(), ${JSON.stringify({
   name: "SoundspotError",
   code: "ERR_BUNDLED",
@@ -63,7 +97,18 @@ export default defineConfig([
     define: { COMMONJS: "false" },
     entry: { index: "src/entry.ts" },
   },
-  { ...shared, ...commonjs, entry: { api: "src/index.ts" }, dts: false },
+  {
+    ...shared,
+    ...commonjs,
+    entry: { api: "src/index.ts" },
+    dts: false,
+    // Of zod's many files the schemas need a quarter, and one file loads faster than a hundred.
+    noExternal: ["zod", ...Object.keys(DEFERRED)],
+    esbuildPlugins: [deferred],
+    footer: {
+      js: `/*\nThis file contains a part of zod.\n\n${readFileSync("node_modules/zod/LICENSE", "utf8")}*/`,
+    },
+  },
   {
     ...shared,
     ...commonjs,

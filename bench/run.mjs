@@ -25,6 +25,8 @@ const { values, positionals } = parseArgs({
     model: { type: "string" },
     // Of methods.
     methods: { type: "string" },
+    // Of startup.
+    against: { type: "string" },
     // Of serve.
     seconds: { type: "string" },
   },
@@ -67,6 +69,7 @@ const measured = await bench({
   ...(values.variants ? { variants: values.variants.split(",") } : {}),
   ...(values.methods ? { methods: values.methods.split(",") } : {}),
   ...(values.model ? { model: values.model } : {}),
+  ...(values.against ? { against: values.against } : {}),
   ...(values.seconds ? { seconds: Number(values.seconds) } : {}),
   threads,
   device,

@@ -31,7 +31,10 @@ const TARGETS = {
   pth: { sources: PTH, torch: true },
   tensors: { sources: PTH, torch: true },
   legacy: { sources: PTH, torch: true },
-  safetensors: { sources: ["safetensors", "json", "checksum", "file", "format"], torch: true },
+  safetensors: {
+    sources: ["safetensors", "json", "checksum", "file", "format", "../core/threads"],
+    torch: true,
+  },
 };
 
 const JSON_WORDS = [

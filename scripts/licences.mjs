@@ -33,7 +33,7 @@ const text = `# Third-party software
 
 Written by \`node scripts/licences.mjs\` from package-lock.json. soundspot itself is under MIT, see LICENSE.
 
-The package contains only soundspot's own sources, which Vite and tsup bundle into \`dist\`. The prebuilt addons, in packages of their own, contain parts of the headers of LibTorch (BSD-3-Clause) and node-addon-api (MIT).
+The package contains only soundspot's own sources, which Vite and tsup bundle into \`dist\`, and in \`dist/api.cjs\` a part of zod (MIT, Copyright (c) 2025 Colin McDonnell). The prebuilt addons, in packages of their own, contain parts of the headers of LibTorch (BSD-3-Clause) and node-addon-api (MIT).
 
 Downloaded during installation: LibTorch ${VERSIONS.cpu}, BSD-3-Clause, with the libraries that PyTorch builds into it; PyTorch's sources list their licences. The variant for NVIDIA GPUs downloads LibTorch ${VERSIONS.cuda} instead, and NVIDIA's libraries (cuBLAS, cuDNN, NCCL and others) under NVIDIA's own licences. \`ffmpeg-static\` downloads an ffmpeg under GPL-3.0-or-later, which runs as a separate program. Any other ffmpeg works as well.
 

@@ -386,6 +386,8 @@ export interface Native {
     /** `key` is the place of a tensor in the file; "" at its top. */
     tensors: { key: string; name: string; shape: number[]; type: string }[];
   }>;
+  /** Frees the tensors that were read; the handle is of no use any more. */
+  releaseCheckpoint(checkpoint: CheckpointHandle): void;
   /** Compares the file's tensors with the configuration before it takes any memory. */
   loadModel(
     config: ModelConfig,

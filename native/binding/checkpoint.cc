@@ -8,6 +8,7 @@
 #include "checkpoint/load.h"
 #include "checkpoint/safetensors.h"
 #include "core/device.h"
+#include "core/threads.h"
 
 namespace soundspot::binding {
 
@@ -61,6 +62,9 @@ Napi::Value read_checkpoint(const Napi::CallbackInfo& call) {
       });
 }
 
+// releaseCheckpoint(handle): its tensors are freed, once no running job holds them
+Napi::Value release_checkpoint(const Napi::CallbackInfo& call) { return release<State>(call); }
+
 /// The file without the optimizer and the random state that this package saves beside a model.
 State without_training(State state) {
   if (!state.metadata.contains("soundspot.config")) return state;
@@ -80,12 +84,25 @@ void naming(const std::string& file, const Work& work) {
   }
 }
 
+/// Calls `work(name, tensor)` for each, on several threads.
+template <class Work>
+void over(const core::NamedTensors& tensors, const Work& work) {
+  uint64_t bytes = 0;
+  for (const auto& [name, tensor] : tensors) bytes += tensor.nbytes();
+  core::share_out(
+      static_cast<int64_t>(tensors.size()), bytes,
+      [&](int64_t i) { work(tensors[static_cast<size_t>(i)].first, tensors[static_cast<size_t>(i)].second); },
+      stay_on_this_thread);
+}
+
 /// @throws Error ERR_CHECKPOINT_CORRUPT when a tensor of the file is of no use.
 void check_finite(const core::NamedTensors& tensors, const std::string& file) {
-  if (const std::string* name = core::first_not_finite(tensors)) {
-    throw Error("ERR_CHECKPOINT_CORRUPT",
-                file + ": " + *name + " has values that are not finite. Take an earlier checkpoint of its training.");
-  }
+  over(tensors, [&](const std::string& name, const Tensor& tensor) {
+    if (core::first_not_finite({{name, tensor}})) {
+      throw Error("ERR_CHECKPOINT_CORRUPT",
+                  file + ": " + name + " has values that are not finite. Take an earlier checkpoint of its training.");
+    }
+  });
 }
 
 core::NamedTensors tensors_of(const Binding& binding) {
@@ -178,14 +195,11 @@ Napi::Value load_model(const Napi::CallbackInfo& call) {
         auto localizer = empty_model(config, binding, core::find_device(device));
         core::Parameters& parameters = localizer->parameters();
         for (const auto& [name, tensor] : tensors) {
-          if (parameters.has(name)) {
-            parameters.assign(name, tensor);
-          } else {
-            const at::ScalarType type = tensor.is_floating_point() ? at::kFloat : tensor.scalar_type();
-            parameters.add_unused(name, at::empty(tensor.sizes(), at::device(localizer->device()).dtype(type)));
-            parameters.assign(name, tensor);
-          }
+          if (parameters.has(name)) continue;
+          const at::ScalarType type = tensor.is_floating_point() ? at::kFloat : tensor.scalar_type();
+          parameters.add_unused(name, at::empty(tensor.sizes(), at::device(localizer->device()).dtype(type)));
         }
+        over(tensors, [&](const std::string& name, const Tensor& tensor) { parameters.assign(name, tensor); });
         return LoadedModel{std::make_shared<ModelHandle>(std::move(localizer)), Report(binding)};
       },
       [](Napi::Env env, LoadedModel& loaded) {
@@ -287,6 +301,7 @@ Napi::Value restore_trainer(const Napi::CallbackInfo& call) {
 
 void register_checkpoint(Napi::Env env, Napi::Object exports) {
   exports.Set("readCheckpoint", Napi::Function::New(env, read_checkpoint, "readCheckpoint"));
+  exports.Set("releaseCheckpoint", Napi::Function::New(env, release_checkpoint, "releaseCheckpoint"));
   exports.Set("bindCheckpoint", Napi::Function::New(env, bind_checkpoint, "bindCheckpoint"));
   exports.Set("loadModel", Napi::Function::New(env, load_model, "loadModel"));
   exports.Set("loadImageWeights", Napi::Function::New(env, load_image_weights, "loadImageWeights"));

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "checkpoint/json.h"
+#include "core/threads.h"
 
 namespace soundspot::checkpoint {
 namespace {
@@ -65,14 +66,19 @@ std::string checksum(const State& state) {
     append_json_string(part, key);
     append_json_string(part, value);
   }
-  for (const auto& [name, tensor] : state.tensors) {
-    std::string& part = parts.emplace_back("tensor ");
+  const size_t texts = parts.size();
+  parts.resize(texts + state.tensors.size());
+  uint64_t all_bytes = 0;
+  for (const auto& [name, tensor] : state.tensors) all_bytes += tensor.nbytes();
+  core::share_out(static_cast<int64_t>(state.tensors.size()), all_bytes, [&](int64_t i) {
+    const auto& [name, tensor] = state.tensors[static_cast<size_t>(i)];
+    std::string part = "tensor ";
     append_json_string(part, name);
     part += c10::toString(tensor.scalar_type());
     for (const int64_t size : tensor.sizes()) part.append(",").append(std::to_string(size));
     const std::string_view bytes(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
-    part.append(":").append(hexadecimal(xxh64(bytes)));
-  }
+    parts[texts + static_cast<size_t>(i)] = part.append(":").append(hexadecimal(xxh64(bytes)));
+  });
   std::sort(parts.begin(), parts.end());
   std::string all;
   for (const std::string& part : parts) all += part + "\n";

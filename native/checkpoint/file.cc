@@ -76,21 +76,52 @@ InputFile::InputFile(const std::string& path) {
     throw Error("ERR_INPUT", path + " is not a regular file. Give the path of a checkpoint file.");
   }
   errno = 0;
+#ifdef _WIN32
   stream_.open(target, std::ios::binary);
-  if (stream_) size_ = std::filesystem::file_size(target, error);
-  if (!stream_ || error) {
-    throw Error("ERR_INPUT", path + " cannot be read: " + (error ? error.message() : reason(errno)) + ".");
+  const bool opened = static_cast<bool>(stream_);
+#else
+  descriptor_ = ::open(target.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool opened = descriptor_ >= 0;
+#endif
+  const int failure = errno;
+  if (opened) size_ = std::filesystem::file_size(target, error);
+  if (opened && !error && size_ > 0) return;
+  close();
+  if (!opened || error) {
+    throw Error("ERR_INPUT", path + " cannot be read: " + (error ? error.message() : reason(failure)) + ".");
   }
-  if (size_ == 0) throw Error("ERR_FILE_EMPTY", path + " is empty. Download or save it again.");
+  throw Error("ERR_FILE_EMPTY", path + " is empty. Download or save it again.");
+}
+
+InputFile::~InputFile() { close(); }
+
+void InputFile::close() {
+#ifdef _WIN32
+  stream_.close();
+#else
+  if (descriptor_ >= 0) close_descriptor(std::exchange(descriptor_, -1));
+#endif
 }
 
 void InputFile::read(uint64_t offset, void* to, uint64_t bytes) {
   if (offset > size_ || bytes > size_ - offset) throw FormatError("the file ends too early");
+  const FormatError shortened("the file could not be read to its end");
+#ifdef _WIN32
+  const std::lock_guard lock(mutex_);
   stream_.clear();
   stream_.seekg(static_cast<std::streamoff>(offset));
-  if (!stream_.read(static_cast<char*>(to), static_cast<std::streamsize>(bytes))) {
-    throw FormatError("the file could not be read to its end");
+  if (!stream_.read(static_cast<char*>(to), static_cast<std::streamsize>(bytes))) throw shortened;
+#else
+  char* next = static_cast<char*>(to);
+  while (bytes > 0) {
+    const ssize_t got = ::pread(descriptor_, next, std::min(bytes, kChunk), static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) throw shortened;
+    next += got;
+    offset += static_cast<uint64_t>(got);
+    bytes -= static_cast<uint64_t>(got);
   }
+#endif
 }
 
 OutputFile::OutputFile(const std::string& path) : name_(path), target_(from_utf8(path)) {

@@ -3,7 +3,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#ifdef _WIN32
 #include <fstream>
+#include <mutex>
+#endif
 #include <string>
 
 namespace soundspot::checkpoint {
@@ -14,16 +17,26 @@ class InputFile {
   /// @throws Error ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, or ERR_INPUT for a folder, a device or a file without
   /// permission.
   explicit InputFile(const std::string& path);
+  ~InputFile();
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
 
   /// In bytes, when it was opened.
   uint64_t size() const { return size_; }
 
-  /// Bytes `offset … offset + bytes − 1` into `to`.
+  /// Bytes `offset … offset + bytes − 1` into `to`. Several threads may read at a time.
   /// @throws FormatError when the file does not have them.
   void read(uint64_t offset, void* to, uint64_t bytes);
 
  private:
+  void close();
+
+#ifdef _WIN32
   std::ifstream stream_;
+  std::mutex mutex_;
+#else
+  int descriptor_ = -1;
+#endif
   uint64_t size_ = 0;
 };
 

@@ -11,6 +11,7 @@
 #include "checkpoint/format.h"
 #include "checkpoint/json.h"
 #include "core/error.h"
+#include "core/threads.h"
 
 namespace soundspot::checkpoint {
 namespace {
@@ -234,13 +235,15 @@ State read(InputFile& file) {
   const std::vector<Entry> entries = read_header(header, state);
   const uint64_t data_start = kLengthBytes + length;
   check_layout(entries, file.size() - data_start);
-  for (const Entry& entry : entries) {
+  state.tensors.resize(entries.size());
+  core::share_out(static_cast<int64_t>(entries.size()), file.size(), [&](int64_t i) {
+    const Entry& entry = entries[static_cast<size_t>(i)];
     const auto bytes = static_cast<uint64_t>(entry.end - entry.begin);
-    Tensor tensor = at::empty(entry.sizes, at::TensorOptions().dtype(entry.type));
+    const Tensor tensor = at::empty(entry.sizes, at::TensorOptions().dtype(entry.type));
     if (bytes > 0) file.read(data_start + static_cast<uint64_t>(entry.begin), tensor.mutable_data_ptr(), bytes);
     if (entry.type == at::kBool) check_booleans(tensor.const_data_ptr(), bytes);
-    state.tensors.emplace_back(entry.name, std::move(tensor));
-  }
+    state.tensors[static_cast<size_t>(i)] = {entry.name, tensor};
+  });
   verify_checksum(state);
   return state;
 }

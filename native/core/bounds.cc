@@ -30,7 +30,9 @@ bool within(const Bits* values, int64_t count, Bits most) {
 }  // namespace
 
 void check_weights(const Tensor& weight, const Tensor& bias, double most, const std::string& name) {
-  Tensor sums = weight.detach().flatten(1).abs().sum(1, /*keepdim=*/false, at::kDouble);
+  // In the memory order of convolutions, so that it is read where it lies.
+  const Tensor values = weight.dim() == 4 ? weight.detach().permute({0, 2, 3, 1}) : weight.detach();
+  Tensor sums = at::linalg_vector_norm(values.flatten(1), /*ord=*/1, /*dim=*/1, /*keepdim=*/false, at::kDouble);
   if (bias.defined()) sums = sums + bias.detach().abs();
   // A maximum with NaN is NaN, and every comparison with it is false.
   if (sums.max().item<double>() <= most) return;

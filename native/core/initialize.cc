@@ -4,13 +4,24 @@
 
 namespace soundspot::core {
 
+namespace {
+
+/// Not filled, in the memory order of parameters, which would otherwise be copied into it. Of one channel or one pixel
+/// the two orders are one, and the strides stay those of the first.
+Tensor unfilled(at::IntArrayRef shape, const at::TensorOptions& options) {
+  const bool differ = shape.size() == 4 && shape[1] > 1 && shape[2] * shape[3] > 1;
+  return at::empty(shape, options, differ ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
+}
+
+}  // namespace
+
 Tensor Initializer::draw_uniform(at::IntArrayRef shape, double low, double high) const {
-  if (!generator_) return at::empty(shape, options_);
+  if (!generator_) return unfilled(shape, options_);
   return at::empty(shape, at::kFloat).uniform_(low, high, generator_).to(options_.device());
 }
 
 Tensor Initializer::draw_normal(at::IntArrayRef shape, double deviation) const {
-  if (!generator_) return at::empty(shape, options_);
+  if (!generator_) return unfilled(shape, options_);
   return at::empty(shape, at::kFloat).normal_(0, deviation, generator_).to(options_.device());
 }
 

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { z } from "zod";
+import * as z from "zod";
 import type { ModelOptions } from "../config/model.js";
 import type { TrainConfig } from "../config/train.js";
 import { isObject } from "../core/arguments.js";

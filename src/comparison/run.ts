@@ -2,7 +2,7 @@
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { mergeModel } from "../config/model.js";
 import { isObject } from "../core/arguments.js";
 import { SoundspotError } from "../core/errors.js";

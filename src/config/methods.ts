@@ -2,7 +2,7 @@
  * The methods by name: their options, losses and maps. The C++ half of a method is the file of its name in
  * native/methods.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { SoundspotError } from "../core/errors.js";
 import { count, probability } from "./parse.js";
 

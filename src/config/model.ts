@@ -1,6 +1,6 @@
 /** Configuration of a model: every number of its architecture and of inference, with the paper's value as default. */
 
-import { z } from "zod";
+import * as z from "zod";
 import { modernized } from "./earlier.js";
 import {
   DEFAULT_METHOD,

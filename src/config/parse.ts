@@ -1,5 +1,5 @@
 /** Checks a configuration against its schema, and reports every invalid field by its path. */
-import { z } from "zod";
+import * as z from "zod";
 import { SoundspotError } from "../core/errors.js";
 
 /** A whole number from `least` to `most`. */

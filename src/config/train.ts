@@ -1,5 +1,5 @@
 /** Configuration of training: every number of an epoch and a step, with the paper's value as default. */
-import { z } from "zod";
+import * as z from "zod";
 import { SoundspotError } from "../core/errors.js";
 import { DEFAULT_METHOD, lossNames, methodNamed } from "./methods.js";
 import { count, parse, probability } from "./parse.js";

@@ -1,7 +1,7 @@
 /** Your own data: pairs listed in a JSONL or CSV file, with paths relative to that file. */
 
 import { basename, dirname, extname, resolve } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { aFlag, aPath, type Check } from "../core/arguments.js";
 import { isError, SoundspotError } from "../core/errors.js";
 import { Pacer } from "../core/pacer.js";

@@ -1,6 +1,6 @@
 /** Datasets by one line of text, for the command line: `stamps:split=test,length=400`, or the path of a manifest or of shards. */
 
-import { z } from "zod";
+import * as z from "zod";
 import { aSignal, aText, check } from "../core/arguments.js";
 import { isSoundspotError, SoundspotError } from "../core/errors.js";
 import { avsbench } from "./benchmarks/avsbench.js";

@@ -1,7 +1,7 @@
 /** Groups of processes that train or evaluate one model together: membership and exchange. */
 
 import { deserialize, serialize } from "node:v8";
-import { z } from "zod";
+import * as z from "zod";
 import { parse } from "../config/parse.js";
 import { anObject, aText, check, having } from "../core/arguments.js";
 import { type ErrorCode, isSoundspotError, SoundspotError } from "../core/errors.js";

@@ -1,6 +1,6 @@
 /** Evaluation protocols: how maps are made comparable with their ground truth and scored, as plain descriptions. */
 
-import { z } from "zod";
+import * as z from "zod";
 import { AUDIO_WEIGHT, MASK_THRESHOLD } from "../config/defaults.js";
 import type { MapName } from "../config/methods.js";
 import { isObject, shown } from "../core/arguments.js";

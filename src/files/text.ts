@@ -1,6 +1,6 @@
 /** Text and JSON files, with errors that name the place. */
 
-import type { z } from "zod";
+import type * as z from "zod";
 import { isError, SoundspotError } from "../core/errors.js";
 import { readMediaFile } from "./media-file.js";
 

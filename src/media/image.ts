@@ -165,11 +165,15 @@ async function decodeEncoded({ encoded, options, seconds }: EncodedImage): Promi
   return { data: bytesOf(data), width: info.width, height: info.height };
 }
 
+/** Loads sharp where that is left to its first use: a failure is that of the installation, not of an image. */
+const loadSharp = () => sharp.versions;
+
 /** @throws {SoundspotError} ERR_MEDIA_DECODE for whatever libvips reports. */
 export async function decodingImage<T>(
   { name, encoded, options }: EncodedImage,
   work: () => Promise<T>,
 ): Promise<T> {
+  loadSharp();
   try {
     return await work();
   } catch (cause) {

@@ -161,6 +161,7 @@ export class Model implements Disposable {
       file,
       placeOf(options.device ?? "auto", native().info().devices, process.env),
     );
+    native().releaseCheckpoint(checkpoint); // what the model needs next is then made in its memory
     const loaded = weightsReport(report, found);
     return new Model(handle, found.config, computeOf(handle, options.precision ?? "auto"), metadata, loaded);
   }

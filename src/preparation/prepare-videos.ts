@@ -4,7 +4,7 @@ import { setMaxListeners } from "node:events";
 import { realpath } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { aFunction, aSignal, aText, checkFields } from "../core/arguments.js";
 import { isError, isSoundspotError, SoundspotError, throwIfAborted } from "../core/errors.js";
 import { checkOutputs } from "../files/outputs.js";

@@ -1,7 +1,7 @@
 /** The folder that a preparation writes: samples, what is done and what failed, and the manifest. */
 import { mkdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { SoundspotError } from "../core/errors.js";
 import { replaceFile, writing } from "../files/atomic-writes.js";
 import { lockFolder } from "../files/folder-lock.js";

@@ -1,7 +1,7 @@
 /** The description file of an index: its model, its folder, and the partitions of its tables. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { SoundspotError } from "../core/errors.js";
 import { replaceFile } from "../files/atomic-writes.js";
 

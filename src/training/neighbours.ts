@@ -1,6 +1,6 @@
 /** Nearest neighbours within a dataset, for methods that train with views of them. */
 
-import { z } from "zod";
+import * as z from "zod";
 import { methodNamed } from "../config/methods.js";
 import type { ModelConfig } from "../config/model.js";
 import { aCount, aFunction, aSignal, check, checkFields, isObject, oneOf } from "../core/arguments.js";

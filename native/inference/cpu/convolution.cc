@@ -23,8 +23,7 @@ constexpr std::array<int64_t, 2> kDilation{1, 1};
 
 Convolution::Convolution(const Tensor& weight, const Tensor& bias, int64_t stride, int64_t padding, IntArrayRef input,
                          at::ScalarType type, Filtering filtering)
-    : weight_(weight.to(type).contiguous(at::MemoryFormat::ChannelsLast)),
-      bias_(bias.to(type)),
+    : bias_(bias.to(type)),
       size_(weight.size(2)),
       out_(weight.size(0)),
       stride_(stride),
@@ -32,10 +31,12 @@ Convolution::Convolution(const Tensor& weight, const Tensor& bias, int64_t strid
       packed_(at::globalContext().userEnabledMkldnn() && at::hasMKLDNN()) {
   if (filtering == Filtering::kFastest && stride == 1 && padding == 1 && kernels::Winograd::fits(weight, type)) {
     winograd_.emplace(weight, bias, type);
-    weight_ = Tensor();
     return;
   }
-  if (!packed_) return;
+  if (!packed_) {
+    weight_ = weight.to(type).contiguous(at::MemoryFormat::ChannelsLast);
+    return;
+  }
   static const auto reorder =
       oneDnn<Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, int64_t, at::OptionalIntArrayRef)>(
           "mkldnn::_reorder_convolution_weight");

@@ -1,5 +1,5 @@
 /** Boxes and masks of your own data. */
-import { z } from "zod";
+import * as z from "zod";
 import { SoundspotError } from "../../core/errors.js";
 import type { Box, Mask, RawImage } from "../../core/types.js";
 import { readMask } from "../../media/mask.js";

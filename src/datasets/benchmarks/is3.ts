@@ -1,7 +1,7 @@
 /** IS3: composed images with two sources each, every source with its own audio, mask and box. */
 
 import { basename, extname, join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { aPath } from "../../core/arguments.js";
 import { SoundspotError } from "../../core/errors.js";
 import { paced } from "../../core/pacer.js";

@@ -1,7 +1,7 @@
 /** Lists of the KAIST evaluation suite: AVSBench, IS3 and VPO as JSON, each with boxes or with grey masks. */
 
 import { basename, extname } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { aPath } from "../../core/arguments.js";
 import { SoundspotError } from "../../core/errors.js";
 import { paced } from "../../core/pacer.js";

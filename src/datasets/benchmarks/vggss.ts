@@ -1,7 +1,7 @@
 /** VGG-SS: clips of the VGG-Sound test set with boxes around the sound sources. */
 
 import { basename, extname } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { aPath } from "../../core/arguments.js";
 import { SoundspotError } from "../../core/errors.js";
 import { paced } from "../../core/pacer.js";

@@ -1,7 +1,7 @@
 /** Samples in tar archives as WebDataset has them, on the disk or on a web server, read forwards in training. */
 
 import { basename } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { parse } from "../../config/parse.js";
 import { aFlag, anObject, aPath } from "../../core/arguments.js";
 import { isSoundspotError, SoundspotError, throwIfAborted } from "../../core/errors.js";

@@ -1,5 +1,5 @@
 /** The files of one sample, decoded. */
-import { z } from "zod";
+import * as z from "zod";
 import { SoundspotError } from "../../core/errors.js";
 import { checked, parseJson } from "../../files/text.js";
 import { decodeAudio } from "../../media/audio.js";

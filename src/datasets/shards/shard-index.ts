@@ -1,7 +1,7 @@
 /** How many samples each archive has, in the JSON of WebDataset's `wids-index`: archives are then opened when they are read. */
 import { stat } from "node:fs/promises";
 import { dirname, isAbsolute, join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { SoundspotError } from "../../core/errors.js";
 import { replaceFile } from "../../files/atomic-writes.js";
 import { checked, parseJson, readText } from "../../files/text.js";

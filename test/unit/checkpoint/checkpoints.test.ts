@@ -203,6 +203,34 @@ describe("the checksum of a checkpoint", () => {
     },
   );
 
+  it("is read by several threads where it is large, and its first fault is reported", async () => {
+    const whole = file("large.safetensors");
+    using model = await Model.create({ imageWidth: 32, audioWidth: 32, dim: 256 }, { seed: 3 });
+    await model.save(whole);
+    const bytes = readFileSync(whole);
+    expect(bytes.length).toBeGreaterThan(24 * MB); // a thread for every 4 MiB
+    using loaded = await Model.load(whole);
+    expect(await loaded.parameters()).toEqual(await model.parameters());
+
+    const damaged = Buffer.from(bytes);
+    damaged.writeUInt8(damaged.readUInt8(damaged.length - 1) ^ 1, damaged.length - 1);
+    const names = Object.keys(partsOf(bytes).entries).filter((name) => /conv\d\.weight$/.test(name));
+    expect(names.length).toBeGreaterThan(30);
+    const spoiled = names
+      .slice(5)
+      .reduce((all, name) => withValues(all, name, (values) => values.fill(Number.NaN, -1)), bytes);
+    for (const [content, message] of [
+      [damaged, /does not match its checksum/],
+      [spoiled, new RegExp(`${names[5]} has values that are not finite`)],
+    ] as const) {
+      writeFileSync(file("large-damaged.safetensors"), content);
+      await expect(Model.load(file("large-damaged.safetensors"))).rejects.toMatchObject({
+        code: "ERR_CHECKPOINT_CORRUPT",
+        message: expect.stringMatching(message),
+      });
+    }
+  });
+
   it("outlives another order of the same content, not another content", async () => {
     const copy = file("copy.safetensors");
     const entries = Object.fromEntries(Object.entries(parts.entries).reverse());

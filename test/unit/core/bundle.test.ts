@@ -128,6 +128,34 @@ describe.skipIf(!existsSync(entry))("the built entry points (skipped without dis
     expect([modules.sort(), commonjs.sort(), same]).toEqual([names, names, true]);
   });
 
+  it.each(["index.js", "index.cjs"])("load no other package at import: %s", (name) => {
+    const script = `import { createRequire } from "node:module";
+      await import(${JSON.stringify(pathToFileURL(join(root, "dist", name)).href)});
+      const { cache } = createRequire(import.meta.url);
+      console.log(JSON.stringify([Object.keys(cache), process.moduleLoadList]));`;
+    const told = execFileSync(process.execPath, ["--input-type=module", "--eval", script], {
+      encoding: "utf8",
+    });
+    const [files, builtins] = JSON.parse(told) as [string[], string[]];
+    expect(files).toContain(join(root, "dist", "api.cjs"));
+    expect(files.filter((file) => /node_modules|[.]node$/.test(file))).toEqual([]);
+    expect(builtins.length).toBeGreaterThan(0);
+    expect(builtins.filter((each) => /^NativeModule (http2?|https|tls)$/.test(each))).toEqual([]);
+  });
+
+  it("load sharp when it is first used, whose failure is no fault of an image", () => {
+    const place = join(folder, "broken-sharp");
+    mkdirSync(join(place, "dist"), { recursive: true });
+    mkdirSync(join(place, "node_modules/sharp"), { recursive: true });
+    for (const name of ["package.json", "dist/index.cjs", "dist/api.cjs"])
+      copyFileSync(join(root, name), join(place, name));
+    writeFileSync(join(place, "node_modules/sharp/index.js"), 'throw new Error("no sharp here");');
+    const script = `const { readMask } = require(${JSON.stringify(join(place, "dist/index.cjs"))});
+      readMask(Buffer.from("89504e470d0a1a0a", "hex")).catch(({ message }) => console.log(message));`;
+    const { stdout, stderr } = node(["--eval", script]);
+    expect(stdout, stderr).toBe("no sharp here\n");
+  });
+
   it.each([
     ["esm", "import"],
     ["esm", "require"],
