@@ -1,5 +1,5 @@
 // The matrix-product peak of this machine, in this process, and the arithmetic of the default model.
-import { addon } from "./addon.mjs";
+import { addon } from "../../scripts/addon.mjs";
 
 const SIZE = 2048;
 const TIMES = 12;

@@ -1,6 +1,6 @@
 // The processor that figures belong to: its name and the instruction sets in use.
 import { cpus } from "node:os";
-import { addon } from "./addon.mjs";
+import { addon } from "../../scripts/addon.mjs";
 
 /**
  * @param info the addon's information
