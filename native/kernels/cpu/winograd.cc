@@ -3,6 +3,8 @@
 // of 36.
 #include <algorithm>
 #include <limits>
+#include <type_traits>
+#include <utility>
 
 #include "kernels/cpu/tables.h"
 #include "kernels/cpu/vectors.h"
@@ -164,23 +166,36 @@ void put(const Vec& value, bfloat16_bits* to) {
 /// Where channel c of an element stands.
 int64_t place_of(int64_t c, const TileOrder& order) { return c / kPanel * order.panel + c % kPanel; }
 
+/// `work` with each number below kCount, as constants. Left to itself the compiler loops over a tile, in memory.
+template <int64_t kCount, class Work>
+void unrolled(const Work& work) {
+  const auto each = [&]<size_t... Index>(std::index_sequence<Index...>) {
+    (work(std::integral_constant<int64_t, static_cast<int64_t>(Index)>()), ...);
+  };
+  each(std::make_index_sequence<kCount>());
+}
+
 /// `load(i, j, c)` are kLanes channels from c on of the tile's input in row i and column j.
 template <int64_t kOutput, class Number, class Load>
 void transform_input(int64_t channels, const Load& load, Number* out, const TileOrder& order) {
   constexpr int64_t kInput = Line<kOutput>::kInput;
+  const auto [stride, panel] = order;
   for (int64_t c = 0; c < channels; c += kLanes) {
     Vec columns[kInput][kInput];
-    for (int64_t j = 0; j < kInput; ++j) {
+    unrolled<kInput>([&](auto j) {
       Vec d[kInput];
-      for (int64_t i = 0; i < kInput; ++i) d[i] = load(i, j, c);
+      unrolled<kInput>([&](auto i) { d[i] = load(i, j, c); });
       Line<kOutput>::input(d, &columns[0][j], kInput);
-    }
-    Number* const to = out + place_of(c, order);
-    for (int64_t i = 0; i < kInput; ++i) {
+    });
+    Number* to = out + c / kPanel * panel + c % kPanel;
+    unrolled<kInput>([&, stride = stride](auto i) {
       Vec line[kInput];
       Line<kOutput>::input(columns[i], line, 1);
-      for (int64_t j = 0; j < kInput; ++j) put(line[j], to + (i * kInput + j) * order.stride);
-    }
+      unrolled<kInput>([&](auto j) {
+        put(line[j], to);
+        to += stride;
+      });
+    });
   }
 }
 
@@ -191,12 +206,13 @@ void winograd_input(const float* x, const TilePlace& place, Number* out, const T
   const int64_t line = width * channels;
   const float* const corner = x + (row - 1) * line + (column - 1) * channels;
   if (row > 0 && column > 0 && row + kInput - 1 <= height && column + kInput - 1 <= width) {
-    transform_input<kOutput>(
-        channels,
-        [&, channels = channels](int64_t i, int64_t j, int64_t c) {
-          return Vec::loadu(corner + i * line + j * channels + c);
-        },
-        out, order);
+    const auto load = [&, channels = channels](auto i, auto j, int64_t c) {
+      const float* const at = corner + i * line + j * channels + c;
+      // What the next tile of the row does not share with this one.
+      if constexpr (decltype(j)::value >= kInput - kOutput) __builtin_prefetch(at + kOutput * channels);
+      return Vec::loadu(at);
+    };
+    transform_input<kOutput>(channels, load, out, order);
     return;
   }
   const float* from[kInput][kInput];
@@ -217,27 +233,34 @@ template <int64_t kOutput, bool Add>
 void transform_output(const float* products, const TileOrder& order, const float* bias, const TilePlace& place,
                       int64_t rows, int64_t columns, float least, float* y) {
   constexpr int64_t kInput = Line<kOutput>::kInput;
+  const auto [stride, panel] = order;
   const int64_t channels = place.channels, line_size = place.width * channels;
   float* const corner = y + place.row * line_size + place.column * channels;
   for (int64_t c = 0; c < channels; c += kLanes) {
-    const float* const from = products + place_of(c, order);
+    const float* const from = products + c / kPanel * panel + c % kPanel;
     Vec lines[kOutput][kInput];
-    for (int64_t j = 0; j < kInput; ++j) {
+    unrolled<kInput>([&, stride = stride](auto j) {
       Vec m[kInput];
-      for (int64_t i = 0; i < kInput; ++i) m[i] = Vec::loadu(from + (i * kInput + j) * order.stride);
+      unrolled<kInput>([&](auto i) { m[i] = Vec::loadu(from + (i * kInput + j) * stride); });
       Line<kOutput>::output(m, &lines[0][j], kInput);
-    }
+    });
     const Vec shift = Vec::loadu(bias + c), lowest(least);
-    for (int64_t i = 0; i < rows; ++i) {
+    unrolled<kOutput>([&](auto i) {
+      if (i >= rows) return;
       Vec line[kOutput];
       Line<kOutput>::output(lines[i], line, 1);
-      for (int64_t j = 0; j < columns; ++j) {
-        float* const to = corner + i * line_size + j * channels + c;
+      float* to = corner + i * line_size + c;
+      unrolled<kOutput>([&](auto j) {
+        if (j >= columns) return;
         Vec value = line[j] + shift;
-        if constexpr (Add) value = value + Vec::loadu(to);
+        if constexpr (Add) {
+          value = value + Vec::loadu(to);
+          __builtin_prefetch(to + kOutput * channels);
+        }
         at::vec::maximum(value, lowest).store(to);
-      }
-    }
+        to += channels;
+      });
+    });
   }
 }
 
