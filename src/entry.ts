@@ -47,6 +47,7 @@ export const {
   preprocess,
   presets,
   protocols,
+  quantize,
   readMask,
   readNeighbours,
   renderVideo,

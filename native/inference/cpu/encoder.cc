@@ -4,25 +4,14 @@
 
 #include "core/bounds.h"
 #include "core/error.h"
+#include "inference/cpu/folding.h"
 #include "kernels/cpu/kernels.h"
 
 namespace soundspot::inference {
 
-namespace {
-
-/// Weight and bias of a convolution with the batch norm behind it.
-std::pair<Tensor, Tensor> folded(const core::Parameters& parameters, const std::string& convolution,
-                                 const std::string& norm) {
-  const auto of = [&](const char* name) { return parameters[norm + name].detach().to(at::kDouble); };
-  const Tensor scale = of(".weight") / at::sqrt(of(".running_var") + encoders::kBatchNormEpsilon);
-  const Tensor weight = parameters[convolution + ".weight"].detach() * scale.to(at::kFloat).view({-1, 1, 1, 1});
-  return {weight, (of(".bias") - of(".running_mean") * scale).to(at::kFloat)};
-}
-
-}  // namespace
-
 FrozenEncoder::FrozenEncoder(const core::Parameters& parameters, const encoders::EncoderLayout& layout,
-                             at::IntArrayRef input, at::ScalarType type, Filtering filtering)
+                             at::IntArrayRef input, at::ScalarType type, Filtering filtering,
+                             const core::Quantization* quantization)
     : name_(layout.name), type_(type), pool_(layout.pool), pool_frequency_(layout.pool_frequency) {
   const at::NoGradGuard no_grad;
   const auto convolution = [&](const std::string& name, const std::string& norm, int64_t stride, int64_t padding,
@@ -34,7 +23,11 @@ FrozenEncoder::FrozenEncoder(const core::Parameters& parameters, const encoders:
   stem_ = convolution(layout.stem, layout.name + ".bn1", 2, 3, input, type);
   std::vector<int64_t> sizes = stem_->output(input);
   sizes = {sizes[0], sizes[1], (sizes[2] + 1) / 2, (sizes[3] + 1) / 2};  // the pooling
-  for (size_t stage = 0; stage < layout.strides.size(); ++stage) {
+  if (quantization) {
+    quantized_.emplace(parameters, layout, *quantization, sizes);
+    sizes = quantized_->output();
+  }
+  for (size_t stage = 0; !quantization && stage < layout.strides.size(); ++stage) {
     for (int64_t index = 0; index < encoders::kBlocks; ++index) {
       const std::string name = layout.name + ".layer" + std::to_string(stage + 1) + "." + std::to_string(index);
       const int64_t stride = index == 0 ? layout.strides[stage] : 1;
@@ -60,16 +53,22 @@ FrozenEncoder::FrozenEncoder(const core::Parameters& parameters, const encoders:
   projection_ = Convolution(weight.detach(), bias.detach(), 1, 0, sizes, at::kFloat, filtering);
 }
 
-Tensor FrozenEncoder::forward(const Tensor& input) const {
+Tensor FrozenEncoder::forward(const Tensor& input, const Observe& observe) const {
   if (!core::within_bounds(input, core::kMostOfInput)) {
     throw Error("ERR_INPUT", "An image or a spectrogram has values beyond ±1e6. Prepare it as in training.");
   }
   Tensor x = at::empty(input.sizes(), input.options().dtype(type_), at::MemoryFormat::ChannelsLast).copy_(input);
   x = max_pool((*stem_)(x, /*relu=*/true));
   core::check_activations(x, name_ + "'s first convolution");
+  if (quantized_) {
+    x = quantized_->forward(x);
+    core::check_activations(x, name_ + "'s blocks");
+  }
   for (const Block& block : blocks_) {
+    if (observe) observe(block.name + ".conv1", x);
     if (!block.shortcut) x = x.to(block.second.type());
     const Tensor inner = block.first(x, /*relu=*/true);
+    if (observe) observe(block.name + ".conv2", inner);
     x = block.second.add_to(block.shortcut ? (*block.shortcut)(x, /*relu=*/false) : x, inner);
     core::check_activations(x, block.name);
   }

@@ -174,6 +174,9 @@ struct Kernels {
   void (*max_pool_bfloat16)(const bfloat16_bits* in, int64_t height, int64_t width, int64_t channels,
                             bfloat16_bits* out, int64_t begin, int64_t end);
 
+  /// The nearest of 0 … 255 to x · factor.
+  void (*to_bytes)(const float* x, float factor, int64_t count, uint8_t* out);
+
   /// Winograd's filtering by tiles of 2 × 2 and of 4 × 4 results.
   WinogradKernels winograd_2, winograd_4;
 

@@ -19,6 +19,7 @@ const Kernels& table() {
     fill_slots(kernels);
     fill_normalization(kernels);
     fill_winograd(kernels);
+    fill_bytes(kernels);
     return kernels;
   }();
   return filled;

@@ -12,6 +12,7 @@ void fill_streams(Kernels& table);
 void fill_slots(Kernels& table);
 void fill_normalization(Kernels& table);
 void fill_winograd(Kernels& table);
+void fill_bytes(Kernels& table);
 
 }  // namespace CPU_CAPABILITY
 }  // namespace soundspot::kernels
