@@ -10,6 +10,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   soundspot::binding::register_training(env, exports);
   soundspot::binding::register_distributed(env, exports);
   soundspot::binding::register_checkpoint(env, exports);
+  soundspot::binding::register_quantization(env, exports);
   soundspot::binding::register_kernels(env, exports);
   soundspot::binding::register_losses(env, exports);
   for (const auto& more : soundspot::binding::further()) more(env, exports);

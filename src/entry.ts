@@ -48,6 +48,7 @@ export const {
   preprocess,
   presets,
   protocols,
+  quantize,
   readMask,
   readNeighbours,
   renderVideo,

@@ -60,6 +60,7 @@ export {
   type FalseNegativeReport,
   falseNegatives,
 } from "./evaluation/false-negatives.js";
+export { type QuantizeOptions, quantize } from "./evaluation/quantize.js";
 export {
   type Retrieval,
   type RetrievalRun,

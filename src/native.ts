@@ -16,6 +16,7 @@ export type TrainerHandle = { readonly [brand]: "trainer" };
 export type SampleHandle = { readonly [brand]: "sample" };
 export type StagedHandle = { readonly [brand]: "staged" };
 export type CheckpointHandle = { readonly [brand]: "checkpoint" };
+export type CalibrationHandle = { readonly [brand]: "calibration" };
 export type GroupHandle = { readonly [brand]: "group" };
 
 /** By whose queries and on whose tokens. */
@@ -269,6 +270,11 @@ export interface Native {
     samples: readonly SampleHandle[],
     options: { modality: "image" | "audio"; precision: ComputedPrecision },
   ): Promise<TensorData>;
+  startCalibration(model: ModelHandle): Promise<CalibrationHandle>;
+  calibrate(calibration: CalibrationHandle, samples: readonly SampleHandle[]): Promise<void>;
+  /** A model of its own, which computes in int8. */
+  quantize(calibration: CalibrationHandle): Promise<ModelHandle>;
+  isQuantized(model: ModelHandle): boolean;
   /** Names of all methods. */
   methods(): string[];
   localize(
@@ -426,6 +432,7 @@ export interface BindingReport {
 
 /** Functions whose second argument is a batch: its samples, or what `stage` made of them. */
 const BATCHED: ReadonlySet<string | symbol> = new Set([
+  "calibrate",
   "encode",
   "embed",
   "localize",

@@ -5,10 +5,13 @@
 #include "binding/functions.h"
 #include "binding/trainer_handle.h"
 #include "checkpoint/bind.h"
+#include "checkpoint/format.h"
 #include "checkpoint/load.h"
+#include "checkpoint/quantized.h"
 #include "checkpoint/safetensors.h"
 #include "core/device.h"
 #include "core/threads.h"
+#include "inference/cpu/quantized_blocks.h"
 
 namespace soundspot::binding {
 
@@ -111,9 +114,37 @@ core::NamedTensors tensors_of(const Binding& binding) {
   return tensors;
 }
 
+/// A file's tensors for a model.
+struct ModelBinding : Binding {
+  std::optional<core::Quantization> quantization;  // of every convolution that can be quantized, where there is one
+};
+
+/// What a file of a quantized model has in place of weights, as weights again.
+/// @throws Error ERR_CHECKPOINT_CORRUPT when its scales are of no use.
+std::optional<core::Quantization> take_quantization(State& state, const std::string& file) {
+  try {
+    return checkpoint::take_quantization(state);
+  } catch (const checkpoint::FormatError& error) {
+    checkpoint::corrupt(file, error.what());
+  }
+}
+
+/// @throws Error ERR_CHECKPOINT_CORRUPT when the quantization is not of exactly the convolutions that a model has.
+void check_quantization(const methods::Localizer& model, const core::Quantization& quantization,
+                        const std::string& file) {
+  size_t count = 0;
+  for (const encoders::Encoder* encoder : {&model.inference_encoders().image, &model.inference_encoders().audio}) {
+    for (const auto& [name, input] : inference::quantized_names(model.parameters(), encoder->layout())) {
+      if (!quantization.contains(name)) checkpoint::corrupt(file, "its quantization lacks " + name);
+      ++count;
+    }
+  }
+  if (count != quantization.size()) checkpoint::corrupt(file, "its quantization has convolutions of another model");
+}
+
 /// A file's tensors for a model of this configuration, compared by names and shapes alone: a file may claim a
 /// configuration that no memory could hold.
-Binding bind_model(const encoders::ModelConfig& config, const State& state, const std::string& file) {
+ModelBinding bind_model(const encoders::ModelConfig& config, const State& state, const std::string& file) {
   const methods::Localizer expected(config, std::nullopt, at::kMeta);
   std::vector<Declared> declared;
   for (const core::Parameter& parameter : expected.parameters().all()) {
@@ -121,11 +152,14 @@ Binding bind_model(const encoders::ModelConfig& config, const State& state, cons
                         expected.method().may_be_missing(parameter.name)});
   }
   for (const auto& [name, sizes, type] : expected.unused()) declared.push_back({name, sizes, name, /*optional=*/true});
-  Binding binding;
+  State own = without_training(state);
+  ModelBinding binding;
+  binding.quantization = take_quantization(own, file);
   naming(file, [&] {
-    binding = checkpoint::bind(without_training(state), declared);
+    static_cast<Binding&>(binding) = checkpoint::bind(own, declared);
     binding.check_complete();
   });
+  if (binding.quantization) check_quantization(expected, *binding.quantization, file);
   return binding;
 }
 
@@ -189,7 +223,7 @@ Napi::Value load_model(const Napi::CallbackInfo& call) {
   return Job<LoadedModel>::run(
       call.Env(), {},
       [=] {
-        const Binding binding = bind_model(config, *state, file);
+        const ModelBinding binding = bind_model(config, *state, file);
         const core::NamedTensors tensors = tensors_of(binding);
         check_finite(tensors, file);
         auto localizer = empty_model(config, binding, core::find_device(device));
@@ -200,6 +234,7 @@ Napi::Value load_model(const Napi::CallbackInfo& call) {
           parameters.add_unused(name, at::empty(tensor.sizes(), at::device(localizer->device()).dtype(type)));
         }
         over(tensors, [&](const std::string& name, const Tensor& tensor) { parameters.assign(name, tensor); });
+        localizer->set_quantization(binding.quantization);
         return LoadedModel{std::make_shared<ModelHandle>(std::move(localizer)), Report(binding)};
       },
       [](Napi::Env env, LoadedModel& loaded) {
@@ -276,6 +311,8 @@ Napi::Value save_checkpoint(const Napi::CallbackInfo& call) {
                                           " was not written. Go on from an earlier checkpoint with a lower learning "
                                           "rate or with clip.");
         }
+        state.metadata.erase(checkpoint::kQuantizationKey);  // of a file whose weights have changed since
+        if (const auto& quantization = handle->localizer->quantization()) put_quantization(state, *quantization);
         checkpoint::write_safetensors(path, state);
         return true;
       },

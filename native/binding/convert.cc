@@ -25,6 +25,8 @@ std::shared_ptr<const inference::Engine> ModelHandle::reference(core::Precision 
 
 void ModelHandle::weights_changed() {
   const std::lock_guard lock(engines_mutex_);
+  localizer->set_quantization(std::nullopt);
+  quantized_ = false;
   engines_ = {};
 }
 
@@ -148,7 +150,7 @@ T one_of(const Napi::Object& object, const char* name, const std::map<std::strin
 core::Precision precision(const Napi::Object& object, at::Device device) {
   using core::Precision;
   std::map<std::string, Precision> values;
-  for (const Precision each : {Precision::kFloat32, Precision::kTf32, Precision::kBFloat16}) {
+  for (const Precision each : {Precision::kFloat32, Precision::kTf32, Precision::kBFloat16, Precision::kInt8}) {
     values.emplace(core::name_of(each), each);
   }
   return core::computed(one_of(object, "precision", values), device);

@@ -3,6 +3,7 @@
 
 #include <napi.h>
 
+#include <atomic>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -17,18 +18,22 @@ namespace soundspot::binding {
 
 /// A model and the lock that keeps a training step apart from inference.
 struct ModelHandle {
-  explicit ModelHandle(std::shared_ptr<methods::Localizer> value) : localizer(std::move(value)) {}
+  explicit ModelHandle(std::shared_ptr<methods::Localizer> value)
+      : localizer(std::move(value)), quantized_(localizer->quantization().has_value()) {}
   std::shared_ptr<methods::Localizer> localizer;
   std::shared_mutex mutex;
 
   /// The model frozen for inference, made when it is first asked for. The caller holds the lock, shared or not.
   std::shared_ptr<const inference::Engine> engine(core::Precision precision);
+  /// Whether the engine has int8. It does not wait for a training step.
+  bool quantized() const { return quantized_; }
   /// The same of LibTorch's own operators, made anew at every call.
   std::shared_ptr<const inference::Engine> reference(core::Precision precision) const;
-  /// To be called after a change of a weight, before the lock is released.
+  /// To be called after a change of a weight, before the lock is released. A quantization is of no use any more.
   void weights_changed();
 
  private:
+  std::atomic<bool> quantized_;
   std::mutex engines_mutex_;
   std::map<core::Precision, std::shared_ptr<const inference::Engine>> engines_;
 };

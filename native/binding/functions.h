@@ -13,6 +13,7 @@ void register_model(Napi::Env env, Napi::Object exports);
 void register_training(Napi::Env env, Napi::Object exports);
 void register_distributed(Napi::Env env, Napi::Object exports);
 void register_checkpoint(Napi::Env env, Napi::Object exports);
+void register_quantization(Napi::Env env, Napi::Object exports);
 void register_kernels(Napi::Env env, Napi::Object exports);
 void register_losses(Napi::Env env, Napi::Object exports);
 

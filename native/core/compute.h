@@ -10,6 +10,7 @@ enum class Precision {
   kFloat32,   // IEEE
   kTf32,      // products with 10 bits of mantissa, where the device has them
   kBFloat16,  // encoders and decoders; slot attention and losses stay float32
+  kInt8,      // convolutions of the encoders that calibration quantized, on the CPU; all else is float32
 };
 
 struct Compute {

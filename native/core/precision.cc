@@ -26,6 +26,8 @@ const char* name_of(Precision precision) {
       return "tf32";
     case Precision::kBFloat16:
       return "bfloat16";
+    case Precision::kInt8:
+      return "int8";
     default:
       return "float32";
   }
@@ -33,6 +35,7 @@ const char* name_of(Precision precision) {
 
 bool multiplies(at::Device device, Precision precision) {
   if (precision == Precision::kFloat32) return true;
+  if (precision == Precision::kInt8) return device.is_cpu();
   if (device.is_cuda()) return has_short_floats(device);
   return precision == Precision::kBFloat16 && processor().multiplies_bfloat16();
 }

@@ -5,15 +5,15 @@
 
 namespace soundspot::core {
 
-/// "float32", "tf32" or "bfloat16".
+/// "float32", "tf32", "bfloat16" or "int8".
 const char* name_of(Precision precision);
 
-/// Whether the device has instructions for products of it.
+/// Whether the device has instructions for products of it; int8 is computed by every CPU.
 bool multiplies(at::Device device, Precision precision);
 
-/// `wanted`, or float32 where the device does not multiply it.
+/// `wanted`, or float32 where the device does not multiply it. int8 stays: the engine rejects it elsewhere.
 inline Precision computed(Precision wanted, at::Device device) {
-  return multiplies(device, wanted) ? wanted : Precision::kFloat32;
+  return wanted == Precision::kInt8 || multiplies(device, wanted) ? wanted : Precision::kFloat32;
 }
 
 /// How a GPU multiplies, for one scope: float32 in TF32 where the computation wants that, else as IEEE has it;

@@ -1,5 +1,6 @@
 #include "inference/engine.h"
 
+#include "core/error.h"
 #include "core/precision.h"
 #include "core/transfer.h"
 #include "kernels/device.h"
@@ -33,6 +34,11 @@ Tensor Engine::embed(encoders::Modality modality, const Tensor& input) const {
 
 std::unique_ptr<const Engine> make_engine(std::shared_ptr<const methods::Localizer> localizer,
                                           const core::Compute& compute) {
+  if (compute.precision == core::Precision::kInt8 && !compute.on_cpu()) {
+    throw Error("ERR_DEVICE",
+                "int8 is computed on the CPU alone. Load the model there (device \"cpu\"), or use another "
+                "precision.");
+  }
   if (compute.on_cpu()) return cpu_engine(std::move(localizer), compute);
   const bool own = kernels::kernels_of(compute.device) != nullptr;
   return own ? device_engine(std::move(localizer), compute) : reference_engine(std::move(localizer), compute);

@@ -1,6 +1,7 @@
 // The whole model: two encoders and a method over one set of parameters.
 #pragma once
 
+#include "core/quantization.h"
 #include "methods/method.h"
 
 namespace soundspot::methods {
@@ -29,6 +30,10 @@ class Localizer {
   /// Tensors that files may have beside the parameters.
   std::vector<encoders::UnusedTensor> unused() const;
   const methods::Method& method() const { return *method_; }
+  /// Of the encoders that inference takes; none before a calibration, and after a change of the weights.
+  const std::optional<core::Quantization>& quantization() const { return quantization_; }
+  void set_quantization(std::optional<core::Quantization> quantization) { quantization_ = std::move(quantization); }
+
   /// Where the parameters are.
   at::Device device() const { return device_; }
 
@@ -50,6 +55,7 @@ class Localizer {
   const Encoders encoders_;
   const std::optional<Encoders> copies_;
   core::Parameters parameters_;
+  std::optional<core::Quantization> quantization_;
 };
 
 }  // namespace soundspot::methods

@@ -57,7 +57,7 @@ export const deviceOption = () =>
   new Option("--device <name>", "where the model computes: auto, cpu, cuda, or cuda:1").default("auto");
 
 /** Values of `--precision`. */
-export const precisions = ["auto", "float32", "tf32", "bfloat16"] as const;
+export const precisions = ["auto", "float32", "tf32", "bfloat16", "int8"] as const;
 
 /** `--processes`, of commands that share their work among processes: a number, or one for each GPU. */
 export function processCount(text: string): number | "auto" {

@@ -13,7 +13,7 @@ export interface ScoringFlags {
   limit?: number;
   batchSize?: number;
   device: Device;
-  precision: Precision;
+  precision?: Precision;
   skipUnreadable?: true;
   resamples: number;
   processes?: number | "auto";
@@ -28,7 +28,12 @@ export function withScoringOptions(command: Command): Command {
     .option("--limit <n>", "only the first n samples", wholeFrom(1))
     .option("--batch-size <n>", "pairs at a time; default 16", wholeFrom(1))
     .addOption(deviceOption())
-    .addOption(new Option("--precision <type>", "of the encoders").choices(precisions).default("float32"))
+    .addOption(
+      new Option(
+        "--precision <type>",
+        "of the encoders; default float32, for a quantized checkpoint int8",
+      ).choices(precisions),
+    )
     .option("--skip-unreadable", "skip samples that cannot be read, and list them")
     .option("--resamples <n>", "of the bootstrap; 0 makes no intervals", wholeFrom(0), 1000)
     .option(
@@ -45,7 +50,7 @@ export function scoringOptions(flags: ScoringFlags) {
   return {
     ...(flags.limit === undefined ? {} : { limit: flags.limit }),
     ...(flags.batchSize === undefined ? {} : { batchSize: flags.batchSize }),
-    precision: flags.precision,
+    ...(flags.precision === undefined ? {} : { precision: flags.precision }),
     unreadable: flags.skipUnreadable ? ("skip" as const) : ("throw" as const),
     bootstrap: flags.resamples === 0 ? (false as const) : { resamples: flags.resamples },
   };

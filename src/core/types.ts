@@ -60,5 +60,5 @@ export interface ProcessorInfo {
   readonly bfloat16: boolean;
 }
 
-/** What products are computed in; a device without one computes float32. */
-export type ComputedPrecision = "float32" | "tf32" | "bfloat16";
+/** What products are computed in; a device without one computes float32, int8 excepted. */
+export type ComputedPrecision = "float32" | "tf32" | "bfloat16" | "int8";

@@ -66,7 +66,10 @@ export interface EvaluateOptions {
    * or descriptions. Their scores are in `protocols`.
    */
   readonly protocol?: ProtocolChoice;
-  /** Precision of the encoders. Default "float32": scores are then independent of the processor. */
+  /**
+   * Precision of the encoders. Default "float32": scores are then independent of the processor. Of a quantized model
+   * that was not loaded for another precision "int8".
+   */
   readonly precision?: Precision;
   /** An ImageNet ResNet-18; with it the maps "ogl" and "combined" are scored too. */
   readonly objectness?: Objectness;

@@ -9,7 +9,12 @@ import type { SkippedSample } from "../datasets/damage.js";
 import type { MissingSample, Sample } from "../datasets/dataset.js";
 import { aGroup, type ProcessGroup } from "../distributed/process-group.js";
 import type { BootstrapOptions } from "../metrics/bootstrap.js";
-import { type ComputedPrecision, computedPrecision, type Precision } from "../model/compute.js";
+import {
+  type ComputedPrecision,
+  computedPrecision,
+  type Precision,
+  scoringPrecision,
+} from "../model/compute.js";
 import { type PreparedSample, prepareSample } from "../model/inputs.js";
 import { aModel } from "../model/loaded.js";
 import { localizePrepared } from "../model/localize.js";
@@ -102,7 +107,10 @@ export interface EvaluatorOptions {
   readonly alpha?: number;
   /** Protocols that maps are scored by beside today's scores, each in the same pass: names, or descriptions. */
   readonly protocol?: ProtocolChoice;
-  /** Precision of the encoders. Default "float32": scores are then independent of the processor. */
+  /**
+   * Precision of the encoders. Default "float32": scores are then independent of the processor. Of a quantized model
+   * that was not loaded for another precision "int8".
+   */
   readonly precision?: Precision;
   /** An ImageNet ResNet-18; with it the map "ogl" is scored too and, with an image map, "combined". */
   readonly objectness?: Objectness;
@@ -187,7 +195,9 @@ export class Evaluator implements AsyncDisposable {
       sharpening: options.sharpening ?? (model ? sharpeningOf(model.config) : 1),
       threshold,
       alpha,
-      precision: computedPrecision(options.precision ?? "float32", model?.compute.device ?? "cpu"),
+      precision: model
+        ? scoringPrecision(model, options.precision)
+        : computedPrecision(options.precision ?? "float32", "cpu"),
       ...(chosen.length > 0 ? { protocols: chosen } : {}),
     };
     const own = model ? methodNamed(model.config.method.name).maps : (["audio"] as const);

@@ -8,7 +8,7 @@ import { aDataset } from "../datasets/dataset.js";
 import { aGroup, checkSameWork, type ProcessGroup, shareOf } from "../distributed/process-group.js";
 import { type BootstrapOptions, bootstrapInterval } from "../metrics/bootstrap.js";
 import { firstHits, nearestNeighbours } from "../metrics/retrieval.js";
-import type { Precision } from "../model/compute.js";
+import { type Precision, scoringPrecision } from "../model/compute.js";
 import { embedPrepared } from "../model/embed.js";
 import { aModel } from "../model/loaded.js";
 import type { Model } from "../model/model.js";
@@ -37,7 +37,10 @@ export interface RetrieveOptions {
   readonly limit?: number;
   /** Default 16. */
   readonly batchSize?: number;
-  /** Precision of the encoders. Default "float32": scores are then independent of the processor. */
+  /**
+   * Precision of the encoders. Default "float32": scores are then independent of the processor. Of a quantized model
+   * that was not loaded for another precision "int8".
+   */
   readonly precision?: Precision;
   /** "skip" leaves out samples that cannot be read and lists them in `skipped`. Default "throw". */
   readonly unreadable?: "throw" | "skip";
@@ -176,7 +179,7 @@ export async function retrieve(options: RetrieveOptions): Promise<RetrievalRun> 
       samples += sounding.length;
       if (sounding.length === 0) continue;
       const handles = sounding.map(({ prepared }) => prepared.handle);
-      const { precision = "float32" } = options;
+      const precision = scoringPrecision(model, options.precision);
       const images = await embedPrepared(model, handles, "image", { precision });
       const audios = await embedPrepared(model, handles, "audio", { precision });
       for (const [i, { sample }] of sounding.entries()) {

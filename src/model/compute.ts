@@ -8,8 +8,9 @@ export type { ComputedPrecision };
 
 /**
  * What a model computes in. "float32" is IEEE. "tf32" multiplies with 10 bits of mantissa, on NVIDIA GPUs from Ampere on.
- * "bfloat16" is for encoders and decoders; slot attention and losses stay float32. "auto" is bfloat16 where the device
- * multiplies it itself, else float32. A device without instructions for a precision computes float32.
+ * "bfloat16" is for encoders and decoders; slot attention and losses stay float32. A device without instructions for a
+ * precision computes float32. "int8" is for localization by a quantized model on a CPU: `quantize` makes one. "auto" is
+ * int8 for such a model, bfloat16 where the device multiplies it itself, else float32.
  */
 export type Precision = "auto" | ComputedPrecision;
 
@@ -31,7 +32,7 @@ export interface Compute {
 }
 
 /** @internal */
-export const aPrecision: Check = oneOf("auto", "float32", "tf32", "bfloat16");
+export const aPrecision: Check = oneOf("auto", "float32", "tf32", "bfloat16", "int8");
 
 /** @internal Which devices there are the addon knows; another is ERR_DEVICE. */
 export const aDevice: Check = aText;
@@ -44,10 +45,19 @@ const warned = new Set<string>();
 /**
  * @internal What a wanted precision means on a device. One warning in a process reports that float32 is computed in its
  * place.
- * @throws {SoundspotError} ERR_INPUT for another value.
+ * @param quantized whether the model has int8
+ * @throws {SoundspotError} ERR_INPUT for another value, and for int8 without a quantized model; ERR_DEVICE for int8 on
+ *   another device than the CPU.
  */
-export function computedPrecision(wanted: Precision, device: string): ComputedPrecision {
+export function computedPrecision(
+  wanted: Exclude<Precision, "int8">,
+  device: string,
+): Exclude<ComputedPrecision, "int8">;
+export function computedPrecision(wanted: Precision, device: string, quantized?: boolean): ComputedPrecision;
+export function computedPrecision(wanted: Precision, device: string, quantized = false): ComputedPrecision {
   check(wanted, aPrecision, "precision");
+  if (wanted === "auto" && quantized && device === "cpu") return "int8";
+  if (wanted === "int8") return int8On(device, quantized);
   const { cpu, precisions } = native().info();
   const own = precisions[device] ?? [];
   if (wanted === "auto") return own.includes("bfloat16") ? "bfloat16" : "float32";
@@ -66,13 +76,48 @@ export function computedPrecision(wanted: Precision, device: string): ComputedPr
   return "float32";
 }
 
+function int8On(device: string, quantized: boolean): "int8" {
+  if (device !== "cpu") {
+    throw new SoundspotError(
+      "ERR_DEVICE",
+      `int8 is computed on the CPU alone, and the model is on ${device}. Load it with device "cpu" (--device cpu), or use another precision.`,
+    );
+  }
+  if (quantized) return "int8";
+  throw new SoundspotError(
+    "ERR_INPUT",
+    "precision int8 needs a quantized model, and this one is not. Quantize it with samples of its data: soundspot quantize MODEL --data LIST, or quantize({ model, data }).",
+  );
+}
+
+/** @internal What a call on a model computes in; by default what the model was loaded for. */
+export function precisionOf(
+  { handle, compute }: { readonly handle: ModelHandle; readonly compute: Compute },
+  wanted: Precision = compute.requested,
+): ComputedPrecision {
+  return computedPrecision(wanted, compute.device, native().isQuantized(handle));
+}
+
+/**
+ * @internal The same for scores: where nothing is named int8 for a model that was loaded for it, else float32, which is
+ * independent of the processor.
+ */
+export function scoringPrecision(
+  model: { readonly handle: ModelHandle; readonly compute: Compute },
+  wanted: Precision | undefined,
+): ComputedPrecision {
+  if (wanted !== undefined) return precisionOf(model, wanted);
+  const own = model.compute.precision === "int8" ? precisionOf(model) : "float32";
+  return own === "int8" ? own : "float32";
+}
+
 /** @internal */
 export function computeOf(model: ModelHandle, requested: Precision): Compute {
   const device = native().deviceOf(model);
   return {
     device,
     requested,
-    precision: computedPrecision(requested, device),
+    precision: computedPrecision(requested, device, native().isQuantized(model)),
     processor: native().info().cpu,
   };
 }

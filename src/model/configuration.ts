@@ -13,6 +13,12 @@ import { readText } from "../files/text.js";
 /** Key of the configuration in a checkpoint's metadata. */
 export const CONFIG_KEY = "soundspot.config";
 
+/** Key of the type of a quantized model's weights: "int8". The addon writes it. */
+export const QUANTIZATION_KEY = "soundspot.quantization";
+
+/** Key of what a quantized model was calibrated with. */
+export const CALIBRATION_KEY = "soundspot.calibration";
+
 /** Names of the file beside a checkpoint that has its configuration, the preferred one first. */
 const NAMES_BESIDE = ["configs.json", "config.json"] as const;
 

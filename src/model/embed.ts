@@ -3,7 +3,7 @@
 import { aList, aSignal, check, checkFields } from "../core/arguments.js";
 import { throwIfAborted } from "../core/errors.js";
 import { native, type SampleHandle } from "../native.js";
-import { aPrecision, computedPrecision, type Precision } from "./compute.js";
+import { aPrecision, type Precision, precisionOf } from "./compute.js";
 import { checkDemoInputs } from "./demo.js";
 import { type EmbedInput, prepareSide } from "./inputs.js";
 import type { LoadedModel } from "./loaded.js";
@@ -52,10 +52,10 @@ export async function embedPrepared(
   model: LoadedModel,
   handles: readonly SampleHandle[],
   modality: "image" | "audio",
-  { precision = model.compute.requested }: EmbedOptions = {},
+  { precision }: EmbedOptions = {},
 ): Promise<Float32Array[]> {
   if (handles.length === 0) return [];
-  const computed = computedPrecision(precision, model.compute.device);
+  const computed = precisionOf(model, precision);
   const { data, shape } = await native().embed(model.handle, handles, { modality, precision: computed });
   const [count = 0, length = 0] = shape;
   return Array.from({ length: count }, (_, i) => data.slice(i * length, (i + 1) * length));

@@ -7,7 +7,7 @@ import { Batcher } from "../core/batcher.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import type { TensorData } from "../core/types.js";
 import { type NativeSpot, native, type Refinement, type SampleHandle } from "../native.js";
-import { computedPrecision, type Precision } from "./compute.js";
+import { type Precision, precisionOf } from "./compute.js";
 import { checkDemoInputs } from "./demo.js";
 import { type LocalizeInput, type PreparedSample, prepareInput } from "./inputs.js";
 import type { LoadedModel } from "./loaded.js";
@@ -127,7 +127,7 @@ export async function localizePrepared(
     alpha,
     refine: options.refine ?? "none",
     allMaps: options.allMaps ?? false,
-    precision: computedPrecision(options.precision ?? model.compute.requested, model.compute.device),
+    precision: precisionOf(model, options.precision),
   };
   const items = samples.map(({ handle }, i) => ({ handle, size: sizes[i] as Size }));
   void model.handle;

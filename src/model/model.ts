@@ -141,7 +141,7 @@ export class Model implements Disposable {
    * @throws {SoundspotError} ERR_FILE_NOT_FOUND, ERR_FILE_EMPTY, ERR_CHECKPOINT_CORRUPT (also when weights are not
    *   finite), ERR_CHECKPOINT_MISMATCH when a parameter is missing or of another shape, or one of the model's parts holds
    *   tensors that the configuration has no place for; ERR_CONFIG when the configuration is not valid; ERR_DEVICE when
-   *   there is no such device.
+   *   there is no such device; for precision "int8" ERR_INPUT when the file is not of a quantized model.
    * @example
    * const model = await Model.load("published.pth", { config: "configs.json" });
    * console.log(model.loaded?.ignored);
@@ -163,7 +163,18 @@ export class Model implements Disposable {
     );
     native().releaseCheckpoint(checkpoint); // what the model needs next is then made in its memory
     const loaded = weightsReport(report, found);
-    return new Model(handle, found.config, computeOf(handle, options.precision ?? "auto"), metadata, loaded);
+    try {
+      const compute = computeOf(handle, options.precision ?? "auto");
+      return new Model(handle, found.config, compute, metadata, loaded);
+    } catch (error) {
+      native().release(handle);
+      throw error;
+    }
+  }
+
+  /** @internal The model of a handle that nothing else frees. */
+  static of(handle: ModelHandle, config: ModelConfig): Model {
+    return new Model(handle, config, computeOf(handle, "auto"));
   }
 
   /**

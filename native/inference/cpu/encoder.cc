@@ -4,6 +4,7 @@
 
 #include "core/bounds.h"
 #include "core/error.h"
+#include "inference/cpu/folding.h"
 #include "kernels/cpu/kernels.h"
 
 namespace soundspot::inference {
@@ -15,19 +16,11 @@ namespace {
 constexpr int64_t kFewChannels = 128;
 constexpr int64_t kActivations = 4 << 20;
 
-/// Weight and bias of a convolution with the batch norm behind it.
-std::pair<Tensor, Tensor> folded(const core::Parameters& parameters, const std::string& convolution,
-                                 const std::string& norm) {
-  const auto of = [&](const char* name) { return parameters[norm + name].detach().to(at::kDouble); };
-  const Tensor scale = of(".weight") / at::sqrt(of(".running_var") + encoders::kBatchNormEpsilon);
-  const Tensor weight = parameters[convolution + ".weight"].detach() * scale.to(at::kFloat).view({-1, 1, 1, 1});
-  return {weight, (of(".bias") - of(".running_mean") * scale).to(at::kFloat)};
-}
-
 }  // namespace
 
 FrozenEncoder::FrozenEncoder(const core::Parameters& parameters, const encoders::EncoderLayout& layout,
-                             at::IntArrayRef input, at::ScalarType type, Filtering filtering)
+                             at::IntArrayRef input, at::ScalarType type, Filtering filtering,
+                             const core::Quantization* quantization)
     : name_(layout.name), type_(type), pool_(layout.pool), pool_frequency_(layout.pool_frequency) {
   const at::NoGradGuard no_grad;
   const auto convolution = [&](const std::string& name, const std::string& norm, int64_t stride, int64_t padding,
@@ -45,7 +38,11 @@ FrozenEncoder::FrozenEncoder(const core::Parameters& parameters, const encoders:
   sizes = {sizes[0], sizes[1], (sizes[2] + 1) / 2, (sizes[3] + 1) / 2};  // the pooling
   const int64_t bytes = sizes[1] * sizes[2] * sizes[3] * static_cast<int64_t>(sizeof(float));
   together_ = std::max<int64_t>(1, kActivations / bytes);
-  for (size_t stage = 0; stage < layout.strides.size(); ++stage) {
+  if (quantization) {
+    quantized_.emplace(parameters, layout, *quantization, sizes);
+    sizes = quantized_->output();
+  }
+  for (size_t stage = 0; !quantization && stage < layout.strides.size(); ++stage) {
     for (int64_t index = 0; index < encoders::kBlocks; ++index) {
       const std::string name = layout.name + ".layer" + std::to_string(stage + 1) + "." + std::to_string(index);
       const int64_t stride = index == 0 ? layout.strides[stage] : 1;
@@ -73,35 +70,48 @@ FrozenEncoder::FrozenEncoder(const core::Parameters& parameters, const encoders:
 }
 
 Tensor FrozenEncoder::begin(const Tensor& input) const {
-  if (fused_stem_) return (*fused_stem_)(input);
-  const Tensor x = at::empty(input.sizes(), input.options().dtype(type_), at::MemoryFormat::ChannelsLast).copy_(input);
-  return max_pool((*stem_)(x, /*relu=*/true));
+  const auto passed = [&] {
+    if (fused_stem_) return (*fused_stem_)(input);
+    const auto options = input.options().dtype(type_);
+    const Tensor x = at::empty(input.sizes(), options, at::MemoryFormat::ChannelsLast).copy_(input);
+    return max_pool((*stem_)(x, /*relu=*/true));
+  };
+  const Tensor y = passed();
+  core::check_activations(y, name_ + "'s first convolution");
+  return y;
 }
 
-Tensor FrozenEncoder::pass(const Block& block, const Tensor& input) const {
+Tensor FrozenEncoder::pass(const Block& block, const Tensor& input, const Observe& observe) const {
+  if (observe) observe(block.name + ".conv1", input);
   const Tensor x = block.shortcut ? input : input.to(block.second.type());
   const Tensor inner = block.first(x, /*relu=*/true);
+  if (observe) observe(block.name + ".conv2", inner);
   const Tensor y = block.second.add_to(block.shortcut ? (*block.shortcut)(x, /*relu=*/false) : x, inner);
   core::check_activations(y, block.name);
   return y;
 }
 
-Tensor FrozenEncoder::pass_early(const Tensor& input) const {
+Tensor FrozenEncoder::pass_early(const Tensor& input, const Observe& observe) const {
   Tensor x = begin(input);
-  core::check_activations(x, name_ + "'s first convolution");
-  for (size_t i = 0; i < early_; ++i) x = pass(blocks_[i], x);
+  for (size_t i = 0; i < early_; ++i) x = pass(blocks_[i], x, observe);
   return x;
 }
 
-Tensor FrozenEncoder::forward(const Tensor& given) const {
+Tensor FrozenEncoder::forward(const Tensor& given, const Observe& observe) const {
   const Tensor input = given.contiguous();
   if (!core::within_bounds(input, core::kMostOfInput)) {
     throw Error("ERR_INPUT", "An image or a spectrogram has values beyond ±1e6. Prepare it as in training.");
   }
-  std::vector<Tensor> parts;
-  for (const Tensor& part : input.split(together_)) parts.push_back(pass_early(part));
-  Tensor x = parts.size() == 1 ? parts.front() : at::cat(parts);
-  for (size_t i = early_; i < blocks_.size(); ++i) x = pass(blocks_[i], x);
+  Tensor x;
+  if (quantized_) {
+    x = quantized_->forward(begin(input));
+    core::check_activations(x, name_ + "'s blocks");
+  } else {
+    std::vector<Tensor> parts;
+    for (const Tensor& part : input.split(together_)) parts.push_back(pass_early(part, observe));
+    x = parts.size() == 1 ? parts.front() : at::cat(parts);
+  }
+  for (size_t i = early_; i < blocks_.size(); ++i) x = pass(blocks_[i], x, observe);
   if (pool_) x = at::amax(x, {2, 3}, /*keepdim=*/true).contiguous(at::MemoryFormat::ChannelsLast);
   if (projection_) x = (*projection_)(x, /*relu=*/false);
   x = x.to(at::kFloat);  // [B, H·D, h, w]

@@ -1,6 +1,7 @@
 // The engine of the CPU: frozen encoders and the frozen method.
 #include "inference/engine.h"
 
+#include "core/error.h"
 #include "inference/cpu/encoder.h"
 
 namespace soundspot::inference {
@@ -12,9 +13,11 @@ class CpuEngine final : public Engine {
   CpuEngine(const std::shared_ptr<const methods::Localizer>& localizer, const core::Compute& compute)
       : Engine(localizer, compute),
         image_encoder_(localizer->parameters(), localizer->inference_encoders().image.layout(),
-                       {1, 3, localizer->config().image_size, localizer->config().image_size}, type(compute)),
+                       {1, 3, localizer->config().image_size, localizer->config().image_size}, type(compute),
+                       Filtering::kFastest, quantization(*localizer, compute)),
         audio_encoder_(localizer->parameters(), localizer->inference_encoders().audio.layout(),
-                       {1, 1, localizer->config().frequency_bins(), localizer->config().frames()}, type(compute)) {
+                       {1, 1, localizer->config().frequency_bins(), localizer->config().frames()}, type(compute),
+                       Filtering::kFastest, quantization(*localizer, compute)) {
     respond_by(localizer->method().freeze(localizer->parameters(), compute));
   }
 
@@ -28,6 +31,16 @@ class CpuEngine final : public Engine {
 
  private:
   static at::ScalarType type(const core::Compute& compute) { return compute.bfloat16() ? at::kBFloat16 : at::kFloat; }
+
+  /// Null unless it is int8 that is computed.
+  static const core::Quantization* quantization(const methods::Localizer& localizer, const core::Compute& compute) {
+    if (compute.precision != core::Precision::kInt8) return nullptr;
+    if (localizer.quantization()) return &*localizer.quantization();
+    throw Error(
+        "ERR_INPUT",
+        "The model is not quantized, which int8 needs. Quantize it with samples of its data: soundspot quantize "
+        "MODEL --data LIST, or model.quantize({ data }).");
+  }
 
   const FrozenEncoder image_encoder_, audio_encoder_;
 };

@@ -200,6 +200,9 @@ struct Kernels {
   void (*stem)(const float* x, const StemSizes& sizes, const float* weight, const float* bias, float* scratch, float* y,
                int64_t begin, int64_t end);
 
+  /// The nearest of 0 … 255 to x · factor.
+  void (*to_bytes)(const float* x, float factor, int64_t count, uint8_t* out);
+
   /// Winograd's filtering by tiles of 2 × 2 and of 4 × 4 results.
   WinogradKernels winograd_2, winograd_4;
 

@@ -22,6 +22,7 @@ const Kernels& table() {
     fill_winograd(kernels);
     fill_tiles(kernels);
     fill_stem(kernels);
+    fill_bytes(kernels);
     return kernels;
   }();
   return filled;

@@ -15,6 +15,7 @@ void fill_normalization(Kernels& table);
 void fill_winograd(Kernels& table);
 void fill_tiles(Kernels& table);
 void fill_stem(Kernels& table);
+void fill_bytes(Kernels& table);
 
 }  // namespace CPU_CAPABILITY
 }  // namespace soundspot::kernels

@@ -7,7 +7,7 @@ import { type ModelConfig, parseModelConfig } from "../../config/model.js";
 import { presets } from "../../config/presets.js";
 import { isSoundspotError, SoundspotError } from "../../core/errors.js";
 import { type Media, type MediaStream, openMedia } from "../../media/media.js";
-import { configOf } from "../../model/configuration.js";
+import { CALIBRATION_KEY, configOf, QUANTIZATION_KEY } from "../../model/configuration.js";
 import { Model, type WeightsReport, weightsReport } from "../../model/model.js";
 import { type BindingReport, native } from "../../native.js";
 import { countParts, type Listed } from "../../report/parts.js";
@@ -156,6 +156,15 @@ function weightsLines({ weights, mismatch }: Inspected): string[] {
   ];
 }
 
+/** How the weights of a quantized model are stored, and what it was calibrated with. */
+function quantizationOf(metadata: Readonly<Record<string, string>>, tensors: readonly Listed[]) {
+  const type = metadata[QUANTIZATION_KEY];
+  if (type === undefined) return undefined;
+  const convolutions = tensors.filter(({ name }) => name.endsWith(".weight_scale")).length;
+  const calibration = metadata[CALIBRATION_KEY];
+  return { type, convolutions, ...(calibration === undefined ? {} : { calibration }) };
+}
+
 /** The method's title, and others whose files have the same tensors. */
 function methodText({ method }: ModelConfig, weights: WeightsReport | undefined): string {
   const others = (weights?.otherPresets ?? []).map(
@@ -175,12 +184,13 @@ async function run(file: string | undefined, flags: Flags): Promise<void> {
   const { tensors, parameters, config, metadata, weights, mismatch } = inspected;
   const method = config.method.name;
   const parts = countParts(parameters);
+  const quantization = quantizationOf(metadata, tensors);
   if (flags.json) {
     const training = file === undefined ? undefined : storedTraining(metadata, file);
     const state = training === undefined ? {} : { training };
     const list = flags.tensors ? { tensors } : {};
     process.stdout.write(
-      `${JSON.stringify({ file, method, parameters: parts, config, weights, mismatch, ...state, ...list }, null, 2)}\n`,
+      `${JSON.stringify({ file, method, parameters: parts, config, quantization, weights, mismatch, ...state, ...list }, null, 2)}\n`,
     );
     return;
   }
@@ -198,6 +208,11 @@ async function run(file: string | undefined, flags: Flags): Promise<void> {
       ["  other              ", parts.other] as const,
     ].flatMap(([name, count]) => (count > 0 ? [`${name} ${millions(count)}`] : [])),
     `tensors               ${tensors.length}`,
+    ...(quantization
+      ? [
+          `quantized             ${quantization.type}, ${quantization.convolutions} convolutions${quantization.calibration === undefined ? "" : `, calibrated with ${quantization.calibration}`}`,
+        ]
+      : []),
     ...weightsLines(inspected),
     `training state        ${"soundspot.training" in metadata ? "yes" : "none"}`,
     `configuration         ${JSON.stringify(config)}`,

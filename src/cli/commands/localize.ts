@@ -109,7 +109,10 @@ export function register(program: Command): void {
     )
     .addOption(deviceOption())
     .addOption(
-      new Option("--precision <type>", "of the encoders; auto is bfloat16 where the processor multiplies it")
+      new Option(
+        "--precision <type>",
+        "of the encoders; auto is int8 for a quantized checkpoint, else bfloat16 where the processor multiplies it",
+      )
         .choices(precisions)
         .default("auto"),
     )

@@ -1,0 +1,98 @@
+#include "inference/cpu/quantized_blocks.h"
+
+#include "core/bounds.h"
+#include "inference/cpu/folding.h"
+#include "kernels/cpu/kernels.h"
+
+namespace soundspot::inference {
+
+namespace {
+
+constexpr int64_t kAtATime = 16384;  // numbers
+
+std::string shortcut_of(const std::string& block) { return block + ".downsample.0"; }
+
+template <class Visit>
+void each_block(const encoders::EncoderLayout& layout, const Visit& visit) {
+  for (size_t stage = 0; stage < layout.strides.size(); ++stage) {
+    for (int64_t index = 0; index < encoders::kBlocks; ++index) {
+      const std::string name = layout.name + ".layer" + std::to_string(stage + 1) + "." + std::to_string(index);
+      visit(name, index == 0 ? layout.strides[stage] : 1);
+    }
+  }
+}
+
+/// A quantized weight with the batch norm behind it: its factor goes into the scales, its sign into the values.
+core::QuantizedWeight folded_steps(const core::Parameters& parameters, const std::string& convolution,
+                                   const Tensor& factor) {
+  core::QuantizedWeight weight = core::quantized(parameters[convolution + ".weight"].detach(), weight_levels());
+  const Tensor sign = at::sign(factor).to(at::kChar).view({-1, 1, 1, 1}), scales = weight.scales * factor.abs();
+  // A factor of 0 leaves values of 0, of which any scale is right.
+  return {weight.values * sign, at::where(factor == 0, at::ones_like(weight.scales), scales.to(at::kFloat))};
+}
+
+}  // namespace
+
+std::vector<std::pair<std::string, std::string>> quantized_names(const core::Parameters& parameters,
+                                                                 const encoders::EncoderLayout& layout) {
+  std::vector<std::pair<std::string, std::string>> names;
+  each_block(layout, [&](const std::string& block, int64_t) {
+    const std::string first = block + ".conv1", second = block + ".conv2", shortcut = shortcut_of(block);
+    names.insert(names.end(), {{first, first}, {second, second}});
+    if (parameters.has(shortcut + ".weight")) names.emplace_back(shortcut, first);
+  });
+  return names;
+}
+
+QuantizedBlocks::QuantizedBlocks(const core::Parameters& parameters, const encoders::EncoderLayout& layout,
+                                 const core::Quantization& quantization, std::vector<int64_t> sizes) {
+  const auto convolution = [&](const std::string& name, const std::string& norm, int64_t stride, int64_t padding,
+                               at::IntArrayRef input) {
+    const auto [factor, shift] = affine_of(parameters, norm);
+    const core::QuantizedWeight weight = folded_steps(parameters, name, factor);
+    const Tensor bias = shift.to(at::kFloat);
+    core::check_weights(core::dequantized(weight), bias, core::kMostOfConvolution, name + " with " + norm);
+    return QuantizedConvolution(weight, bias, quantization.at(name), stride, padding, input);
+  };
+  each_block(layout, [&](const std::string& name, int64_t stride) {
+    QuantizedConvolution first = convolution(name + ".conv1", name + ".bn1", stride, 1, sizes);
+    const std::vector<int64_t> inner = first.output(sizes);
+    QuantizedConvolution second = convolution(name + ".conv2", name + ".bn2", 1, 1, inner);
+    std::optional<QuantizedConvolution> shortcut;
+    if (parameters.has(shortcut_of(name) + ".weight")) {
+      shortcut = convolution(shortcut_of(name), name + ".downsample.1", stride, 0, sizes);
+    }
+    blocks_.push_back({std::move(first), std::move(second), std::move(shortcut)});
+    sizes = inner;
+  });
+  output_ = std::move(sizes);
+}
+
+Tensor QuantizedBlocks::forward(const Tensor& input) const {
+  Tensor x = to_steps(input, blocks_.front().first.step());
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const auto& [first, second, shortcut] = blocks_[i];
+    const bool last = i + 1 == blocks_.size();
+    const Tensor inner = first(x, second.step());
+    if (!shortcut && !last) {
+      x = second.add_to(x, first.step(), inner, blocks_[i + 1].first.step());
+      continue;
+    }
+    const Tensor sum = shortcut ? shortcut->real(x) : x.to(at::kFloat).mul_(first.step());
+    x = second.add_to(sum, inner);
+    if (!last) x = to_steps(x, blocks_[i + 1].first.step());
+  }
+  return x;
+}
+
+Tensor to_steps(const Tensor& x, float step) {
+  const Tensor out = at::empty(x.sizes(), x.options().dtype(at::kByte), at::MemoryFormat::ChannelsLast);
+  const auto* const from = x.const_data_ptr<float>();
+  auto* const to = out.mutable_data_ptr<uint8_t>();
+  at::parallel_for(0, x.numel(), kAtATime, [&](int64_t begin, int64_t end) {
+    kernels::kernels().to_bytes(from + begin, 1.0F / step, end - begin, to + begin);
+  });
+  return out;
+}
+
+}  // namespace soundspot::inference
