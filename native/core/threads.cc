@@ -39,8 +39,8 @@ void share_out(int64_t count, uint64_t bytes, const std::function<void(int64_t)>
       }
     }
   };
-  const int64_t threads = std::min({static_cast<int64_t>(std::thread::hardware_concurrency()), count, kMost,
-                                    static_cast<int64_t>(bytes / kBytes)});
+  const int64_t threads = std::min(
+      {static_cast<int64_t>(std::thread::hardware_concurrency()), count, kMost, static_cast<int64_t>(bytes / kBytes)});
   std::vector<std::thread> others;
   try {
     while (static_cast<int64_t>(others.size()) + 1 < threads) others.emplace_back(run);
