@@ -218,7 +218,7 @@ describe("the checksum of a checkpoint", () => {
     expect(names.length).toBeGreaterThan(30);
     const spoiled = names
       .slice(5)
-      .reduce((all, name) => withValues(all, name, (values) => values.fill(Number.NaN, -1)), bytes);
+      .reduce<Buffer>((all, name) => withValues(all, name, (values) => values.fill(Number.NaN, -1)), bytes);
     for (const [content, message] of [
       [damaged, /does not match its checksum/],
       [spoiled, new RegExp(`${names[5]} has values that are not finite`)],
