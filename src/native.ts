@@ -1,5 +1,4 @@
 /** The typed entry point of the addon: no other module loads it or knows the shapes of its functions. */
-
 import { types } from "node:util";
 import type { ModelConfig } from "./config/model.js";
 import type { AugmentConfig } from "./config/train.js";
