@@ -8,7 +8,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     exclude: ["**/node_modules/**", "test/slow/**", "test/gpu/**"],
-    globalSetup: "test/support/test-addon.ts",
+    globalSetup: support("test-addon.ts"),
     // For hangs alone: no test or hook names a limit of its own unless a hang is what it looks for.
     testTimeout: patience(600),
     hookTimeout: patience(600),
