@@ -226,7 +226,8 @@ async function putCheckpoints(files: string, put: Put): Promise<void> {
   }));
   put("published/best.pth", torchFile(dict({ epoch: 100, model: stateDict(published) })));
   put("published/configs.json", JSON.stringify(tiny));
-  for (const name of ["tiny.yaml", "a.yaml", "stamps.yaml", "fine.yaml"]) put(name, stringify(settings));
+  for (const name of ["tiny.yaml", "a.yaml", "quarter.yaml", "stamps.yaml", "fine.yaml"])
+    put(name, stringify(settings));
 }
 
 /** Pairs with annotations in lists, as docs/formats.md describes them. */
