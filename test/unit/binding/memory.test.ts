@@ -15,6 +15,7 @@ if (!built)
 const folder = mkdtempSync(join(tmpdir(), "soundspot-memory-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
+/** So wide that a batch passes its blocks as a whole: narrower ones take a few samples at a time, and little memory. */
 const program = `
 import { readFileSync } from "node:fs";
 import { execFileSync } from "node:child_process";
@@ -23,7 +24,7 @@ const input = (i) => ({
   image: { data: new Uint8Array(64 * 64 * 3).map((_, at) => (at * (i + 3)) % 251), width: 64, height: 64 },
   audio: { samples: Float32Array.from({ length: 16000 }, (_, at) => Math.sin(at / (9 + i))), sampleRate: 16000 },
 });
-const options = { imageSize: 224, imageWidth: 64, audioWidth: 4, imageStages: 1, audioStages: 1, imageStride: 4, dim: 16, method: { name: "joint-slot-attention", iterations: 2 }, audio: { seconds: 1 } };
+const options = { imageSize: 224, imageWidth: 256, audioWidth: 4, imageStages: 1, audioStages: 1, imageStride: 4, dim: 16, method: { name: "joint-slot-attention", iterations: 2 }, audio: { seconds: 1 } };
 const model = await Model.create(options);
 await new Trainer(model, { learningRate: 1e-9 }).step([input(0), input(1)], { update: false }); // threads are there
 const { heatmap } = await model.localize(input(0));
