@@ -1,4 +1,5 @@
-// localize(): from a prepared image and spectrogram to the map, against PyTorch and ONNX Runtime with the same weights.
+// localize(): from a prepared image and spectrogram to the map, against PyTorch and ONNX Runtime with the same weights,
+// in int8 too.
 // The baselines end at the attention; ours also makes the heatmap, its regions and a Spot in JavaScript.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,6 +7,7 @@ import { join } from "node:path";
 import { Model } from "../dist/index.js";
 import { onnxruntime, python } from "./lib/baselines.mjs";
 import { pair, shapes } from "./lib/inputs.mjs";
+import { nearness, quantized } from "./lib/int8.mjs";
 import { matrixPeak, PAIR_GFLOP, peakNote } from "./lib/peak.mjs";
 import { typesOf } from "./lib/processor.mjs";
 import { inTurns, timed, turnsSeconds } from "./lib/turns.mjs";
@@ -32,12 +34,14 @@ export async function localize({ device = "cpu", batches, rounds = 5, threads = 
   const types = typesOf(model.compute.device);
   const notes = [`a pair is ${PAIR_GFLOP.toFixed(1)} GFLOP by direct convolutions`];
   const modes = MODES.filter(([, type]) => types.includes(type));
-  const columns = { ours: types.map((type) => `soundspot ${type}`), rates: true };
+  const ours = [...types, ...(onCpu ? ["int8"] : [])];
+  const columns = { ours: ours.map((type) => `soundspot ${type}`), rates: true };
   const timesOf = (batch) => (onCpu && batch > 1 ? 2 : 8);
+  const { int8, calibration } = onCpu ? await quantized(model, folder) : {};
   try {
     const one = pair(1);
     const [, ms] = await timed(() => model.localize(one, { precision: "float32" }))(2);
-    const count = types.length + (torch ? modes.length + (ort ? 1 : 0) : 0);
+    const count = ours.length + (torch ? modes.length + (ort ? 2 : 0) : 0);
     const seconds = batches.map((batch) =>
       turnsSeconds(ms * batch, { rounds, times: timesOf(batch), competitors: count }),
     );
@@ -49,9 +53,9 @@ export async function localize({ device = "cpu", batches, rounds = 5, threads = 
     for (const batch of batches) {
       const inputs = Array.from({ length: batch }, (_, i) => pair(i + 1));
       const one = batch === 1 ? inputs[0] : inputs;
-      const competitors = types.map((precision) => ({
+      const competitors = ours.map((precision) => ({
         name: `soundspot ${precision}`,
-        run: timed(() => model.localize(one, { precision })),
+        run: timed(() => (precision === "int8" ? int8 : model).localize(one, { precision })),
       }));
       if (torch) {
         for (const [mode, type] of modes) {
@@ -66,11 +70,8 @@ export async function localize({ device = "cpu", batches, rounds = 5, threads = 
           );
         }
       }
-      let session;
+      const sessions = [];
       if (torch && ort) {
-        const path = join(folder, `model-${batch}.onnx`);
-        await torch.ask({ export: true, batch, weights, path });
-        session = await ort.InferenceSession.create(path, { intraOpNumThreads: threads });
         const [image, audio] = ["image", "audio"].map((name) => {
           const data = new Float32Array(batch * shapes[name].reduce((a, b) => a * b, 1));
           inputs.forEach((each, i) => {
@@ -79,11 +80,28 @@ export async function localize({ device = "cpu", batches, rounds = 5, threads = 
           });
           return new ort.Tensor("float32", data, [batch, ...shapes[name]]);
         });
-        const [first, second] = session.inputNames;
-        competitors.push({
-          name: "onnxruntime-node float32",
-          run: timed(() => session.run({ [first]: image, [second]: audio })),
-        });
+        const maps = {};
+        for (const type of ["float32", "int8"]) {
+          const path = join(folder, `model-${batch}-${type}.onnx`);
+          await torch.ask({
+            export: true,
+            batch,
+            weights,
+            path,
+            ...(type === "int8" ? { calibration } : {}),
+          });
+          const session = await ort.InferenceSession.create(path, { intraOpNumThreads: threads });
+          sessions.push(session);
+          const [first, second] = session.inputNames;
+          const run = () => session.run({ [first]: image, [second]: audio });
+          competitors.push({ name: `onnxruntime-node ${type}`, run: timed(run) });
+          const { data } = (await run())[session.outputNames[0]];
+          const size = data.length / batch;
+          maps[type] = inputs.map((_, i) => data.slice(i * size, i * size + size / 2));
+        }
+        const spots = await int8.localize(inputs);
+        const own = spots.map(({ attention }) => attention.audioOnImage.data.slice(0, maps.int8[0].length));
+        notes.push(`batch ${batch}: ${nearness({ float32: maps.float32, ours: own, theirs: maps.int8 })}`);
       }
       const work = `batch ${batch}`;
       await inTurns(competitors, {
@@ -99,12 +117,13 @@ export async function localize({ device = "cpu", batches, rounds = 5, threads = 
       for (const { name } of competitors) {
         if (torch && name.startsWith("PyTorch")) await torch.ask({ drop: name });
       }
-      await session?.release();
+      for (const session of sessions) await session.release();
     }
     // The peak is the CPU's.
     for (const type of onCpu ? types : []) notes.push(peakNote(type, await matrixPeak(type)));
   } finally {
     torch?.close();
+    int8?.dispose();
     model.dispose();
     rmSync(folder, { recursive: true, force: true });
   }

@@ -7,6 +7,8 @@ the work is done. float32 is IEEE's, as soundspot's is: TF32 is off.
 
 {"make": "name", "kind": "localize", "mode": "eager|channels-last|compiled", "type": "float32|bfloat16", "batch": 1}
 {"make": "name", "kind": "method", "method": "lvs", "type": …, "weights": "model.safetensors", "inputs": "batch.safetensors", "options": {…}}
+{"export": true, "batch": 1, "weights": "model.safetensors", "path": "model.onnx"}; with "calibration":
+    "pairs.safetensors" in int8, which needs onnxruntime
 {"run": "name", "times": 5}  →  {"ms": [...]}
 {"terms": "name"}  →  {"losses": {…}}, one step of a method; with "gradients": "file.safetensors" also {"differences": {…}}
 """
@@ -112,6 +114,13 @@ def slots(request):
 
 def export(request):
     model = reference.Localizer().load(request["weights"]).eval()
+    if "calibration" in request:
+        import quantized
+
+        pairs = reference.read_safetensors(request["calibration"])
+        with torch.no_grad():
+            quantized.export(model, pairs["image"], pairs["audio"], request["batch"], request["path"])
+        return
     torch.onnx.export(model, inputs(request["batch"]), request["path"], dynamo=True, verbose=False)
 
 

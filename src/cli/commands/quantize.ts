@@ -45,7 +45,7 @@ export function register(program: Command): void {
     .action(run);
 }
 
-/** cIoU by map, in percent. */
+/** cIoU by map. */
 async function scoresOf(
   model: Model,
   data: Dataset,
@@ -64,7 +64,7 @@ async function scoresOf(
     onProgress,
   });
   return Object.fromEntries(
-    Object.entries({ audio, iqr }).flatMap(([map, scores]) => (scores ? [[map, 100 * scores.ciou]] : [])),
+    Object.entries({ audio, iqr }).flatMap(([map, scores]) => (scores ? [[map, scores.ciou]] : [])),
   );
 }
 
@@ -103,8 +103,11 @@ async function run(checkpoint: string, flags: Flags): Promise<void> {
     await quantized.save(output, {
       metadata: { [CALIBRATION_KEY]: JSON.stringify({ data: flags.data, pairs }) },
     });
-    const [bytesBefore, bytes] = await Promise.all(
-      [checkpoint, output].map(async (path) => (await stat(path)).size),
+    const { size: bytes } = await stat(output);
+    // The checkpoint's own size may include a state of training.
+    const parameters = (await model.parameters()).reduce(
+      (sum, { data: { byteLength } }) => sum + byteLength,
+      0,
     );
     const scored = async (name: string, of: Model, precision: Precision) => {
       if (!evaluation) return undefined;
@@ -116,19 +119,22 @@ async function run(checkpoint: string, flags: Flags): Promise<void> {
     progress.clear();
     if (flags.json) {
       process.stdout.write(
-        `${JSON.stringify({ output, pairs, bytesBefore, bytes, ...(before ? { ciou: { before, after } } : {}) })}\n`,
+        `${JSON.stringify({ output, pairs, bytes, parameterBytes: parameters, ...(before ? { ciou: { before, after } } : {}) })}\n`,
       );
       return;
     }
-    const mebibytes = (size = 0) => `${(size / 2 ** 20).toFixed(1)} MiB`;
+    const mebibytes = (size: number) => `${(size / 2 ** 20).toFixed(1)} MiB`;
     process.stdout.write(
-      `${output}: int8, calibrated with ${pairs} pairs of ${data.name}; ${mebibytes(bytes)} of ${mebibytes(bytesBefore)}\n`,
+      `${output}: int8, calibrated with ${pairs} pairs of ${data.name}; ${mebibytes(bytes)}, in float32 ${mebibytes(parameters)}\n`,
     );
     if (!before || !after) return;
     process.stdout.write(
       `\n${textTable(
         ["cIoU", "float32", "int8"],
-        Object.entries(before).map(([map, ciou]) => [map, percentText(ciou), percentText(after[map] ?? 0)]),
+        Object.entries(before).map(([map, ciou]) => [
+          map,
+          ...[ciou, after[map] ?? 0].map((share) => percentText(100 * share)),
+        ]),
       )}`,
     );
   } finally {
