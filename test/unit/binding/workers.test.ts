@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import { afterAll, describe, expect, it } from "vitest";
-import { Model } from "../../../src/index.js";
+import { Model, quantize } from "../../../src/index.js";
+import { bars } from "../../support/scored.js";
 import { slots, tiny } from "../../support/tiny.js";
 
 const entry = fileURLToPath(new URL("../../../dist/index.js", import.meta.url));
@@ -35,8 +36,12 @@ interface Answer {
 }
 
 describe.skipIf(!built)("worker threads (skipped without dist)", () => {
-  it("localize and train at the same time, each as the main thread does", async () => {
-    const model = await Model.create({ ...tiny, ...slots({ iterations: 5 }) });
+  it.each([
+    ["float32", (model: Model) => model],
+    ["int8", (model: Model) => quantize({ model, data: bars(4) })],
+  ])("localize and train at the same time, each as the main thread does: %s", async (_, become) => {
+    const created = await Model.create({ ...tiny, ...slots({ iterations: 5 }) }, { device: "cpu" });
+    const model = await become(created);
     const file = join(folder, "model.safetensors");
     await model.save(file);
     const input = {
