@@ -266,16 +266,15 @@ void gru_gradient(const float* gradient, const float* gates, const float* hidden
   }
 }
 
-/// Of up to kColumns columns. Single precision over kSummed rows, double beyond: the sums of a batch hardly depend on
-/// how its samples are shared out to processes.
-constexpr int64_t kColumns = 4 * kLanes, kSummed = 16;
+/// Of up to kColumns columns. Sums over many rows are made of sums over kSummed, which round less than one long sum.
+constexpr int64_t kColumns = 4 * kLanes, kSummed = 128;
 
 void column_sums(const float* x, const float* y, int64_t rows, int64_t stride, int64_t columns, float* sums,
                  float* products) {
   for (int64_t from = 0; from < columns; from += kColumns) {
-    const int64_t width = std::min(kColumns, columns - from);
-    const auto lanes = [&](int64_t v) { return std::clamp<int64_t>(width - v * kLanes, 0, kLanes); };
-    double total[kColumns] = {}, total_products[kColumns] = {};
+    const auto width = [&](int64_t v) { return std::clamp<int64_t>(columns - from - v * kLanes, 0, kLanes); };
+    Vec total[4], total_products[4];
+    for (int64_t v = 0; v < 4; ++v) total[v] = total_products[v] = Vec(0.0f);
     for (int64_t first = 0; first < rows; first += kSummed) {
       Vec part[4], part_products[4];
       for (int64_t v = 0; v < 4; ++v) part[v] = part_products[v] = Vec(0.0f);
@@ -289,22 +288,19 @@ void column_sums(const float* x, const float* y, int64_t rows, int64_t stride, i
           }
         }
       };
-      if (width == kColumns) {
+      if (columns - from >= kColumns) {
         add([](const float* at, int64_t) { return Vec::loadu(at); });
       } else {
-        add([&](const float* at, int64_t v) { return lanes(v) > 0 ? Vec::loadu(at, lanes(v)) : Vec(0.0f); });
+        add([&](const float* at, int64_t v) { return width(v) > 0 ? Vec::loadu(at, width(v)) : Vec(0.0f); });
       }
-      const auto add_up = [&](const Vec(&of)[4], double* to) {
-        float values[kColumns];
-        for (int64_t v = 0; v < 4; ++v) of[v].store(values + v * kLanes);
-        for (int64_t i = 0; i < kColumns; ++i) to[i] += static_cast<double>(values[i]);
-      };
-      add_up(part, total);
-      if (y) add_up(part_products, total_products);
+      for (int64_t v = 0; v < 4; ++v) {
+        total[v] = total[v] + part[v];
+        total_products[v] = total_products[v] + part_products[v];
+      }
     }
-    for (int64_t i = 0; i < width; ++i) {
-      sums[from + i] = static_cast<float>(total[i]);
-      if (y) products[from + i] = static_cast<float>(total_products[i]);
+    for (int64_t v = 0; v < 4 && width(v) > 0; ++v) {
+      total[v].store(sums + from + v * kLanes, static_cast<int>(width(v)));
+      if (y) total_products[v].store(products + from + v * kLanes, static_cast<int>(width(v)));
     }
   }
 }
