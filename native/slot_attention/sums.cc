@@ -39,7 +39,7 @@ Tensor weighted_sums(const Tensor& coefficients, const Tensor& vectors) {
 }
 
 Tensor ColumnSums::of(const Tensor& x) {
-  jobs_.push_back({.x = x, .y = {}, .sums = at::empty({x.size(1)}, x.options()), .products = {}});
+  jobs_.push_back({.x = x, .sums = at::empty({x.size(1)}, x.options())});
   return jobs_.back().sums;
 }
 
