@@ -196,8 +196,6 @@ export interface Native {
     b: TensorData,
     options: { readonly library: ProductLibrary; readonly transposed: "none" | "left" | "right" },
   ): Promise<TensorData>;
-  /** aᵀ · b of stacked rows whose numbers are rounded to bfloat16, for tests. */
-  stackedProduct(a: TensorData, b: TensorData): Promise<TensorData>;
   /** Random numbers of a training step, for tests: [count, each] in [0, 1), of samples `first` and on. */
   draws(options: {
     readonly seed: number;

@@ -239,15 +239,6 @@ Napi::Value multiply(const Napi::CallbackInfo& call) {
   });
 }
 
-// stackedProduct(a, b) → Promise<aᵀ · b> of rows that are rounded to bfloat16, for tests
-Napi::Value stacked_product(const Napi::CallbackInfo& call) {
-  const Tensor a = tensor_from_javascript(call[0]).clone(), b = tensor_from_javascript(call[1]).clone();
-  return promised(call.Env(), [=] {
-    const at::NoGradGuard no_grad;
-    return kernels::transposed_product(a, b, /*bfloat16=*/true);
-  });
-}
-
 // draws({ seed, step, place, first, count, each }) → Promise<[count, each]>, uniform in [0, 1)
 Napi::Value draws(const Napi::CallbackInfo& call) {
   const auto options = call[0].As<Napi::Object>();
@@ -288,7 +279,6 @@ void register_kernels(Napi::Env env, Napi::Object exports) {
   exports.Set("convolution", Napi::Function::New(env, convolution, "convolution"));
   exports.Set("timeConvolution", Napi::Function::New(env, time_convolution, "timeConvolution"));
   exports.Set("timeProducts", Napi::Function::New(env, time_products, "timeProducts"));
-  exports.Set("stackedProduct", Napi::Function::New(env, stacked_product, "stackedProduct"));
   exports.Set("draws", Napi::Function::New(env, draws, "draws"));
   exports.Set("libraryFor", Napi::Function::New(env, library_for, "libraryFor"));
   exports.Set("multiply", Napi::Function::New(env, multiply, "multiply"));

@@ -96,38 +96,6 @@ void by_stream(const Tensor& x, const Tensor& weight, const Tensor& bias, const 
 
 ProductShape shape_of(const Tensor& a, const Tensor& b) { return {a.size(0), a.size(1), b.size(1)}; }
 
-/// Whether these stacked rows fill panels of pairs.
-bool fits_pairs(const Tensor& rows) {
-  return kernels().multiply_stacked_pairs != nullptr && rows.size(0) % 2 == 0 && rows.size(1) % kPanel == 0 &&
-         rows.stride(1) == 1;
-}
-
-/// aᵀ · b of rows that are rounded to bfloat16, by this package's kernels.
-Tensor by_pairs(const Tensor& a, const Tensor& b) {
-  const int64_t rows = a.size(0), height = a.size(1) / kPanel, width = b.size(1) / kPanel;
-  const Tensor packed = at::empty({height + width, rows, kPanel}, a.options().dtype(at::kBFloat16)),
-               out = at::empty({a.size(1), b.size(1)}, a.options());
-  auto* const panels = static_cast<bfloat16_bits*>(packed.mutable_data_ptr());
-  const auto panel = [&](int64_t index) { return panels + index * rows * kPanel; };
-  at::parallel_for(0, height + width, 1, [&](int64_t begin, int64_t end) {
-    if (begin < height) {
-      kernels().pack_pairs(a.const_data_ptr<float>(), a.stride(0), 1, rows, begin, std::min(end, height), panels);
-    }
-    if (end > height) {
-      kernels().pack_pairs(b.const_data_ptr<float>(), b.stride(0), 1, rows, std::max<int64_t>(begin - height, 0),
-                           end - height, panel(height));
-    }
-  });
-  at::parallel_for(0, height * width, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t tile = begin; tile < end; ++tile) {
-      const int64_t column = tile / height, row = tile % height;
-      kernels().multiply_stacked_pairs(panel(row), panel(height + column), rows,
-                                       out.mutable_data_ptr<float>() + (row * b.size(1) + column) * kPanel, b.size(1));
-    }
-  });
-  return out;
-}
-
 /// Whether the table speaks of such tensors.
 bool listed(const Tensor& a, const Tensor& b) {
   return a.device().is_cpu() && b.device().is_cpu() && a.scalar_type() == at::kFloat && b.scalar_type() == at::kFloat;
@@ -211,7 +179,6 @@ Tensor product(const Tensor& a, const Tensor& b, const Tensor& bias) {
 }
 
 Tensor transposed_product(const Tensor& a, const Tensor& b, bool bfloat16) {
-  if (bfloat16 && fits_pairs(a) && fits_pairs(b)) return by_pairs(a, b);
   if (bfloat16) return at::mm(a.to(at::kBFloat16).t(), b.to(at::kBFloat16)).to(at::kFloat);
   return product(a.t(), b);
 }

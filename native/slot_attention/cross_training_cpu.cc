@@ -6,7 +6,6 @@
 #include "kernels/device.h"
 #include "kernels/factor.h"
 #include "kernels/rows.h"
-#include "slot_attention/sums.h"
 
 namespace soundspot::slot_attention {
 
@@ -67,7 +66,7 @@ class CrossAttentionFunction : public torch::autograd::Function<CrossAttentionFu
     const Tensor of_queries = at::empty_like(q);
     Factor(weight.t(), {}, bfloat16, batch * count)(of_on_tokens, of_queries);
     Tensor(of_queries).addr_(of_offsets.squeeze(1), bias);
-    const Tensor of_tokens = weighted_sums(of_logits, on_tokens.view({batch, count, dim}));
+    const Tensor of_tokens = at::bmm(of_logits.transpose(1, 2), on_tokens.view({batch, count, dim}));
     return {of_queries.view({batch, count, dim}), of_tokens, transposed_product(q, of_on_tokens, bfloat16),
             at::mv(q.t(), of_offsets.squeeze(1)), Tensor()};
   }

@@ -8,7 +8,6 @@
 #include "kernels/device.h"
 #include "kernels/factor.h"
 #include "kernels/rows.h"
-#include "slot_attention/sums.h"
 
 namespace soundspot::slot_attention {
 
@@ -66,11 +65,6 @@ struct Trace {
     return trace;
   }
 };
-
-/// to += from, of `count` numbers, `scale` times.
-void add(const float* from, int64_t count, float* to, float scale = 1) {
-  for (int64_t i = 0; i < count; ++i) to[i] += scale * from[i];
-}
 
 constexpr size_t kWeights = 18;
 constexpr size_t kMostSlots = 32;  // the configuration's limit on slots of both kinds
@@ -136,21 +130,21 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
         state_gates(w.state().t(), w.state_bias(), bfloat16, each),
         first(w.first().t(), w.first_bias(), bfloat16, each), second(w.second().t(), w.second_bias(), bfloat16, each);
     const Tensor logits = buffer({each, tokens}), updated = buffer({each, dim}), result = buffer({each, dim}),
-                 gate_inputs = buffer({each, 3 * dim}), offsets = buffer({each, 1});
+                 gate_inputs = buffer({each, 3 * dim});
 
     rows.of(trace.slots, 0).copy_(initial);
     for (int64_t t = 0; t < iterations; ++t) {
       over(rows.count(t), [&](int64_t i) {
         const int64_t row = rows.first(t) + i;
-        if (t > 0) add(at_row(updated, i), dim, at_row(trace.slots, row));  // Eq. 6 of the iteration before
         float* normed = at_row(trace.normed, row);
         *at_row(trace.inverse, row) = run.standardize(at_row(trace.slots, row), dim, normed);
         run.affine(normed, w.slot_norm().const_data_ptr<float>(), w.slot_norm_bias().const_data_ptr<float>(), dim,
                    at_row(trace.affine, row));
       });
       const Tensor q = rows.of(trace.queries, t);
-      query(rows.of(trace.affine, t), q);   // Eq. 2
-      key(q, rows.of(trace.on_tokens, t));  // W_kᵀ q
+      query(rows.of(trace.affine, t), q);              // Eq. 2
+      key(q, rows.of(trace.on_tokens, t));             // W_kᵀ q
+      const Tensor offsets = at::mv(q, w.key_bias());  // q·b_k
       state_gates(rows.of(trace.slots, t), rows.of(trace.hidden_gates, t));
 
       const Tensor attention = trace.attention[t].view({each, tokens}), shares = trace.shares[t].view({each, tokens});
@@ -158,11 +152,8 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
       over(batch, [&](int64_t sample) {
         const int64_t row = sample * count, from = rows.row(t, row);
         const float* x = trace.tokens.const_data_ptr<float>() + sample * tokens * dim;
-        const float none = 0;
-        run.logits(w.key_bias().const_data_ptr<float>(), dim, at_row(trace.queries, from), 1, count, dim, 1, &none,
-                   at_row(offsets, row));  // q·b_k
-        run.logits(at_row(trace.on_tokens, from), dim, x, count, tokens, dim, scale, at_row(offsets, row),
-                   at_row(logits, row));
+        run.logits(at_row(trace.on_tokens, from), dim, x, count, tokens, dim, scale,
+                   offsets.const_data_ptr<float>() + (from - rows.first(t)), at_row(logits, row));
         run.attention(at_row(logits, row), count, tokens, 1, at_row(attention, row), at_row(shares, row),
                       at_row(trace.totals, t * each + row));                                    // Eq. 3
         run.gather(at_row(attention, row), x, count, tokens, dim, at_row(gathered, row), dim);  // Eq. 4, before W_v
@@ -181,9 +172,10 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
       });
       const Tensor inner = trace.hidden.narrow(0, t * each, each);
       first(trace.mlp_affine.narrow(0, t * each, each), inner, /*relu=*/true);
-      second(inner, t + 1 < iterations ? rows.of(trace.slots, t + 1) : result);
+      const Tensor next = t + 1 < iterations ? rows.of(trace.slots, t + 1) : result;
+      second(inner, next);
+      Tensor(next).add_(updated);  // Eq. 6
     }
-    over(each, [&](int64_t i) { add(at_row(updated, i), dim, at_row(result, i)); });  // Eq. 6
 
     variable_list saved = list;
     for (Tensor& tensor : trace.list()) saved.push_back(std::move(tensor));
@@ -216,7 +208,6 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
     const auto place = [&](const Tensor& compact, int64_t t) {
       return t == 0 ? buffer({each, compact.size(1)}) : rows.of(compact, t);
     };
-    const Tensor before = buffer({each, dim}), gathered = buffer({each, dim});
     const auto placed = [&](const Tensor& full, const Tensor& compact, int64_t t) {
       if (t == 0) rows.of(compact, 0).copy_(compacted(full, 0));
     };
@@ -236,7 +227,7 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
     const Tensor vectors = buffer({batch, 2 * iterations * count, dim});
 
     Tensor of_slots = gradients[0].reshape({each, dim}).clone();
-    const Tensor of_attention = gradients[2].contiguous(), of_result = gradients[1].reshape({each, dim}).contiguous();
+    const Tensor of_attention = gradients[2].contiguous();
     for (int64_t t = iterations - 1; t >= 0; --t) {
       const bool last = t + 1 == iterations;
       const Tensor of_inner = of_first.narrow(0, t * each, each);
@@ -248,7 +239,8 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
       const Tensor mlp = of_mlp_affine.narrow(0, t * each, each);
       first(of_inner, mlp);
 
-      const Tensor gate_inputs = of_input.narrow(0, t * each, each), hidden_gates = place(of_state, t);
+      const Tensor gate_inputs = of_input.narrow(0, t * each, each), hidden_gates = place(of_state, t),
+                   before = buffer({each, dim});
       over(each, [&](int64_t i) {
         const int64_t at = t * each + i, row = rows.row(t, i);
         std::copy_n(at_row(of_slots, i), dim, at_row(of_second, at));
@@ -260,6 +252,7 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
       });
       const Tensor updates = of_updates.narrow(0, t * each, each);
       input_gates(gate_inputs, updates);
+      const Tensor gathered = buffer({each, dim});
       value(updates, gathered);
       const Tensor on_tokens = place(of_on_tokens, t), offsets = place(of_offsets, t);
       over(batch, [&](int64_t sample) {
@@ -289,34 +282,24 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
       placed(hidden_gates, of_state, t);
       const Tensor of_query = rows.of(of_queries, t);
       key(rows.of(of_on_tokens, t), of_query);
-      const Tensor of_result_queries = last ? compacted(of_result, t) : Tensor();
-      over(rows.count(t), [&](int64_t i) {
-        add(w.key_bias().const_data_ptr<float>(), dim, at_row(of_query, i), *at_row(of_offsets, rows.first(t) + i));
-        if (last) add(at_row(of_result_queries, i), dim, at_row(of_query, i));
-      });
+      of_query.addr_(rows.of(of_offsets, t).squeeze(1), w.key_bias());
+      if (last) of_query.add_(compacted(gradients[1].reshape({each, dim}), t));
       const Tensor affine = rows.of(of_affine, t);
       query(of_query, affine);
-      of_slots = of_slots.narrow(0, 0, rows.count(t));
+      of_slots = buffer({rows.count(t), dim});
       state_gates(rows.of(of_state, t), of_slots);
-      const Tensor passed = compacted(before, t);
+      of_slots.add_(compacted(before, t));
       over(rows.count(t), [&](int64_t i) {
         const int64_t row = rows.first(t) + i;
-        add(at_row(passed, i), dim, at_row(of_slots, i));
         run.standardize_gradient(at_row(affine, i), w.slot_norm().const_data_ptr<float>(), at_row(trace.normed, row),
                                  *at_row(trace.inverse, row), dim, at_row(of_slots, i));
       });
     }
 
-    ColumnSums sums;
-    variable_list result{weighted_sums(coefficients, vectors), of_slots};
+    variable_list result{at::bmm(coefficients.transpose(1, 2), vectors), of_slots};
     const auto linear = [&](const Tensor& of, const Tensor& from) {
       result.push_back(transposed_product(of, from, bfloat16));
-      result.push_back(sums.of(of));
-    };
-    const auto norm = [&](const Tensor& of, const Tensor& normed) {
-      const auto [weight, bias] = sums.of(of, normed);
-      result.push_back(weight);
-      result.push_back(bias);
+      result.push_back(of.sum(0));
     };
     linear(of_queries, trace.affine);
     result.push_back(transposed_product(trace.queries, of_on_tokens, bfloat16));
@@ -326,9 +309,10 @@ class SlotAttentionFunction : public torch::autograd::Function<SlotAttentionFunc
     linear(of_state, trace.slots);
     linear(of_first, trace.mlp_affine);
     linear(of_second, trace.hidden);
-    norm(of_affine, trace.normed);
-    norm(of_mlp_affine, trace.mlp_normed);
-    sums.compute();
+    result.push_back((of_affine * trace.normed).sum(0));
+    result.push_back(of_affine.sum(0));
+    result.push_back((of_mlp_affine * trace.mlp_normed).sum(0));
+    result.push_back(of_mlp_affine.sum(0));
     result.emplace_back();  // iterations
     result.emplace_back();  // bfloat16
     return result;

@@ -184,10 +184,6 @@ struct Kernels {
   void (*gru_gradient)(const float* gradient, const float* gates, const float* hidden_new, const float* hidden,
                        int64_t dim, float* input_gates, float* hidden_gates, float* out);
 
-  /// Of each of `columns` that lie side by side in `rows`, `stride` apart: Σ x, and Σ x · y where `y` is given.
-  void (*column_sums)(const float* x, const float* y, int64_t rows, int64_t stride, int64_t columns, float* sums,
-                      float* products);
-
   /// 3 × 3 maximum with stride 2 and padding 1 of one image in channels-last order that holds no negative number,
   /// for output rows from `begin` to `end`.
   void (*max_pool_float)(const float* in, int64_t height, int64_t width, int64_t channels, float* out, int64_t begin,
@@ -209,16 +205,13 @@ struct Kernels {
   /// out[p][r][c] = Σ_i x[i / 32][r][i % 32] · W[p][i][c], of all panels p and rows r; `in` is a multiple of kPanel.
   void (*multiply_tiles)(const float* weight, int64_t in, int64_t panels, const float* x, int64_t rows, float* out);
 
-  /// Null where the processor has no products of bfloat16, as are the next.
+  /// Null where the processor has no products of bfloat16, as is the next.
   /// As `multiply`, with pairs, and rows of bfloat16.
   void (*multiply_pairs)(const Panels& weight, const bfloat16_bits* x, int64_t x_stride, int64_t rows, float* out,
                          int64_t out_stride, int64_t begin, int64_t end, bool relu);
   /// As `pack`, into pairs.
   void (*pack_pairs)(const float* weight, int64_t in_stride, int64_t out_stride, int64_t in, int64_t begin, int64_t end,
                      bfloat16_bits* panels);
-  /// out[o, c] = Σ_r a[r, o] · b[r, c] of a panel of each, both in pairs of rows, [rows / 2][32][2].
-  void (*multiply_stacked_pairs)(const bfloat16_bits* a, const bfloat16_bits* b, int64_t rows, float* out,
-                                 int64_t out_stride);
 
   TrainingKernels<float> full;
   TrainingKernels<bfloat16_bits> half;

@@ -90,27 +90,12 @@ void multiply(const Panels& weight, const float* x, int64_t x_stride, int64_t ro
   }
 }
 
-/// Brings into the cache what `pack_block` reads two blocks later, of outputs that lie apart: too many places for the
-/// processor's own prefetching.
-void fetch_ahead(const float* weight, int64_t in_stride, int64_t out_stride, int64_t columns) {
-  if (in_stride != 1) return;
-  for (int64_t c = 0; c < columns; ++c) __builtin_prefetch(weight + c * out_stride + 2 * kBlock);
-}
-
 /// `count` inputs of a panel, from `weight` on, of which `columns` outputs are there.
 void pack_block(const float* weight, int64_t in_stride, int64_t out_stride, int64_t count, int64_t columns,
                 float* out) {
   if (columns < kPanel) std::fill_n(out, count * kPanel, 0.0f);
   if (out_stride == 1) {
-    for (int64_t i = 0; i < count; ++i) {
-      const float* const from = weight + i * in_stride;
-      float* const to = out + i * kPanel;
-      if (columns < kPanel) {
-        std::copy_n(from, columns, to);
-      } else {
-        for (int64_t v = 0; v < kPanel; v += kLanes) Vec::loadu(from + v).store(to + v);
-      }
-    }
+    for (int64_t i = 0; i < count; ++i) std::copy_n(weight + i * in_stride, columns, out + i * kPanel);
     return;
   }
   at::vec::transpose_mxn(weight, out_stride, out, kPanel, static_cast<int>(columns), static_cast<int>(count));
@@ -120,8 +105,6 @@ void pack(const float* weight, int64_t in_stride, int64_t out_stride, int64_t in
           int64_t end, float* panels) {
   for (int64_t panel = begin; panel < end; ++panel) {
     for (int64_t i = 0; i < in; i += kBlock) {
-      fetch_ahead(weight + panel * kPanel * out_stride + i, in_stride, out_stride,
-                  std::min(kPanel, out - panel * kPanel));
       pack_block(weight + panel * kPanel * out_stride + i * in_stride, in_stride, out_stride, std::min(kBlock, in - i),
                  std::min(kPanel, out - panel * kPanel), panels + (panel * in + i) * kPanel);
     }
@@ -169,7 +152,6 @@ void multiply_pairs(const Panels& weight, const bfloat16_bits* x, int64_t x_stri
       }
     };
     block.template operator()<12>();
-    block.template operator()<8>();
     block.template operator()<4>();
     block.template operator()<1>();
   }
@@ -185,7 +167,6 @@ void pack_pairs(const float* weight, int64_t in_stride, int64_t out_stride, int6
   for (int64_t panel = begin; panel < end; ++panel) {
     for (int64_t first = 0; first < in; first += kBlock) {
       const int64_t count = std::min(kBlock, in - first);
-      fetch_ahead(weight + panel * kPanel * out_stride + first, in_stride, out_stride, kPanel);
       pack_block(weight + panel * kPanel * out_stride + first * in_stride, in_stride, out_stride, count, kPanel, block);
       bfloat16_bits* to = panels + (panel * in + first) * kPanel;
       for (int64_t i = 0; i < count; i += 2) {

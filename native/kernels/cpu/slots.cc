@@ -90,54 +90,18 @@ void standardize_gradient(const float* gradient, const float* weight, const floa
   }
 }
 
-/// scale · x_n · queries_s + offset[s] of some tokens and slots. Sums side by side, so that none waits for the last
-/// one.
-template <int64_t Tokens, int64_t Slots>
-void logits_block(const float* queries, int64_t query_stride, const float* x, int64_t tokens, int64_t dim, float scale,
-                  const float* offset, float* out) {
-  Vec sums[Slots][Tokens];
-  for (auto& of_slot : sums) {
-    for (Vec& sum : of_slot) sum = Vec(0.0f);
-  }
-  int64_t i = 0;
-  for (; i + kLanes <= dim; i += kLanes) {
-    Vec from[Tokens];
-    for (int64_t n = 0; n < Tokens; ++n) {
-      from[n] = Vec::loadu(x + n * dim + i);
-      __builtin_prefetch(x + (n + Tokens) * dim + i);
-    }
-    for (int64_t s = 0; s < Slots; ++s) {
-      const Vec query = Vec::loadu(queries + s * query_stride + i);
-      for (int64_t n = 0; n < Tokens; ++n) sums[s][n] = at::vec::fmadd(query, from[n], sums[s][n]);
-    }
-  }
-  for (int64_t s = 0; s < Slots; ++s) {
-    for (int64_t n = 0; n < Tokens; ++n) {
-      float product = at::vec::vec_reduce_all<float>([](const Vec& a, const Vec& b) { return a + b; }, sums[s][n]);
-      for (int64_t rest = i; rest < dim; ++rest) product += x[n * dim + rest] * queries[s * query_stride + rest];
+void logits(const float* queries, int64_t query_stride, const float* x, int64_t slots, int64_t tokens, int64_t dim,
+            float scale, const float* offset, float* out) {
+  for (int64_t n = 0; n < tokens; ++n) {
+    const float* token = x + n * dim;
+    for (int64_t s = 0; s < slots; ++s) {
+      const float* query = queries + s * query_stride;
+      const float product = sum_over(
+          dim, [&](int64_t i) { return Vec::loadu(token + i) * Vec::loadu(query + i); },
+          [&](int64_t i) { return token[i] * query[i]; });
       out[s * tokens + n] = scale * (product + offset[s]);
     }
   }
-}
-
-void logits(const float* queries, int64_t query_stride, const float* x, int64_t slots, int64_t tokens, int64_t dim,
-            float scale, const float* offset, float* out) {
-  int64_t n = 0;
-  const auto of_tokens = [&]<int64_t Tokens>() {
-    for (; n + Tokens <= tokens; n += Tokens) {
-      int64_t s = 0;
-      const auto of_slots = [&]<int64_t Slots>() {
-        for (; s + Slots <= slots; s += Slots) {
-          logits_block<Tokens, Slots>(queries + s * query_stride, query_stride, x + n * dim, tokens, dim, scale,
-                                      offset + s, out + s * tokens + n);
-        }
-      };
-      of_slots.template operator()<2>();
-      of_slots.template operator()<1>();
-    }
-  };
-  of_tokens.template operator()<4>();
-  of_tokens.template operator()<1>();
 }
 
 void attention(const float* logits, int64_t slots, int64_t tokens, float sharpening, float* out, float* shares,
@@ -166,43 +130,27 @@ void attention(const float* logits, int64_t slots, int64_t tokens, float sharpen
   }
 }
 
-/// Of some slots: a token's vectors are read once for all of them.
-template <int64_t Slots>
-void gather_block(const float* attention, const float* x, int64_t tokens, int64_t dim, float* out, int64_t out_stride) {
-  int64_t i = 0;
-  for (; i + 4 * kLanes <= dim; i += 4 * kLanes) {
-    Vec sums[Slots][4];
-    for (auto& of_slot : sums) {
-      for (Vec& sum : of_slot) sum = Vec(0.0f);
-    }
-    for (int64_t n = 0; n < tokens; ++n) {
-      Vec from[4];
-      for (int64_t v = 0; v < 4; ++v) from[v] = Vec::loadu(x + n * dim + i + v * kLanes);
-      for (int64_t s = 0; s < Slots; ++s) {
-        const Vec factor(attention[s * tokens + n]);
-        for (int64_t v = 0; v < 4; ++v) sums[s][v] = at::vec::fmadd(factor, from[v], sums[s][v]);
-      }
-    }
-    for (int64_t s = 0; s < Slots; ++s) {
-      for (int64_t v = 0; v < 4; ++v) sums[s][v].store(out + s * out_stride + i + v * kLanes);
-    }
-  }
-  for (; i < dim; ++i) {
-    for (int64_t s = 0; s < Slots; ++s) {
-      float sum = 0;
-      for (int64_t n = 0; n < tokens; ++n) sum += attention[s * tokens + n] * x[n * dim + i];
-      out[s * out_stride + i] = sum;
-    }
-  }
-}
-
 void gather(const float* attention, const float* x, int64_t slots, int64_t tokens, int64_t dim, float* out,
             int64_t out_stride) {
-  int64_t s = 0;
-  for (; s + 2 <= slots; s += 2) {
-    gather_block<2>(attention + s * tokens, x, tokens, dim, out + s * out_stride, out_stride);
+  for (int64_t s = 0; s < slots; ++s) {
+    const float* share = attention + s * tokens;
+    float* to = out + s * out_stride;
+    int64_t i = 0;
+    for (; i + 4 * kLanes <= dim; i += 4 * kLanes) {
+      Vec sums[4] = {Vec(0.0f), Vec(0.0f), Vec(0.0f), Vec(0.0f)};
+      for (int64_t n = 0; n < tokens; ++n) {
+        const Vec factor(share[n]);
+        const float* from = x + n * dim + i;
+        for (int64_t v = 0; v < 4; ++v) sums[v] = at::vec::fmadd(factor, Vec::loadu(from + v * kLanes), sums[v]);
+      }
+      for (int64_t v = 0; v < 4; ++v) sums[v].store(to + i + v * kLanes);
+    }
+    for (; i < dim; ++i) {
+      float sum = 0;
+      for (int64_t n = 0; n < tokens; ++n) sum += share[n] * x[n * dim + i];
+      to[i] = sum;
+    }
   }
-  if (s < slots) gather_block<1>(attention + s * tokens, x, tokens, dim, out + s * out_stride, out_stride);
 }
 
 Vec sigmoid(const Vec& x) { return Vec(1.0f) / (Vec(1.0f) + x.neg().exp()); }
@@ -266,45 +214,6 @@ void gru_gradient(const float* gradient, const float* gates, const float* hidden
   }
 }
 
-/// Of up to kColumns columns. Sums over many rows are made of sums over kSummed, which round less than one long sum.
-constexpr int64_t kColumns = 4 * kLanes, kSummed = 128;
-
-void column_sums(const float* x, const float* y, int64_t rows, int64_t stride, int64_t columns, float* sums,
-                 float* products) {
-  for (int64_t from = 0; from < columns; from += kColumns) {
-    const auto width = [&](int64_t v) { return std::clamp<int64_t>(columns - from - v * kLanes, 0, kLanes); };
-    Vec total[4], total_products[4];
-    for (int64_t v = 0; v < 4; ++v) total[v] = total_products[v] = Vec(0.0f);
-    for (int64_t first = 0; first < rows; first += kSummed) {
-      Vec part[4], part_products[4];
-      for (int64_t v = 0; v < 4; ++v) part[v] = part_products[v] = Vec(0.0f);
-      const auto add = [&](const auto& load) {
-        for (int64_t r = first; r < std::min(rows, first + kSummed); ++r) {
-          for (int64_t v = 0; v < 4; ++v) {
-            const int64_t at = r * stride + from + v * kLanes;
-            const Vec value = load(x + at, v);
-            part[v] = part[v] + value;
-            if (y) part_products[v] = at::vec::fmadd(value, load(y + at, v), part_products[v]);
-          }
-        }
-      };
-      if (columns - from >= kColumns) {
-        add([](const float* at, int64_t) { return Vec::loadu(at); });
-      } else {
-        add([&](const float* at, int64_t v) { return width(v) > 0 ? Vec::loadu(at, width(v)) : Vec(0.0f); });
-      }
-      for (int64_t v = 0; v < 4; ++v) {
-        total[v] = total[v] + part[v];
-        total_products[v] = total_products[v] + part_products[v];
-      }
-    }
-    for (int64_t v = 0; v < 4 && width(v) > 0; ++v) {
-      total[v].store(sums + from + v * kLanes, static_cast<int>(width(v)));
-      if (y) total_products[v].store(products + from + v * kLanes, static_cast<int>(width(v)));
-    }
-  }
-}
-
 /// The maximum of numbers without sign: bits of bfloat16 order as the numbers do.
 template <class Number>
 void max_pool(const Number* in, int64_t height, int64_t width, int64_t channels, Number* out, int64_t begin,
@@ -340,7 +249,6 @@ void fill_slots(Kernels& table) {
   table.gather = gather;
   table.gru = gru;
   table.gru_gradient = gru_gradient;
-  table.column_sums = column_sums;
   table.max_pool_float = max_pool<float>;
   table.max_pool_bfloat16 = max_pool<bfloat16_bits>;
 }

@@ -16,7 +16,6 @@ const Kernels& table() {
     fill_products(kernels);
     fill_panels(kernels);
     fill_streams(kernels);
-    fill_gradients(kernels);
     fill_slots(kernels);
     fill_normalization(kernels);
     fill_winograd(kernels);

@@ -9,7 +9,6 @@ inline namespace CPU_CAPABILITY {
 void fill_products(Kernels& table);
 void fill_panels(Kernels& table);
 void fill_streams(Kernels& table);
-void fill_gradients(Kernels& table);
 void fill_slots(Kernels& table);
 void fill_normalization(Kernels& table);
 void fill_winograd(Kernels& table);

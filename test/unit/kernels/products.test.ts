@@ -90,58 +90,6 @@ describe("a matrix product", () => {
   });
 });
 
-/** The nearest number of bfloat16, the even one of two. */
-function rounded(value: number): number {
-  const bits = new Uint32Array(Float32Array.of(value).buffer);
-  const own = bits[0] as number;
-  bits[0] = (own + 0x7fff + ((own >>> 16) & 1)) & 0xffff0000;
-  return new Float32Array(bits.buffer)[0] as number;
-}
-
-describe("a product of stacked rows in bfloat16", () => {
-  const width = fc.oneof(fc.constantFrom(32, 64, 96), fc.integer({ min: 1, max: 70 }));
-  const stacks = fc.record({
-    rows: fc.integer({ min: 1, max: 200 }),
-    height: width,
-    width,
-    seed: fc.integer({ min: 1, max: 1 << 30 }),
-  });
-
-  it("is the sum of products of what both are rounded to", async () => {
-    await fc.assert(
-      fc.asyncProperty(stacks, async ({ rows, height, width, seed }) => {
-        const [a, b] = [numbers(rows * height, seed), numbers(rows * width, seed + 1)];
-        const { data, shape } = await native().stackedProduct(
-          { data: a, shape: [rows, height] },
-          { data: b, shape: [rows, width] },
-        );
-        expect(shape).toEqual([height, width]);
-        // Pairs of rows that fill panels are summed in float32. Elsewhere LibTorch rounds the result, too.
-        const packed = processor.instructionSet === "avx512_bf16";
-        const whole = packed && rows % 2 === 0 && height % 32 === 0 && width % 32 === 0;
-        const [left, right] = [a.map(rounded), b.map(rounded)];
-        for (let y = 0; y < height; y++) {
-          for (let x = 0; x < width; x++) {
-            let [sum, size] = [0, 0];
-            for (let r = 0; r < rows; r++) {
-              const product = (left[r * height + y] as number) * (right[r * width + x] as number);
-              sum += product;
-              size += Math.abs(product);
-            }
-            expect(
-              Math.abs((data[y * width + x] as number) - sum),
-              `row ${y}, column ${x}`,
-            ).toBeLessThanOrEqual(
-              (whole ? 0 : 2 ** -8 * Math.abs(sum)) + (rows + 1) * 2 ** -23 * size + 1e-12,
-            );
-          }
-        }
-      }),
-      { numRuns: 40 },
-    );
-  });
-});
-
 describe("the table of libraries", () => {
   const of = (rows: number, repeated: boolean) =>
     native().libraryFor({ rows, inner: 512, columns: 512, repeated });
