@@ -16,7 +16,7 @@ if (!built) console.warn("test/integration/evaluation/quantize.test.ts is skippe
 
 const checkpoint = join(folder, "model.safetensors");
 const output = join(folder, "model.int8.safetensors");
-const scenes = "scenes:size=32,seconds=0.5,length=8";
+const scenes = "scenes:size=32,seconds=1,length=8";
 
 async function soundspot(...args: string[]) {
   const run = promisify(execFile)(process.execPath, [main, ...args]);
@@ -50,7 +50,7 @@ describe.skipIf(!built)("soundspot quantize (skipped without dist)", () => {
     expect(readdirSync(folder).sort()).toEqual(["model.int8.safetensors", "model.safetensors"]);
     using int8 = await Model.load(output, { device: "cpu" });
     expect(int8.compute.precision).toBe("int8");
-    await using data = datasets.scenes({ size: 32, seconds: 0.5, length: 1 });
+    await using data = datasets.scenes({ size: 32, seconds: 1, length: 1 });
     const [scene] = [await data.load(0)];
     expect((await int8.localize(scene)).heatmap).toHaveLength(32 * 32);
   });
