@@ -148,11 +148,8 @@ T one_of(const Napi::Object& object, const char* name, const std::map<std::strin
 }  // namespace
 
 core::Precision precision(const Napi::Object& object, at::Device device) {
-  using core::Precision;
-  std::map<std::string, Precision> values;
-  for (const Precision each : {Precision::kFloat32, Precision::kTf32, Precision::kBFloat16, Precision::kInt8}) {
-    values.emplace(core::name_of(each), each);
-  }
+  std::map<std::string, core::Precision> values;
+  for (const core::Precision each : core::kPrecisions) values.emplace(core::name_of(each), each);
   return core::computed(one_of(object, "precision", values), device);
 }
 

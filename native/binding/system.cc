@@ -60,8 +60,7 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   Napi::Object precisions = Napi::Object::New(call.Env());
   for (const std::string& name : core::device_names()) {
     std::vector<std::string> own;
-    for (const core::Precision each :
-         {core::Precision::kFloat32, core::Precision::kTf32, core::Precision::kBFloat16, core::Precision::kInt8}) {
+    for (const core::Precision each : core::kPrecisions) {
       if (core::multiplies(core::find_device(name), each)) own.emplace_back(core::name_of(each));
     }
     precisions.Set(name, texts(own));

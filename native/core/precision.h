@@ -1,9 +1,14 @@
 // What a precision means on a device.
 #pragma once
 
+#include <array>
+
 #include "core/compute.h"
 
 namespace soundspot::core {
+
+/// All of them.
+inline constexpr std::array kPrecisions{Precision::kFloat32, Precision::kTf32, Precision::kBFloat16, Precision::kInt8};
 
 /// "float32", "tf32", "bfloat16" or "int8".
 const char* name_of(Precision precision);

@@ -21,6 +21,11 @@ constexpr std::array<int64_t, 2> kDilation{1, 1};
 
 }  // namespace
 
+std::vector<int64_t> convolved(IntArrayRef input, int64_t out, int64_t size, int64_t stride, int64_t padding) {
+  const auto side = [&](int64_t length) { return (length + 2 * padding - size) / stride + 1; };
+  return {input[0], out, side(input[2]), side(input[3])};
+}
+
 Convolution::Convolution(const Tensor& weight, const Tensor& bias, int64_t stride, int64_t padding, IntArrayRef input,
                          at::ScalarType type, Filtering filtering)
     : bias_(bias.to(type)),
@@ -80,8 +85,7 @@ Tensor Convolution::add_to(const Tensor& onto, const Tensor& input) const {
 }
 
 std::vector<int64_t> Convolution::output(IntArrayRef input) const {
-  const auto side = [&](int64_t length) { return (length + 2 * padding_ - size_) / stride_ + 1; };
-  return {input[0], out_, side(input[2]), side(input[3])};
+  return convolved(input, out_, size_, stride_, padding_);
 }
 
 }  // namespace soundspot::inference

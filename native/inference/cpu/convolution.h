@@ -11,6 +11,9 @@ enum class Filtering {
   kDirect,  // never by Winograd, to compare with
 };
 
+/// Sizes [B, out, h', w'] of the result of a convolution with a filter of this size, of an input [B, in, h, w].
+std::vector<int64_t> convolved(at::IntArrayRef input, int64_t out, int64_t size, int64_t stride, int64_t padding);
+
 class Convolution {
  public:
   /// `weight` [out, in, k, k] and `bias` [out]. `input` are the sizes [B, in, h, w] that the order of the weights is

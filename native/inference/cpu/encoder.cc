@@ -23,41 +23,45 @@ FrozenEncoder::FrozenEncoder(const core::Parameters& parameters, const encoders:
                              const core::Quantization* quantization)
     : name_(layout.name), type_(type), pool_(layout.pool), pool_frequency_(layout.pool_frequency) {
   const at::NoGradGuard no_grad;
+  const auto checked = [&](const std::string& name, const std::string& norm) {
+    const auto of = folded(parameters, name, norm);
+    core::check_weights(of.first, of.second, core::kMostOfConvolution, name + " with " + norm);
+    return of;
+  };
   const auto convolution = [&](const std::string& name, const std::string& norm, int64_t stride, int64_t padding,
                                at::IntArrayRef sizes, at::ScalarType number) {
-    const auto [weight, bias] = folded(parameters, name, norm);
-    core::check_weights(weight, bias, core::kMostOfConvolution, name + " with " + norm);
+    const auto [weight, bias] = checked(name, norm);
     return Convolution(weight, bias, stride, padding, sizes, number, filtering);
   };
-  stem_ = convolution(layout.stem, layout.name + ".bn1", 2, 3, input, type);
-  if (type == at::kFloat && filtering == Filtering::kFastest) {
-    const auto [weight, bias] = folded(parameters, layout.stem, layout.name + ".bn1");
-    if (kernels::Stem::fits(weight)) fused_stem_.emplace(weight, bias);
+  constexpr int64_t kStemStride = 2, kStemPadding = 3;
+  const auto [stem, stem_bias] = checked(layout.stem, layout.name + ".bn1");
+  if (type == at::kFloat && filtering == Filtering::kFastest && kernels::Stem::fits(stem)) {
+    fused_stem_.emplace(stem, stem_bias);
+  } else {
+    stem_.emplace(stem, stem_bias, kStemStride, kStemPadding, input, type, filtering);
   }
-  std::vector<int64_t> sizes = stem_->output(input);
+  std::vector<int64_t> sizes = convolved(input, stem.size(0), stem.size(2), kStemStride, kStemPadding);
   sizes = {sizes[0], sizes[1], (sizes[2] + 1) / 2, (sizes[3] + 1) / 2};  // the pooling
   const int64_t bytes = sizes[1] * sizes[2] * sizes[3] * static_cast<int64_t>(sizeof(float));
   together_ = std::max<int64_t>(1, kActivations / bytes);
+  const auto add_block = [&](const std::string& name, int64_t stride) {
+    Convolution first = convolution(name + ".conv1", name + ".bn1", stride, 1, sizes, type);
+    const std::vector<int64_t> inner = first.output(sizes);
+    Convolution second = convolution(name + ".conv2", name + ".bn2", 1, 1, inner, type);
+    // Shortcuts and the projection are few products, and their rounding reaches the result undamped: always float32.
+    std::optional<Convolution> shortcut;
+    if (parameters.has(name + ".downsample.0.weight")) {
+      shortcut = convolution(name + ".downsample.0", name + ".downsample.1", stride, 0, sizes, at::kFloat);
+    }
+    blocks_.push_back({name, std::move(first), std::move(second), std::move(shortcut)});
+    sizes = inner;
+    if (sizes[1] <= kFewChannels) early_ = blocks_.size();
+  };
   if (quantization) {
     quantized_.emplace(parameters, layout, *quantization, sizes);
     sizes = quantized_->output();
-  }
-  for (size_t stage = 0; !quantization && stage < layout.strides.size(); ++stage) {
-    for (int64_t index = 0; index < encoders::kBlocks; ++index) {
-      const std::string name = layout.name + ".layer" + std::to_string(stage + 1) + "." + std::to_string(index);
-      const int64_t stride = index == 0 ? layout.strides[stage] : 1;
-      Convolution first = convolution(name + ".conv1", name + ".bn1", stride, 1, sizes, type);
-      const std::vector<int64_t> inner = first.output(sizes);
-      Convolution second = convolution(name + ".conv2", name + ".bn2", 1, 1, inner, type);
-      // Shortcuts and the projection are few products, and their rounding reaches the result undamped: always float32.
-      std::optional<Convolution> shortcut;
-      if (parameters.has(name + ".downsample.0.weight")) {
-        shortcut = convolution(name + ".downsample.0", name + ".downsample.1", stride, 0, sizes, at::kFloat);
-      }
-      blocks_.push_back({name, std::move(first), std::move(second), std::move(shortcut)});
-      sizes = inner;
-      if (sizes[1] <= kFewChannels) early_ = blocks_.size();
-    }
+  } else {
+    each_block(layout, add_block);
   }
   if (layout.projections.empty()) return;
   for (const std::string& projection : layout.projections) {

@@ -42,7 +42,7 @@ class FrozenEncoder {
   at::ScalarType type_;
   bool pool_, pool_frequency_;
   std::optional<Convolution> stem_, projection_;
-  std::optional<kernels::Stem> fused_stem_;
+  std::optional<kernels::Stem> fused_stem_;  // in place of the stem
   std::vector<Block> blocks_;
   size_t early_ = 0;                          // blocks of few weights, which samples pass a few at a time
   int64_t together_ = 1;                      // that many

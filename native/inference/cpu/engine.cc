@@ -39,7 +39,7 @@ class CpuEngine final : public Engine {
     throw Error(
         "ERR_INPUT",
         "The model is not quantized, which int8 needs. Quantize it with samples of its data: soundspot quantize "
-        "MODEL --data LIST, or model.quantize({ data }).");
+        "MODEL --data LIST, or quantize({ model, data }).");
   }
 
   const FrozenEncoder image_encoder_, audio_encoder_;

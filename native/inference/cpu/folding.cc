@@ -1,7 +1,5 @@
 #include "inference/cpu/folding.h"
 
-#include "encoders/encoder.h"
-
 namespace soundspot::inference {
 
 std::pair<Tensor, Tensor> affine_of(const core::Parameters& parameters, const std::string& norm) {

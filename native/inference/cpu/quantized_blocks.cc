@@ -12,16 +12,6 @@ constexpr int64_t kAtATime = 16384;  // numbers
 
 std::string shortcut_of(const std::string& block) { return block + ".downsample.0"; }
 
-template <class Visit>
-void each_block(const encoders::EncoderLayout& layout, const Visit& visit) {
-  for (size_t stage = 0; stage < layout.strides.size(); ++stage) {
-    for (int64_t index = 0; index < encoders::kBlocks; ++index) {
-      const std::string name = layout.name + ".layer" + std::to_string(stage + 1) + "." + std::to_string(index);
-      visit(name, index == 0 ? layout.strides[stage] : 1);
-    }
-  }
-}
-
 /// A quantized weight with the batch norm behind it: its factor goes into the scales, its sign into the values.
 core::QuantizedWeight folded_steps(const core::Parameters& parameters, const std::string& convolution,
                                    const Tensor& factor) {

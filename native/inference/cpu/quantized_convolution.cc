@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/processor.h"
+#include "inference/cpu/convolution.h"
 
 namespace soundspot::inference {
 
@@ -109,8 +110,7 @@ Tensor QuantizedConvolution::convolve_onto(const Tensor& sum, float sum_step, co
 }
 
 std::vector<int64_t> QuantizedConvolution::output(at::IntArrayRef input) const {
-  const auto side = [&](int64_t length) { return (length + 2 * padding_ - size_) / stride_ + 1; };
-  return {input[0], out_, side(input[2]), side(input[3])};
+  return convolved(input, out_, size_, stride_, padding_);
 }
 
 }  // namespace soundspot::inference

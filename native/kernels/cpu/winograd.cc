@@ -179,7 +179,7 @@ void unrolled(const Work& work) {
 template <int64_t kOutput, class Number, class Load>
 void transform_input(int64_t channels, const Load& load, Number* out, const TileOrder& order) {
   constexpr int64_t kInput = Line<kOutput>::kInput;
-  const auto [stride, panel] = order;
+  const int64_t stride = order.stride;
   for (int64_t c = 0; c < channels; c += kLanes) {
     Vec columns[kInput][kInput];
     unrolled<kInput>([&](auto j) {
@@ -187,8 +187,8 @@ void transform_input(int64_t channels, const Load& load, Number* out, const Tile
       unrolled<kInput>([&](auto i) { d[i] = load(i, j, c); });
       Line<kOutput>::input(d, &columns[0][j], kInput);
     });
-    Number* to = out + c / kPanel * panel + c % kPanel;
-    unrolled<kInput>([&, stride = stride](auto i) {
+    Number* to = out + place_of(c, order);
+    unrolled<kInput>([&](auto i) {
       Vec line[kInput];
       Line<kOutput>::input(columns[i], line, 1);
       unrolled<kInput>([&](auto j) {
@@ -233,13 +233,12 @@ template <int64_t kOutput, bool Add>
 void transform_output(const float* products, const TileOrder& order, const float* bias, const TilePlace& place,
                       int64_t rows, int64_t columns, float least, float* y) {
   constexpr int64_t kInput = Line<kOutput>::kInput;
-  const auto [stride, panel] = order;
-  const int64_t channels = place.channels, line_size = place.width * channels;
+  const int64_t stride = order.stride, channels = place.channels, line_size = place.width * channels;
   float* const corner = y + place.row * line_size + place.column * channels;
   for (int64_t c = 0; c < channels; c += kLanes) {
-    const float* const from = products + c / kPanel * panel + c % kPanel;
+    const float* const from = products + place_of(c, order);
     Vec lines[kOutput][kInput];
-    unrolled<kInput>([&, stride = stride](auto j) {
+    unrolled<kInput>([&](auto j) {
       Vec m[kInput];
       unrolled<kInput>([&](auto i) { m[i] = Vec::loadu(from + (i * kInput + j) * stride); });
       Line<kOutput>::output(m, &lines[0][j], kInput);
