@@ -1,8 +1,11 @@
 #include "core/bounds.h"
 
+#include <array>
 #include <atomic>
 #include <bit>
+#include <cmath>
 #include <cstdint>
+#include <numeric>
 
 #include "core/error.h"
 
@@ -27,12 +30,35 @@ bool within(const Bits* values, int64_t count, Bits most) {
   return all;
 }
 
+/// Σ|weight| of each row [out] of a float32 weight [out, …], read where it lies.
+Tensor sums_of_magnitudes(const Tensor& weight) {
+  constexpr size_t kLanes = 16;
+  const bool dense = weight.is_contiguous() || weight.is_contiguous(at::MemoryFormat::ChannelsLast);
+  const Tensor values = dense ? weight : weight.contiguous();
+  const int64_t rows = values.size(0), each = rows > 0 ? values.numel() / rows : 0;
+  const Tensor sums = at::empty({rows}, values.options().dtype(at::kDouble).memory_format(std::nullopt));
+  at::parallel_for(0, rows, 1 + kAtATime / (each + 1), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const float* const of = values.const_data_ptr<float>() + row * each;
+      std::array<float, kLanes> lanes{};
+      int64_t i = 0;
+      for (; i + static_cast<int64_t>(kLanes) <= each; i += kLanes) {
+        for (size_t lane = 0; lane < kLanes; ++lane) lanes[lane] += std::abs(of[i + static_cast<int64_t>(lane)]);
+      }
+      double sum = std::accumulate(lanes.begin(), lanes.end(), 0.0);
+      for (; i < each; ++i) sum += std::abs(of[i]);
+      sums.mutable_data_ptr<double>()[row] = sum;
+    }
+  });
+  return sums;
+}
+
 }  // namespace
 
-void check_weights(const Tensor& weight, const Tensor& bias, double most, const std::string& name) {
-  // In the memory order of convolutions, so that it is read where it lies.
-  const Tensor values = weight.dim() == 4 ? weight.detach().permute({0, 2, 3, 1}) : weight.detach();
-  Tensor sums = at::linalg_vector_norm(values.flatten(1), /*ord=*/1, /*dim=*/1, /*keepdim=*/false, at::kDouble);
+void check_weights(const Tensor& weight, const Tensor& factor, const Tensor& bias, double most,
+                   const std::string& name) {
+  Tensor sums = sums_of_magnitudes(weight.detach());
+  if (factor.defined()) sums = sums * factor.detach().abs();
   if (bias.defined()) sums = sums + bias.detach().abs();
   // A maximum with NaN is NaN, and every comparison with it is false.
   if (sums.max().item<double>() <= most) return;

@@ -21,9 +21,10 @@ inline constexpr double kMostOfConvolution = 1e9;
 /// Σ|weight| of an output of a linear layer of the slot attention; its layer norms keep what goes in small.
 inline constexpr double kMostOfLinear = 1e5;
 
-/// @throws Error ERR_INTERNAL with the name when `weight` [out, …] and `bias` [out], which may be undefined, exceed
-/// `most` or are not finite.
-void check_weights(const Tensor& weight, const Tensor& bias, double most, const std::string& name);
+/// @throws Error ERR_INTERNAL with the name when `weight` [out, …] times `factor` [out] and `bias` [out], either of
+/// which may be undefined, exceed `most` or are not finite.
+void check_weights(const Tensor& weight, const Tensor& factor, const Tensor& bias, double most,
+                   const std::string& name);
 
 /// Whether all of `x`, float32 or bfloat16 and dense, are at most `most`; what is not finite is not.
 bool within_bounds(const Tensor& x, float most);

@@ -36,7 +36,7 @@ class ConvolutionFunction : public torch::autograd::Function<ConvolutionFunction
 bool convolution_fits(const Tensor& x, const Tensor& weight) {
   const auto listed = [](const Tensor& tensor) { return tensor.is_cpu() && tensor.scalar_type() == at::kFloat; };
   return listed(x) && listed(weight) && !at::autocast::is_autocast_enabled(at::kCPU) && x.numel() > 0 &&
-         Winograd::fits(weight, at::kFloat) && weight.stride(2) == 3 * weight.stride(3);
+         Winograd::fits(weight, at::kFloat) && Filter::reads(weight);
 }
 
 Tensor convolution(const Tensor& x, const Tensor& weight) { return ConvolutionFunction::apply(x, weight); }

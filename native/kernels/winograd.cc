@@ -1,6 +1,7 @@
 #include "kernels/winograd.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace soundspot::kernels {
 
@@ -56,15 +57,21 @@ void over_tiles(const Tensor& x, int64_t side, int64_t first, int64_t count, con
 
 }  // namespace
 
-Filter Filter::of(const Tensor& weight) {
-  TORCH_CHECK(weight.stride(2) == 3 * weight.stride(3), "a weight in a known order was expected");
+bool Filter::reads(const Tensor& weight) {
+  return weight.is_contiguous() || weight.is_contiguous(at::MemoryFormat::ChannelsLast);
+}
+
+Filter Filter::of(const Tensor& weight, const Tensor& factor) {
+  TORCH_CHECK(reads(weight), "a weight in a known order was expected");
   return {.data = weight.const_data_ptr<float>(),
           .order = {.out = weight.stride(0), .in = weight.stride(1), .place = weight.stride(3)},
           .out = weight.size(0),
-          .in = weight.size(1)};
+          .in = weight.size(1),
+          .factor = factor.defined() ? factor.const_data_ptr<float>() : nullptr};
 }
 
 Filter Filter::turned() const {
+  TORCH_CHECK(!factor, "a factor is of outputs, which become inputs");
   return {.data = data + 8 * order.place,
           .order = {.out = order.in, .in = order.out, .place = -order.place},
           .out = in,
@@ -87,8 +94,18 @@ WinogradTiles::WinogradTiles(int64_t side, const Filter& weight, const Tensor& b
   weight_ = numbers({products_, panels, each}, half_ ? at::kBFloat16 : at::kFloat);
   at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) {
     const Tensor whole = half_ ? numbers({products_, each}, at::kFloat) : Tensor();
+    const int64_t size = 9 * in_;
+    std::vector<float> scaled(weight.factor ? static_cast<size_t>(kPanel * size) : 0);
     for (int64_t panel = begin; panel < end; ++panel) {
       const float* of_panel = weight.data + panel * kPanel * weight.order.out;
+      if (weight.factor) {
+        for (int64_t o = 0; o < kPanel; ++o) {
+          const float factor = weight.factor[panel * kPanel + o];
+          std::transform(of_panel + o * size, of_panel + (o + 1) * size, scaled.data() + o * size,
+                         [&](float w) { return w * factor; });
+        }
+        of_panel = scaled.data();
+      }
       if (!half_) {
         kernels_.weight(of_panel, weight.order, in_, weight_.mutable_data_ptr<float>() + panel * each, panels * each);
         continue;
@@ -170,15 +187,16 @@ bool Winograd::fits(const Tensor& weight, at::ScalarType type) {
   return weight.size(2) == 3 && weight.size(3) == 3 && weight.size(0) % kPanel == 0 && weight.size(1) % kPanel == 0;
 }
 
-Winograd::Winograd(const Tensor& weight, const Tensor& bias, at::ScalarType type)
-    : weight_(weight.contiguous()),
+Winograd::Winograd(const Tensor& weight, const Tensor& factor, const Tensor& bias, at::ScalarType type)
+    : weight_(Filter::reads(weight) ? weight : weight.contiguous()),
+      factor_(factor),
       bias_(bias.contiguous()),
       half_(type == at::kBFloat16 && weight.size(1) >= kFewestForHalf) {}
 
 void Winograd::operator()(const Tensor& x, const Tensor& y, bool add, bool relu) const {
   const int64_t side = winograd_side(x);
   Form& form = (*forms_)[side == kSides[0] ? 0 : 1];
-  std::call_once(form.made, [&] { form.tiles.emplace(side, Filter::of(weight_), bias_, half_); });
+  std::call_once(form.made, [&] { form.tiles.emplace(side, Filter::of(weight_, factor_), bias_, half_); });
   (*form.tiles)(x, y, add, relu);
 }
 

@@ -14,9 +14,12 @@ struct Filter {
   const float* data;
   FilterOrder order;
   int64_t out, in;
+  const float* factor = nullptr;  // [out], on the weight; null: 1
 
-  /// Of a float32 weight, contiguous or channels-last. The tensor must outlive it.
-  static Filter of(const Tensor& weight);
+  /// Whether the weight lies in an order that is read here: contiguous or channels-last.
+  static bool reads(const Tensor& weight);
+  /// Of such a float32 weight and a contiguous factor on it, which may be undefined. The tensors must outlive it.
+  static Filter of(const Tensor& weight, const Tensor& factor = {});
   /// The one whose convolution gives the gradient of the input: outputs and inputs exchanged, turned by 180°.
   Filter turned() const;
 };
@@ -49,9 +52,9 @@ class Winograd {
   /// Whether the kernels take a weight of this shape, with products in this type on this processor.
   static bool fits(const Tensor& weight, at::ScalarType type);
 
-  /// `weight` [out, in, 3, 3] and `bias` [out], float32. Stride and padding are 1. With bfloat16 the products of wide
-  /// layers are made in it.
-  Winograd(const Tensor& weight, const Tensor& bias, at::ScalarType type);
+  /// `weight` [out, in, 3, 3], `factor` [out] on it, undefined for none, and `bias` [out], float32. Stride and padding
+  /// are 1. With bfloat16 the products of wide layers are made in it. A weight that `Filter::reads` is not copied.
+  Winograd(const Tensor& weight, const Tensor& factor, const Tensor& bias, at::ScalarType type);
 
   /// `y` [B, out, h, w] = the convolution of `x` [B, in, h, w], both channels-last and float32, plus what `y` holds
   /// with `add`, negative results 0 with `relu`.
@@ -63,7 +66,7 @@ class Winograd {
     std::optional<WinogradTiles> tiles;
   };
 
-  Tensor weight_, bias_;
+  Tensor weight_, factor_, bias_;
   bool half_;
   std::unique_ptr<std::array<Form, 2>> forms_ = std::make_unique<std::array<Form, 2>>();
 };

@@ -52,7 +52,7 @@ FrozenSlotAttention::FrozenSlotAttention(const core::Parameters& parameters,
   for (const core::Parameter& parameter : parameters.all()) {
     if (parameter.name.rfind("slot_attn.", 0) != 0) continue;
     const Tensor& value = parameter.value;
-    core::check_weights(value.dim() == 2 ? value : value.reshape({-1, 1}), {}, core::kMostOfLinear, parameter.name);
+    core::check_weights(value.dim() == 2 ? value : value.reshape({-1, 1}), {}, {}, core::kMostOfLinear, parameter.name);
   }
   image_ = freeze(parameters, "img", "aud");
   audio_ = freeze(parameters, "aud", "img");
@@ -60,9 +60,10 @@ FrozenSlotAttention::FrozenSlotAttention(const core::Parameters& parameters,
 
 FrozenSlotAttention::Branch FrozenSlotAttention::freeze(const core::Parameters& parameters, const std::string& own,
                                                         const std::string& other) const {
-  // Products of weights are computed in float64: their rounding would enter every pass.
+  // Products of weights are computed in float64: their rounding would enter every pass. That to bfloat16 is far larger.
+  const at::ScalarType exact = bfloat16_ ? at::kFloat : at::kDouble;
   const auto of = [&](const std::string& modality, const char* name) {
-    return parameters["slot_attn." + modality + "_" + name].detach().to(at::kDouble);
+    return parameters["slot_attn." + modality + "_" + name].detach().to(exact);
   };
   const Tensor query = of(own, "to_q.weight"), norm = of(own, "norm_slots.weight");
   const auto query_on = [&](const std::string& modality) {

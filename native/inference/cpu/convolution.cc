@@ -26,18 +26,19 @@ std::vector<int64_t> convolved(IntArrayRef input, int64_t out, int64_t size, int
   return {input[0], out, side(input[2]), side(input[3])};
 }
 
-Convolution::Convolution(const Tensor& weight, const Tensor& bias, int64_t stride, int64_t padding, IntArrayRef input,
+Convolution::Convolution(const FoldedConvolution& of, int64_t stride, int64_t padding, IntArrayRef input,
                          at::ScalarType type, Filtering filtering)
-    : bias_(bias.to(type)),
-      size_(weight.size(2)),
-      out_(weight.size(0)),
+    : bias_(of.bias.to(type)),
+      size_(of.weight.size(2)),
+      out_(of.weight.size(0)),
       stride_(stride),
       padding_(padding),
       packed_(at::globalContext().userEnabledMkldnn() && at::hasMKLDNN()) {
-  if (filtering == Filtering::kFastest && stride == 1 && padding == 1 && kernels::Winograd::fits(weight, type)) {
-    winograd_.emplace(weight, bias, type);
+  if (filtering == Filtering::kFastest && stride == 1 && padding == 1 && kernels::Winograd::fits(of.weight, type)) {
+    winograd_.emplace(of.weight, of.factor, of.bias, type);
     return;
   }
+  const Tensor weight = of.scaled();
   if (!packed_) {
     weight_ = weight.to(type).contiguous(at::MemoryFormat::ChannelsLast);
     return;

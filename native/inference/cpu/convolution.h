@@ -2,6 +2,7 @@
 // fused. Through oneDNN, or by Winograd where that is faster.
 #pragma once
 
+#include "inference/cpu/folding.h"
 #include "kernels/winograd.h"
 
 namespace soundspot::inference {
@@ -16,10 +17,10 @@ std::vector<int64_t> convolved(at::IntArrayRef input, int64_t out, int64_t size,
 
 class Convolution {
  public:
-  /// `weight` [out, in, k, k] and `bias` [out]. `input` are the sizes [B, in, h, w] that the order of the weights is
-  /// chosen for; any others are computed as well.
-  Convolution(const Tensor& weight, const Tensor& bias, int64_t stride, int64_t padding, at::IntArrayRef input,
-              at::ScalarType type, Filtering filtering);
+  /// `input` are the sizes [B, in, h, w] that the order of the weights is chosen for; any others are computed as well.
+  /// It may look at the weight for as long as it is used.
+  Convolution(const FoldedConvolution& of, int64_t stride, int64_t padding, at::IntArrayRef input, at::ScalarType type,
+              Filtering filtering);
 
   /// The type in which inputs are read and results are written; others are converted.
   at::ScalarType type() const { return winograd_ ? at::kFloat : bias_.scalar_type(); }

@@ -23,24 +23,18 @@ FrozenEncoder::FrozenEncoder(const core::Parameters& parameters, const encoders:
                              const core::Quantization* quantization)
     : name_(layout.name), type_(type), pool_(layout.pool), pool_frequency_(layout.pool_frequency) {
   const at::NoGradGuard no_grad;
-  const auto checked = [&](const std::string& name, const std::string& norm) {
-    const auto of = folded(parameters, name, norm);
-    core::check_weights(of.first, of.second, core::kMostOfConvolution, name + " with " + norm);
-    return of;
-  };
   const auto convolution = [&](const std::string& name, const std::string& norm, int64_t stride, int64_t padding,
                                at::IntArrayRef sizes, at::ScalarType number) {
-    const auto [weight, bias] = checked(name, norm);
-    return Convolution(weight, bias, stride, padding, sizes, number, filtering);
+    return Convolution(folded(parameters, name, norm), stride, padding, sizes, number, filtering);
   };
   constexpr int64_t kStemStride = 2, kStemPadding = 3;
-  const auto [stem, stem_bias] = checked(layout.stem, layout.name + ".bn1");
-  if (type == at::kFloat && filtering == Filtering::kFastest && kernels::Stem::fits(stem)) {
-    fused_stem_.emplace(stem, stem_bias);
+  const FoldedConvolution stem = folded(parameters, layout.stem, layout.name + ".bn1");
+  if (type == at::kFloat && filtering == Filtering::kFastest && kernels::Stem::fits(stem.weight)) {
+    fused_stem_.emplace(stem.scaled(), stem.bias);
   } else {
-    stem_.emplace(stem, stem_bias, kStemStride, kStemPadding, input, type, filtering);
+    stem_.emplace(stem, kStemStride, kStemPadding, input, type, filtering);
   }
-  std::vector<int64_t> sizes = convolved(input, stem.size(0), stem.size(2), kStemStride, kStemPadding);
+  std::vector<int64_t> sizes = convolved(input, stem.weight.size(0), stem.weight.size(2), kStemStride, kStemPadding);
   sizes = {sizes[0], sizes[1], (sizes[2] + 1) / 2, (sizes[3] + 1) / 2};  // the pooling
   const int64_t bytes = sizes[1] * sizes[2] * sizes[3] * static_cast<int64_t>(sizeof(float));
   together_ = std::max<int64_t>(1, kActivations / bytes);
@@ -65,12 +59,12 @@ FrozenEncoder::FrozenEncoder(const core::Parameters& parameters, const encoders:
   }
   if (layout.projections.empty()) return;
   for (const std::string& projection : layout.projections) {
-    core::check_weights(parameters[projection + ".weight"], parameters[projection + ".bias"], core::kMostOfConvolution,
-                        projection);
+    core::check_weights(parameters[projection + ".weight"], {}, parameters[projection + ".bias"],
+                        core::kMostOfConvolution, projection);
   }
   if (pool_) sizes = {sizes[0], sizes[1], 1, 1};
   const auto [weight, bias] = encoders::joined_projections(parameters, layout);
-  projection_ = Convolution(weight.detach(), bias.detach(), 1, 0, sizes, at::kFloat, filtering);
+  projection_ = Convolution({weight.detach(), {}, bias.detach()}, 1, 0, sizes, at::kFloat, filtering);
 }
 
 Tensor FrozenEncoder::begin(const Tensor& input) const {

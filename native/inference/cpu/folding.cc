@@ -1,5 +1,7 @@
 #include "inference/cpu/folding.h"
 
+#include "core/bounds.h"
+
 namespace soundspot::inference {
 
 std::pair<Tensor, Tensor> affine_of(const core::Parameters& parameters, const std::string& norm) {
@@ -8,11 +10,11 @@ std::pair<Tensor, Tensor> affine_of(const core::Parameters& parameters, const st
   return {scale, of(".bias") - of(".running_mean") * scale};
 }
 
-std::pair<Tensor, Tensor> folded(const core::Parameters& parameters, const std::string& convolution,
-                                 const std::string& norm) {
-  const auto [scale, shift] = affine_of(parameters, norm);
-  const Tensor weight = parameters[convolution + ".weight"].detach() * scale.to(at::kFloat).view({-1, 1, 1, 1});
-  return {weight, shift.to(at::kFloat)};
+FoldedConvolution folded(const core::Parameters& parameters, const std::string& convolution, const std::string& norm) {
+  const auto [factor, shift] = affine_of(parameters, norm);
+  const FoldedConvolution of{parameters[convolution + ".weight"].detach(), factor.to(at::kFloat), shift.to(at::kFloat)};
+  core::check_weights(of.weight, of.factor, of.bias, core::kMostOfConvolution, convolution + " with " + norm);
+  return of;
 }
 
 }  // namespace soundspot::inference

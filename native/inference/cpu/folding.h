@@ -20,8 +20,16 @@ void each_block(const encoders::EncoderLayout& layout, const Visit& visit) {
 /// Factor and summand [out], float64, of the batch norm `norm` of an evaluation pass.
 std::pair<Tensor, Tensor> affine_of(const core::Parameters& parameters, const std::string& norm);
 
-/// Weight and bias of a convolution with the batch norm behind it, float32.
-std::pair<Tensor, Tensor> folded(const core::Parameters& parameters, const std::string& convolution,
-                                 const std::string& norm);
+/// A convolution's weight [out, in, k, k], a factor [out] on it that may be undefined, and its bias [out], float32.
+struct FoldedConvolution {
+  Tensor weight, factor, bias;
+
+  /// The weight with the factor, which is its copy unless there is none.
+  Tensor scaled() const { return factor.defined() ? weight * factor.view({-1, 1, 1, 1}) : weight; }
+};
+
+/// A convolution with the batch norm behind it. The weight is the parameter itself, as long as `parameters` has it.
+/// @throws Error ERR_INTERNAL when it exceeds core::kMostOfConvolution or is not finite.
+FoldedConvolution folded(const core::Parameters& parameters, const std::string& convolution, const std::string& norm);
 
 }  // namespace soundspot::inference

@@ -41,7 +41,7 @@ QuantizedBlocks::QuantizedBlocks(const core::Parameters& parameters, const encod
     const auto [factor, shift] = affine_of(parameters, norm);
     const core::QuantizedWeight weight = folded_steps(parameters, name, factor);
     const Tensor bias = shift.to(at::kFloat);
-    core::check_weights(core::dequantized(weight), bias, core::kMostOfConvolution, name + " with " + norm);
+    core::check_weights(core::dequantized(weight), {}, bias, core::kMostOfConvolution, name + " with " + norm);
     return QuantizedConvolution(weight, bias, quantization.at(name), stride, padding, input);
   };
   each_block(layout, [&](const std::string& name, int64_t stride) {
