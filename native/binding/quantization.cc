@@ -7,12 +7,22 @@ namespace soundspot::binding {
 
 namespace {
 
-/// A calibration, and the model that it looks at.
+/// A calibration, and the model that it looks at. Its methods are called with the model's lock held, shared.
 struct CalibrationHandle {
   explicit CalibrationHandle(std::shared_ptr<ModelHandle> value)
-      : model(std::move(value)), calibration(model->localizer) {}
+      : model(std::move(value)), calibration(model->localizer), changes(model->changes()) {}
+
+  /// @throws Error ERR_INPUT when a weight has changed since the calibration was started.
+  void check_unchanged() const {
+    if (model->changes() == changes) return;
+    throw Error("ERR_INPUT",
+                "The model's weights changed while it was calibrated. Quantize it again, and neither train it nor set "
+                "its parameters before that has ended.");
+  }
+
   std::shared_ptr<ModelHandle> model;
   inference::Calibration calibration;
+  const uint64_t changes;  // of the model, at the start
 };
 
 // startCalibration(model) → Promise<handle>
@@ -39,6 +49,7 @@ Napi::Value calibrate(const Napi::CallbackInfo& call) {
       [=] {
         const auto [images, spectrograms] = stack(batch, at::kCPU);
         const std::shared_lock lock(handle->model->mutex);
+        handle->check_unchanged();
         handle->calibration.add(images, spectrograms);
         return true;
       },
@@ -52,6 +63,7 @@ Napi::Value quantize(const Napi::CallbackInfo& call) {
       call.Env(), {},
       [handle] {
         const std::shared_lock lock(handle->model->mutex);
+        handle->check_unchanged();
         return std::make_shared<ModelHandle>(handle->calibration.quantized());
       },
       [](Napi::Env env, std::shared_ptr<ModelHandle>& model) { return wrap(env, model); });

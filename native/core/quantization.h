@@ -30,8 +30,13 @@ QuantizedWeight quantized(const Tensor& weight, int64_t levels = kWeightLevels);
 /// float32 [out, …].
 Tensor dequantized(const QuantizedWeight& weight);
 
-/// What calibration found of a model: the quantized convolutions by name ("imgnet.layer1.0.conv1"), and of each one
-/// step of its input.
-using Quantization = std::map<std::string, float>;
+/// A convolution of a quantized model.
+struct QuantizedConvolutionWeight {
+  QuantizedWeight weight;  // of kWeightLevels, [out, in, k, k]
+  float step;              // of its input
+};
+
+/// The quantized convolutions of a model by name ("imgnet.layer1.0.conv1").
+using Quantization = std::map<std::string, QuantizedConvolutionWeight>;
 
 }  // namespace soundspot::core

@@ -13,9 +13,9 @@ constexpr int64_t kAtATime = 16384;  // numbers
 std::string shortcut_of(const std::string& block) { return block + ".downsample.0"; }
 
 /// A quantized weight with the batch norm behind it: its factor goes into the scales, its sign into the values.
-core::QuantizedWeight folded_steps(const core::Parameters& parameters, const std::string& convolution,
-                                   const Tensor& factor) {
-  core::QuantizedWeight weight = core::quantized(parameters[convolution + ".weight"].detach(), weight_levels());
+core::QuantizedWeight folded_steps(const core::QuantizedWeight& whole, const Tensor& factor) {
+  const core::QuantizedWeight weight =
+      weight_levels() == core::kWeightLevels ? whole : core::quantized(core::dequantized(whole), weight_levels());
   const Tensor sign = at::sign(factor).to(at::kChar).view({-1, 1, 1, 1}), scales = weight.scales * factor.abs();
   // A factor of 0 leaves values of 0, of which any scale is right.
   return {weight.values * sign, at::where(factor == 0, at::ones_like(weight.scales), scales.to(at::kFloat))};
@@ -39,10 +39,11 @@ QuantizedBlocks::QuantizedBlocks(const core::Parameters& parameters, const encod
   const auto convolution = [&](const std::string& name, const std::string& norm, int64_t stride, int64_t padding,
                                at::IntArrayRef input) {
     const auto [factor, shift] = affine_of(parameters, norm);
-    const core::QuantizedWeight weight = folded_steps(parameters, name, factor);
+    const auto& [whole, step] = quantization.at(name);
+    const core::QuantizedWeight weight = folded_steps(whole, factor);
     const Tensor bias = shift.to(at::kFloat);
     core::check_weights(core::dequantized(weight), bias, core::kMostOfConvolution, name + " with " + norm);
-    return QuantizedConvolution(weight, bias, quantization.at(name), stride, padding, input);
+    return QuantizedConvolution(weight, bias, step, stride, padding, input);
   };
   each_block(layout, [&](const std::string& name, int64_t stride) {
     QuantizedConvolution first = convolution(name + ".conv1", name + ".bn1", stride, 1, sizes);
