@@ -56,9 +56,10 @@ Napi::Value calibrate(const Napi::CallbackInfo& call) {
       [](Napi::Env env, bool&) { return env.Undefined(); });
 }
 
-// quantize(calibration) → Promise<handle> of a model of its own
+// quantize(calibration) → Promise<handle> of a model of its own; the calibration is then freed
 Napi::Value quantize(const Napi::CallbackInfo& call) {
   const auto handle = unwrap<CalibrationHandle>(call[0]);
+  release<CalibrationHandle>(call);
   return Job<std::shared_ptr<ModelHandle>>::compute(
       call.Env(), {},
       [handle] {
@@ -91,8 +92,11 @@ Napi::Value quantized_convolution(const Napi::CallbackInfo& call) {
       [=] {
         const at::NoGradGuard no_grad;
         const auto bytes = [](const Tensor& of) { return of.to(at::kByte).contiguous(at::MemoryFormat::ChannelsLast); };
-        const inference::QuantizedConvolution convolution(core::quantized(weight, inference::weight_levels()), bias,
-                                                          step, stride, weight.size(2) / 2, x.sizes());
+        using inference::QuantizedConvolution;
+        const core::QuantizedWeight steps = core::quantized(weight, inference::weight_levels());
+        const int64_t padding = weight.size(2) / 2;
+        const Tensor values = QuantizedConvolution::packed(steps, step, stride, padding, x.sizes());
+        const QuantizedConvolution convolution(values, steps.scales, bias, step, stride, padding);
         const Tensor input = bytes(x);
         if (!sum.defined()) return result_step > 0 ? convolution(input, result_step) : convolution.real(input);
         return result_step > 0 ? convolution.add_to(bytes(sum), sum_step, input, result_step)

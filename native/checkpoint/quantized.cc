@@ -44,9 +44,9 @@ void put_quantization(State& state, const core::Quantization& quantization) {
       own.tensors.emplace_back(name, tensor);
       continue;
     }
-    const auto& [weight, step] = found->second;
-    own.tensors.emplace_back(name, weight.values);
-    own.tensors.emplace_back(found->first + std::string(kWeightScale), weight.scales);
+    const auto& [values, scales, step] = found->second;
+    own.tensors.emplace_back(name, values.dense());
+    own.tensors.emplace_back(found->first + std::string(kWeightScale), scales);
     own.tensors.emplace_back(found->first + std::string(kInputScale), at::scalar_tensor(step, at::kFloat));
   }
   state.tensors = std::move(own.tensors);
@@ -81,7 +81,7 @@ std::optional<core::Quantization> take_quantization(State& state) {
     const auto step = steps.extract(convolution);
     if (!scales || !step) throw FormatError("the quantized tensor " + printable(name) + " has no scales");
     check_scales(convolution + std::string(kWeightScale), scales.mapped(), {tensor.size(0)});
-    quantization.emplace(convolution, core::QuantizedConvolutionWeight{{tensor, scales.mapped()}, step.mapped()});
+    quantization.emplace(convolution, core::HeldConvolution{core::HeldValues(tensor), scales.mapped(), step.mapped()});
     tensor = at::empty(tensor.sizes(), at::device(at::kMeta).dtype(at::kFloat));
   }
   const auto check_used = [](const auto& left) {

@@ -57,7 +57,7 @@ core::Parameters Localizer::whole_parameters() const {
   if (!quantization_) return whole;
   for (const auto& [name, convolution] : *quantization_) {
     const std::string weight = name + ".weight";
-    if (whole.freed(weight)) whole.assign(weight, core::dequantized(convolution.weight));
+    if (whole.freed(weight)) whole.assign(weight, core::dequantized(convolution.weight()));
   }
   return whole;
 }
@@ -68,7 +68,7 @@ void Localizer::quantize(core::Quantization quantization) {
     if (device_.is_cpu()) {
       parameters_.free(weight);
     } else {
-      parameters_.assign(weight, core::dequantized(convolution.weight));
+      parameters_.assign(weight, core::dequantized(convolution.weight()));
     }
   }
   quantization_ = std::move(quantization);
@@ -117,7 +117,7 @@ encoders::EncoderOutputs Localizer::encode(const Tensor& images, const Tensor& s
 
 Tensor Localizer::objectness(const Tensor& images) const {
   const at::NoGradGuard no_grad;
-  return encoders_.image.trunk(whole_parameters(), images).abs().mean(1).contiguous();
+  return encoders_.image.trunk(parameters_, images).abs().mean(1).contiguous();
 }
 
 }  // namespace soundspot::methods

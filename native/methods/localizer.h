@@ -53,6 +53,7 @@ class Localizer {
 
   /// Mean absolute value of the image encoder's last stage, before the projection: [B, h, w]. With
   /// ImageNet weights it is high where there is any object.
+  /// @pre it is not quantized.
   Tensor objectness(const Tensor& images) const;
 
  private:

@@ -96,8 +96,9 @@ std::shared_ptr<methods::Localizer> Calibration::quantized() const {
   core::Quantization quantization;
   for (const encoders::Encoder* encoder : {&own->inference_encoders().image, &own->inference_encoders().audio}) {
     for (const auto& [name, input] : quantized_names(parameters, encoder->layout())) {
-      quantization.emplace(name, core::QuantizedConvolutionWeight{core::quantized(whole[name + ".weight"].detach()),
-                                                                  histograms_.at(input).best_step()});
+      const auto [values, scales] = core::quantized(whole[name + ".weight"].detach());
+      const float step = histograms_.at(input).best_step();
+      quantization.emplace(name, core::HeldConvolution{core::HeldValues(values), scales, step});
     }
   }
   own->quantize(std::move(quantization));
