@@ -95,7 +95,7 @@ Napi::Value quantized_convolution(const Napi::CallbackInfo& call) {
         using inference::QuantizedConvolution;
         const core::QuantizedWeight steps = core::quantized(weight, inference::weight_levels());
         const int64_t padding = weight.size(2) / 2;
-        const Tensor values = QuantizedConvolution::packed(steps, step, stride, padding, x.sizes());
+        const Tensor values = QuantizedConvolution::packed(steps.values, step, stride, padding, x.sizes());
         const QuantizedConvolution convolution(values, steps.scales, bias, step, stride, padding);
         const Tensor input = bytes(x);
         if (!sum.defined()) return result_step > 0 ? convolution(input, result_step) : convolution.real(input);

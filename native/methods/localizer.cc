@@ -75,6 +75,7 @@ void Localizer::quantize(core::Quantization quantization) {
 }
 
 void Localizer::end_quantization() {
+  if (!quantization_) return;
   parameters_ = whole_parameters();
   quantization_.reset();
 }

@@ -39,7 +39,7 @@ QuantizedBlocks::QuantizedBlocks(const core::Parameters& parameters, const encod
     core::check_weights(core::dequantized({weight.values, scales}), bias, core::kMostOfConvolution,
                         name + " with " + norm);
     const auto pack = [&](const Tensor& values) {
-      return QuantizedConvolution::packed({values, weight.scales}, held.step, stride, padding, input);
+      return QuantizedConvolution::packed(values, held.step, stride, padding, input);
     };
     return QuantizedConvolution(whole ? held.values.packed(pack) : pack(weight.values), scales, bias, held.step, stride,
                                 padding);

@@ -47,11 +47,12 @@ int64_t weight_levels() {
   return core::processor().multiplies_bytes() ? core::kWeightLevels : core::kNarrowWeightLevels;
 }
 
-Tensor QuantizedConvolution::packed(const core::QuantizedWeight& weight, float step, int64_t stride, int64_t padding,
+Tensor QuantizedConvolution::packed(const Tensor& values, float step, int64_t stride, int64_t padding,
                                     at::IntArrayRef input) {
   static const Operator prepack("onednn::qconv_prepack", "", 9);
-  return prepack({weight.values.contiguous(), weight.scales, static_cast<double>(step), kNoZeroPoint, both(stride),
-                  both(padding), both(1), kGroups, c10::List<int64_t>(input)});
+  const Tensor scales = at::ones({values.size(0)});  // leave the values as they are
+  return prepack({values.contiguous(), scales, static_cast<double>(step), kNoZeroPoint, both(stride), both(padding),
+                  both(1), kGroups, c10::List<int64_t>(input)});
 }
 
 QuantizedConvolution::QuantizedConvolution(const Tensor& values, const Tensor& scales, const Tensor& bias, float step,

@@ -12,10 +12,10 @@ int64_t weight_levels();
 
 class QuantizedConvolution {
  public:
-  /// Values of a weight in the order that such a convolution of inputs of the sizes [B, in, h, w] reads them in.
+  /// Dense int8 values [out, in, k, k] in the order that such a convolution of inputs of the sizes [B, in, h, w] reads
+  /// them in; Tensor::to_dense gives them back. `step` of the input.
   /// @throws Error ERR_DEVICE when this LibTorch has no such convolutions.
-  static Tensor packed(const core::QuantizedWeight& weight, float step, int64_t stride, int64_t padding,
-                       at::IntArrayRef input);
+  static Tensor packed(const Tensor& values, float step, int64_t stride, int64_t padding, at::IntArrayRef input);
 
   /// `values` packed, their `scales` [out] of any sign, `bias` [out] float32, `step` of the input.
   QuantizedConvolution(const Tensor& values, const Tensor& scales, const Tensor& bias, float step, int64_t stride,
