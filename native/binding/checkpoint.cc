@@ -108,9 +108,12 @@ void check_finite(const core::NamedTensors& tensors, const std::string& file) {
   });
 }
 
+/// Those that have values: of quantized weights the quantization has them.
 core::NamedTensors tensors_of(const Binding& binding) {
   core::NamedTensors tensors;
-  for (const auto& [parameter, name, tensor] : binding.bound) tensors.emplace_back(parameter, tensor);
+  for (const auto& [parameter, name, tensor] : binding.bound) {
+    if (!tensor.is_meta()) tensors.emplace_back(parameter, tensor);
+  }
   return tensors;
 }
 
@@ -119,7 +122,6 @@ struct ModelBinding : Binding {
   std::optional<core::Quantization> quantization;  // of every convolution that can be quantized, where there is one
 };
 
-/// What a file of a quantized model has in place of weights, as weights again.
 /// @throws Error ERR_CHECKPOINT_CORRUPT when its scales are of no use.
 std::optional<core::Quantization> take_quantization(State& state, const std::string& file) {
   try {
@@ -233,8 +235,8 @@ Napi::Value load_model(const Napi::CallbackInfo& call) {
           const at::ScalarType type = tensor.is_floating_point() ? at::kFloat : tensor.scalar_type();
           parameters.add_unused(name, at::empty(tensor.sizes(), at::device(localizer->device()).dtype(type)));
         }
+        if (binding.quantization) localizer->quantize(*binding.quantization);
         over(tensors, [&](const std::string& name, const Tensor& tensor) { parameters.assign(name, tensor); });
-        localizer->set_quantization(binding.quantization);
         return LoadedModel{std::make_shared<ModelHandle>(std::move(localizer)), Report(binding)};
       },
       [](Napi::Env env, LoadedModel& loaded) {
@@ -272,9 +274,9 @@ Napi::Value load_image_weights(const Napi::CallbackInfo& call) {
           throw Error("ERR_CHECKPOINT_MISMATCH",
                       file + " has none of the tensors of a ResNet-18. Give torchvision's resnet18 file.");
         }
+        handle->change_weights();
         for (const auto& [name, tensor] : tensors) target.assign(name, tensor);
         handle->localizer->begin_copies();
-        handle->weights_changed();
         return Report(binding);
       },
       [](Napi::Env env, Report& report) { return report.to_javascript(env); });
@@ -297,9 +299,12 @@ Napi::Value save_checkpoint(const Napi::CallbackInfo& call) {
       call.Env(), {},
       [=]() mutable {
         const std::shared_lock lock(handle->mutex);
-        for (const core::Parameter& parameter : handle->localizer->parameters().all()) {
-          state.tensors.emplace_back(parameter.name, parameter.value.detach().to(at::kCPU));
+        const core::Parameters& parameters = handle->localizer->parameters();
+        for (const auto& [name, value, trainable, unused] : parameters.all()) {
+          state.tensors.emplace_back(name, parameters.freed(name) ? value : value.detach().to(at::kCPU));
         }
+        state.metadata.erase(checkpoint::kQuantizationKey);  // of a file whose weights have changed since
+        if (const auto& quantization = handle->localizer->quantization()) put_quantization(state, *quantization);
         if (trainer) {
           for (const auto& [name, tensor] : trainer->state.state()) {
             state.tensors.emplace_back(name, tensor.to(at::kCPU));
@@ -311,8 +316,6 @@ Napi::Value save_checkpoint(const Napi::CallbackInfo& call) {
                                           " was not written. Go on from an earlier checkpoint with a lower learning "
                                           "rate or with clip.");
         }
-        state.metadata.erase(checkpoint::kQuantizationKey);  // of a file whose weights have changed since
-        if (const auto& quantization = handle->localizer->quantization()) put_quantization(state, *quantization);
         checkpoint::write_safetensors(path, state);
         return true;
       },

@@ -23,11 +23,12 @@ std::shared_ptr<const inference::Engine> ModelHandle::reference(core::Precision 
   return inference::reference_engine(localizer, {localizer->device(), precision});
 }
 
-void ModelHandle::weights_changed() {
+void ModelHandle::change_weights() {
   const std::lock_guard lock(engines_mutex_);
-  localizer->set_quantization(std::nullopt);
+  localizer->end_quantization();
   quantized_ = false;
   engines_ = {};
+  ++changes_;
 }
 
 namespace {

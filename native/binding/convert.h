@@ -29,10 +29,13 @@ struct ModelHandle {
   bool quantized() const { return quantized_; }
   /// The same of LibTorch's own operators, made anew at every call.
   std::shared_ptr<const inference::Engine> reference(core::Precision precision) const;
-  /// To be called after a change of a weight, before the lock is released. A quantization is of no use any more.
-  void weights_changed();
+  /// To be called before a change of a weight, with the lock held. A quantization is of no use any more.
+  void change_weights();
+  /// How often that was. The caller holds the lock, shared or not.
+  uint64_t changes() const { return changes_; }
 
  private:
+  uint64_t changes_ = 0;
   std::atomic<bool> quantized_;
   std::mutex engines_mutex_;
   std::map<core::Precision, std::shared_ptr<const inference::Engine>> engines_;

@@ -120,9 +120,10 @@ Napi::Value time_encoders(const Napi::CallbackInfo& call) {
     const encoders::ModelConfig& config = localizer.config();
     const std::vector<int64_t> image_sizes{1, 3, config.image_size, config.image_size},
         audio_sizes{1, 1, config.frequency_bins(), config.frames()};
-    const inference::FrozenEncoder image(localizer.parameters(), localizer.inference_encoders().image.layout(),
-                                         image_sizes, type, filtering),
-        audio(localizer.parameters(), localizer.inference_encoders().audio.layout(), audio_sizes, type, filtering);
+    const core::Parameters parameters = localizer.whole_parameters();
+    const inference::FrozenEncoder image(parameters, localizer.inference_encoders().image.layout(), image_sizes, type,
+                                         filtering),
+        audio(parameters, localizer.inference_encoders().audio.layout(), audio_sizes, type, filtering);
     const auto drawn = [&](std::vector<int64_t> sizes) {
       sizes[0] = batch;
       return at::randn(sizes);

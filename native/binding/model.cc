@@ -42,8 +42,9 @@ Napi::Value parameters(const Napi::CallbackInfo& call) {
       [handle] {
         const std::shared_lock lock(handle->mutex);
         const at::NoGradGuard no_grad;
+        const core::Parameters whole = handle->localizer->whole_parameters();
         std::vector<core::Parameter> copies;
-        for (const core::Parameter& parameter : handle->localizer->parameters().all()) {
+        for (const core::Parameter& parameter : whole.all()) {
           const Tensor copy = parameter.value.detach().to(at::kCPU, at::kFloat).clone(at::MemoryFormat::Contiguous);
           copies.push_back({parameter.name, copy, parameter.trainable});
         }
@@ -79,8 +80,8 @@ Napi::Value set_parameters(const Napi::CallbackInfo& call) {
         if (const std::string* name = core::first_not_finite(tensors)) {
           throw Error("ERR_INPUT", *name + " has values that are not finite. Look where they come from.");
         }
+        handle->change_weights();
         for (const auto& [name, tensor] : tensors) target.assign(name, tensor);
-        handle->weights_changed();
         return true;
       },
       [](Napi::Env env, bool&) { return env.Undefined(); });

@@ -7,12 +7,22 @@ namespace soundspot::binding {
 
 namespace {
 
-/// A calibration, and the model that it looks at.
+/// A calibration, and the model that it looks at. Its methods are called with the model's lock held, shared.
 struct CalibrationHandle {
   explicit CalibrationHandle(std::shared_ptr<ModelHandle> value)
-      : model(std::move(value)), calibration(model->localizer) {}
+      : model(std::move(value)), calibration(model->localizer), changes(model->changes()) {}
+
+  /// @throws Error ERR_INPUT when a weight has changed since the calibration was started.
+  void check_unchanged() const {
+    if (model->changes() == changes) return;
+    throw Error("ERR_INPUT",
+                "The model's weights changed while it was calibrated. Quantize it again, and neither train it nor set "
+                "its parameters before that has ended.");
+  }
+
   std::shared_ptr<ModelHandle> model;
   inference::Calibration calibration;
+  const uint64_t changes;  // of the model, at the start
 };
 
 // startCalibration(model) → Promise<handle>
@@ -39,19 +49,22 @@ Napi::Value calibrate(const Napi::CallbackInfo& call) {
       [=] {
         const auto [images, spectrograms] = stack(batch, at::kCPU);
         const std::shared_lock lock(handle->model->mutex);
+        handle->check_unchanged();
         handle->calibration.add(images, spectrograms);
         return true;
       },
       [](Napi::Env env, bool&) { return env.Undefined(); });
 }
 
-// quantize(calibration) → Promise<handle> of a model of its own
+// quantize(calibration) → Promise<handle> of a model of its own; the calibration is then freed
 Napi::Value quantize(const Napi::CallbackInfo& call) {
   const auto handle = unwrap<CalibrationHandle>(call[0]);
+  release<CalibrationHandle>(call);
   return Job<std::shared_ptr<ModelHandle>>::compute(
       call.Env(), {},
       [handle] {
         const std::shared_lock lock(handle->model->mutex);
+        handle->check_unchanged();
         return std::make_shared<ModelHandle>(handle->calibration.quantized());
       },
       [](Napi::Env env, std::shared_ptr<ModelHandle>& model) { return wrap(env, model); });
@@ -79,8 +92,11 @@ Napi::Value quantized_convolution(const Napi::CallbackInfo& call) {
       [=] {
         const at::NoGradGuard no_grad;
         const auto bytes = [](const Tensor& of) { return of.to(at::kByte).contiguous(at::MemoryFormat::ChannelsLast); };
-        const inference::QuantizedConvolution convolution(core::quantized(weight, inference::weight_levels()), bias,
-                                                          step, stride, weight.size(2) / 2, x.sizes());
+        using inference::QuantizedConvolution;
+        const core::QuantizedWeight steps = core::quantized(weight, inference::weight_levels());
+        const int64_t padding = weight.size(2) / 2;
+        const Tensor values = QuantizedConvolution::packed(steps.values, step, stride, padding, x.sizes());
+        const QuantizedConvolution convolution(values, steps.scales, bias, step, stride, padding);
         const Tensor input = bytes(x);
         if (!sum.defined()) return result_step > 0 ? convolution(input, result_step) : convolution.real(input);
         return result_step > 0 ? convolution.add_to(bytes(sum), sum_step, input, result_step)

@@ -33,7 +33,7 @@ Napi::Value broadcast_trainer(const Napi::CallbackInfo& call) {
       call.Env(), {},
       [=] {
         const std::unique_lock lock(trainer->model->mutex);
-        trainer->model->weights_changed();
+        trainer->model->change_weights();
         trainer->state.broadcast(statistics_alone);
         return true;
       },
@@ -132,7 +132,7 @@ Napi::Value step(const Napi::CallbackInfo& call) {
             staged ? staged->views()
                    : StagedBatch{gathered->names, upload(gathered->batches, options.compute.device)}.views();
         const std::unique_lock lock(trainer->model->mutex);
-        trainer->model->weights_changed();
+        trainer->model->change_weights();
         return trainer->state.step(views, options);
       },
       [](Napi::Env env, training::StepResult& result) {

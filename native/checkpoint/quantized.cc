@@ -44,10 +44,10 @@ void put_quantization(State& state, const core::Quantization& quantization) {
       own.tensors.emplace_back(name, tensor);
       continue;
     }
-    const core::QuantizedWeight weight = core::quantized(tensor);
-    own.tensors.emplace_back(name, weight.values);
-    own.tensors.emplace_back(found->first + std::string(kWeightScale), weight.scales);
-    own.tensors.emplace_back(found->first + std::string(kInputScale), at::scalar_tensor(found->second, at::kFloat));
+    const auto& [values, scales, step] = found->second;
+    own.tensors.emplace_back(name, values.dense());
+    own.tensors.emplace_back(found->first + std::string(kWeightScale), scales);
+    own.tensors.emplace_back(found->first + std::string(kInputScale), at::scalar_tensor(step, at::kFloat));
   }
   state.tensors = std::move(own.tensors);
   state.metadata[kQuantizationKey] = kInt8;
@@ -60,12 +60,12 @@ std::optional<core::Quantization> take_quantization(State& state) {
     throw FormatError("it is quantized as " + printable(key->second) + ", which is not supported");
   }
   std::unordered_map<std::string, Tensor> weight_scales;
-  core::Quantization quantization;
+  std::unordered_map<std::string, float> steps;
   std::erase_if(state.tensors, [&](const auto& named) {
     const auto& [name, tensor] = named;
     if (name.ends_with(kInputScale)) {
       check_scales(name, tensor, {});
-      quantization.emplace(without(name, kInputScale), tensor.template item<float>());
+      steps.emplace(without(name, kInputScale), tensor.template item<float>());
     } else if (name.ends_with(kWeightScale)) {
       weight_scales.emplace(without(name, kWeightScale), tensor);
     } else {
@@ -73,20 +73,23 @@ std::optional<core::Quantization> take_quantization(State& state) {
     }
     return true;
   });
+  core::Quantization quantization;
   for (auto& [name, tensor] : state.tensors) {
     if (tensor.scalar_type() != at::kChar || !name.ends_with(kWeight)) continue;
     const std::string convolution = without(name, kWeight);
-    auto scales = weight_scales.extract(convolution);
-    if (!scales || !quantization.contains(convolution)) {
-      throw FormatError("the quantized tensor " + printable(name) + " has no scales");
-    }
+    const auto scales = weight_scales.extract(convolution);
+    const auto step = steps.extract(convolution);
+    if (!scales || !step) throw FormatError("the quantized tensor " + printable(name) + " has no scales");
     check_scales(convolution + std::string(kWeightScale), scales.mapped(), {tensor.size(0)});
-    tensor = core::dequantized({tensor, scales.mapped()});
+    quantization.emplace(convolution, core::HeldConvolution{core::HeldValues(tensor), scales.mapped(), step.mapped()});
+    tensor = at::empty(tensor.sizes(), at::device(at::kMeta).dtype(at::kFloat));
   }
-  if (!weight_scales.empty()) {
-    throw FormatError("there are scales of " + printable(weight_scales.begin()->first) +
-                      ", which has no quantized weight");
-  }
+  const auto check_used = [](const auto& left) {
+    if (left.empty()) return;
+    throw FormatError("there are scales of " + printable(left.begin()->first) + ", which has no quantized weight");
+  };
+  check_used(weight_scales);
+  check_used(steps);
   return quantization;
 }
 

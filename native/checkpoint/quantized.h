@@ -9,11 +9,12 @@ namespace soundspot::checkpoint {
 /// In the metadata of a file of a quantized model: "int8".
 inline constexpr const char* kQuantizationKey = "soundspot.quantization";
 
-/// Replaces the weights of quantized convolutions by int8 values; "imgnet.layer1.0.conv1.weight" gets
-/// "…conv1.weight_scale" [out] and "…conv1.input_scale" [] beside it. Weights are those that `take_quantization` gives.
+/// Replaces the weights of quantized convolutions, whose own values are not looked at, by the int8 ones;
+/// "imgnet.layer1.0.conv1.weight" gets "…conv1.weight_scale" [out] and "…conv1.input_scale" [] beside it.
 void put_quantization(State& state, const core::Quantization& quantization);
 
-/// The opposite: weights become float32 again. None where the file is not of a quantized model.
+/// The opposite: takes the int8 weights and their scales out. In the place of each weight stays a tensor without memory
+/// that has its shape. None where the file is not of a quantized model.
 /// @throws FormatError when scales are missing, of another shape, or not finite and positive.
 std::optional<core::Quantization> take_quantization(State& state);
 

@@ -55,8 +55,19 @@ void Parameters::check(const NamedTensors& tensors) const {
 void Parameters::assign(const std::string& name, const Tensor& source) {
   check({{name, source}});
   const at::NoGradGuard no_grad;
+  Parameter& parameter = all_[index_.at(name)];
+  if (parameter.value.is_meta()) {
+    parameter.value =
+        at::empty_like(parameter.value, at::device(source.device())).set_requires_grad(parameter.trainable);
+  }
   // Written through a detached alias: the tensor itself stays a leaf that wants gradients.
-  all_[index_.at(name)].value.detach().copy_(source);
+  parameter.value.detach().copy_(source);
+}
+
+void Parameters::free(const std::string& name) {
+  Parameter& parameter = all_[index_.at(name)];
+  parameter.value =
+      at::empty_like(parameter.value.detach(), at::device(at::kMeta)).set_requires_grad(parameter.trainable);
 }
 
 int64_t Parameters::count(const std::string& prefix) const {

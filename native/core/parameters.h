@@ -38,8 +38,13 @@ class Parameters {
   /// @throws Error ERR_CHECKPOINT_MISMATCH when a name is unknown or a shape differs.
   void check(const NamedTensors& tensors) const;
 
-  /// Copies `source` into the tensor of that name, in place; the same errors.
+  /// Copies `source` into the tensor of that name, in place; the same errors. A tensor that was freed gets memory.
   void assign(const std::string& name, const Tensor& source);
+
+  /// Frees the memory of the tensor of that name: until something is assigned, its shape is all there is, and LibTorch
+  /// throws where its values are read. Copies of these parameters keep theirs.
+  void free(const std::string& name);
+  bool freed(const std::string& name) const { return (*this)[name].is_meta(); }
 
   /// Elements of trainable tensors whose name starts with `prefix`.
   int64_t count(const std::string& prefix = "") const;

@@ -37,6 +37,17 @@ QuantizedWeight quantized(const Tensor& weight, int64_t levels) {
   return {(steps * per_channel(used, weight)).to(at::kChar), scales};
 }
 
+Tensor HeldValues::dense() const {
+  const std::lock_guard lock(held_->mutex);
+  return held_->values.is_mkldnn() ? held_->values.to_dense() : held_->values;
+}
+
+Tensor HeldValues::packed(const std::function<Tensor(const Tensor& dense)>& pack) const {
+  const std::lock_guard lock(held_->mutex);
+  if (!held_->values.is_mkldnn()) held_->values = pack(held_->values);
+  return held_->values;
+}
+
 Tensor dequantized(const QuantizedWeight& weight) {
   return weight.values.to(at::kFloat) * per_channel(weight.scales, weight.values);
 }

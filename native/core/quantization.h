@@ -1,7 +1,10 @@
 // Post-training quantization to 8 bits: weights per output channel, symmetric; activations per tensor, without sign.
 #pragma once
 
+#include <functional>
 #include <map>
+#include <memory>
+#include <mutex>
 #include <string>
 
 #include "core/torch.h"
@@ -30,8 +33,35 @@ QuantizedWeight quantized(const Tensor& weight, int64_t levels = kWeightLevels);
 /// float32 [out, …].
 Tensor dequantized(const QuantizedWeight& weight);
 
-/// What calibration found of a model: the quantized convolutions by name ("imgnet.layer1.0.conv1"), and of each one
-/// step of its input.
-using Quantization = std::map<std::string, float>;
+/// The int8 values of a convolution's weight, in one form at a time: dense, or packed as a library reads them. Copies
+/// share it, on any thread.
+class HeldValues {
+ public:
+  explicit HeldValues(Tensor dense) : held_(std::make_shared<Held>()) { held_->values = std::move(dense); }
+
+  /// [out, in, k, k].
+  Tensor dense() const;
+  /// What `pack` made of the dense ones at the first call. It is held in their place.
+  Tensor packed(const std::function<Tensor(const Tensor& dense)>& pack) const;
+
+ private:
+  struct Held {
+    std::mutex mutex;
+    Tensor values;
+  };
+  std::shared_ptr<Held> held_;
+};
+
+/// A convolution of a quantized model.
+struct HeldConvolution {
+  HeldValues values;
+  Tensor scales;  // of kWeightLevels
+  float step;     // of its input
+
+  QuantizedWeight weight() const { return {values.dense(), scales}; }
+};
+
+/// The quantized convolutions of a model by name ("imgnet.layer1.0.conv1").
+using Quantization = std::map<std::string, HeldConvolution>;
 
 }  // namespace soundspot::core

@@ -52,6 +52,34 @@ void Localizer::begin_copies() {
   }
 }
 
+core::Parameters Localizer::whole_parameters() const {
+  core::Parameters whole = parameters_;
+  if (!quantization_) return whole;
+  for (const auto& [name, convolution] : *quantization_) {
+    const std::string weight = name + ".weight";
+    if (whole.freed(weight)) whole.assign(weight, core::dequantized(convolution.weight()));
+  }
+  return whole;
+}
+
+void Localizer::quantize(core::Quantization quantization) {
+  for (const auto& [name, convolution] : quantization) {
+    const std::string weight = name + ".weight";
+    if (device_.is_cpu()) {
+      parameters_.free(weight);
+    } else {
+      parameters_.assign(weight, core::dequantized(convolution.weight()));
+    }
+  }
+  quantization_ = std::move(quantization);
+}
+
+void Localizer::end_quantization() {
+  if (!quantization_) return;
+  parameters_ = whole_parameters();
+  quantization_.reset();
+}
+
 std::vector<encoders::UnusedTensor> Localizer::unused() const {
   std::vector<encoders::UnusedTensor> all;
   const auto add = [&](const std::vector<encoders::UnusedTensor>& some) {
@@ -82,8 +110,9 @@ encoders::EncoderOutputs Localizer::encode(const Tensor& images, const Tensor& s
   const core::Autocast autocast(compute);
   encoders::EncoderOutputs tokens;
   const Encoders& own = inference_encoders();
-  if (images.defined()) tokens.image = own.image.forward(parameters_, images);
-  if (spectrograms.defined()) tokens.audio = own.audio.forward(parameters_, spectrograms);
+  const core::Parameters parameters = whole_parameters();
+  if (images.defined()) tokens.image = own.image.forward(parameters, images);
+  if (spectrograms.defined()) tokens.audio = own.audio.forward(parameters, spectrograms);
   return tokens;
 }
 

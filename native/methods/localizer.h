@@ -20,8 +20,11 @@ class Localizer {
   explicit Localizer(const encoders::ModelConfig& config, std::optional<uint64_t> seed, at::Device device = at::kCPU);
 
   const encoders::ModelConfig& config() const { return config_; }
+  /// Of a quantized model on the CPU the weights of quantized convolutions are freed.
   core::Parameters& parameters() { return parameters_; }
   const core::Parameters& parameters() const { return parameters_; }
+  /// All of them in float32: the same tensors, and of freed ones new ones from their int8 values.
+  core::Parameters whole_parameters() const;
   const Encoders& encoders() const { return encoders_; }
   /// The method's copies of them. @pre it has copies.
   const Encoders& copies() const { return *copies_; }
@@ -32,7 +35,11 @@ class Localizer {
   const methods::Method& method() const { return *method_; }
   /// Of the encoders that inference takes; none before a calibration, and after a change of the weights.
   const std::optional<core::Quantization>& quantization() const { return quantization_; }
-  void set_quantization(std::optional<core::Quantization> quantization) { quantization_ = std::move(quantization); }
+  /// The weights of these convolutions are their int8 values from now on. On the CPU float32 ones are freed; elsewhere
+  /// they take the values.
+  void quantize(core::Quantization quantization);
+  /// Before a change of the weights: all are float32 again, and there is no quantization any more.
+  void end_quantization();
 
   /// Where the parameters are.
   at::Device device() const { return device_; }
@@ -46,6 +53,7 @@ class Localizer {
 
   /// Mean absolute value of the image encoder's last stage, before the projection: [B, h, w]. With
   /// ImageNet weights it is high where there is any object.
+  /// @pre it is not quantized.
   Tensor objectness(const Tensor& images) const;
 
  private:

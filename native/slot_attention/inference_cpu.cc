@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/bounds.h"
+#include "kernels/products.h"
 
 namespace soundspot::slot_attention {
 
@@ -67,7 +68,7 @@ FrozenSlotAttention::Branch FrozenSlotAttention::freeze(const core::Parameters& 
   };
   const Tensor query = of(own, "to_q.weight"), norm = of(own, "norm_slots.weight");
   const auto query_on = [&](const std::string& modality) {
-    const Tensor product = at::matmul(of(modality, "to_k.weight").t(), query);
+    const Tensor product = kernels::product(of(modality, "to_k.weight").t(), query);
     const Tensor offset = at::matmul(of(modality, "to_k.bias"), query);
     return PackedLinear(at::cat({product, offset.unsqueeze(0)}) * norm, {}, bfloat16_);
   };
@@ -80,7 +81,7 @@ FrozenSlotAttention::Branch FrozenSlotAttention::freeze(const core::Parameters& 
   branch.query =
       PackedLinear(query * norm, at::mv(query, of(own, "norm_slots.bias")) + of(own, "to_q.bias"), bfloat16_);
   const Tensor input = of(own, "gru.weight_ih");
-  branch.input_gates = PackedLinear(at::matmul(input, of(own, "to_v.weight")),
+  branch.input_gates = PackedLinear(kernels::product(input, of(own, "to_v.weight")),
                                     at::mv(input, of(own, "to_v.bias")) + of(own, "gru.bias_ih"), bfloat16_);
   branch.hidden_gates = PackedLinear(of(own, "gru.weight_hh"), of(own, "gru.bias_hh"), bfloat16_);
   const Tensor first = of(own, "mlp.0.weight");

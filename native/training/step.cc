@@ -112,15 +112,17 @@ std::string key_of(const StepOptions& options, const Views& views) {
 
 TrainingState::TrainingState(std::shared_ptr<methods::Localizer> localizer, uint64_t seed,
                              c10::intrusive_ptr<distributed::ProcessGroup> group)
-    : localizer_(std::move(localizer)), seed_(seed), group_(std::move(group)) {
-  if (group_) reducer_ = std::make_unique<distributed::GradientReducer>(group_, localizer_->parameters());
-}
+    : localizer_(std::move(localizer)), seed_(seed), group_(std::move(group)) {}
 
 StepResult TrainingState::step(const Views& views, const StepOptions& options) {
   const core::DeviceProducts products(options.compute);
   if (!group_) return take_step(views, options);
   const distributed::NoWarnings no_warnings;
-  return group_->guarded([&] { return take_step(views, options); });
+  return group_->guarded([&] {
+    // Not before: the parameters of a quantized model have memory from its first step on.
+    if (!reducer_) reducer_ = std::make_unique<distributed::GradientReducer>(group_, localizer_->parameters());
+    return take_step(views, options);
+  });
 }
 
 StepResult TrainingState::take_step(const Views& views, const StepOptions& options) {

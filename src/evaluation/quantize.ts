@@ -49,7 +49,7 @@ function spread(data: Dataset, count: number): Dataset {
  * do `setParameters` and `loadImageWeights`.
  * @returns a model to dispose, independent of the given one
  * @throws {SoundspotError} ERR_DEVICE when the model is not on the CPU or LibTorch has no int8 convolutions for this
- *   processor; ERR_INPUT when no pair could be read; those of the dataset, ERR_ABORTED, ERR_DISPOSED.
+ *   processor; ERR_INPUT when no pair could be read, or the model's weights changed meanwhile; those of the dataset, ERR_ABORTED, ERR_DISPOSED.
  * @example
  * using model = await Model.load("model.safetensors", { device: "cpu" });
  * using int8 = await quantize({ model, data: datasets.scenes({ length: 128 }) });

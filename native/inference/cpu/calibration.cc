@@ -70,10 +70,13 @@ float Histogram::best_step() const {
 }
 
 Calibration::Calibration(std::shared_ptr<const methods::Localizer> localizer)
+    : Calibration(localizer, localizer->whole_parameters()) {}
+
+Calibration::Calibration(std::shared_ptr<const methods::Localizer> localizer, const core::Parameters& parameters)
     : localizer_(std::move(localizer)),
-      image_encoder_(localizer_->parameters(), localizer_->inference_encoders().image.layout(),
+      image_encoder_(parameters, localizer_->inference_encoders().image.layout(),
                      {1, 3, localizer_->config().image_size, localizer_->config().image_size}, at::kFloat),
-      audio_encoder_(localizer_->parameters(), localizer_->inference_encoders().audio.layout(),
+      audio_encoder_(parameters, localizer_->inference_encoders().audio.layout(),
                      {1, 1, localizer_->config().frequency_bins(), localizer_->config().frames()}, at::kFloat) {}
 
 void Calibration::add(const Tensor& images, const Tensor& spectrograms) {
@@ -89,19 +92,20 @@ std::shared_ptr<methods::Localizer> Calibration::quantized() const {
   const at::NoGradGuard no_grad;
   auto own = std::make_shared<methods::Localizer>(localizer_->config(), std::nullopt, at::kCPU);
   core::Parameters& parameters = own->parameters();
-  for (const core::Parameter& parameter : localizer_->parameters().all()) {
-    if (!parameters.has(parameter.name)) parameters.add_unused(parameter.name, at::empty_like(parameter.value));
-    parameters.assign(parameter.name, parameter.value.detach());
-  }
+  const core::Parameters whole = localizer_->whole_parameters();
   core::Quantization quantization;
   for (const encoders::Encoder* encoder : {&own->inference_encoders().image, &own->inference_encoders().audio}) {
     for (const auto& [name, input] : quantized_names(parameters, encoder->layout())) {
-      quantization.emplace(name, histograms_.at(input).best_step());
-      const Tensor& weight = parameters[name + ".weight"];
-      parameters.assign(name + ".weight", core::dequantized(core::quantized(weight.detach())));
+      const auto [values, scales] = core::quantized(whole[name + ".weight"].detach());
+      const float step = histograms_.at(input).best_step();
+      quantization.emplace(name, core::HeldConvolution{core::HeldValues(values), scales, step});
     }
   }
-  own->set_quantization(std::move(quantization));
+  own->quantize(std::move(quantization));
+  for (const core::Parameter& parameter : whole.all()) {
+    if (!parameters.has(parameter.name)) parameters.add_unused(parameter.name, at::empty_like(parameter.value));
+    if (!parameters.freed(parameter.name)) parameters.assign(parameter.name, parameter.value.detach());
+  }
   return own;
 }
 

@@ -29,7 +29,7 @@ class Histogram {
 
 class Calibration {
  public:
-  /// It looks at the model's weights, which must not change before its end.
+  /// It copies the weights of the encoders, and looks at the others at its end.
   explicit Calibration(std::shared_ptr<const methods::Localizer> localizer);
 
   /// A pass of both encoders in float32. Images [B, 3, size, size] and spectrograms [B, 1, F, T].
@@ -41,6 +41,8 @@ class Calibration {
   std::shared_ptr<methods::Localizer> quantized() const;
 
  private:
+  Calibration(std::shared_ptr<const methods::Localizer> localizer, const core::Parameters& parameters);
+
   const std::shared_ptr<const methods::Localizer> localizer_;
   const FrozenEncoder image_encoder_, audio_encoder_;
   std::map<std::string, Histogram> histograms_;

@@ -11,15 +11,7 @@ namespace {
 class CpuEngine final : public Engine {
  public:
   CpuEngine(const std::shared_ptr<const methods::Localizer>& localizer, const core::Compute& compute)
-      : Engine(localizer, compute),
-        image_encoder_(localizer->parameters(), localizer->inference_encoders().image.layout(),
-                       {1, 3, localizer->config().image_size, localizer->config().image_size}, type(compute),
-                       Filtering::kFastest, quantization(*localizer, compute)),
-        audio_encoder_(localizer->parameters(), localizer->inference_encoders().audio.layout(),
-                       {1, 1, localizer->config().frequency_bins(), localizer->config().frames()}, type(compute),
-                       Filtering::kFastest, quantization(*localizer, compute)) {
-    respond_by(localizer->method().freeze(localizer->parameters(), compute));
-  }
+      : CpuEngine(localizer, compute, parameters(*localizer, compute)) {}
 
  protected:
   encoders::EncoderOutputs encode(const Tensor& images, const Tensor& spectrograms) const override {
@@ -30,6 +22,23 @@ class CpuEngine final : public Engine {
   }
 
  private:
+  CpuEngine(const std::shared_ptr<const methods::Localizer>& localizer, const core::Compute& compute,
+            const core::Parameters& parameters)
+      : Engine(localizer, compute),
+        image_encoder_(parameters, localizer->inference_encoders().image.layout(),
+                       {1, 3, localizer->config().image_size, localizer->config().image_size}, type(compute),
+                       Filtering::kFastest, quantization(*localizer, compute)),
+        audio_encoder_(parameters, localizer->inference_encoders().audio.layout(),
+                       {1, 1, localizer->config().frequency_bins(), localizer->config().frames()}, type(compute),
+                       Filtering::kFastest, quantization(*localizer, compute)) {
+    respond_by(localizer->method().freeze(localizer->parameters(), compute));
+  }
+
+  /// What the encoders are made of. They hold copies in forms of their own.
+  static core::Parameters parameters(const methods::Localizer& localizer, const core::Compute& compute) {
+    return compute.precision == core::Precision::kInt8 ? localizer.parameters() : localizer.whole_parameters();
+  }
+
   static at::ScalarType type(const core::Compute& compute) { return compute.bfloat16() ? at::kBFloat16 : at::kFloat; }
 
   /// Null unless it is int8 that is computed.

@@ -12,15 +12,6 @@ constexpr int64_t kAtATime = 16384;  // numbers
 
 std::string shortcut_of(const std::string& block) { return block + ".downsample.0"; }
 
-/// A quantized weight with the batch norm behind it: its factor goes into the scales, its sign into the values.
-core::QuantizedWeight folded_steps(const core::Parameters& parameters, const std::string& convolution,
-                                   const Tensor& factor) {
-  core::QuantizedWeight weight = core::quantized(parameters[convolution + ".weight"].detach(), weight_levels());
-  const Tensor sign = at::sign(factor).to(at::kChar).view({-1, 1, 1, 1}), scales = weight.scales * factor.abs();
-  // A factor of 0 leaves values of 0, of which any scale is right.
-  return {weight.values * sign, at::where(factor == 0, at::ones_like(weight.scales), scales.to(at::kFloat))};
-}
-
 }  // namespace
 
 std::vector<std::pair<std::string, std::string>> quantized_names(const core::Parameters& parameters,
@@ -39,10 +30,19 @@ QuantizedBlocks::QuantizedBlocks(const core::Parameters& parameters, const encod
   const auto convolution = [&](const std::string& name, const std::string& norm, int64_t stride, int64_t padding,
                                at::IntArrayRef input) {
     const auto [factor, shift] = affine_of(parameters, norm);
-    const core::QuantizedWeight weight = folded_steps(parameters, name, factor);
-    const Tensor bias = shift.to(at::kFloat);
-    core::check_weights(core::dequantized(weight), {}, bias, core::kMostOfConvolution, name + " with " + norm);
-    return QuantizedConvolution(weight, bias, quantization.at(name), stride, padding, input);
+    const core::HeldConvolution& held = quantization.at(name);
+    const bool whole = weight_levels() == core::kWeightLevels;
+    const core::QuantizedWeight weight =
+        whole ? held.weight() : core::quantized(core::dequantized(held.weight()), weight_levels());
+    // The factor of the batch norm, of any sign, goes into the scales.
+    const Tensor scales = (weight.scales * factor).to(at::kFloat), bias = shift.to(at::kFloat);
+    core::check_weights(core::dequantized({weight.values, scales}), {}, bias, core::kMostOfConvolution,
+                        name + " with " + norm);
+    const auto pack = [&](const Tensor& values) {
+      return QuantizedConvolution::packed(values, held.step, stride, padding, input);
+    };
+    return QuantizedConvolution(whole ? held.values.packed(pack) : pack(weight.values), scales, bias, held.step, stride,
+                                padding);
   };
   each_block(layout, [&](const std::string& name, int64_t stride) {
     QuantizedConvolution first = convolution(name + ".conv1", name + ".bn1", stride, 1, sizes);

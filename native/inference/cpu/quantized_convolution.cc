@@ -47,20 +47,23 @@ int64_t weight_levels() {
   return core::processor().multiplies_bytes() ? core::kWeightLevels : core::kNarrowWeightLevels;
 }
 
-QuantizedConvolution::QuantizedConvolution(const core::QuantizedWeight& weight, const Tensor& bias, float step,
-                                           int64_t stride, int64_t padding, at::IntArrayRef input)
-    : scales_(weight.scales),
-      zero_points_(at::zeros(weight.scales.sizes(), at::kInt)),
+Tensor QuantizedConvolution::packed(const Tensor& values, float step, int64_t stride, int64_t padding,
+                                    at::IntArrayRef input) {
+  static const Operator prepack("onednn::qconv_prepack", "", 9);
+  const Tensor scales = at::ones({values.size(0)});  // leave the values as they are
+  return prepack({values.contiguous(), scales, static_cast<double>(step), kNoZeroPoint, both(stride), both(padding),
+                  both(1), kGroups, c10::List<int64_t>(input)});
+}
+
+QuantizedConvolution::QuantizedConvolution(const Tensor& values, const Tensor& scales, const Tensor& bias, float step,
+                                           int64_t stride, int64_t padding)
+    : values_(values),
+      scales_(scales),
+      zero_points_(at::zeros(scales.sizes(), at::kInt)),
       bias_(bias),
       step_(step),
-      size_(weight.values.size(2)),
-      out_(weight.values.size(0)),
       stride_(stride),
-      padding_(padding) {
-  static const Operator prepack("onednn::qconv_prepack", "", 9);
-  weight_ = prepack({weight.values.contiguous(), scales_, static_cast<double>(step), kNoZeroPoint, both(stride),
-                     both(padding), both(1), kGroups, c10::List<int64_t>(input)});
-}
+      padding_(padding) {}
 
 Tensor QuantizedConvolution::operator()(const Tensor& x, float step) const {
   return convolve(x, step, at::kByte, /*relu=*/true);
@@ -78,7 +81,7 @@ Tensor QuantizedConvolution::add_to(const Tensor& sum, const Tensor& x) const {
 
 Tensor QuantizedConvolution::convolve(const Tensor& x, float step, at::ScalarType type, bool relu) const {
   static const Operator pointwise("onednn::qconv2d_pointwise", "", 17);
-  return pointwise({x, static_cast<double>(step_), kNoZeroPoint, weight_, scales_, zero_points_, bias_, both(stride_),
+  return pointwise({x, static_cast<double>(step_), kNoZeroPoint, values_, scales_, zero_points_, bias_, both(stride_),
                     both(padding_), both(1), kGroups, static_cast<double>(step), kNoZeroPoint,
                     static_cast<int64_t>(type), relu ? "relu" : "none", no_scalars(), ""});
 }
@@ -88,7 +91,7 @@ Tensor QuantizedConvolution::convolve_onto(const Tensor& sum, float sum_step, co
   return binary({x,
                  static_cast<double>(step_),
                  kNoZeroPoint,
-                 weight_,
+                 values_,
                  scales_,
                  zero_points_,
                  sum,
@@ -110,7 +113,7 @@ Tensor QuantizedConvolution::convolve_onto(const Tensor& sum, float sum_step, co
 }
 
 std::vector<int64_t> QuantizedConvolution::output(at::IntArrayRef input) const {
-  return convolved(input, out_, size_, stride_, padding_);
+  return convolved(input, values_.size(0), values_.size(2), stride_, padding_);
 }
 
 }  // namespace soundspot::inference

@@ -12,11 +12,14 @@ int64_t weight_levels();
 
 class QuantizedConvolution {
  public:
-  /// `bias` [out] float32, `step` of the input; `input` are the sizes [B, in, h, w] that the order of the weights is
-  /// chosen for.
+  /// Dense int8 values [out, in, k, k] in the order that such a convolution of inputs of the sizes [B, in, h, w] reads
+  /// them in; Tensor::to_dense gives them back. `step` of the input.
   /// @throws Error ERR_DEVICE when this LibTorch has no such convolutions.
-  QuantizedConvolution(const core::QuantizedWeight& weight, const Tensor& bias, float step, int64_t stride,
-                       int64_t padding, at::IntArrayRef input);
+  static Tensor packed(const Tensor& values, float step, int64_t stride, int64_t padding, at::IntArrayRef input);
+
+  /// `values` packed, their `scales` [out] of any sign, `bias` [out] float32, `step` of the input.
+  QuantizedConvolution(const Tensor& values, const Tensor& scales, const Tensor& bias, float step, int64_t stride,
+                       int64_t padding);
 
   /// One step of the input.
   float step() const { return step_; }
@@ -40,9 +43,9 @@ class QuantizedConvolution {
   Tensor convolve(const Tensor& x, float step, at::ScalarType type, bool relu) const;
   Tensor convolve_onto(const Tensor& sum, float sum_step, const Tensor& x, float step) const;
 
-  Tensor weight_, scales_, zero_points_, bias_;
+  Tensor values_, scales_, zero_points_, bias_;
   float step_;
-  int64_t size_, out_, stride_, padding_;
+  int64_t stride_, padding_;
 };
 
 }  // namespace soundspot::inference

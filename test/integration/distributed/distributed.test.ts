@@ -7,7 +7,7 @@ import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, describe, expect, it } from "vitest";
 import { freePort } from "../../../src/cli/processes.js";
-import { Model, ProcessGroup, type TrainOptions } from "../../../src/index.js";
+import { datasets, Model, ProcessGroup, quantize, type TrainOptions } from "../../../src/index.js";
 import { patience } from "../../support/patience.js";
 import { inGroup, type ProcessOutcome } from "../../support/processes.js";
 import { tiny } from "../../support/tiny.js";
@@ -58,7 +58,7 @@ process.on("uncaughtException", (error) => {
 
 /** Steps on batches of 32; prints the losses, and rank 0 saves the final model. */
 const steps = `${prelude}
-const model = await Model.create(config, { seed: 4 });
+const model = await (options.file ? Model.load(options.file) : Model.create(config, { seed: 4 }));
 const { contrastive, matching, divergence, reconstruction } = losses;
 const published = { contrastive, matching, divergence, reconstruction };
 const trainer = new Trainer(
@@ -184,6 +184,8 @@ interface StepsOptions {
    * with masks a hundred times faster: 3e-8 becomes 6e-5 in 20 steps. Masks are compared under plain gradient descent.
    */
   readonly unmasked?: boolean;
+  /** The model to start from, in place of fresh weights. */
+  readonly file?: string;
   readonly train: TrainOptions;
 }
 
@@ -295,6 +297,16 @@ describe("training in several processes", () => {
 
   it("ends with the parameters of a single process under plain gradient descent", async () => {
     const options = { steps: 20, sgd: 1e-3, train: { batchNorm: "synchronised" } } as const;
+    const [alone, group] = await compareSteps(2, options, checkStep);
+    expectSame(alone, group);
+  });
+
+  it("goes on from the rounded weights of a quantized model", async () => {
+    using model = await Model.create(tiny, { seed: 4, device: "cpu" });
+    using int8 = await quantize({ model, data: datasets.scenes({ size: 32, seconds: 1, length: 2 }) });
+    const file = join(folder, "int8.safetensors");
+    await int8.save(file);
+    const options = { steps: 3, sgd: 1e-3, file, train: { batchNorm: "synchronised" } } as const;
     const [alone, group] = await compareSteps(2, options, checkStep);
     expectSame(alone, group);
   });

@@ -23,7 +23,7 @@ const addon = native() as unknown as {
 const at = (data: ArrayLike<number>, index: number) => data[index] as number;
 const product = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
 
-/** Numbers in [0, 1) that depend on the seed alone. */
+/** Numbers in [0, 1] that depend on the seed alone: the greatest are rounded up to 1. */
 function uniform(shape: readonly number[], seed: number): TensorData {
   let state = (seed * 2654435761) >>> 0;
   const draw = () => {
@@ -39,6 +39,8 @@ const mapped = (
   shape,
   data: data.map(change),
 });
+
+const byte = (value: number) => Math.min(255, Math.floor(256 * value));
 
 /** The convolution with padding k / 2 of bytes and quantized weights, float64, without rounding at the end. */
 function exact({ x, weight, bias, sum }: Tensors, step: number, sumStep: number, stride: number) {
@@ -92,7 +94,7 @@ function drawn({
   seed,
 }: typeof cases extends fc.Arbitrary<infer C> ? C : never) {
   return {
-    x: mapped(uniform([batch, inputs, height, width], seed), (value) => Math.floor(256 * value)),
+    x: mapped(uniform([batch, inputs, height, width], seed), byte),
     // Channels of sizes that differ by orders of magnitude: one scale would not serve them.
     weight: mapped(
       uniform([outputs, inputs, size, size], seed + 1),
@@ -134,7 +136,7 @@ describe("a quantized convolution", () => {
       fc.asyncProperty(cases, async (shape) => {
         const alone = drawn(shape);
         const places = exact(alone, 0.02, 0, shape.stride).shape;
-        const sum = mapped(uniform(places, shape.seed + 3), (value) => Math.floor(256 * value));
+        const sum = mapped(uniform(places, shape.seed + 3), byte);
         const wanted = exact({ ...alone, sum }, 0.02, 0.03, shape.stride);
         const resultStep = Math.max(1e-3, ...wanted.data) / 300;
         const options = { step: 0.02, resultStep, sumStep: 0.03, stride: shape.stride };
