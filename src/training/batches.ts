@@ -1,6 +1,6 @@
 /** The batches of an epoch of training, decoded and augmented ahead of the step, with replacements of damaged samples. */
 import { methodNamed, type ViewInfo } from "../config/methods.js";
-import type { TrainConfig } from "../config/train.js";
+import type { AugmentConfig, TrainConfig } from "../config/train.js";
 import { SoundspotError } from "../core/errors.js";
 import { type InPlace, lookAhead } from "../core/look-ahead.js";
 import { hash, permutation } from "../core/random.js";
@@ -9,6 +9,7 @@ import type { Dataset, LoadableSample, Sample, SequenceRequest } from "../datase
 import { prepareSample } from "../model/inputs.js";
 import type { LoadedModel } from "../model/loaded.js";
 import type { SampleHandle } from "../native.js";
+import type { DecodedStore } from "./decoded-store.js";
 import { type Neighbours, neighboursFrom } from "./neighbours.js";
 
 export interface TrainingPlace {
@@ -23,6 +24,8 @@ export interface TrainingPlace {
   readonly strict: boolean;
   /** Of each sample, for methods that train with views of neighbours. */
   readonly neighbours?: Neighbours | undefined;
+  /** Of decoded samples of `data`. */
+  readonly store?: DecodedStore | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -34,6 +37,18 @@ export interface TrainingBatch {
   /** The further views of these samples that the method trains with, by name; the same error. */
   views(): Readonly<Record<string, readonly SampleHandle[]>>;
 }
+
+/** One view of a batch: which samples it shows, and how they are changed. */
+interface ViewOfBatch {
+  /** Undefined for the samples themselves. */
+  readonly name: string | undefined;
+  readonly augment: AugmentConfig | false;
+  readonly indices: Uint32Array;
+  readonly seeds: BigUint64Array;
+}
+
+/** What a store has of a sample and its further views. */
+type Stored = Partial<Prepared>;
 
 /** A sample as the model takes it, and its further views. */
 interface Prepared {
@@ -47,45 +62,102 @@ interface Prepared {
  */
 export async function* trainingBatches(
   { config, model }: { readonly config: TrainConfig; readonly model: LoadedModel },
-  { data, epoch, fromBatch, rank, size, strict, neighbours, signal }: TrainingPlace,
+  { data, epoch, fromBatch, rank, size, strict, neighbours, store, signal }: TrainingPlace,
 ): AsyncGenerator<TrainingBatch> {
   const { seed, batchSize } = config;
   const views = Object.entries(methodNamed(model.config.method.name).views ?? {});
-  const prepareView = (sample: Sample, kind: ViewInfo["augment"], ...keys: readonly number[]) => {
+  const prepareView = (
+    sample: Sample,
+    at: number,
+    kind: ViewInfo["augment"],
+    ...keys: readonly number[]
+  ): Promise<SampleHandle> => {
     const options = config[kind];
     const augment = options ? { options, seed: hash(seed, epoch, ...keys) } : undefined;
-    return prepareSample(sample, model.config, augment, model.handle);
+    return prepareSample(sample, model.config, augment, model.handle, store?.place(at));
   };
   /** A neighbour of sample `at`, the next one where it is damaged, and the sample itself without any. */
-  const readableNeighbour = async (at: number, sample: Sample, draw: bigint): Promise<Sample> => {
+  const readableNeighbour = async (
+    at: number,
+    own: () => Promise<Sample>,
+    draw: bigint,
+  ): Promise<readonly [Sample, at: number]> => {
     for (const other of neighboursFrom(neighbours, at, draw)) {
       try {
-        return await data.load(other, { epoch, signal });
+        return [await data.load(other, { epoch, signal }), other];
       } catch (error) {
         // It is counted as damaged when its own turn comes.
         if (strict || !isDamage(error)) throw error;
       }
     }
-    return sample;
+    return [await own(), at];
   };
-  /** `at` is the place of the sample; draws are those of `index`, whose place in the batch it has. */
-  const prepareAll = async (sample: Sample, at: number, index: number): Promise<Prepared> => {
-    const handle = await prepareView(sample, "augment", index);
-    const others: Record<string, SampleHandle> = {};
+  /**
+   * `at` is the place of the sample, which is loaded where the store lacks a view of it; draws are those of `index`,
+   * whose place in the batch it has.
+   */
+  const prepareAll = async (
+    load: () => Promise<Sample>,
+    at: number,
+    index: number,
+    stored: Stored = {},
+  ): Promise<Prepared> => {
+    let loaded: Promise<Sample> | undefined;
+    const own = () => {
+      loaded ??= load();
+      return loaded;
+    };
+    const handle = stored.handle ?? (await prepareView(await own(), at, "augment", index));
+    const others: Record<string, SampleHandle> = { ...stored.views };
     for (const [number, [name, { of, augment }]] of views.entries()) {
-      const other =
-        of === "sample" ? sample : await readableNeighbour(at, sample, hash(seed, epoch, index, number));
-      others[name] = await prepareView(other, augment, index, number);
+      if (others[name]) continue;
+      const [other, place] =
+        of === "sample"
+          ? [await own(), at]
+          : await readableNeighbour(at, own, hash(seed, epoch, index, number));
+      others[name] = await prepareView(other, place, augment, index, number);
     }
     return { handle, views: others };
   };
-  const prepare = async ({ index, load }: LoadableSample): Promise<Replaced<Prepared>> => {
-    const one = async (at: number, replaces: boolean) => {
-      const sample = await (replaces ? data.load(at, { epoch, signal }) : load(signal));
-      return prepareAll(sample, at, index);
-    };
+  const prepare = async ({ index, load }: LoadableSample, stored?: Stored): Promise<Replaced<Prepared>> => {
+    const one = (at: number, replaces: boolean) =>
+      replaces
+        ? prepareAll(() => data.load(at, { epoch, signal }), at, index)
+        : prepareAll(() => load(signal), at, index, stored);
     if (strict) return { value: await one(index, false), skipped: [] };
     return loadReplacing(data, { seed, epoch, signal }, index, one);
+  };
+  const viewsOf = (batch: readonly LoadableSample[]): ViewOfBatch[] => {
+    const own = Uint32Array.from(batch, ({ index }) => index);
+    const seeds = (...keys: readonly number[]) =>
+      BigUint64Array.from(batch, ({ index }) => hash(seed, epoch, index, ...keys));
+    const neighbour = (index: number, number: number) =>
+      neighboursFrom(neighbours, index, hash(seed, epoch, index, number))[0] ?? index;
+    return [
+      { name: undefined, augment: config.augment, indices: own, seeds: seeds() },
+      ...views.map(([name, { of, augment }], number) => ({
+        name,
+        augment: config[augment],
+        indices: of === "sample" ? own : own.map((index) => neighbour(index, number)),
+        seeds: seeds(number),
+      })),
+    ];
+  };
+  /** What the store has of each sample of a batch. */
+  const readStored = async (from: DecodedStore, batch: readonly LoadableSample[]): Promise<Stored[]> => {
+    const stored = batch.map((): { handle?: SampleHandle; views: Record<string, SampleHandle> } => ({
+      views: {},
+    }));
+    for (const { name, augment, indices, seeds } of viewsOf(batch)) {
+      const found = await from.read(indices, { augment, seeds }, model);
+      for (const [i, each] of stored.entries()) {
+        const handle = found[i];
+        if (!handle) continue;
+        if (name === undefined) each.handle = handle;
+        else each.views[name] = handle;
+      }
+    }
+    return stored;
   };
   const request: SequenceRequest = {
     epoch,
@@ -98,8 +170,18 @@ export async function* trainingBatches(
     signal,
   };
   const source = data.sequence?.batches(request) ?? drawnBatches(data, request);
-  const load = async (batch: readonly LoadableSample[], inPlace: InPlace) =>
-    batchOf(await Promise.all(batch.map((each) => inPlace(() => prepare(each)))));
+  const load = async (batch: readonly LoadableSample[], inPlace: InPlace) => {
+    const stored = store ? await readStored(store, batch) : [];
+    const loaded = await Promise.all(
+      batch.map((each, i) => {
+        const has = stored[i];
+        const whole = has?.handle && views.every(([name]) => has.views?.[name]);
+        return whole ? { value: has as Prepared, skipped: [] } : inPlace(() => prepare(each, has));
+      }),
+    );
+    store?.warnOfFailure();
+    return batchOf(loaded);
+  };
   yield* lookAhead(source, load, { items: config.queue, signal });
 }
 
