@@ -47,6 +47,12 @@ interface ViewOfBatch {
   readonly seeds: BigUint64Array;
 }
 
+/** A batch that is to be read, and all its views where there is a store. */
+interface PlannedBatch {
+  readonly batch: readonly LoadableSample[];
+  readonly shown: readonly ViewOfBatch[];
+}
+
 /** What a store has of a sample and its further views. */
 type Stored = Partial<Prepared>;
 
@@ -143,21 +149,26 @@ export async function* trainingBatches(
       })),
     ];
   };
-  /** What the store has of each sample of a batch. */
-  const readStored = async (from: DecodedStore, batch: readonly LoadableSample[]): Promise<Stored[]> => {
-    const stored = batch.map((): { handle?: SampleHandle; views: Record<string, SampleHandle> } => ({
-      views: {},
-    }));
-    for (const { name, augment, indices, seeds } of viewsOf(batch)) {
+  /** What the store has of each sample of a batch of which these are the views. */
+  const readStored = async (from: DecodedStore, shown: readonly ViewOfBatch[]): Promise<Stored[]> => {
+    const stored: { handle?: SampleHandle; views: Record<string, SampleHandle> }[] = [];
+    for (const { name, augment, indices, seeds } of shown) {
       const found = await from.read(indices, { augment, seeds }, model);
-      for (const [i, each] of stored.entries()) {
+      for (const i of indices.keys()) {
+        stored[i] ??= { views: {} };
         const handle = found[i];
         if (!handle) continue;
-        if (name === undefined) each.handle = handle;
-        else each.views[name] = handle;
+        if (name === undefined) stored[i].handle = handle;
+        else stored[i].views[name] = handle;
       }
     }
     return stored;
+  };
+  /** The system fetches what is stored of a batch from the disk while earlier batches are read. */
+  const expect = async (from: DecodedStore, batch: readonly LoadableSample[]): Promise<PlannedBatch> => {
+    const shown = viewsOf(batch);
+    await Promise.all(shown.map(({ indices }) => from.expect(indices)));
+    return { batch, shown };
   };
   const request: SequenceRequest = {
     epoch,
@@ -170,19 +181,31 @@ export async function* trainingBatches(
     signal,
   };
   const source = data.sequence?.batches(request) ?? drawnBatches(data, request);
-  const load = async (batch: readonly LoadableSample[], inPlace: InPlace) => {
-    const stored = store ? await readStored(store, batch) : [];
+  const load = async ({ batch, shown }: PlannedBatch, inPlace: InPlace) => {
+    const stored = store ? await readStored(store, shown) : [];
     const loaded = await Promise.all(
       batch.map((each, i) => {
-        const has = stored[i];
-        const whole = has?.handle && views.every(([name]) => has.views?.[name]);
-        return whole ? { value: has as Prepared, skipped: [] } : inPlace(() => prepare(each, has));
+        const own = stored[i];
+        const handle = own?.handle;
+        if (handle && views.every(([name]) => own.views?.[name])) {
+          return { value: { handle, views: own.views ?? {} }, skipped: [] };
+        }
+        return inPlace(() => prepare(each, own));
       }),
     );
     store?.warnOfFailure();
     return batchOf(loaded);
   };
-  yield* lookAhead(source, load, { items: config.queue, signal });
+  const ahead = { items: config.queue, signal };
+  if (!store) {
+    yield* lookAhead(source, (batch, inPlace) => load({ batch, shown: [] }, inPlace), ahead);
+    return;
+  }
+  yield* lookAhead(
+    lookAhead(source, (batch) => expect(store, batch), ahead),
+    load,
+    ahead,
+  );
 }
 
 function batchOf(loaded: readonly Replaced<Prepared>[]): TrainingBatch {

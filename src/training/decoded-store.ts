@@ -107,6 +107,11 @@ export class DecodedStore {
     return { store: this.#handle, index };
   }
 
+  /** Asks the system to fetch samples from the disk: they are read soon. */
+  async expect(indices: Uint32Array): Promise<void> {
+    await native().findStored(this.#handle, indices);
+  }
+
   /** Samples as `prepareSample` makes them; empty for those that are to be decoded. */
   async read(
     indices: Uint32Array,
