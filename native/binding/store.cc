@@ -1,10 +1,12 @@
 // Stores of samples: opened, asked and read.
+#include <algorithm>
 #include <utility>
 
 #include "binding/augmentation.h"
 #include "binding/convert.h"
 #include "binding/functions.h"
 #include "binding/open_store.h"
+#include "core/error.h"
 #include "signal/resize.h"
 
 namespace soundspot::binding {
@@ -77,7 +79,7 @@ struct StoredBatch {
   std::vector<int64_t> indices;
   std::vector<uint64_t> seeds;
 
-  /// Null for what is not there.
+  /// Null for what is not there, and for images that the augmentation rejects.
   std::vector<std::shared_ptr<Sample>> read() const {
     const auto count = static_cast<int64_t>(indices.size());
     const Tensor images =
@@ -98,7 +100,12 @@ struct StoredBatch {
     const auto pixels = opened->samples.read(indices[i], spectrogram.mutable_data_ptr<float>());
     if (!pixels) return nullptr;
     auto sample = std::make_shared<Sample>();
-    signal::DrawnImage drawn = drawn_image(*pixels, augmented, config.image_size, seeds[i]);
+    signal::DrawnImage drawn;
+    try {
+      drawn = drawn_image(*pixels, augmented, config.image_size, seeds[i]);
+    } catch (const Error&) {
+      return nullptr;  // an image that this view cannot take: its own preparation says so
+    }
     if (unfinished) {
       sample->drawn = std::move(drawn);
     } else {

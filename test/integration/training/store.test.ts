@@ -16,6 +16,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, describe, expect, it, onTestFinished } from "vitest";
+import { encodeImage } from "../../../src/drawing/encode.js";
 import {
   type Dataset,
   Model,
@@ -24,6 +25,7 @@ import {
   type TrainRunOptions,
   train,
 } from "../../../src/index.js";
+import { encodeWav } from "../../../src/media/wav.js";
 import { small } from "../../support/comparison.js";
 import { bar } from "../../support/scored.js";
 import { tiny } from "../../support/tiny.js";
@@ -88,7 +90,9 @@ describe("a run with a store", () => {
     const store = newFolder();
     const without = await outcomeOf({});
     expect(await outcomeOf({ data: bars(loaded), store })).toEqual(without);
-    expect(new Set(loaded).size).toBe(loaded.length);
+    const [measured, ...decoded] = loaded; // the first, for the size of the store
+    expect(measured).toBe(0);
+    expect(new Set(decoded).size).toBe(decoded.length);
     loaded.length = 0;
     expect(await outcomeOf({ data: bars(loaded), store })).toEqual(without);
     expect(loaded).toEqual([]);
@@ -191,6 +195,45 @@ describe.skipIf(!canMount)("a store on a disk that is full", () => {
     loaded.length = 0;
     expect(await outcomeOf({ data: bars(loaded), store })).toEqual(without);
     expect(loaded).toEqual([]);
+  });
+});
+
+describe.skipIf(!built)("several processes with a store", () => {
+  it("fill it together, and end with the parameters of those without", async () => {
+    const folder = newFolder();
+    const rows: string[] = [];
+    for (let index = 0; index < count; index++) {
+      const { image, audio } = bar(index);
+      writeFileSync(join(folder, `${index}.png`), await encodeImage(image, "png"));
+      writeFileSync(join(folder, `${index}.wav`), encodeWav(audio));
+      rows.push(JSON.stringify({ image: `${index}.png`, audio: `${index}.wav` }));
+    }
+    writeFileSync(join(folder, "list.jsonl"), rows.join("\n"));
+    writeFileSync(join(folder, "tiny.yaml"), JSON.stringify({ model: tiny, train: recipe }));
+    const cli = fileURLToPath(new URL("../../../dist/cli/main.js", import.meta.url));
+    const store = join(folder, "store");
+    const trained = async (output: string, ...more: string[]) => {
+      const own = ["--data", "list.jsonl", "--config", "tiny.yaml", "--output", output, "--processes", "2"];
+      const { status, stderr } = spawnSync(process.execPath, [cli, "train", ...own, ...more], {
+        cwd: folder,
+        encoding: "utf8",
+        env: { ...process.env, OMP_NUM_THREADS: "1" },
+      });
+      expect(status, stderr).toBe(0);
+      using model = await Model.load(join(folder, output, "last.safetensors"));
+      return { parameters: await model.parameters(), stderr };
+    };
+    const without = await trained("without");
+    const filling = await trained("filling", "--store", store);
+    expect(filling.parameters).toEqual(without.parameters);
+    expect(filling.stderr).toContain(`store ${store}: 0 of 14 samples are there; 0.00 GB with all`);
+    expect(readdirSync(store).filter((name) => name.endsWith(".data"))).toEqual([
+      "part-0.data",
+      "part-1.data",
+    ]);
+    const reading = await trained("reading", "--store", store);
+    expect(reading.parameters).toEqual(without.parameters);
+    expect(reading.stderr).toContain(`store ${store}: 14 of 14 samples are there`);
   });
 });
 

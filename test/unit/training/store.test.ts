@@ -1,6 +1,7 @@
 /** A store of decoded samples: what is read from it is what the files give, whatever happened to its files. */
 import {
   copyFileSync,
+  existsSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -184,6 +185,25 @@ describe("samples from a store", () => {
       "store.json",
     ]);
     expect(statSync(join(folder, "part-1.index")).size).toBe(0);
+  });
+
+  it("are rejected as those of files where a view cannot take the image", async () => {
+    using model = await Model.create(small("alignment"), { seed: 1 });
+    const config = parseTrainConfig(
+      { batchSize: 4, augment: { crop: true }, viewAugment: false },
+      "alignment",
+    );
+    const place = { model, config };
+    // Too narrow to resize by its short side, which one of the views does.
+    const narrow = { data: new Uint8Array(3 * 4000), width: 4000, height: 1 };
+    const data = counted(8, (index) => ({ ...bar(index), ...(index === 2 ? { image: narrow } : {}) }));
+    const neighbours = Array.from({ length: 8 }, (_, i) => [(i + 1) % 8]);
+    const store = await open(newFolder(), data, place);
+    for (const epoch of [0, 1, 2]) {
+      const files = await epochOf(place, data, epoch, { neighbours });
+      expectSame(files, await epochOf(place, data, epoch, { neighbours, store }));
+    }
+    await store.close();
   });
 
   it("serve the views of neighbours, of which some are stored and one is damaged", async () => {
