@@ -204,7 +204,7 @@ describe.skipIf(!built)("several processes with a store", () => {
     const rows: string[] = [];
     for (let index = 0; index < count; index++) {
       const { image, audio } = bar(index);
-      writeFileSync(join(folder, `${index}.png`), await encodeImage(image, "png"));
+      writeFileSync(join(folder, `${index}.png`), await encodeImage(image, { format: "png" }));
       writeFileSync(join(folder, `${index}.wav`), encodeWav(audio));
       rows.push(JSON.stringify({ image: `${index}.png`, audio: `${index}.wav` }));
     }
