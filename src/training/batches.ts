@@ -47,10 +47,15 @@ interface ViewOfBatch {
   readonly seeds: BigUint64Array;
 }
 
+/** The same, and which samples a store has. */
+interface ExpectedView extends ViewOfBatch {
+  readonly found: Uint8Array;
+}
+
 /** A batch that is to be read, and all its views where there is a store. */
 interface PlannedBatch {
   readonly batch: readonly LoadableSample[];
-  readonly shown: readonly ViewOfBatch[];
+  readonly shown: readonly ExpectedView[];
 }
 
 /** What a store has of a sample and its further views. */
@@ -150,13 +155,13 @@ export async function* trainingBatches(
     ];
   };
   /** What the store has of each sample of a batch of which these are the views. */
-  const readStored = async (from: DecodedStore, shown: readonly ViewOfBatch[]): Promise<Stored[]> => {
+  const readStored = async (from: DecodedStore, shown: readonly ExpectedView[]): Promise<Stored[]> => {
     const stored: { handle?: SampleHandle; views: Record<string, SampleHandle> }[] = [];
-    for (const { name, augment, indices, seeds } of shown) {
-      const found = await from.read(indices, { augment, seeds }, model);
+    for (const { name, augment, indices, seeds, found } of shown) {
+      const samples = await from.read(indices, { augment, seeds }, found, model);
       for (const i of indices.keys()) {
         stored[i] ??= { views: {} };
-        const handle = found[i];
+        const handle = samples[i];
         if (!handle) continue;
         if (name === undefined) stored[i].handle = handle;
         else stored[i].views[name] = handle;
@@ -166,9 +171,8 @@ export async function* trainingBatches(
   };
   /** The system fetches what is stored of a batch from the disk while earlier batches are read. */
   const expect = async (from: DecodedStore, batch: readonly LoadableSample[]): Promise<PlannedBatch> => {
-    const shown = viewsOf(batch);
-    await Promise.all(shown.map(({ indices }) => from.expect(indices)));
-    return { batch, shown };
+    const shown = viewsOf(batch).map(async (view) => ({ ...view, found: await from.expect(view.indices) }));
+    return { batch, shown: await Promise.all(shown) };
   };
   const request: SequenceRequest = {
     epoch,

@@ -107,18 +107,18 @@ export class DecodedStore {
     return { store: this.#handle, index };
   }
 
-  /** Asks the system to fetch samples from the disk: they are read soon. */
-  async expect(indices: Uint32Array): Promise<void> {
-    await native().findStored(this.#handle, indices);
+  /** 1 for each sample that is there. The system is asked to fetch them from the disk: they are read soon. */
+  async expect(indices: Uint32Array): Promise<Uint8Array> {
+    return native().findStored(this.#handle, indices);
   }
 
-  /** Samples as `prepareSample` makes them; empty for those that are to be decoded. */
+  /** Samples as `prepareSample` makes them, of those that `expect` found; empty for those that are to be decoded. */
   async read(
     indices: Uint32Array,
     { augment, seeds }: StoredView,
+    found: Uint8Array,
     model: LoadedModel,
   ): Promise<readonly (SampleHandle | undefined)[]> {
-    const found = await native().findStored(this.#handle, indices);
     if (!found.includes(1)) return [];
     const there = [...indices.keys()].filter((i) => found[i] === 1);
     const whole = there.length === indices.length;
