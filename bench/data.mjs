@@ -1,5 +1,6 @@
-// Waiting for data in training: an epoch of the demo's recipe on pairs that are drawn on demand or decoded from JPEG and
-// WAV files, between as many steps on batches that lie ready in memory.
+// Waiting for data in training: an epoch of the demo's recipe on pairs that are drawn on demand, decoded from JPEG and
+// WAV files, or read from a store of decoded samples that an epoch before filled, between as many steps on batches that
+// lie ready in memory.
 //
 //   npm run bench -- data [--count N]
 //
@@ -42,20 +43,20 @@ const usedSince = (before) => {
 };
 
 /** An epoch over a dataset. @returns seconds, those of them that steps waited, and ms of processor time */
-async function epochOf(data, progress) {
+async function epochOf(data, progress, store) {
   let measured;
   const before = process.cpuUsage();
   const run = await train({
     preset: "scratch",
     epochs: 1,
     data,
+    ...(store === undefined ? {} : { store }),
     onEpoch: ({ seconds, waited }) => {
       measured = { seconds, waited, used: usedSince(before) };
     },
     onStep: ({ step, totalSteps }) => progress?.(step, totalSteps),
   });
   run.model.dispose();
-  await data.close?.();
   return measured;
 }
 
@@ -93,7 +94,9 @@ async function stepsOf(pairs, progress) {
 /** Seconds of everything, by a part of each work. */
 async function expectedSeconds(folder, pairs, epochs) {
   const [taken, written] = [4 * batchSize, 200];
-  const { seconds } = await epochOf(drawn(taken));
+  const few = drawn(taken);
+  const { seconds } = await epochOf(few);
+  await few.close();
   const started = performance.now();
   await files(join(folder, "few"), written, 1);
   return pairs * ((epochs * seconds) / taken + (2 * (performance.now() - started)) / 1000 / written);
@@ -105,13 +108,20 @@ export async function data({ count = 10_000, report }) {
   const rows = [];
   try {
     const writing = report.step("writing files");
+    const fromFiles = (side, scale) => {
+      const name = `JPEG of ${side} px and WAV`;
+      const store = join(folder, `store-${side}`);
+      const epochs = [[name], [`${name}, filling a store`, store], [`${name}, from the store`, store]];
+      return [() => files(folder, count, scale, writing), epochs];
+    };
     const sources = [
-      ["scenes, drawn on the way", () => drawn(count)],
-      ["JPEG of 112 px and WAV", () => files(folder, count, 1, writing)],
-      ["JPEG of 448 px and WAV", () => files(folder, count, 4, writing)],
+      [() => drawn(count), [["scenes, drawn on the way"]]],
+      fromFiles(112, 1),
+      fromFiles(448, 4),
     ];
-    report.expect(await expectedSeconds(folder, count, 2 * sources.length + 1), 2 * sources.length + 1);
-    report.table(title, columns, [24]);
+    const epochs = sources.flatMap(([, each]) => each).length;
+    report.expect(await expectedSeconds(folder, count, 2 * epochs + 1), 2 * epochs + 1);
+    report.table(title, columns, [40]);
     const pairs = batchSize * Math.floor(count / batchSize);
     const show = (name, { seconds, waited, used }, ready) => {
       rows.push([
@@ -131,12 +141,15 @@ export async function data({ count = 10_000, report }) {
       return measured.seconds;
     };
     let before = await ready();
-    for (const [name, open] of sources) {
+    for (const [open, each] of sources) {
       const source = await open();
-      const measured = await epochOf(source, report.step(name));
-      const after = await ready();
-      show(name, measured, (before + after) / 2);
-      before = after;
+      for (const [name, store] of each) {
+        const measured = await epochOf(source, report.step(name), store);
+        const after = await ready();
+        show(name, measured, (before + after) / 2);
+        before = after;
+      }
+      await source.close();
     }
   } finally {
     rmSync(folder, { recursive: true, force: true });

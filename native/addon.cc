@@ -13,6 +13,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   soundspot::binding::register_quantization(env, exports);
   soundspot::binding::register_kernels(env, exports);
   soundspot::binding::register_losses(env, exports);
+  soundspot::binding::register_store(env, exports);
   for (const auto& more : soundspot::binding::further()) more(env, exports);
   return exports;
 }

@@ -25,6 +25,7 @@ export const ORDER = [
   ["signal", "distributed"],
   ["kernels"],
   ["encoders", "checkpoint"],
+  ["store"],
   ["slot_attention", "losses"],
   ["methods"],
   ["inference"],

@@ -165,6 +165,7 @@ export type {
   EpochEvent,
   ResumeEvent,
   StepEvent,
+  StoreEvent,
   TrainRun,
   TrainRunOptions,
 } from "./training/run-options.js";

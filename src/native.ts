@@ -4,8 +4,10 @@ import type { ModelConfig } from "./config/model.js";
 import type { AugmentConfig } from "./config/train.js";
 import { type CudaInfo, loadAddon } from "./core/addon.js";
 import { type ErrorCode, isSoundspotError, SoundspotError } from "./core/errors.js";
+import type { NamedTensor, StepOptions, StepResult } from "./core/training-step.js";
 import type { Box, ComputedPrecision, ProcessorInfo, RawImage, TensorData } from "./core/types.js";
 
+export type { NamedTensor, StepOptions, StepResult } from "./core/training-step.js";
 export type { ComputedPrecision, ProcessorInfo } from "./core/types.js";
 
 declare const brand: unique symbol;
@@ -17,6 +19,7 @@ export type StagedHandle = { readonly [brand]: "staged" };
 export type CheckpointHandle = { readonly [brand]: "checkpoint" };
 export type CalibrationHandle = { readonly [brand]: "calibration" };
 export type GroupHandle = { readonly [brand]: "group" };
+export type StoreHandle = { readonly [brand]: "store" };
 
 /** By whose queries and on whose tokens. */
 export interface OfAttention {
@@ -82,58 +85,6 @@ export interface RenderedMaps {
   readonly iqr?: TensorData;
   readonly ogl?: TensorData;
   readonly combined?: TensorData;
-}
-
-export interface NamedTensor extends TensorData {
-  readonly name: string;
-}
-
-export interface StepOptions {
-  readonly learningRate: number;
-  readonly beta1: number;
-  readonly beta2: number;
-  readonly epsilon: number;
-  readonly weightDecay: number;
-  /** Decay is a part of the gradient. */
-  readonly coupledDecay: boolean;
-  /** Losses compare this process's samples alone. */
-  readonly localContrast: boolean;
-  readonly falseNegativeK: number;
-  readonly clip: number;
-  readonly precision: ComputedPrecision;
-  readonly masking: boolean;
-  /** 0: the whole batch. */
-  readonly microBatchSize: number;
-  readonly frozenStatistics: boolean;
-  /** Batch norm by the statistics of all processes' samples. */
-  readonly sharedStatistics: boolean;
-  readonly plain: boolean;
-  readonly gradients: boolean;
-  readonly update: boolean;
-  /** This process asks all others to end after this step. */
-  readonly stop: boolean;
-  readonly losses: readonly {
-    readonly name: string;
-    readonly weight: number;
-    readonly temperature: number;
-  }[];
-}
-
-/** What a training step gave. */
-export interface StepResult {
-  /** Each unweighted, and `total`. */
-  readonly losses: Readonly<Record<string, number>>;
-  /**
-   * What else the method has for a log. Joint slot attention: `falseNegatives`, ordered pairs that the contrastive loss
-   * left out; and of the target attention of each modality `imageAttentionEntropy`, `audioAttentionEntropy`, over
-   * tokens divided by log N (1 is uniform), `imageAttentionSpread`, `audioAttentionSpread`, the standard deviation over
-   * tokens times N (0 is uniform).
-   */
-  readonly diagnostics: Readonly<Record<string, number>>;
-  readonly gradientNorm: number;
-  /** A process of the group requested the end of the run. */
-  readonly stop: boolean;
-  readonly gradients: readonly NamedTensor[];
 }
 
 /** What a process handed to exchanges with others. */
@@ -235,7 +186,42 @@ export interface Native {
     seed?: bigint,
     /** What its device does to images itself is left to it. */
     model?: ModelHandle,
+    /** Given what augmentation starts from, as sample `index`. */
+    store?: StoreHandle,
+    index?: number,
   ): Promise<SampleHandle>;
+  /** A store in a folder, whose part `part` the caller has locked and this process appends to. */
+  openStore(
+    folder: string,
+    options: {
+      readonly part: number;
+      /** Of the dataset. */
+      readonly samples: number;
+      /** What is kept of an image: its square, its short side at `side`, or all of it. */
+      readonly images: "square" | "short" | "whole";
+      readonly side: number;
+    },
+    config: ModelConfig,
+  ): Promise<StoreHandle>;
+  /** Closes its files, once no running job holds it; the handle is of no use any more. */
+  closeStore(store: StoreHandle): void;
+  /** What the store has; `failure` is why nothing is written to it any more. */
+  storeStatus(store: StoreHandle): {
+    readonly samples: number;
+    readonly bytes: number;
+    readonly failure?: string;
+  };
+  /** 1 for each sample that is there. The system is asked to fetch them from the disk. */
+  findStored(store: StoreHandle, indices: Uint32Array): Promise<Uint8Array>;
+  /** As `prepare` makes them of the samples themselves; empty where one is absent or no longer as it was written. */
+  readStored(
+    store: StoreHandle,
+    indices: Uint32Array,
+    config: ModelConfig,
+    augment: AugmentConfig | undefined,
+    seeds: BigUint64Array | undefined,
+    model: ModelHandle,
+  ): Promise<(SampleHandle | undefined)[]>;
   /** A side that was not given is absent. */
   tensors(sample: SampleHandle): { image?: TensorData; spectrogram?: TensorData };
   resample(

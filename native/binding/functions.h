@@ -16,6 +16,7 @@ void register_checkpoint(Napi::Env env, Napi::Object exports);
 void register_quantization(Napi::Env env, Napi::Object exports);
 void register_kernels(Napi::Env env, Napi::Object exports);
 void register_losses(Napi::Env env, Napi::Object exports);
+void register_store(Napi::Env env, Napi::Object exports);
 
 /// Functions of sources that are no part of the package, such as those of its tests.
 using Registration = void (*)(Napi::Env env, Napi::Object exports);

@@ -1,12 +1,12 @@
 // Preparation of samples: pixels and audio in, normalised tensors held in C++ out.
 #include <optional>
-#include <tuple>
 #include <utility>
 
+#include "binding/augmentation.h"
 #include "binding/convert.h"
 #include "binding/functions.h"
+#include "binding/open_store.h"
 #include "core/finite.h"
-#include "kernels/device.h"
 #include "signal/augment.h"
 #include "signal/blend.h"
 #include "signal/resample.h"
@@ -54,56 +54,9 @@ AudioClip audio_clip(const Napi::Object& audio) {
   return {at::from_blob(data.Data(), {channels, length / channels}, at::kFloat), integer(audio, "sampleRate")};
 }
 
-signal::Crop crop_of(const Napi::Value& value) {
-  if (value.IsString()) return signal::Crop::kResized;
-  return value.ToBoolean() ? signal::Crop::kShortSide : signal::Crop::kWhole;
-}
-
-/// Two numbers, such as [0.3, 1].
-std::pair<double, double> range(const Napi::Object& object, const char* name) {
-  const auto pair = object.Get(name).As<Napi::Array>();
-  return {pair.Get(0u).ToNumber().DoubleValue(), pair.Get(1u).ToNumber().DoubleValue()};
-}
-
-signal::ImageAugmentation image_augmentation(const Napi::Object& object, int64_t size) {
-  signal::ImageAugmentation options;
-  options.size = size;
-  options.resize = std::max(size, static_cast<int64_t>(std::llround(number(object, "resizeRatio") * size)));
-  options.crop = crop_of(object.Get("crop"));
-  std::tie(options.crop_area_min, options.crop_area_max) = range(object, "cropScale");
-  std::tie(options.crop_ratio_min, options.crop_ratio_max) = range(object, "cropRatio");
-  options.blur_probability = number(object, "blurProbability");
-  options.blur = text(object, "blurKind") == "pillow" ? signal::Blur::kPillow : signal::Blur::kKernel;
-  options.flip_probability = number(object, "flipProbability");
-  options.vertical_flip_probability = number(object, "verticalFlipProbability");
-  options.jitter_probability = number(object, "jitterProbability");
-  options.brightness = number(object, "brightness");
-  options.contrast = number(object, "contrast");
-  options.saturation = number(object, "saturation");
-  options.hue = number(object, "hue");
-  options.grey_probability = number(object, "greyProbability");
-  options.translate = number(object, "translate");
-  return options;
-}
-
-signal::SpectrogramMasking masking(const Napi::Object& object, const signal::SpectrogramOptions& audio) {
-  signal::SpectrogramMasking options;
-  options.frequency_width = integer(object, "frequencyMask");
-  options.time_width = integer(object, "timeMask");
-  options.probability = number(object, "maskProbability");
-  options.value = text(object, "maskValue") == "floor" ? signal::floor_value(audio) : 0;
-  return options;
-}
-
-/// Seconds that a random audio window lies in, where they are given.
-std::optional<std::pair<double, double>> audio_range(const Napi::Object& object) {
-  if (!object.Get("audioRange").IsArray()) return std::nullopt;
-  return range(object, "audioRange");
-}
-
-// prepare({ image | tensor, audio | spectrogram }, config, augmentation?, seed?, model?) → Promise<Sample>; without one
-// of the two sides it is undefined in the sample, for embed alone. What the device of `model` does to images itself is
-// left to it.
+// prepare({ image | tensor, audio | spectrogram }, config, augmentation?, seed?, model?, store?, index?) →
+// Promise<Sample>; without one of the two sides it is undefined in the sample, for embed alone. What the device of
+// `model` does to images itself is left to it. A store is given what augmentation starts from.
 Napi::Value prepare(const Napi::CallbackInfo& call) {
   const auto input = call[0].As<Napi::Object>();
   const encoders::ModelConfig config = model_config(call[1].As<Napi::Object>());
@@ -117,36 +70,28 @@ Napi::Value prepare(const Napi::CallbackInfo& call) {
                          : has_audio ? AudioClip{tensor_from_javascript(input.Get("spectrogram")), 0}
                                      : AudioClip{};
 
-  const bool augmented = call[2].IsObject();
-  const bool left_to_device =
-      call[4].IsExternal() && kernels::kernels_of(unwrap<ModelHandle>(call[4])->localizer->device()) != nullptr;
-  signal::ImageAugmentation image_options;
-  signal::SpectrogramMasking audio_options;
-  std::optional<std::pair<double, double>> drawn_from;
-  uint64_t seed = 0;
-  if (augmented) {
-    const auto options = call[2].As<Napi::Object>();
-    image_options = image_augmentation(options, config.image_size);
-    audio_options = masking(options, config.audio);
-    bool lossless = false;
-    seed = call[3].As<Napi::BigInt>().Uint64Value(&lossless);
-    drawn_from = audio_range(options);
-  }
+  const std::optional<Augmentation> augmented = augmentation(call[2], config);
+  bool lossless = false;
+  const uint64_t seed = augmented ? call[3].As<Napi::BigInt>().Uint64Value(&lossless) : 0;
+  const bool unfinished = left_to_device(call[4]);
+  const auto store = call[5].IsExternal() ? unwrap<OpenStore>(call[5]) : nullptr;
+  const int64_t index = store ? call[6].ToNumber().Int64Value() : 0;
 
   return Job<std::shared_ptr<Sample>>::run(
       call.Env(), {input},
       [=] {
         const at::NoGradGuard no_grad;
         auto sample = std::make_shared<Sample>();
+        // What augmentation starts from: the same sample comes of the image and of what a store holds of it.
+        const bool stored = store && raw_image && raw_audio;
+        const Tensor kept = stored ? signal::before_crop(image, store->crop, store->side) : image;
         if (!has_image) {
           // Nothing: it is of audio alone.
         } else if (!raw_image) {
           sample->image = finite_copy(image, {3, config.image_size, config.image_size}, "The image tensor");
         } else {
-          sample->drawn =
-              augmented ? signal::draw_augmentation(image, image_options, seed)
-                        : signal::DrawnImage{signal::resize_bicubic(image, config.image_size, config.image_size), {}};
-          if (!left_to_device) {
+          sample->drawn = drawn_image(kept, augmented, config.image_size, seed);
+          if (!unfinished) {
             sample->image = signal::normalize_image(signal::apply_change(*std::exchange(sample->drawn, {})));
           }
         }
@@ -156,13 +101,15 @@ Napi::Value prepare(const Napi::CallbackInfo& call) {
               finite_copy(clip.samples, {1, config.frequency_bins(), config.frames()}, "The spectrogram");
         } else {
           signal::SpectrogramOptions audio = config.audio;
-          if (drawn_from) audio.begin = signal::random_begin(drawn_from->first, drawn_from->second, audio, seed);
+          if (augmented && augmented->audio_range) {
+            const auto [from, to] = *augmented->audio_range;
+            audio.begin = signal::random_begin(from, to, audio, seed);
+          }
           sample->spectrogram = signal::log_spectrogram(clip.samples, clip.rate, audio);
         }
+        if (stored) store->samples.write(index, kept, sample->spectrogram);
         if (augmented) {
-          // Another stream than the image's, from the same seed.
-          sample->spectrogram =
-              signal::mask_spectrogram(sample->spectrogram, audio_options, seed ^ 0x9e3779b97f4a7c15ULL);
+          sample->spectrogram = signal::mask_spectrogram(sample->spectrogram, augmented->masks, mask_seed(seed));
         }
         return sample;
       },

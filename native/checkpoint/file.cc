@@ -33,6 +33,9 @@ std::string reason(int error) { return std::generic_category().message(error); }
 int create_new(const std::filesystem::path& path) {
   return _wopen(path.c_str(), _O_WRONLY | _O_CREAT | _O_EXCL | _O_BINARY, _S_IREAD | _S_IWRITE);
 }
+int open_appending(const std::filesystem::path& path) {
+  return _wopen(path.c_str(), _O_WRONLY | _O_CREAT | _O_APPEND | _O_BINARY, _S_IREAD | _S_IWRITE);
+}
 int64_t write_some(int descriptor, const char* data, uint64_t bytes) {
   return _write(descriptor, data, static_cast<unsigned>(bytes));
 }
@@ -42,6 +45,9 @@ int flush_folder(const std::filesystem::path&) { return 0; }  // Windows has no 
 #else
 int create_new(const std::filesystem::path& path) {
   return ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+}
+int open_appending(const std::filesystem::path& path) {
+  return ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
 }
 int64_t write_some(int descriptor, const char* data, uint64_t bytes) { return ::write(descriptor, data, bytes); }
 int flush(int descriptor) { return ::fsync(descriptor); }
@@ -56,6 +62,24 @@ int flush_folder(const std::filesystem::path& folder) {
   return result < 0 && error == EINVAL ? 0 : result;  // file systems that keep no such promise
 }
 #endif
+
+[[noreturn]] void fail_writing(const std::string& name, int error) {
+  throw Error("ERR_FILE_WRITE", name + " cannot be written: " + reason(error) +
+                                    ". Check that its folder exists, may be written and has free space.");
+}
+
+/// @return 0, or the system's error.
+int write_all(int descriptor, const void* data, uint64_t bytes) {
+  const char* next = static_cast<const char*>(data);
+  while (bytes > 0) {
+    const int64_t written = write_some(descriptor, next, std::min(bytes, kChunk));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return written < 0 ? errno : EIO;
+    next += written;
+    bytes -= static_cast<uint64_t>(written);
+  }
+  return 0;
+}
 
 }  // namespace
 
@@ -124,6 +148,35 @@ void InputFile::read(uint64_t offset, void* to, uint64_t bytes) {
 #endif
 }
 
+void InputFile::expect([[maybe_unused]] uint64_t offset, [[maybe_unused]] uint64_t bytes) const {
+#ifdef POSIX_FADV_WILLNEED
+  // An advice: where the system does not take it, the bytes are fetched when they are read.
+  static_cast<void>(
+      ::posix_fadvise(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(bytes), POSIX_FADV_WILLNEED));
+#endif
+}
+
+AppendedFile::AppendedFile(const std::string& path) : name_(path) {
+  const std::filesystem::path target = from_utf8(path);
+  descriptor_ = open_appending(target);
+  if (descriptor_ < 0) fail_writing(name_, errno);
+  std::error_code error;
+  size_ = std::filesystem::file_size(target, error);
+  if (!error) return;
+  close_descriptor(std::exchange(descriptor_, -1));
+  fail_writing(name_, error.default_error_condition().value());
+}
+
+AppendedFile::~AppendedFile() {
+  if (descriptor_ >= 0) close_descriptor(descriptor_);
+}
+
+void AppendedFile::append(const void* data, uint64_t bytes) {
+  const int error = write_all(descriptor_, data, bytes);
+  if (error != 0) fail_writing(name_, error);
+  size_ += bytes;
+}
+
 OutputFile::OutputFile(const std::string& path) : name_(path), target_(from_utf8(path)) {
   std::error_code unknown;
   const std::filesystem::file_status there = std::filesystem::status(target_, unknown);
@@ -148,14 +201,8 @@ OutputFile::~OutputFile() {
 }
 
 void OutputFile::write(const void* data, uint64_t bytes) {
-  const char* next = static_cast<const char*>(data);
-  while (bytes > 0) {
-    const int64_t written = write_some(descriptor_, next, std::min(bytes, kChunk));
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) fail(written < 0 ? errno : EIO);
-    next += written;
-    bytes -= static_cast<uint64_t>(written);
-  }
+  const int error = write_all(descriptor_, data, bytes);
+  if (error != 0) fail(error);
 }
 
 void OutputFile::commit() {
@@ -170,9 +217,6 @@ void OutputFile::commit() {
   if (flush_folder(folder.empty() ? "." : folder) < 0) fail(errno);
 }
 
-void OutputFile::fail(int error) const {
-  throw Error("ERR_FILE_WRITE", name_ + " cannot be written: " + reason(error) +
-                                    ". Check that its folder exists, may be written and has free space.");
-}
+void OutputFile::fail(int error) const { fail_writing(name_, error); }
 
 }  // namespace soundspot::checkpoint

@@ -28,6 +28,9 @@ class InputFile {
   /// @throws FormatError when the file does not have them.
   void read(uint64_t offset, void* to, uint64_t bytes);
 
+  /// These bytes are read soon: the system may fetch them from the disk meanwhile.
+  void expect(uint64_t offset, uint64_t bytes) const;
+
  private:
   void close();
 
@@ -37,6 +40,28 @@ class InputFile {
 #else
   int descriptor_ = -1;
 #endif
+  uint64_t size_ = 0;
+};
+
+/// A file that grows at its end; made where it is missing.
+class AppendedFile {
+ public:
+  /// @throws Error ERR_FILE_WRITE
+  explicit AppendedFile(const std::string& path);
+  ~AppendedFile();
+  AppendedFile(const AppendedFile&) = delete;
+  AppendedFile& operator=(const AppendedFile&) = delete;
+
+  /// In bytes, with what this object appended.
+  uint64_t size() const { return size_; }
+
+  /// The bytes are in the file when it returns; after a failure some of them may be.
+  /// @throws Error ERR_FILE_WRITE with the file's name and the system's reason.
+  void append(const void* data, uint64_t bytes);
+
+ private:
+  std::string name_;  // for messages
+  int descriptor_ = -1;
   uint64_t size_ = 0;
 };
 

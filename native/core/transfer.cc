@@ -30,11 +30,31 @@ c10::Stream upload_stream(at::Device device, const c10::impl::VirtualGuardImpl& 
                                 : streams.emplace(key, devices.getStreamFromGlobalPool(device)).first->second;
 }
 
+/// The batch whose rows the samples are, in their order; undefined where they are not.
+Tensor batch_of_rows(const std::vector<Tensor>& samples) {
+  const Tensor& first = samples.front();
+  const int64_t length = first.numel();
+  for (size_t i = 0; i < samples.size(); ++i) {
+    const Tensor& sample = samples[i];
+    if (!sample.is_contiguous() || !sample.is_alias_of(first) || sample.sizes() != first.sizes() ||
+        sample.storage_offset() != first.storage_offset() + static_cast<int64_t>(i) * length) {
+      return {};
+    }
+  }
+  std::vector<int64_t> sizes = first.sizes().vec(), strides = first.strides().vec();
+  sizes.insert(sizes.begin(), static_cast<int64_t>(samples.size()));
+  strides.insert(strides.begin(), length);
+  return first.as_strided(sizes, strides);
+}
+
 }  // namespace
 
 Tensor stacked(const std::vector<Tensor>& samples, at::Device device) {
   if (samples.size() == 1) return samples.front().unsqueeze(0);
-  if (!device.is_cuda()) return at::stack(samples);
+  if (!device.is_cuda()) {
+    const Tensor whole = batch_of_rows(samples);
+    return whole.defined() ? whole : at::stack(samples);
+  }
   std::vector<int64_t> sizes = samples.front().sizes().vec();
   sizes.insert(sizes.begin(), static_cast<int64_t>(samples.size()));
   Tensor batch = at::empty(sizes, samples.front().options().pinned_memory(true));

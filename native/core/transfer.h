@@ -11,7 +11,8 @@
 
 namespace soundspot::core {
 
-/// Samples of one shape as a batch [B, …] on the CPU, in memory that `device` copies from without the host's help.
+/// Samples of one shape as a batch [B, …] on the CPU, in memory that `device` copies from without the host's help. It
+/// is their own memory where they are the rows of a batch, in its order.
 Tensor stacked(const std::vector<Tensor>& samples, at::Device device);
 
 /// A tensor of the CPU on `device`, ready for the work that this thread starts there; the same tensor for the CPU. The

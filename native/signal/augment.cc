@@ -47,16 +47,25 @@ void check_options(const ImageAugmentation& options) {
   require(within(options.hue, 0, 0.5), "augmentation: hue must be from 0 to 0.5.");
 }
 
-/// Short side to `resize`, the long side truncated, then a square cut out at random. `[size, size, 3]`
-Tensor crop_of_short_side(const Tensor& image, const ImageAugmentation& options, Random& random) {
+struct Size {
+  int64_t height, width;
+};
+
+/// Of an image whose short side becomes `side`: the long side truncated.
+/// @throws Error ERR_INPUT when it would pass kMaxImageSide.
+Size with_short_side(const Tensor& image, int64_t side) {
   const int64_t height = image.size(0), width = image.size(1);
-  const int64_t scaled = options.resize * std::max(height, width) / std::min(height, width);
+  const int64_t scaled = side * std::max(height, width) / std::min(height, width);
   if (scaled > kMaxImageSide) {
     throw Error("ERR_INPUT", "An image of " + std::to_string(width) + " x " + std::to_string(height) +
                                  " pixels is too narrow to resize by its short side.");
   }
-  const int64_t new_height = height <= width ? options.resize : scaled;
-  const int64_t new_width = height <= width ? scaled : options.resize;
+  return height <= width ? Size{side, scaled} : Size{scaled, side};
+}
+
+/// Short side to `resize`, then a square cut out at random. `[size, size, 3]`
+Tensor crop_of_short_side(const Tensor& image, const ImageAugmentation& options, Random& random) {
+  const auto [new_height, new_width] = with_short_side(image, options.resize);
   const int64_t top = random.integer(new_height - options.size + 1);
   const int64_t left = random.integer(new_width - options.size + 1);
   return resize_bicubic(image, new_height, new_width, {top, left, options.size, options.size});
@@ -203,6 +212,14 @@ void mask_axis(Tensor& spectrogram, int64_t axis, int64_t widest, float value, R
 
 }  // namespace
 
+Tensor before_crop(const Tensor& image, Crop crop, int64_t side) {
+  check_image(image);
+  const at::NoGradGuard no_grad;
+  if (crop == Crop::kResized) return image;
+  const auto [height, width] = crop == Crop::kWhole ? Size{side, side} : with_short_side(image, side);
+  return resize_bicubic(image, height, width);
+}
+
 DrawnImage draw_augmentation(const Tensor& image, const ImageAugmentation& options, uint64_t seed) {
   check_image(image);
   check_options(options);
@@ -240,21 +257,36 @@ int64_t random_begin(double from, double to, const SpectrogramOptions& audio, ui
   return first + Random(seed ^ kStream).integer(last - first + 1);
 }
 
-Tensor mask_spectrogram(const Tensor& spectrogram, const SpectrogramMasking& options, uint64_t seed) {
+namespace {
+
+/// Whether a seed masks a spectrogram at all.
+/// @throws Error ERR_SHAPE, ERR_CONFIG
+bool is_masked(const Tensor& spectrogram, const SpectrogramMasking& options, uint64_t seed) {
   if (spectrogram.dim() != 3 || spectrogram.size(0) != 1 || spectrogram.scalar_type() != at::kFloat) {
     throw Error("ERR_SHAPE", "A spectrogram must be a [1, frequencies, frames] float32 tensor.");
   }
   require(options.frequency_width >= 0 && options.time_width >= 0, "masking: widths must not be negative.");
   require(within(options.probability, 0, 1), "masking: a probability must be from 0 to 1.");
-  if (!options.enabled) return spectrogram;
-  const at::NoGradGuard no_grad;
   // A stream of its own: the masks of a seed do not depend on the probability.
-  if (!Random(~seed).chance(options.probability)) return spectrogram;
-  Random random(seed);
+  return options.enabled && Random(~seed).chance(options.probability);
+}
+
+}  // namespace
+
+Tensor mask_spectrogram(const Tensor& spectrogram, const SpectrogramMasking& options, uint64_t seed) {
+  if (!is_masked(spectrogram, options, seed)) return spectrogram;
+  const at::NoGradGuard no_grad;
   Tensor masked = spectrogram.clone();
-  mask_axis(masked, 1, options.frequency_width, options.value, random);
-  mask_axis(masked, 2, options.time_width, options.value, random);
+  mask_in_place(masked, options, seed);
   return masked;
+}
+
+void mask_in_place(Tensor& spectrogram, const SpectrogramMasking& options, uint64_t seed) {
+  if (!is_masked(spectrogram, options, seed)) return;
+  const at::NoGradGuard no_grad;
+  Random random(seed);
+  mask_axis(spectrogram, 1, options.frequency_width, options.value, random);
+  mask_axis(spectrogram, 2, options.time_width, options.value, random);
 }
 
 }  // namespace soundspot::signal

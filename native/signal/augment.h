@@ -51,6 +51,14 @@ struct DrawnImage {
   ImageChange change;
 };
 
+/// What `draw_augmentation` with this crop starts from, and gives the same result from: all of the image resized to
+/// `side` for kWhole, its short side resized to `side` for kShortSide, the image itself for kResized.
+///
+/// @param image `[H, W, 3]` uint8, RGB.
+/// @param side `size` or `resize` of the augmentation, 1 … 65,535.
+/// @throws Error as draw_augmentation.
+Tensor before_crop(const Tensor& image, Crop crop, int64_t side);
+
 /// Random crop, blur, flip, colour jitter in random order, grey, shift: torchvision's transforms on 8-bit images. The
 /// crop is made; the other changes are drawn, to be made here or on a device.
 ///
@@ -89,5 +97,8 @@ struct SpectrogramMasking {
 /// @return `[1, F, T]` float32; the input itself when masking is not enabled.
 /// @throws Error ERR_SHAPE, ERR_CONFIG (a negative width).
 Tensor mask_spectrogram(const Tensor& spectrogram, const SpectrogramMasking& options, uint64_t seed);
+
+/// The same in place.
+void mask_in_place(Tensor& spectrogram, const SpectrogramMasking& options, uint64_t seed);
 
 }  // namespace soundspot::signal

@@ -185,6 +185,13 @@ Tensor resize(const Filter& filter, const Tensor& image, int64_t height, int64_t
 
 Tensor normalize_image(const Tensor& image) {
   check_image(image);
+  Tensor output = at::empty({3, image.size(0), image.size(1)}, at::kFloat);
+  normalize_image(image, output.mutable_data_ptr<float>());
+  return output;
+}
+
+void normalize_image(const Tensor& image, float* out) {
+  check_image(image);
   std::array<std::array<float, 256>, 3> table;
   for (size_t channel = 0; channel < 3; ++channel) {
     for (size_t value = 0; value < 256; ++value) {
@@ -193,15 +200,12 @@ Tensor normalize_image(const Tensor& image) {
   }
   const Tensor input = image.contiguous();
   const int64_t pixels = input.size(0) * input.size(1);
-  Tensor output = at::empty({3, input.size(0), input.size(1)}, at::kFloat);
   const uint8_t* const in = input.const_data_ptr<uint8_t>();
-  float* const out = output.mutable_data_ptr<float>();
   for (int64_t i = 0; i < pixels; ++i) {
     out[i] = table[0][in[3 * i]];
     out[pixels + i] = table[1][in[3 * i + 1]];
     out[2 * pixels + i] = table[2][in[3 * i + 2]];
   }
-  return output;
 }
 
 }  // namespace soundspot::signal

@@ -42,4 +42,7 @@ Tensor resize_bilinear(const Tensor& image, int64_t height, int64_t width);
 /// @throws Error ERR_SHAPE.
 Tensor normalize_image(const Tensor& image);
 
+/// The same to `out`, of 3 · H · W values.
+void normalize_image(const Tensor& image, float* out);
+
 }  // namespace soundspot::signal

@@ -104,6 +104,11 @@ export interface Dataset {
   load(index: number, options?: LoadOptions): Promise<Sample>;
   /** The id of a sample without reading it, where that is known: lists of damaged samples name it. */
   idOf?(index: number): string | undefined;
+  /**
+   * What its samples depend on beside ids and lists, such as options of decoding: another text is other samples, for which
+   * a store of decoded samples is not used.
+   */
+  readonly variant?: string;
   /** Damaged files, including those found while samples were loaded. */
   readonly damaged?: readonly DamagedFile[];
   /** Lists, annotations and archives that it was opened from: no output is written over them. */

@@ -88,8 +88,8 @@ function busy(path: string, who: string): SoundspotError {
   );
 }
 
-/** Creates a file with its content in one step; false when there is one. */
-async function createWhole(path: string, content: string): Promise<boolean> {
+/** @internal Creates a file with its content in one step; false when there is one. */
+export async function createWhole(path: string, content: string): Promise<boolean> {
   return writing(path, async () => {
     const temporary = `${path}.${randomUUID()}`;
     try {

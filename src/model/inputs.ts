@@ -12,7 +12,13 @@ import { decodeImage, type ImageSource } from "../media/image.js";
 import { openMedia } from "../media/media.js";
 import { rawAudio } from "../media/resample.js";
 import { infoOf } from "../media/video.js";
-import { type ModelHandle, native, type PrepareInput, type SampleHandle } from "../native.js";
+import {
+  type ModelHandle,
+  native,
+  type PrepareInput,
+  type SampleHandle,
+  type StoreHandle,
+} from "../native.js";
 import { asWindow, audioWindow, sampleOfVideo } from "./audio-window.js";
 import { checkFileRate } from "./file-rate.js";
 import { isRaw, ownAudio, ownImage } from "./raw.js";
@@ -193,7 +199,7 @@ async function audioPart(
 
 /**
  * Prepares a decoded pair, with the augmentations of training where they are given. `trained` is the model that takes a
- * step with it: what its device does to images is left to that step.
+ * step with it: what its device does to images is left to that step. `kept` is a store that is given the sample.
  * @throws {SoundspotError} ERR_INPUT when image or audio are not of the types and lengths that they state; ERR_CONFIG
  *   when the rate of the audio is not that of `audio.rate: "file"`, and for augmentations that do not fit the model.
  */
@@ -202,6 +208,7 @@ export async function prepareSample(
   config: ModelConfig,
   augment?: { readonly options: AugmentConfig; readonly seed: bigint },
   trained?: ModelHandle,
+  kept?: { readonly store: StoreHandle; readonly index: number },
 ): Promise<SampleHandle> {
   if (typeof sample !== "object" || sample === null) {
     throw new SoundspotError("ERR_INPUT", `A sample must be { id, image, audio }, got ${kindOf(sample)}.`);
@@ -212,5 +219,5 @@ export async function prepareSample(
   };
   const name = fileOf(sample.audio) ?? (sample.id === undefined ? "The audio" : `The audio of ${sample.id}`);
   checkFileRate(input.audio.sampleRate, config, name, "ERR_CONFIG");
-  return native().prepare(input, config, augment?.options, augment?.seed, trained);
+  return native().prepare(input, config, augment?.options, augment?.seed, trained, kept?.store, kept?.index);
 }

@@ -1,16 +1,20 @@
 /** Reads every sample of a dataset once and lists what is damaged, before a run does. */
-import { createHash } from "node:crypto";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 import { parseModelConfig } from "../config/model.js";
 import { aCount, aFunction, aPath, aSignal, check, checkFields } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import { lookAhead } from "../core/look-ahead.js";
-import { paced } from "../core/pacer.js";
 import { SAMPLES_AT_A_TIME } from "../core/semaphore.js";
 import { isDamage, type SkippedSample, skippedSample } from "../datasets/damage.js";
-import type { DamagedFile, Dataset, LoadableSample, MissingSample } from "../datasets/dataset.js";
-import { aDataset } from "../datasets/dataset.js";
+import {
+  aDataset,
+  type DamagedFile,
+  type Dataset,
+  type LoadableSample,
+  type MissingSample,
+} from "../datasets/dataset.js";
+import { hashOfIds } from "../datasets/identity.js";
 import { checkReplaceable, replaceFile, writing } from "../files/atomic-writes.js";
 import { lockFolder } from "../files/folder-lock.js";
 import { JsonlLog, jsonLines, parseJsonLines } from "../files/jsonl-log.js";
@@ -110,15 +114,10 @@ export async function checkDataset(data: Dataset, options: CheckDatasetOptions =
 }
 
 async function headOf(data: Dataset, signal: AbortSignal | undefined): Promise<Head> {
-  const hash = createHash("sha256");
-  const indices = function* () {
-    for (let i = 0; data.idOf && i < data.length; i++) yield i;
-  };
-  await paced(indices(), signal, (i) => hash.update(JSON.stringify(data.idOf?.(i) ?? null)));
   return {
     dataset: data.name,
     samples: data.length,
-    ids: hash.digest("hex"),
+    ids: await hashOfIds(data, signal),
     order: data.sequence?.order ?? null,
   };
 }

@@ -54,6 +54,16 @@ export interface ResumeEvent {
   readonly samplesBefore: number;
 }
 
+/** What a store of decoded samples has, before the first step. */
+export interface StoreEvent {
+  readonly folder: string;
+  /** Samples that it has, of `total`. */
+  readonly samples: number;
+  readonly total: number;
+  /** Bytes with all samples; estimated from those that it has, or from the first that can be read. */
+  readonly bytes: number;
+}
+
 /** Data, outputs and callbacks of a run, beside the fields of TrainOptions. */
 export interface TrainRunOptions extends TrainOptions {
   readonly data: Dataset;
@@ -80,6 +90,14 @@ export interface TrainRunOptions extends TrainOptions {
    * epochs after the last change of the losses' weights; where there is no such epoch it is the last.
    */
   readonly output?: string;
+  /**
+   * Folder for decoded samples: each is decoded once, by the epoch that first needs it, and later epochs and runs read it
+   * from there, the same bit for bit. It is of one dataset and one preprocessing: others throw ERR_CONFIG. So do a dataset
+   * that does not know its ids or has an order of its own, such as scenes and shards, and `augment.audioRange`.
+   * ERR_FILE_WRITE when the disk has no space for all samples. Several processes and runs may share it. Delete it when
+   * media files have changed.
+   */
+  readonly store?: string;
   /** Go on from `output`'s last.safetensors if it is there. Default false. */
   readonly resume?: boolean;
   /**
@@ -112,6 +130,8 @@ export interface TrainRunOptions extends TrainOptions {
   readonly onEpoch?: (event: EpochEvent) => void;
   /** Called for every damaged sample that is found for the first time. */
   readonly onSkip?: (sample: SkippedInRun) => void;
+  /** Called once where there is a `store`, before the first step. */
+  readonly onStore?: (event: StoreEvent) => void;
   /** Called for the samples of an evaluation within the run. */
   readonly onEvaluationProgress?: (done: number, total: number) => void;
 }

@@ -159,6 +159,7 @@ export class Run {
       fromBatch: place.batch,
       strict,
       neighbours: this.#start.neighbours,
+      store: this.#start.store,
       rank: group?.rank ?? 0,
       size: group?.size ?? 1,
       signal: interrupt,

@@ -7,6 +7,7 @@ import type { TrainConfig } from "../config/train.js";
 import { SoundspotError } from "../core/errors.js";
 import type { ProcessGroup } from "../distributed/process-group.js";
 import { isModel, Model, type WeightsReport } from "../model/model.js";
+import type { DecodedStore } from "./decoded-store.js";
 import type { Neighbours } from "./neighbours.js";
 import { checkSameRun, onData, type Progress, readProgress } from "./progress.js";
 import { MAX_DAMAGED, type TrainRunOptions } from "./run-options.js";
@@ -20,6 +21,7 @@ export interface Start {
   readonly resumed: boolean;
   /** Of the samples, for methods that train with them. */
   readonly neighbours?: Neighbours | undefined;
+  readonly store?: DecodedStore | undefined;
   readonly weights?: WeightsReport;
   readonly imageWeights?: WeightsReport;
 }

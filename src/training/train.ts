@@ -9,6 +9,7 @@ import { aDataset } from "../datasets/dataset.js";
 import { aGroup } from "../distributed/process-group.js";
 import { aDevice } from "../model/compute.js";
 import { isModel } from "../model/model.js";
+import { DecodedStore } from "./decoded-store.js";
 import { neighboursOf } from "./neighbours.js";
 import { Run } from "./run.js";
 import { exists, openRunFolder } from "./run-folder.js";
@@ -22,7 +23,7 @@ import { type Start, startFresh, startFrom, startTogether } from "./start.js";
  * @throws {SoundspotError} ERR_CONFIG; ERR_OUTPUT_IS_INPUT when `output` would replace the weights or a list of the
  * data; ERR_BUSY when another run is at work in `output`, ERR_FILE_WRITE when it cannot be written;
  * ERR_CHECKPOINT_MISMATCH, ERR_CHECKPOINT_CORRUPT when it cannot be resumed; ERR_DATASET when more samples are damaged
- * than `maxDamaged` allows; ERR_ABORTED; and those of the dataset.
+ * than `maxDamaged` allows; those of `store`, see there; ERR_ABORTED; and those of the dataset.
  */
 export async function train(options: TrainRunOptions): Promise<TrainRun> {
   checkOptions(options);
@@ -37,22 +38,24 @@ export async function train(options: TrainRunOptions): Promise<TrainRun> {
 
   const { output, resume = false, group } = options;
   const fresh = () => startFresh(options, recipe, config);
+  let store: DecodedStore | undefined;
   const begin = async (startMain: () => Promise<Start>): Promise<Start> => {
     const start = await (group ? startTogether(group, options, recipe, config, startMain) : startMain());
-    return { ...start, neighbours };
+    if (options.store !== undefined) store = await DecodedStore.open(options.store, options, start);
+    return { ...start, neighbours, store };
   };
-  if (output === undefined || group?.main === false) return Run.toTheEnd(await begin(fresh), options);
-
-  const folder = resolve(output);
+  const folder = output === undefined || group?.main === false ? undefined : resolve(output);
   let unlock: (() => Promise<void>) | undefined;
-  const startIn = async () => {
+  const startMain = async () => {
+    if (folder === undefined) return fresh();
     unlock = await openRunFolder(folder, options);
     const last = join(folder, "last.safetensors");
     return resume && (await exists(last)) ? startFrom(last, options, recipe, config) : fresh();
   };
   try {
-    return await Run.toTheEnd(await begin(startIn), options, folder);
+    return await Run.toTheEnd(await begin(startMain), options, folder);
   } finally {
+    await store?.close();
     await unlock?.();
   }
 }
@@ -61,6 +64,7 @@ function checkOptions(options: TrainRunOptions): void {
   checkFields(options, {
     signal: aSignal,
     output: aPath,
+    store: aPath,
     weights: aPath,
     imageWeights: aPath,
     device: aDevice,
@@ -69,6 +73,7 @@ function checkOptions(options: TrainRunOptions): void {
     onStep: aFunction,
     onEpoch: aFunction,
     onSkip: aFunction,
+    onStore: aFunction,
     onEvaluationProgress: aFunction,
     evaluation: aDataset,
     strict: aFlag,
@@ -106,6 +111,7 @@ function trainOptionsOf(options: TrainRunOptions, recipe: Preset, method: string
     imageWeights,
     neighbours,
     output,
+    store,
     resume,
     allowChangedData,
     strict,
@@ -117,6 +123,7 @@ function trainOptionsOf(options: TrainRunOptions, recipe: Preset, method: string
     onStep,
     onEpoch,
     onSkip,
+    onStore,
     onEvaluationProgress,
     ...own
   } = options;

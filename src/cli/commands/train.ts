@@ -34,6 +34,7 @@ interface Flags {
   weights?: string;
   imageWeights?: string;
   neighbours?: string;
+  store?: string;
   resume?: true;
   allowChangedData?: true;
   strict?: true;
@@ -64,6 +65,10 @@ export function register(program: Command): void {
     .option(
       "--neighbours <file>",
       "nearest neighbours of the samples, of soundspot neighbours; for Alignment",
+    )
+    .option(
+      "--store <folder>",
+      "decoded samples: the first epoch fills it, later epochs and runs read it instead of the files",
     )
     .option("--keep-every <n>", "keep the parameters of every nth epoch in separate files", wholeFrom(1))
     .option("--resume", "resume from the output folder's last.safetensors")
@@ -174,6 +179,11 @@ async function run(flags: Flags, group: ProcessGroup | undefined): Promise<void>
         );
       },
       onSkip: (sample) => fresh.push(sample),
+      ...(flags.store === undefined ? {} : { store: flags.store }),
+      onStore: ({ folder, samples, total, bytes }) =>
+        note(
+          `store ${folder}: ${samples} of ${total} samples are there; ${(bytes / 1e9).toFixed(2)} GB with all`,
+        ),
       ...(flags.weights === undefined ? {} : { weights: flags.weights }),
       ...(flags.imageWeights === undefined ? {} : { imageWeights: flags.imageWeights }),
       ...(flags.neighbours === undefined ? {} : { neighbours: flags.neighbours }),

@@ -247,6 +247,19 @@ for (const own of [false, true])
         expect(takeLaunches()).toEqual(own ? [...inference, ...step, ...attention, ...update].sort() : []);
       });
 
+      it("trains on samples from a store as on those of files", async () => {
+        const data = { ...bars(8), idOf: (index: number) => `bar ${index}` };
+        const store = mkdtempSync(join(folder, "store-"));
+        const outcome = async (options: { readonly store?: string }) => {
+          using model = await created("testdevice");
+          await train({ model, data, epochs: 2, batchSize: 4, ...recipe, ...options });
+          return model.parameters();
+        };
+        const files = await outcome({});
+        expect(await outcome({ store })).toEqual(files);
+        expect(await outcome({ store })).toEqual(files);
+      });
+
       it("sharpens as the CPU does", async () => {
         const models = await Promise.all(places.map((place) => created(place)));
         const [ours, others] = await Promise.all(
