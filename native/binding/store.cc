@@ -39,6 +39,12 @@ Napi::Value open_store(const Napi::CallbackInfo& call) {
       [](Napi::Env env, std::shared_ptr<OpenStore>& opened) { return wrap(env, opened); });
 }
 
+// closeStore(store): waits for what is being appended; nothing is written afterwards
+Napi::Value close_store(const Napi::CallbackInfo& call) {
+  unwrap<OpenStore>(call[0])->samples.close();
+  return release<OpenStore>(call);
+}
+
 // storeStatus(store) → { samples, bytes, failure? }
 Napi::Value store_status(const Napi::CallbackInfo& call) {
   const store::Status status = unwrap<OpenStore>(call[0])->samples.status();
@@ -104,7 +110,7 @@ struct StoredBatch {
     try {
       drawn = drawn_image(*pixels, augmented, config.image_size, seeds[i]);
     } catch (const Error&) {
-      return nullptr;  // an image that this view cannot take: its own preparation says so
+      return nullptr;  // an image that this view cannot take: `prepare` throws its error
     }
     if (unfinished) {
       sample->drawn = std::move(drawn);
@@ -148,7 +154,7 @@ Napi::Value read_stored(const Napi::CallbackInfo& call) {
 
 void register_store(Napi::Env env, Napi::Object exports) {
   exports.Set("openStore", Napi::Function::New(env, open_store, "openStore"));
-  exports.Set("closeStore", Napi::Function::New(env, release<OpenStore>, "closeStore"));
+  exports.Set("closeStore", Napi::Function::New(env, close_store, "closeStore"));
   exports.Set("storeStatus", Napi::Function::New(env, store_status, "storeStatus"));
   exports.Set("findStored", Napi::Function::New(env, find_stored, "findStored"));
   exports.Set("readStored", Napi::Function::New(env, read_stored, "readStored"));

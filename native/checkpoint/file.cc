@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <random>
 #include <system_error>
 #include <utility>
@@ -33,6 +34,7 @@ std::string reason(int error) { return std::generic_category().message(error); }
 int create_new(const std::filesystem::path& path) {
   return _wopen(path.c_str(), _O_WRONLY | _O_CREAT | _O_EXCL | _O_BINARY, _S_IREAD | _S_IWRITE);
 }
+int64_t seek_end(int descriptor) { return _lseeki64(descriptor, 0, SEEK_END); }
 int open_appending(const std::filesystem::path& path) {
   return _wopen(path.c_str(), _O_WRONLY | _O_CREAT | _O_APPEND | _O_BINARY, _S_IREAD | _S_IWRITE);
 }
@@ -46,6 +48,7 @@ int flush_folder(const std::filesystem::path&) { return 0; }  // Windows has no 
 int create_new(const std::filesystem::path& path) {
   return ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 }
+int64_t seek_end(int descriptor) { return ::lseek(descriptor, 0, SEEK_END); }
 int open_appending(const std::filesystem::path& path) {
   return ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
 }
@@ -160,21 +163,21 @@ AppendedFile::AppendedFile(const std::string& path) : name_(path) {
   const std::filesystem::path target = from_utf8(path);
   descriptor_ = open_appending(target);
   if (descriptor_ < 0) fail_writing(name_, errno);
-  std::error_code error;
-  size_ = std::filesystem::file_size(target, error);
-  if (!error) return;
-  close_descriptor(std::exchange(descriptor_, -1));
-  fail_writing(name_, error.default_error_condition().value());
 }
 
 AppendedFile::~AppendedFile() {
   if (descriptor_ >= 0) close_descriptor(descriptor_);
 }
 
+uint64_t AppendedFile::size() const {
+  const int64_t end = seek_end(descriptor_);
+  if (end < 0) fail_writing(name_, errno);
+  return static_cast<uint64_t>(end);
+}
+
 void AppendedFile::append(const void* data, uint64_t bytes) {
   const int error = write_all(descriptor_, data, bytes);
   if (error != 0) fail_writing(name_, error);
-  size_ += bytes;
 }
 
 OutputFile::OutputFile(const std::string& path) : name_(path), target_(from_utf8(path)) {

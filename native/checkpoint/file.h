@@ -52,8 +52,9 @@ class AppendedFile {
   AppendedFile(const AppendedFile&) = delete;
   AppendedFile& operator=(const AppendedFile&) = delete;
 
-  /// In bytes, with what this object appended.
-  uint64_t size() const { return size_; }
+  /// In bytes, of the file as it is now: where the next bytes will lie.
+  /// @throws Error ERR_FILE_WRITE
+  uint64_t size() const;
 
   /// The bytes are in the file when it returns; after a failure some of them may be.
   /// @throws Error ERR_FILE_WRITE with the file's name and the system's reason.
@@ -62,7 +63,6 @@ class AppendedFile {
  private:
   std::string name_;  // for messages
   int descriptor_ = -1;
-  uint64_t size_ = 0;
 };
 
 /// A new file that takes its name only in `commit`; until then it is a temporary one in the same folder, which the

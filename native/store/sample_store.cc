@@ -44,6 +44,11 @@ uint64_t size_of(const std::string& path) {
   return error ? 0 : size;
 }
 
+bool exists(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::exists(from_utf8(path), error);
+}
+
 /// The path of an index, without the half of an entry that a killed process may have left at its end.
 const std::string& whole_entries(const std::string& path) {
   const uint64_t size = size_of(path);
@@ -74,14 +79,11 @@ uint64_t SampleStore::bytes_of(const Place& place) const {
   return uint64_t{3} * place.height * place.width + sizeof(float) * static_cast<uint64_t>(rows_ * frames_);
 }
 
-bool SampleStore::has(int64_t index) const {
-  const std::lock_guard lock(mutex_);
-  return places_.at(static_cast<size_t>(index)).height > 0;
-}
+bool SampleStore::has(int64_t index) const { return place_of(index).height > 0; }
 
 void SampleStore::refresh() {
   const std::lock_guard lock(mutex_);
-  for (size_t part = 0; part <= own_ || size_of(path_of(part, "index")) > 0; ++part) {
+  for (size_t part = 0; part <= own_ || exists(path_of(part, "index")); ++part) {
     if (part == parts_.size()) parts_.emplace_back();
     take_entries(part);
   }
@@ -114,6 +116,7 @@ void SampleStore::put(int64_t index, const Place& place) {
   if (kept.height > 0) {
     --status_.samples;
     status_.bytes -= bytes_of(kept);
+    replaced_.emplace(index, kept);
   }
   kept = place;
   ++status_.samples;
@@ -127,6 +130,12 @@ void SampleStore::forget(int64_t index, const Place& place) {
   --status_.samples;
   status_.bytes -= bytes_of(kept);
   kept = {};
+  // The sample may have been written again to an earlier part.
+  if (const auto other = replaced_.find(index); other != replaced_.end()) {
+    const Place again = other->second;
+    replaced_.erase(other);
+    put(index, again);
+  }
 }
 
 std::shared_ptr<checkpoint::InputFile> SampleStore::data_of(const Place& place) {
@@ -143,21 +152,23 @@ std::shared_ptr<checkpoint::InputFile> SampleStore::data_of(const Place& place) 
 }
 
 void SampleStore::expect(int64_t index) {
-  const Place place = [&] {
-    const std::lock_guard lock(mutex_);
-    return places_.at(static_cast<size_t>(index));
-  }();
+  const Place place = place_of(index);
   if (place.height == 0) return;
   if (const auto data = data_of(place)) data->expect(place.offset, bytes_of(place));
 }
 
+SampleStore::Place SampleStore::place_of(int64_t index) const {
+  const std::lock_guard lock(mutex_);
+  return places_.at(static_cast<size_t>(index));
+}
+
 std::optional<Tensor> SampleStore::read(int64_t index, float* spectrogram) {
-  const Place place = [&] {
-    const std::lock_guard lock(mutex_);
-    return places_.at(static_cast<size_t>(index));
-  }();
-  if (place.height == 0) return std::nullopt;
-  if (const auto data = data_of(place)) {
+  for (Place place = place_of(index); place.height > 0; place = place_of(index)) {
+    const auto data = data_of(place);
+    if (!data) {
+      forget(index, place);
+      continue;
+    }
     const Tensor pixels = at::empty({place.height, place.width, 3}, at::kByte);
     const uint64_t image = pixels.nbytes(), rest = bytes_of(place) - image;
     void* const to = pixels.mutable_data_ptr();
@@ -168,31 +179,31 @@ std::optional<Tensor> SampleStore::read(int64_t index, float* spectrogram) {
     } catch (const checkpoint::FormatError&) {
       // The file became shorter.
     }
+    forget(index, place);
   }
-  forget(index, place);
   return std::nullopt;
 }
 
 void SampleStore::write(int64_t index, const Tensor& pixels, const Tensor& spectrogram) {
-  const Tensor image = pixels.contiguous(), sound = spectrogram.contiguous();
-  if (sound.numel() != rows_ * frames_) throw Error("ERR_INTERNAL", "A spectrogram is not of the store's shape.");
+  const Tensor image = pixels.contiguous(), audio = spectrogram.contiguous();
+  if (audio.numel() != rows_ * frames_) throw Error("ERR_INTERNAL", "A spectrogram is not of the store's shape.");
   Entry entry;
   entry.index = static_cast<uint32_t>(index);
   entry.height = static_cast<uint32_t>(image.size(0));
   entry.width = static_cast<uint32_t>(image.size(1));
   entry.pixels = checksum_of(image.const_data_ptr(), image.nbytes());
-  entry.spectrogram = checksum_of(sound.const_data_ptr(), sound.nbytes());
+  entry.spectrogram = checksum_of(audio.const_data_ptr(), audio.nbytes());
 
   const std::lock_guard one_at_a_time(appending_);
   {
     const std::lock_guard lock(mutex_);
-    if (!status_.failure.empty() || places_.at(static_cast<size_t>(index)).height > 0) return;
+    if (closed_ || !status_.failure.empty() || places_.at(static_cast<size_t>(index)).height > 0) return;
   }
-  entry.offset = data_.size();
-  entry.own = checksum_of(entry);
   try {
+    entry.offset = data_.size();
+    entry.own = checksum_of(entry);
     data_.append(image.const_data_ptr(), image.nbytes());
-    data_.append(sound.const_data_ptr(), sound.nbytes());
+    data_.append(audio.const_data_ptr(), audio.nbytes());
     index_.append(&entry, kEntry);
   } catch (const Error& error) {
     const std::lock_guard lock(mutex_);
@@ -202,6 +213,11 @@ void SampleStore::write(int64_t index, const Tensor& pixels, const Tensor& spect
   const std::lock_guard lock(mutex_);
   parts_[own_].taken += kEntry;
   put(index, {static_cast<uint32_t>(own_), entry.height, entry.width, entry.offset, entry.pixels, entry.spectrogram});
+}
+
+void SampleStore::close() {
+  const std::lock_guard lock(appending_);
+  closed_ = true;
 }
 
 Status SampleStore::status() const {

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "checkpoint/file.h"
@@ -51,6 +52,9 @@ class SampleStore {
   /// has the reason.
   void write(int64_t index, const Tensor& pixels, const Tensor& spectrogram);
 
+  /// Waits for a sample that is being appended. From then on nothing is written, and another process may append.
+  void close();
+
   Status status() const;
 
  private:
@@ -66,6 +70,7 @@ class SampleStore {
   };
 
   std::string path_of(size_t part, const char* ending) const;
+  Place place_of(int64_t index) const;
   uint64_t bytes_of(const Place& place) const;
   /// The data of a place's part; null where it does not reach so far.
   std::shared_ptr<checkpoint::InputFile> data_of(const Place& place);
@@ -77,12 +82,14 @@ class SampleStore {
   const size_t own_;
   const int64_t rows_, frames_;
 
-  mutable std::mutex mutex_;   // of what follows
-  std::vector<Place> places_;  // by index
+  mutable std::mutex mutex_;                          // of what follows
+  std::vector<Place> places_;                         // by index
+  std::unordered_multimap<int64_t, Place> replaced_;  // places that others took the place of
   std::vector<Part> parts_;
   Status status_;
 
   std::mutex appending_;  // of both files
+  bool closed_ = false;
   checkpoint::AppendedFile data_, index_;
 };
 

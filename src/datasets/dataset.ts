@@ -105,8 +105,8 @@ export interface Dataset {
   /** The id of a sample without reading it, where that is known: lists of damaged samples name it. */
   idOf?(index: number): string | undefined;
   /**
-   * What its samples depend on beside ids and lists, such as options of decoding: another text is other samples, for which
-   * a store of decoded samples is not used.
+   * What its samples depend on beside ids and lists, such as the folder of its media and options of decoding: another
+   * text is other samples, for which a store of decoded samples is not used.
    */
   readonly variant?: string;
   /** Damaged files, including those found while samples were loaded. */

@@ -92,7 +92,7 @@ export async function manifest(options: ManifestOptions): Promise<IterableDatase
     files: [options.path],
     ...(classes.length > 0 ? { classes } : {}),
     idOf: (index) => rows[index]?.id,
-    variant: `seconds ${options.seconds ?? SECONDS}`,
+    variant: `${resolve(dirname(options.path))}, seconds ${options.seconds ?? SECONDS}`,
     load: async (index, loadOptions = {}) => loadRow(rowAt(rows, index, options.path), options, loadOptions),
   });
 }

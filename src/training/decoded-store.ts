@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { mkdir, readFile, statfs } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod";
 import { methodNamed } from "../config/methods.js";
 import { frameCount, type ModelConfig, rowCount } from "../config/model.js";
@@ -23,6 +24,9 @@ import type { TrainRunOptions } from "./run-options.js";
 const VERSION = 1;
 /** Processes that may append at one time, each to a part of its own. */
 const MOST_PARTS = 1024;
+/** How often a description is read that is not whole, and milliseconds between. */
+const READ_TRIES = 10;
+const READ_PAUSE = 50;
 /** Code of the warning that nothing is stored any more. */
 const WARNING = "SOUNDSPOT_STORE";
 
@@ -86,17 +90,15 @@ export class DecodedStore {
       ...fieldsByPath(model.config.audio, "model.audio"),
     });
     const { part, unlock } = await lockPart(folder);
+    let handle: StoreHandle | undefined;
     try {
-      const handle = await native().openStore(
-        folder,
-        { part, samples: data.length, ...images },
-        model.config,
-      );
+      handle = await native().openStore(folder, { part, samples: data.length, ...images }, model.config);
       const store = new DecodedStore(handle, folder, model.config, unlock);
       const bytes = await store.#checkSpace(data, images, signal);
       onStore?.({ folder, samples: native().storeStatus(handle).samples, total: data.length, bytes });
       return store;
     } catch (error) {
+      if (handle) native().closeStore(handle);
       await unlock();
       throw error;
     }
@@ -148,7 +150,7 @@ export class DecodedStore {
     );
   }
 
-  /** Reading and writing end first. */
+  /** Waits for a sample that is being written; nothing is written afterwards. */
   async close(): Promise<void> {
     native().closeStore(this.#handle);
     await this.#unlock();
@@ -200,7 +202,7 @@ function checkStorable(data: Dataset, augments: readonly (AugmentConfig | false)
     );
   }
   if (augments.some((augment) => augment && augment.audioRange !== undefined)) {
-    reject("train.augment.audioRange takes another part of the audio in each epoch: a store holds one.");
+    reject("audioRange of an augmentation takes another part of the audio in each epoch: a store holds one.");
   }
 }
 
@@ -224,7 +226,7 @@ async function identityOf(data: Dataset, signal: AbortSignal | undefined): Promi
     samples: data.length,
     "the ids of samples": await hashOfIds(data, signal),
     "the content of the dataset's lists": lists.digest("hex"),
-    "the dataset's options": data.variant ?? null,
+    "the dataset's folder or options": data.variant ?? null,
   };
 }
 
@@ -237,7 +239,7 @@ async function describe(folder: string, fields: Readonly<Record<string, unknown>
   const own = { format: "soundspot-store", version: VERSION, fields };
   if (await createWhole(path, `${JSON.stringify(own, null, 2)}\n`)) return;
   const how = "Give another folder, or delete this one: it is then filled again.";
-  const there = await readDescription(path, how);
+  const there = await readWhole(path, how);
   if (there.version !== VERSION) {
     throw new SoundspotError(
       "ERR_CONFIG",
@@ -251,6 +253,18 @@ async function describe(folder: string, fields: Readonly<Record<string, unknown>
       "ERR_CONFIG",
       `The store ${folder} is of other samples: ${name} was ${was}, and is now ${is}. ${how}`,
     );
+  }
+}
+
+/** Another process may be writing it: on file systems without hard links it is not there as a whole at once. */
+async function readWhole(path: string, how: string): Promise<z.infer<typeof descriptionSchema>> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await readDescription(path, how);
+    } catch (error) {
+      if (tries === READ_TRIES) throw error;
+      await sleep(READ_PAUSE);
+    }
   }
 }
 

@@ -41,7 +41,19 @@ export async function train(options: TrainRunOptions): Promise<TrainRun> {
   let store: DecodedStore | undefined;
   const begin = async (startMain: () => Promise<Start>): Promise<Start> => {
     const start = await (group ? startTogether(group, options, recipe, config, startMain) : startMain());
-    if (options.store !== undefined) store = await DecodedStore.open(options.store, options, start);
+    const { store: path } = options;
+    if (path !== undefined) {
+      const open = async () => {
+        store = await DecodedStore.open(path, options, start);
+      };
+      try {
+        // Where one process fails, no other waits for it.
+        await (group ? group.gatherFrom(open) : open());
+      } catch (error) {
+        if (!isModel(options.model)) start.model.dispose();
+        throw error;
+      }
+    }
     return { ...start, neighbours, store };
   };
   const folder = output === undefined || group?.main === false ? undefined : resolve(output);

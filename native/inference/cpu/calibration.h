@@ -29,7 +29,7 @@ class Histogram {
 
 class Calibration {
  public:
-  /// It copies the weights of the encoders, and looks at the others at its end.
+  /// It looks at the weights, also at its end: they must stay as they are.
   explicit Calibration(std::shared_ptr<const methods::Localizer> localizer);
 
   /// A pass of both encoders in float32. Images [B, 3, size, size] and spectrograms [B, 1, F, T].

@@ -34,7 +34,7 @@ class CpuEngine final : public Engine {
     respond_by(localizer->method().freeze(localizer->parameters(), compute));
   }
 
-  /// What the encoders are made of. They hold copies in forms of their own.
+  /// What the encoders are made of. They hold forms of their own, and may look at the parameters.
   static core::Parameters parameters(const methods::Localizer& localizer, const core::Compute& compute) {
     return compute.precision == core::Precision::kInt8 ? localizer.parameters() : localizer.whole_parameters();
   }

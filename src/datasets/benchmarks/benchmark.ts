@@ -68,6 +68,7 @@ export async function datasetOf<E extends Entry>(source: EntryFiles<E>): Promise
     files: source.files.filter((file) => typeof file === "string"),
     ...(classes.length > 0 ? { classes } : {}),
     idOf: (index) => found[index]?.entry.id,
+    variant: resolve(root),
     load: async (index, { signal }: LoadOptions = {}) => {
       const { entry, image, audio, annotation } = rowAt(found, index, name);
       const { id, label, imageId, sources, clip, sounding } = entry;

@@ -300,6 +300,64 @@ describe("a store whose files are damaged", () => {
     await store.close();
   });
 
+  it("has the samples of all parts, also behind one that stayed empty", async () => {
+    using model = await Model.create(tiny, { seed: 1 });
+    const place = { model, config: parseTrainConfig({ batchSize: 3 }) };
+    const data = counted(6, (index) => noise(index, 20));
+    const folder = newFolder();
+    const runs = [await open(folder, data, place), await open(folder, data, place)];
+    const last = await open(folder, data, place);
+    const files = await epochOf(place, data, 0, { store: last });
+    for (const store of [...runs, last]) await store.close();
+    expect(statSync(join(folder, "part-1.index")).size).toBe(0);
+    data.loaded.length = 0;
+    const store = await open(folder, data, place, ({ samples }) => expect(samples).toBe(6));
+    expectSame(files, await epochOf(place, data, 0, { store }));
+    expect(data.loaded).toEqual([]);
+    await store.close();
+  });
+
+  it("takes a sample that was written again before the damaged one, in an earlier part", async () => {
+    using model = await Model.create(tiny, { seed: 1 });
+    const place = { model, config: parseTrainConfig({ batchSize: 3 }) };
+    const data = counted(6, (index) => noise(index, 20));
+    const folder = newFolder();
+    const first = await open(folder, data, place);
+    const second = await open(folder, data, place);
+    const files = await epochOf(place, data, 0, { store: second });
+    await first.close();
+    await second.close();
+    const path = join(folder, "part-1.data");
+    const bytes = readFileSync(path);
+    const middle = bytes.length >> 1;
+    bytes[middle] = (bytes[middle] as number) ^ 1;
+    writeFileSync(path, bytes);
+    const decoded: number[] = [];
+    for (let run = 0; run < 3; run++) {
+      data.loaded.length = 0;
+      const store = await open(folder, data, place);
+      for (const _ of [0, 1]) expectSame(files, await epochOf(place, data, 0, { store }));
+      await store.close();
+      decoded.push(data.loaded.length);
+    }
+    const { size } = statSync(join(folder, "part-0.data"));
+    expect(size).toBeGreaterThan(0);
+    expect(size).toBeLessThan(statSync(path).size / 2);
+    expect(decoded).toEqual([1, 0, 0]);
+  });
+
+  it("is not written any more once it is closed", async () => {
+    using model = await Model.create(tiny, { seed: 1 });
+    const place = { model, config: parseTrainConfig({ batchSize: 3 }) };
+    const folder = newFolder();
+    const store = await open(folder, counted(6, bar), place);
+    const reading = epochOf(place, counted(6, bar), 0, { store }).catch(() => undefined);
+    await store.close();
+    const { size } = statSync(join(folder, "part-0.index"));
+    await reading;
+    expect(statSync(join(folder, "part-0.index")).size).toBe(size);
+  });
+
   it("is rejected where its description cannot be read or is of another version", async () => {
     using model = await Model.create(tiny, { seed: 1 });
     const place = { model, config: parseTrainConfig({ batchSize: 3 }) };
@@ -351,7 +409,7 @@ describe("a store of something else", () => {
       () => ({ ...base(), variant: "seconds 3" }),
       {},
       {},
-      /the dataset's options was "seconds 5", and is now "seconds 3"/,
+      /the dataset's folder or options was "seconds 5", and is now "seconds 3"/,
     ],
     [
       "another audio window",
