@@ -164,20 +164,19 @@ SampleStore::Place SampleStore::place_of(int64_t index) const {
 
 std::optional<Tensor> SampleStore::read(int64_t index, float* spectrogram) {
   for (Place place = place_of(index); place.height > 0; place = place_of(index)) {
-    const auto data = data_of(place);
-    if (!data) {
-      forget(index, place);
-      continue;
-    }
-    const Tensor pixels = at::empty({place.height, place.width, 3}, at::kByte);
-    const uint64_t image = pixels.nbytes(), rest = bytes_of(place) - image;
-    void* const to = pixels.mutable_data_ptr();
-    try {
-      data->read(place.offset, to, image);
-      data->read(place.offset + image, spectrogram, rest);
-      if (checksum_of(to, image) == place.pixels && checksum_of(spectrogram, rest) == place.spectrogram) return pixels;
-    } catch (const checkpoint::FormatError&) {
-      // The file became shorter.
+    if (const auto data = data_of(place)) {
+      const Tensor pixels = at::empty({place.height, place.width, 3}, at::kByte);
+      const uint64_t image = pixels.nbytes(), rest = bytes_of(place) - image;
+      void* const to = pixels.mutable_data_ptr();
+      try {
+        data->read(place.offset, to, image);
+        data->read(place.offset + image, spectrogram, rest);
+        const bool whole =
+            checksum_of(to, image) == place.pixels && checksum_of(spectrogram, rest) == place.spectrogram;
+        if (whole) return pixels;
+      } catch (const checkpoint::FormatError&) {
+        // The file became shorter.
+      }
     }
     forget(index, place);
   }

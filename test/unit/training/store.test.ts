@@ -249,11 +249,14 @@ function damaged(bytes: Buffer, { kind, place, byte }: Fault): Buffer {
   return changed;
 }
 
+/** Samples of up to 20 px a side, and batches of three of them. */
+const six = () => counted(6, (index) => noise(index, 20));
+const inThrees = (model: Model): Place => ({ model, config: parseTrainConfig({ batchSize: 3 }) });
+
 describe("a store whose files are damaged", () => {
   it("gives the samples of the files, and is filled again", async () => {
     using model = await Model.create(tiny, { seed: 1 });
-    const place = { model, config: parseTrainConfig({ batchSize: 3 }) };
-    const data = counted(6, (index) => noise(index, 20));
+    const [place, data] = [inThrees(model), six()];
     const whole = newFolder();
     const filling = await open(whole, data, place);
     const files = await epochOf(place, data, 0, { store: filling });
@@ -286,8 +289,7 @@ describe("a store whose files are damaged", () => {
 
   it("may change while it is open", async () => {
     using model = await Model.create(tiny, { seed: 1 });
-    const place = { model, config: parseTrainConfig({ batchSize: 3 }) };
-    const data = counted(6, (index) => noise(index, 20));
+    const [place, data] = [inThrees(model), six()];
     const folder = newFolder();
     const store = await open(folder, data, place);
     const files = await epochOf(place, data, 0, { store });
@@ -302,8 +304,7 @@ describe("a store whose files are damaged", () => {
 
   it("has the samples of all parts, also behind one that stayed empty", async () => {
     using model = await Model.create(tiny, { seed: 1 });
-    const place = { model, config: parseTrainConfig({ batchSize: 3 }) };
-    const data = counted(6, (index) => noise(index, 20));
+    const [place, data] = [inThrees(model), six()];
     const folder = newFolder();
     const runs = [await open(folder, data, place), await open(folder, data, place)];
     const last = await open(folder, data, place);
@@ -319,8 +320,7 @@ describe("a store whose files are damaged", () => {
 
   it("takes a sample that was written again before the damaged one, in an earlier part", async () => {
     using model = await Model.create(tiny, { seed: 1 });
-    const place = { model, config: parseTrainConfig({ batchSize: 3 }) };
-    const data = counted(6, (index) => noise(index, 20));
+    const [place, data] = [inThrees(model), six()];
     const folder = newFolder();
     const first = await open(folder, data, place);
     const second = await open(folder, data, place);
@@ -348,7 +348,7 @@ describe("a store whose files are damaged", () => {
 
   it("is not written any more once it is closed", async () => {
     using model = await Model.create(tiny, { seed: 1 });
-    const place = { model, config: parseTrainConfig({ batchSize: 3 }) };
+    const place = inThrees(model);
     const folder = newFolder();
     const store = await open(folder, counted(6, bar), place);
     const reading = epochOf(place, counted(6, bar), 0, { store }).catch(() => undefined);
@@ -360,7 +360,7 @@ describe("a store whose files are damaged", () => {
 
   it("is rejected where its description cannot be read or is of another version", async () => {
     using model = await Model.create(tiny, { seed: 1 });
-    const place = { model, config: parseTrainConfig({ batchSize: 3 }) };
+    const place = inThrees(model);
     const data = counted(6, bar);
     const folder = newFolder();
     await (await open(folder, data, place)).close();
