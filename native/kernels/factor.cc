@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/parts.h"
+
 namespace soundspot::kernels {
 
 namespace {
@@ -47,13 +49,13 @@ void Factor::pack(const Tensor& matrix) {
   if (bfloat16_) {
     auto* const to = static_cast<bfloat16_bits*>(packed_.mutable_data_ptr());
     panels_.pairs = to;
-    at::parallel_for(0, panels, 1,
-                     [&](int64_t begin, int64_t end) { run.pack_pairs(from, rows, columns, in, begin, end, to); });
+    core::in_parts(panels, 1,
+                   [&](int64_t begin, int64_t end) { run.pack_pairs(from, rows, columns, in, begin, end, to); });
   } else {
     auto* const to = packed_.mutable_data_ptr<float>();
     panels_.full = to;
-    at::parallel_for(0, panels, std::max<int64_t>(1, kPackGrain / std::max<int64_t>(1, in * kPanel)),
-                     [&](int64_t begin, int64_t end) { run.pack(from, rows, columns, in, out, begin, end, to); });
+    core::in_parts(panels, std::max<int64_t>(1, kPackGrain / std::max<int64_t>(1, in * kPanel)),
+                   [&](int64_t begin, int64_t end) { run.pack(from, rows, columns, in, out, begin, end, to); });
   }
 }
 
@@ -79,7 +81,7 @@ void Factor::operator()(const Tensor& x, const Tensor& out, bool relu) const {
 void Factor::multiply_pairs(const Tensor& x, const Tensor& out, bool relu) const {
   const int64_t rows = x.size(0), in = panels_.in;
   const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, rows * in));
-  at::parallel_for(0, panels_.panels, grain, [&](int64_t begin, int64_t end) {
+  core::in_parts(panels_.panels, grain, [&](int64_t begin, int64_t end) {
     kernels().multiply_pairs(panels_, static_cast<const bfloat16_bits*>(x.const_data_ptr()), in, rows,
                              out.mutable_data_ptr<float>(), out.size(1), begin, end, relu);
   });
@@ -95,7 +97,7 @@ void Factor::multiply_panels(const Tensor& x, const Tensor& out, bool relu) cons
   const int64_t parts = std::clamp<int64_t>(kUnits * at::get_num_threads() / panels, 1, (rows + kPart - 1) / kPart);
   const int64_t part = (rows + parts - 1) / parts;
   const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, part * panels_.in));
-  at::parallel_for(0, panels * parts, grain, [&](int64_t begin, int64_t end) {
+  core::in_parts(panels * parts, grain, [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) {
       const int64_t panel = unit / parts, first = unit % parts * part;
       kernels().multiply_rows(panels_, factor, out.mutable_data_ptr<float>(), width, panel,

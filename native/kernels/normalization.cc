@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/parts.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/device.h"
 #include "kernels/rows.h"
@@ -38,7 +39,7 @@ Number* write(const Tensor& x) {
 /// `work(chunk, first row, rows)` over the rows of a channels-last tensor.
 template <class Work>
 void over_rows(int64_t rows, const Work& work) {
-  at::parallel_for(0, (rows + kRows - 1) / kRows, 1, [&](int64_t begin, int64_t end) {
+  core::in_parts((rows + kRows - 1) / kRows, 1, [&](int64_t begin, int64_t end) {
     for (int64_t chunk = begin; chunk < end; ++chunk) {
       work(chunk, chunk * kRows, std::min(kRows, rows - chunk * kRows));
     }
@@ -190,7 +191,7 @@ class BatchNormFunction : public torch::autograd::Function<BatchNormFunction> {
 /// `work(sample, first row, end row)` over the rows of images of `height` rows.
 template <class Work>
 void over_images(int64_t batch, int64_t height, const Work& work) {
-  at::parallel_for(0, batch * height, 1, [&](int64_t begin, int64_t end) {
+  core::in_parts(batch * height, 1, [&](int64_t begin, int64_t end) {
     while (begin < end) {
       const int64_t sample = begin / height, first = begin % height, until = std::min(height, first + end - begin);
       work(sample, first, until);

@@ -1,7 +1,7 @@
 // Tensors in memory as the kernels take them: channels-last, or rows of contiguous float32.
 #pragma once
 
-#include "core/torch.h"
+#include "core/parts.h"
 
 namespace soundspot::kernels {
 
@@ -14,7 +14,7 @@ inline float* at_row(const Tensor& tensor, int64_t row) {
 /// `work(i)` for each i below `count`, in parallel.
 template <class Work>
 void over(int64_t count, const Work& work) {
-  at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+  core::in_parts(count, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) work(i);
   });
 }

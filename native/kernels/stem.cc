@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/parts.h"
 #include "kernels/cpu/kernels.h"
 
 namespace soundspot::kernels {
@@ -20,7 +21,7 @@ Tensor Stem::operator()(const Tensor& x) const {
   const StemSizes sizes{.channels = x.size(1), .height = x.size(2), .width = x.size(3), .out = bias_.size(0)};
   const int64_t batch = x.size(0), rows = (sizes.filtered_height() + 1) / 2, columns = (sizes.filtered_width() + 1) / 2;
   const Tensor y = at::empty({batch, sizes.out, rows, columns}, x.options(), at::MemoryFormat::ChannelsLast);
-  at::parallel_for(0, batch * rows, 1, [&](int64_t begin, int64_t end) {
+  core::in_parts(batch * rows, 1, [&](int64_t begin, int64_t end) {
     const Tensor scratch = at::empty({sizes.scratch()}, x.options());
     while (begin < end) {
       const int64_t sample = begin / rows, row = begin % rows, until = std::min(rows, row + end - begin);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/parts.h"
+
 namespace soundspot::kernels {
 
 namespace {
@@ -47,7 +49,7 @@ template <class Work>
 void over_tiles(const Tensor& x, int64_t side, int64_t first, int64_t count, const Work& work) {
   const int64_t channels = x.size(1), height = x.size(2), width = x.size(3), across_row = across(width, side),
                 each = across(height, side) * across_row;
-  at::parallel_for(0, count, 1, [&](int64_t from, int64_t to) {
+  core::in_parts(count, 1, [&](int64_t from, int64_t to) {
     for (int64_t i = from; i < to; ++i) {
       const int64_t sample = (first + i) / each, tile = (first + i) % each;
       work(i, sample, TilePlace{height, width, channels, tile / across_row * side, tile % across_row * side});
@@ -92,7 +94,7 @@ WinogradTiles::WinogradTiles(int64_t side, const Filter& weight, const Tensor& b
     return at::empty(sizes, at::dtype(number));
   };
   weight_ = numbers({products_, panels, each}, half_ ? at::kBFloat16 : at::kFloat);
-  at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) {
+  core::in_parts(panels, 1, [&](int64_t begin, int64_t end) {
     const Tensor whole = half_ ? numbers({products_, each}, at::kFloat) : Tensor();
     const int64_t size = 9 * in_;
     std::vector<float> scaled(weight.factor ? static_cast<size_t>(kPanel * size) : 0);
@@ -136,7 +138,7 @@ void WinogradTiles::operator()(const Tensor& x, const Tensor& y, bool add, bool 
   const int64_t all = tiles_of(x, side_);
   const auto part = [&](int64_t begin, int64_t end) { filter(x, y, add, relu, begin, end); };
   if (weight_.nbytes() <= kFewWeights) {
-    at::parallel_for(0, all, kFewestTiles, part);
+    core::in_parts(all, kFewestTiles, part);
   } else {
     part(0, all);
   }
@@ -168,7 +170,7 @@ void WinogradTiles::filter(const Tensor& x, const Tensor& y, bool add, bool relu
         kernels_.input(from, place, static_cast<float*>(inputs) + i * input_tile, order);
       }
     });
-    at::parallel_for(0, products_, 1, [&](int64_t from, int64_t to) {
+    core::in_parts(products_, 1, [&](int64_t from, int64_t to) {
       for (int64_t f = from; f < to; ++f) {
         multiply(f, static_cast<const char*>(inputs) + f * input_plane * transformed.element_size(), count,
                  outputs + f * output_plane);
@@ -237,7 +239,7 @@ Tensor winograd_weight_gradient(int64_t side, const Tensor& x, const Tensor& gra
       transforms.output_gradient(gradient.const_data_ptr<float>() + sample * pixels * out, place, out_data + i * out,
                                  {.stride = output_plane});
     });
-    at::parallel_for(0, products * panels, 1, [&](int64_t from, int64_t to) {
+    core::in_parts(products * panels, 1, [&](int64_t from, int64_t to) {
       for (int64_t unit = from; unit < to; ++unit) {
         const int64_t f = unit / panels, panel = unit % panels;
         float* const sum = sum_data + f * out * in + panel * kPanel;
@@ -248,7 +250,7 @@ Tensor winograd_weight_gradient(int64_t side, const Tensor& x, const Tensor& gra
     });
   }
   const Tensor weight = at::empty({out, in, 3, 3}, x.options(), at::MemoryFormat::ChannelsLast);
-  at::parallel_for(0, out, 1, [&](int64_t from, int64_t to) {
+  core::in_parts(out, 1, [&](int64_t from, int64_t to) {
     for (int64_t o = from; o < to; ++o) {
       transforms.weight_gradient(sum_data + o * in, out * in, in, weight.mutable_data_ptr<float>() + o * 9 * in);
     }

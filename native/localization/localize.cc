@@ -1,6 +1,7 @@
 #include "localization/localize.h"
 
 #include "core/error.h"
+#include "core/parts.h"
 #include "core/transfer.h"
 #include "kernels/device.h"
 
@@ -129,7 +130,7 @@ std::vector<Spot> localize(const inference::Engine& engine, int64_t side, int64_
     spot.image_embedding = response.image_embedding[i];
     spot.audio_embedding = response.audio_embedding[i];
   };
-  at::parallel_for(0, images.size(0), 1, [&](int64_t begin, int64_t end) {
+  core::in_parts(images.size(0), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) fill(i);
   });
   return spots;

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/bounds.h"
+#include "core/parts.h"
 #include "kernels/products.h"
 
 namespace soundspot::slot_attention {
@@ -18,7 +19,7 @@ int64_t padded(int64_t columns) { return (columns + kPanel - 1) / kPanel * kPane
 /// Runs `work(branch, begin, end)` over the units of both branches as one range.
 template <class Work>
 void over_both(int64_t first, int64_t second, const Work& work) {
-  at::parallel_for(0, first + second, 1, [&](int64_t begin, int64_t end) {
+  core::in_parts(first + second, 1, [&](int64_t begin, int64_t end) {
     if (begin < first) work(0, begin, std::min(end, first));
     if (end > first) work(1, std::max<int64_t>(begin - first, 0), end - first);
   });

@@ -4,6 +4,7 @@
 
 #include "core/bounds.h"
 #include "core/error.h"
+#include "core/parts.h"
 #include "inference/cpu/folding.h"
 #include "kernels/cpu/kernels.h"
 
@@ -124,7 +125,7 @@ Tensor max_pool(const Tensor& input) {
   const int64_t rows = (height + 1) / 2, columns = (width + 1) / 2;
   const Tensor out = at::empty({batch, channels, rows, columns}, x.options(), at::MemoryFormat::ChannelsLast);
   const auto pool = [&](const auto* from, auto* to, const auto& kernel) {
-    at::parallel_for(0, batch * rows, 1, [&](int64_t begin, int64_t end) {
+    core::in_parts(batch * rows, 1, [&](int64_t begin, int64_t end) {
       while (begin < end) {
         const int64_t sample = begin / rows, row = begin % rows, until = std::min(rows, row + end - begin);
         kernel(from + sample * height * width * channels, height, width, channels,

@@ -240,3 +240,11 @@ describe.skipIf(!built)("kernels of the GPU, on the host", () => {
     holds("adam", fc.record({ ...adam, clip: whole(1, 50), great: fc.constant(true) }), tolerance, 10);
   });
 });
+
+describe.skipIf(!built)("work in parts", () => {
+  it("is done once each, in parts of at least the grain, and passes a failure on", () => {
+    const own = { count: whole(0, 400), grain: fc.oneof(fc.constant(1), whole(1, 64)), threads: whole(1, 5) };
+    holds("parts", fc.record({ ...own, failing: fc.constant(-1) }), () => 0, 200);
+    holds("parts", fc.record({ ...own, failing: whole(0, 500) }), () => 0, 200);
+  });
+});
