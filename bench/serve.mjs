@@ -24,28 +24,32 @@ const FEW = 8;
 const columns = ["who", "pairs/s", "× engine", "p50 ms", "p99 ms", "statuses"];
 const widths = [40, 0, 0, 0, 0, 20];
 
+/** Turns of the engine and of the service. */
+const TURNS = 10;
+
 /** An address of each client. */
 const ownAddress = (client) => `10.1.${client >> 8}.${client & 255}`;
 
-/** Pairs a second of the engine without HTTP, from files and from prepared tensors, in turns. */
-async function engineRates(weights, sources, rounds, expect) {
+/** The engine without HTTP. `rates` gives its pairs a second by the medians of some batches, from files and of tensors. */
+async function engineOf(weights, sources) {
   const model = await Model.load(weights);
   const inputs = {
     files: Array.from({ length: TOGETHER }, (_, i) => sources[i % sources.length]),
     prepared: Array.from({ length: TOGETHER }, (_, i) => pair(i + 1)),
   };
-  const times = { files: [], prepared: [] };
-  for (let i = 0; i < rounds + 2; i++) {
-    for (const kind of Object.keys(inputs)) {
-      const started = performance.now();
-      await model.localize(inputs[kind]);
-      times[kind].push(performance.now() - started);
+  const rates = async (rounds) => {
+    const times = { files: [], prepared: [] };
+    for (let i = 0; i <= rounds; i++) {
+      for (const kind of Object.keys(inputs)) {
+        const started = performance.now();
+        await model.localize(inputs[kind]);
+        if (i > 0) times[kind].push(performance.now() - started); // the first brings the weights back into the caches
+      }
     }
-    if (i === 1) expect((rounds * (times.files[1] + times.prepared[1])) / 1000);
-  }
-  model.dispose();
-  const rate = (kind) => (1000 * TOGETHER) / median(times[kind].slice(2));
-  return { files: rate("files"), prepared: rate("prepared") };
+    const rate = (kind) => (1000 * TOGETHER) / median(times[kind]);
+    return { files: rate("files"), prepared: rate("prepared") };
+  };
+  return { rates, dispose: () => model.dispose() };
 }
 
 /** Writes the paper's model with the settings of the service, which OpenMP reads when the addon is loaded. */
@@ -69,9 +73,19 @@ async function start(weights, flags) {
   return { child, url };
 }
 
+/** Turns of a load as one: medians of their figures, the longest of their 99th percentiles, the sums of their answers. */
+function together(parts) {
+  const statuses = new Map();
+  for (const [status, count] of parts.flatMap((part) => [...part.statuses])) {
+    statuses.set(status, (statuses.get(status) ?? 0) + count);
+  }
+  const of = (figure) => median(parts.map((part) => part[figure]));
+  return { rate: of("rate"), p50: of("p50"), p99: Math.max(...parts.map(({ p99 }) => p99)), statuses };
+}
+
 const rounded = (values) => values.map((value) => value.toFixed(0)).join(", ");
 
-export async function serve({ seconds = 60, rounds: engineRounds = 16, flags = [], report }) {
+export async function serve({ seconds = 60, rounds = 3, flags = [], report }) {
   const folder = mkdtempSync(join(tmpdir(), "soundspot-bench-"));
   const weights = join(folder, "model.safetensors");
   let child;
@@ -81,53 +95,69 @@ export async function serve({ seconds = 60, rounds: engineRounds = 16, flags = [
     const [warmUp, forOne, overload] = [Math.min(10, seconds), Math.min(15, seconds / 2), seconds / 2];
     const sources = await Promise.all(Array.from({ length: PAIRS }, (_, i) => files(i + 1)));
     const forms = sources.map(form);
-    const engine = await engineRates(weights, sources, engineRounds, (engineSeconds) => {
-      report.expect(engineSeconds + 2 + forOne + warmUp + seconds + 2 * overload, 7);
-      report.table(title, columns, widths);
-      report.step("the engine");
-    });
+    const engine = await engineOf(weights, sources);
+    const { files: before } = await engine.rates(1);
+    const engineSeconds = (2 * TURNS * (rounds + 1) * TOGETHER) / before;
+    report.expect(engineSeconds + 2 + warmUp + seconds + forOne + 2 * overload, 7);
+    report.table(title, columns, widths);
     const rows = [];
-    const row = (name, { rate, p50, p99, statuses }) => {
+    let whole;
+    const row = (name, { rate, share = rate / whole, p50, p99, statuses }) => {
       rows.push([
         name,
         rate.toFixed(1),
-        (rate / engine.files).toFixed(2),
+        share.toFixed(2),
         p50?.toFixed(0) ?? "",
         p99?.toFixed(0) ?? "",
         statuses ? [...statuses].map(([status, count]) => `${status}: ${count}`).join(", ") : "",
       ]);
       report.row(rows.at(-1));
     };
-    row(`engine with decoding, batches of ${TOGETHER}`, { rate: engine.files });
-    row(`engine alone, batches of ${TOGETHER}`, { rate: engine.prepared });
-
-    report.step("one client");
     const service = await start(weights, ["--trust-proxy", "1", ...flags]);
     child = service.child;
     const { url } = service;
-    await load(url, forms, { clients: 1, seconds: Math.min(2, seconds) });
-    row("one client", await load(url, forms, { clients: 1, seconds: forOne }));
 
     report.step(`${CLIENTS} clients, to the size that the memory takes under load`);
     await load(url, forms, { clients: CLIENTS, seconds: warmUp, addressOf: ownAddress });
     const memory = [(await figures(url)).memory];
     const delays = [];
     const loads = [];
+    const keep = (seen) => {
+      memory.push(...seen.map((each) => each.memory));
+      delays.push(...seen.map((each) => each.delay));
+    };
+    // In turns, because the speed of a machine changes within seconds: the share is the median of those of the turns.
+    const [engines, served] = [[], []];
+    const inTurns = report.step(`the engine and ${CLIENTS} clients in turns`, TURNS);
+    for (let turn = 0; turn < TURNS; turn++) {
+      engines.push(await engine.rates(rounds));
+      const running = load(url, forms, { clients: CLIENTS, seconds: seconds / TURNS, addressOf: ownAddress });
+      const seen = await watch(url, { seconds: seconds / TURNS, parts: 1 });
+      if (turn % 3 === 0) keep(seen);
+      served.push(await running);
+      inTurns(turn + 1);
+    }
+    engine.dispose();
+    whole = median(engines.map(({ files }) => files));
+    const shares = served.map(({ rate }, turn) => rate / engines[turn].files);
+    row(`engine with decoding, batches of ${TOGETHER}`, { rate: whole });
+    row(`engine alone, batches of ${TOGETHER}`, { rate: median(engines.map(({ prepared }) => prepared)) });
+    row(`${CLIENTS} clients`, { ...together(served), share: median(shares) });
+    loads.push(...served);
+
+    report.step("one client");
+    await load(url, forms, { clients: 1, seconds: Math.min(2, seconds) });
+    row("one client", await load(url, forms, { clients: 1, seconds: forOne }));
     /** Several groups of clients at a time, watched in parts; a row for each. */
     const phase = async (step, duration, parts, groups) => {
       const progress = report.step(step, parts);
       const running = groups.map(([, options]) => load(url, forms, { ...options, seconds: duration }));
-      const seen = await watch(url, { seconds: duration, parts, onPart: progress });
-      memory.push(...seen.map((each) => each.memory));
-      delays.push(...seen.map((each) => each.delay));
+      keep(await watch(url, { seconds: duration, parts, onPart: progress }));
       for (const [i, done] of (await Promise.all(running)).entries()) {
         row(groups[i][0], done);
         loads.push(done);
       }
     };
-    await phase(`${CLIENTS} clients`, seconds, 4, [
-      [`${CLIENTS} clients`, { clients: CLIENTS, addressOf: ownAddress }],
-    ]);
     await phase(`${CROWD} clients`, overload, 2, [
       [`${CROWD} clients: overload`, { clients: CROWD, addressOf: ownAddress }],
     ]);
@@ -142,7 +172,8 @@ export async function serve({ seconds = 60, rounds: engineRounds = 16, flags = [
       title,
       table: { columns, rows },
       notes: [
-        `MiB resident before the load, after each quarter of ${CLIENTS} clients, and after each half of the overload and of the crowd: ${rounded(memory)}; most: ${Math.max(...memory).toFixed(0)}`,
+        `MiB resident before the load, after every third turn of ${CLIENTS} clients, and after each half of the overload and of the crowd: ${rounded(memory)}; most: ${Math.max(...memory).toFixed(0)}`,
+        `shares of the turns of ${CLIENTS} clients: ${shares.map((share) => share.toFixed(2)).join(", ")}`,
         `event loop, p99 of each of these parts, of which the measurement itself takes 10 ms: ${rounded(delays)} ms`,
         `rejections without Retry-After: ${loads.reduce((sum, { silent }) => sum + silent, 0)}; exit code after SIGTERM: ${code}`,
       ],

@@ -12,7 +12,7 @@ import { DEFAULT_NAME, isModelName } from "../../server/models.js";
 import { basePathOf, DEFAULTS, type ServedRequest, type TrustProxy } from "../../server/options.js";
 import { serve } from "../../server/server.js";
 import { loadCheckpoint, withConfigOption } from "../checkpoints.js";
-import { yieldCores } from "../cores.js";
+import { collectLess, yieldCores } from "../cores.js";
 import { deviceOption, numberFrom, precisions, wholeFrom } from "../options.js";
 
 interface Flags {
@@ -158,6 +158,7 @@ async function run(checkpoints: string[], flags: Flags): Promise<void> {
   }
   sharp.concurrency(1); // several images are decoded at a time, each by one thread
   yieldCores();
+  collectLess();
   const ending = firstSignal();
   const loaded: Model[] = [];
   try {
