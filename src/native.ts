@@ -1,6 +1,6 @@
 /** The typed entry point of the addon: no other module loads it or knows the shapes of its functions. */
 import { types } from "node:util";
-import type { ModelConfig } from "./config/model.js";
+import type { ModelConfig, TokenPlaces } from "./config/model.js";
 import type { AugmentConfig } from "./config/train.js";
 import { type CudaInfo, loadAddon } from "./core/addon.js";
 import { type ErrorCode, isSoundspotError, SoundspotError } from "./core/errors.js";
@@ -289,6 +289,7 @@ export interface Native {
     height: number;
     width: number;
     threshold?: number;
+    places?: TokenPlaces;
   }): Promise<{ readonly maps: TensorData; readonly boxes: readonly NativeSpot["boxes"][] }>;
   /**
    * All maps that can be made of raw target maps [T, side, side] and raw objectness [side, side], each [height, width].
@@ -307,6 +308,7 @@ export interface Native {
     alpha: number;
     range?: readonly [low: number, high: number];
     objectnessRange?: readonly [low: number, high: number];
+    places?: TokenPlaces;
   }): Promise<RenderedMaps>;
   /** [B, h, w] of the image encoder's last stage. */
   objectness(model: ModelHandle, samples: readonly SampleHandle[]): Promise<TensorData>;

@@ -235,8 +235,11 @@ Napi::Value localize(const Napi::CallbackInfo& call) {
         const auto [images, spectrograms] = stack(batch, handle->localizer->device());
         const std::shared_lock lock(handle->mutex);
         const methods::Localizer& localizer = *handle->localizer;
-        return localization::localize(*handle->engine(wanted), localizer.config().image_tokens_per_side(),
-                                      localizer.method().targets(), images, spectrograms, options);
+        const encoders::ModelConfig& config = localizer.config();
+        localization::Tokens tokens{config.image_tokens_per_side(), std::nullopt};
+        if (config.tokens_at_fields) tokens.places = {config.image_size, config.image_stride};
+        return localization::localize(*handle->engine(wanted), tokens, localizer.method().targets(), images,
+                                      spectrograms, options);
       },
       [](Napi::Env env, std::vector<localization::Spot>& spots) {
         Napi::Array list = Napi::Array::New(env, spots.size());
@@ -247,9 +250,16 @@ Napi::Value localize(const Napi::CallbackInfo& call) {
       });
 }
 
-// slotMaps({ audio, image?, alpha?, height, width, threshold? }) → Promise<{ maps: [T, height, width], boxes: box[][]
-// }> of the attention [T, side, side] of target slots, a map each, blended by `alpha` where it is given; no boxes
-// without a threshold
+/// { size, stride }, or none.
+std::optional<localization::TokenPlaces> places_from_javascript(const Napi::Object& options) {
+  if (!options.Has("places")) return std::nullopt;
+  const auto places = options.Get("places").As<Napi::Object>();
+  return localization::TokenPlaces{integer(places, "size"), integer(places, "stride")};
+}
+
+// slotMaps({ audio, image?, alpha?, height, width, threshold?, places? }) → Promise<{ maps: [T, height, width], boxes }>
+// of the attention [T, side, side] of target slots, a map each, blended by `alpha` where it is given, and a list of boxes
+// for each; none without a threshold
 Napi::Value slot_maps(const Napi::CallbackInfo& call) {
   const auto options = call[0].As<Napi::Object>();
   const Tensor audio = tensor_from_javascript(options.Get("audio")),
@@ -259,7 +269,10 @@ Napi::Value slot_maps(const Napi::CallbackInfo& call) {
   const std::optional<double> threshold =
       options.Has("threshold") ? std::optional(number(options, "threshold")) : std::nullopt;
   return Job<localization::SlotMaps>::run(
-      call.Env(), {options}, [=] { return localization::slot_maps(audio, image, alpha, height, width, threshold); },
+      call.Env(), {options},
+      [=, places = places_from_javascript(options)] {
+        return localization::slot_maps(audio, image, alpha, height, width, threshold, places);
+      },
       [](Napi::Env env, localization::SlotMaps& found) {
         Napi::Object result = Napi::Object::New(env);
         result.Set("maps", tensor_to_javascript(env, found.maps));
@@ -280,7 +293,8 @@ std::optional<localization::Range> range_from_javascript(const Napi::Object& opt
 }
 
 // renderMaps({ audio: [T, side, side], image?, objectness?: [side, side], height, width, resize, objectnessResize,
-//   alpha, range?, objectnessRange? }) → Promise<{ audio, image?, iqr?, ogl?, combined? }>, each [height, width]
+//   alpha, range?, objectnessRange?, places? }) → Promise<{ audio, image?, iqr?, ogl?, combined? }>, each [height,
+//   width]
 Napi::Value render_maps(const Napi::CallbackInfo& call) {
   const auto object = call[0].As<Napi::Object>();
   const auto optional = [&](const char* name) {
@@ -289,6 +303,7 @@ Napi::Value render_maps(const Napi::CallbackInfo& call) {
   const Tensor audio = tensor_from_javascript(object.Get("audio")), image = optional("image"),
                objects = optional("objectness");
   const std::string resize = text(object, "resize"), objectness_resize = text(object, "objectnessResize");
+  const auto places = places_from_javascript(object);
   const int64_t height = integer(object, "height"), width = integer(object, "width");
   const double alpha = number(object, "alpha");
   const auto range = range_from_javascript(object, "range"),
@@ -299,7 +314,7 @@ Napi::Value render_maps(const Napi::CallbackInfo& call) {
         return localization::render(audio, image, objects,
                                     {.height = height,
                                      .width = width,
-                                     .resize = localization::resize_named(resize),
+                                     .resize = localization::resize_named(resize, places),
                                      .objectness_resize = localization::resize_named(objectness_resize),
                                      .alpha = alpha,
                                      .range = range,

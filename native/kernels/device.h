@@ -33,9 +33,12 @@ struct JoinedSlotWeights {
   Linear second;
 };
 
-/// How maps are enlarged: by Keys' bicubic with a = −0.75 or bilinearly, with `align_corners` or without.
+/// How maps are enlarged: by Keys' bicubic with a = −0.75 or bilinearly, with `align_corners` or without. Without it,
+/// pixel x of `pixels` is at token (x + ½) · span / pixels − offset: span is the number of tokens and offset ½ where
+/// tokens are equal parts of the image.
 struct MapResize {
-  bool bicubic = true, corners = false;
+  bool bicubic, corners;
+  float span, offset;
 };
 
 struct Heatmap {

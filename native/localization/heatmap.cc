@@ -25,7 +25,7 @@ std::vector<double> taps(Resize::Kernel kernel, double t) {
 Tensor interpolation(int64_t from, int64_t to, const Resize& resize) {
   const auto place = [&](int64_t i) {
     if (!resize.corners) {
-      return (static_cast<double>(i) + 0.5) * static_cast<double>(from) / static_cast<double>(to) - 0.5;
+      return (static_cast<double>(i) + 0.5) * resize.span(from) / static_cast<double>(to) - resize.offset();
     }
     return to > 1 ? static_cast<double>(i * (from - 1)) / static_cast<double>(to - 1) : 0.0;
   };
@@ -65,11 +65,17 @@ Tensor min_max_(const Tensor& maps) {
 
 }  // namespace
 
-Resize resize_named(const std::string& name) {
+double Resize::span(int64_t side) const {
+  return places ? static_cast<double>(places->size) / static_cast<double>(places->stride) : static_cast<double>(side);
+}
+
+double Resize::offset() const { return places ? 0.5 / static_cast<double>(places->stride) : 0.5; }
+
+Resize resize_named(const std::string& name, const std::optional<TokenPlaces>& places) {
   for (const auto kernel : {Resize::Kernel::kBicubic, Resize::Kernel::kBilinear}) {
     const std::string own = kernel == Resize::Kernel::kBicubic ? "bicubic" : "bilinear";
-    if (name == own) return {kernel, /*corners=*/false};
-    if (name == own + "-corners") return {kernel, /*corners=*/true};
+    if (name == own) return {kernel, /*corners=*/false, places};
+    if (name == own + "-corners") return {kernel, /*corners=*/true, places};
   }
   throw Error("ERR_INPUT",
               "Maps are resized by bicubic, bicubic-corners, bilinear or bilinear-corners, not by " + name + ".");
@@ -79,7 +85,9 @@ Tensor heatmap(const Tensor& target_rows, int64_t side, int64_t height, int64_t 
                const std::optional<Range>& range) {
   if (const auto* const own = kernels::kernels_of(target_rows.device())) {
     const bool bicubic = resize.kernel == Resize::Kernel::kBicubic;
-    return own->heatmap(target_rows, side, height, width, {bicubic, resize.corners}, range, std::nullopt).map;
+    const kernels::MapResize sizes{bicubic, resize.corners, static_cast<float>(resize.span(side)),
+                                   static_cast<float>(resize.offset())};
+    return own->heatmap(target_rows, side, height, width, sizes, range, std::nullopt).map;
   }
   const int64_t batch = target_rows.size(0), targets = target_rows.size(1);
   const Tensor grid = target_rows.reshape({batch * targets, side, side});

@@ -9,6 +9,12 @@
 
 namespace soundspot::localization {
 
+/// Where tokens are: token t of a side at pixel stride · t of an image of `size` pixels a side, the centre of the
+/// pixels that the encoder's convolutions see for it.
+struct TokenPlaces {
+  int64_t size, stride;
+};
+
 /// How a map is enlarged, as torch's `interpolate` defines it.
 struct Resize {
   enum class Kernel { kBilinear, kBicubic };
@@ -16,11 +22,17 @@ struct Resize {
   /// `align_corners`: the centres of the corner tokens lie on those of the corner pixels. Otherwise the outer edges of
   /// tokens and pixels lie on each other (half-pixel centres).
   bool corners = false;
+  /// Without it, token t is in the middle of the t-th of `side` equal parts of the image. Corners go before it.
+  std::optional<TokenPlaces> places = std::nullopt;
+
+  /// Pixel x of `pixels` is at token (x + ½) · span / pixels − offset.
+  double span(int64_t side) const;
+  double offset() const;
 };
 
 /// By its name: bicubic, bicubic-corners, bilinear, bilinear-corners.
 /// @throws Error ERR_INPUT for another name.
-Resize resize_named(const std::string& name);
+Resize resize_named(const std::string& name, const std::optional<TokenPlaces>& places = std::nullopt);
 
 /// Lowest and highest raw value that a map can have.
 using Range = std::pair<double, double>;

@@ -9,6 +9,12 @@ namespace soundspot::localization {
 /// Height and width of maps.
 using Sizes = std::vector<std::pair<int64_t, int64_t>>;
 
+/// The tokens of a model's maps: how many there are a side, and where, unless they are equal parts of the image.
+struct Tokens {
+  int64_t side;
+  std::optional<TokenPlaces> places;
+};
+
 struct LocalizeOptions {
   methods::RespondOptions respond;
   double threshold;       // the mask is where the heatmap reaches it
@@ -34,7 +40,7 @@ struct Spot {
 
 /// @throws Error ERR_INTERNAL when a result is not finite; ERR_INPUT when the refinement needs a map that the method
 /// does not have.
-std::vector<Spot> localize(const inference::Engine& engine, int64_t side, int64_t targets, const Tensor& images,
+std::vector<Spot> localize(const inference::Engine& engine, const Tokens& tokens, int64_t targets, const Tensor& images,
                            const Tensor& spectrograms, const LocalizeOptions& options);
 
 /// The response on the CPU, where maps are made, by one transfer.
@@ -53,6 +59,6 @@ struct SlotMaps {
 /// A map for each target [T, side, side] of `audio`, blended with that of `image` by `alpha` where both are given, and
 /// its regions where there is a threshold.
 SlotMaps slot_maps(const Tensor& audio, const Tensor& image, std::optional<double> alpha, int64_t height, int64_t width,
-                   std::optional<double> threshold);
+                   std::optional<double> threshold, const std::optional<TokenPlaces>& places = std::nullopt);
 
 }  // namespace soundspot::localization

@@ -42,7 +42,8 @@ export class TargetScorer {
   async add(sample: Sample, { targets }: Pick<Spot, "targets">): Promise<void> {
     if (sample.sounding === false) return;
     const { data, width, height } = groundTruthOf(sample);
-    const options = { audio: targets.audio, height, width };
+    const { audio, places } = targets;
+    const options = { audio, height, width, ...(places ? { places } : {}) };
     const { maps } = await native().slotMaps(options);
     this.#take("audio", maps.data, data);
     if (!targets.image) return;

@@ -60,6 +60,8 @@ export interface ComparedRecipe {
 }
 
 const SHARED = "scratch";
+/** Its model. Maps are enlarged as all methods publish theirs. */
+const sharedModel = { ...presets[SHARED].model, mapAlignment: "tiles" } satisfies ModelOptions;
 
 /** Epoch of the shared recipe in which a warm-up on pooled tokens ends and the method's own losses begin. */
 export const WARM_UP = presets[SHARED].train.losses.pooled.until;
@@ -77,7 +79,7 @@ export function recipeOf(method: ComparedMethod, encoders: ComparedEncoders): Co
     return { preset: own, model: presets[own].model, train: presets[own].train };
   }
   if (method === "joint-slot-attention") {
-    return { preset: SHARED, model: presets[SHARED].model, train: presets[SHARED].train };
+    return { preset: SHARED, model: sharedModel, train: presets[SHARED].train };
   }
   const { losses: recipeLosses, ...train } = presets[SHARED].train;
   const losses = Object.fromEntries(
@@ -88,7 +90,7 @@ export function recipeOf(method: ComparedMethod, encoders: ComparedEncoders): Co
   );
   return {
     preset: SHARED,
-    model: { ...presets[SHARED].model, method: { name: method } },
+    model: { ...sharedModel, method: { name: method } },
     train: {
       ...train,
       viewAugment: train.augment,

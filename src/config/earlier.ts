@@ -36,6 +36,7 @@ const ADDED: Readonly<Record<string, unknown>> = {
   audioDropout: 0,
   batchNormScale: "one",
   names: "joint-slot-attention",
+  mapAlignment: "tiles",
 };
 /** The same of its `audio`. */
 const ADDED_TO_AUDIO: Readonly<Record<string, unknown>> = {

@@ -114,6 +114,11 @@ const fields = {
   batchNormScale: z.enum(["one", "normal"]).default("one"),
   /** Whose names the encoders' parameters have in checkpoints (docs/formats.md). */
   names: z.enum(["joint-slot-attention", "ez-vsl", "lvs"]).default("joint-slot-attention"),
+  /**
+   * Where a map puts a token. "tiles": into the middle of an equal part of the image, as published. "receptive-fields":
+   * where the encoder's convolutions see, pixel `imageStride` · t, which is half a token less to the right and down.
+   */
+  mapAlignment: z.enum(["tiles", "receptive-fields"]).default("tiles"),
   audio: audioSchema.prefault({}),
 };
 
@@ -199,6 +204,20 @@ export function mergeModel(preset: ModelOptions, options: ModelOptions = {}): Mo
     ...(audio ? { audio } : {}),
     ...(method ? { method: method as MethodOptions } : {}),
   };
+}
+
+/** Where tokens are: token t of a side at pixel stride · t of an image of `size` pixels a side. */
+export interface TokenPlaces {
+  readonly size: number;
+  readonly stride: number;
+}
+
+/** The places of a model's tokens; empty where they are equal parts of the image. */
+export function placesOf(config: Pick<ModelConfig, "mapAlignment" | "imageSize" | "imageStride">): {
+  readonly places?: TokenPlaces;
+} {
+  if (config.mapAlignment === "tiles") return {};
+  return { places: { size: config.imageSize, stride: config.imageStride } };
 }
 
 /** Spectrogram frames of a configuration. */

@@ -27,6 +27,7 @@ export const presets = {
       audioStages: 3,
       audioWidth: 16,
       dim: 64,
+      mapAlignment: "receptive-fields",
       method: { name: "joint-slot-attention", inferenceSharpening: 0.25 },
       audio: { seconds: 2 },
     },

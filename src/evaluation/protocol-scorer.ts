@@ -91,6 +91,7 @@ export class ProtocolScorer {
       audio: targets.audio,
       ...(targets.image ? { image: targets.image } : {}),
       ...(targets.objectness ? { objectness: targets.objectness } : {}),
+      ...(targets.places ? { places: targets.places } : {}),
       height,
       width,
       resize: protocol.resize,

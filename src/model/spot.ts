@@ -1,7 +1,7 @@
 /** The result of localization in one image: heatmap, mask, boxes, attention, and figures of them. */
 
 import { targetsOf } from "../config/methods.js";
-import type { ModelConfig } from "../config/model.js";
+import { type ModelConfig, placesOf, type TokenPlaces } from "../config/model.js";
 import { aList, aSignal, aText, checkFields, isObject, oneOf } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import type { Box, RawImage, TensorData } from "../core/types.js";
@@ -80,6 +80,7 @@ export interface RawMaps {
   readonly objectness?: TensorData;
   /** Lowest and highest value that `audio` can have, where the method fixes them. */
   readonly range?: readonly [low: number, high: number];
+  readonly places?: TokenPlaces;
 }
 
 /** Where the sound comes from in one image. */
@@ -153,6 +154,7 @@ export class Spot {
       ...(spot.imageTargets ? { image: gridOf(spot.imageTargets) } : {}),
       ...(spot.range ? { range: spot.range } : {}),
       ...(objectness ? { objectness } : {}),
+      ...placesOf(config),
     };
     if (spot.imageSlots && spot.audioSlots) this.slots = { image: spot.imageSlots, audio: spot.audioSlots };
     if (isAttention(spot)) this.attention = onGrid(spot);

@@ -1,6 +1,7 @@
 /** Localization over a video: some frames through the model, all frames out. */
 import { AUDIO_WEIGHT, MASK_THRESHOLD } from "../config/defaults.js";
 import { methodNamed } from "../config/methods.js";
+import { placesOf } from "../config/model.js";
 import { aFunction, aPath, aSignal, aText, check, checkFields, inRange, shown } from "../core/arguments.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
 import { type InternalFramesOptions, type Media, type MediaFrameAt, openMedia } from "../media/media.js";
@@ -76,6 +77,7 @@ export async function* localizeMedia(
   const settings = {
     threshold: inRange(options.threshold ?? MASK_THRESHOLD, 0, 1, "threshold"),
     alpha: options.refine === "iqr" ? inRange(options.alpha ?? AUDIO_WEIGHT, 0, 1, "alpha") : undefined,
+    ...placesOf(model.config),
   };
   if (options.refine !== undefined && options.refine !== "none" && options.refine !== "iqr") {
     throw new SoundspotError(

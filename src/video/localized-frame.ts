@@ -1,5 +1,6 @@
 /** Where the sound comes from in one frame of a video. */
 
+import type { TokenPlaces } from "../config/model.js";
 import type { RawImage } from "../core/types.js";
 import { type Color, renderOverlay } from "../drawing/overlay.js";
 import { drawCaption } from "../drawing/text.js";
@@ -12,6 +13,7 @@ export interface MapSettings {
   readonly threshold: number;
   /** The audio map's share of the blend with the image map; undefined leaves it alone. */
   readonly alpha: number | undefined;
+  readonly places?: TokenPlaces;
 }
 
 /** Longer side of the maps that boxes are found in; a map has no detail beyond its few tokens. */
@@ -128,13 +130,14 @@ export class LocalizedFrame implements VideoSpot {
 
 function mapsOf(
   { audio, image }: Tracked,
-  { alpha }: MapSettings,
+  { alpha, places }: MapSettings,
   options: { readonly height: number; readonly width: number; readonly threshold?: number },
 ) {
   return native().slotMaps({
     audio,
     ...(image ? { image } : {}),
     ...(alpha === undefined ? {} : { alpha }),
+    ...(places ? { places } : {}),
     ...options,
   });
 }

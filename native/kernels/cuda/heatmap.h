@@ -16,12 +16,13 @@ struct Taps {
 /// How side × side tokens become height × width pixels.
 struct Enlargement {
   int64_t side, height, width;
-  bool bicubic;  // Keys' with a = −0.75, else bilinear
-  bool corners;  // `align_corners`
+  bool bicubic;        // Keys' with a = −0.75, else bilinear
+  bool corners;        // `align_corners`
+  float span, offset;  // as in MapResize
 
   SOUNDSPOT_DEVICE Taps taps(int64_t pixel, int64_t pixels) const {
     const auto from = static_cast<float>(side), to = static_cast<float>(pixels), at = static_cast<float>(pixel);
-    const float place = corners ? (pixels > 1 ? at * (from - 1) / (to - 1) : 0) : (at + 0.5F) * from / to - 0.5F;
+    const float place = corners ? (pixels > 1 ? at * (from - 1) / (to - 1) : 0) : (at + 0.5F) * span / to - offset;
     const float below = floorf(place), t = place - below;
     Taps taps;
     if (bicubic) {

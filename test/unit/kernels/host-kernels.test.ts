@@ -194,6 +194,9 @@ describe.skipIf(!built)("kernels of the GPU, on the host", () => {
         width: whole(1, 130),
         bicubic: fc.boolean(),
         corners: fc.boolean(),
+        // Pixels from token to token, and by how many the last one reaches over the edge; 0 for equal parts.
+        stride: fc.constantFrom(0, 4, 8, 32),
+        missing: whole(0, 31),
         range: fc.boolean(),
         constant: fc.boolean(),
         // A value that is not a number, in the last target's map.
