@@ -60,8 +60,14 @@ export interface ComparedRecipe {
 }
 
 const SHARED = "scratch";
-/** Its model. Maps are enlarged as all methods publish theirs. */
-const sharedModel = { ...presets[SHARED].model, mapAlignment: "tiles" } satisfies ModelOptions;
+/** The preset without what no method publishes: maps are enlarged as theirs, and no image is turned upside down. */
+const shared = {
+  model: { ...presets[SHARED].model, mapAlignment: "tiles" },
+  train: {
+    ...presets[SHARED].train,
+    augment: { ...presets[SHARED].train.augment, verticalFlipProbability: 0 },
+  },
+} satisfies { readonly model: ModelOptions; readonly train: TrainOptions };
 
 /** Epoch of the shared recipe in which a warm-up on pooled tokens ends and the method's own losses begin. */
 export const WARM_UP = presets[SHARED].train.losses.pooled.until;
@@ -70,7 +76,7 @@ export const WARM_UP = presets[SHARED].train.losses.pooled.until;
  * The recipe of a method.
  *
  * "published": the method's preset. "shared": the preset `scratch` for all, its encoders, its audio, its optimizer and
- * its augmentation. Every method begins with the warm-up of that preset; then joint slot attention has the losses of the
+ * its augmentation, without vertical flips and with maps enlarged as published. Every method begins with the warm-up of that preset; then joint slot attention has the losses of the
  * preset, and every other method its own at their published weights and temperatures.
  */
 export function recipeOf(method: ComparedMethod, encoders: ComparedEncoders): ComparedRecipe {
@@ -79,9 +85,9 @@ export function recipeOf(method: ComparedMethod, encoders: ComparedEncoders): Co
     return { preset: own, model: presets[own].model, train: presets[own].train };
   }
   if (method === "joint-slot-attention") {
-    return { preset: SHARED, model: sharedModel, train: presets[SHARED].train };
+    return { preset: SHARED, ...shared };
   }
-  const { losses: recipeLosses, ...train } = presets[SHARED].train;
+  const { losses: recipeLosses, ...train } = shared.train;
   const losses = Object.fromEntries(
     Object.entries(methodNamed(method).defaultLosses).map(([name, loss]) => [
       name,
@@ -90,7 +96,7 @@ export function recipeOf(method: ComparedMethod, encoders: ComparedEncoders): Co
   );
   return {
     preset: SHARED,
-    model: { ...sharedModel, method: { name: method } },
+    model: { ...shared.model, method: { name: method } },
     train: {
       ...train,
       viewAugment: train.augment,

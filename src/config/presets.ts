@@ -49,6 +49,7 @@ export const presets = {
       },
       augment: {
         crop: false,
+        verticalFlipProbability: 0.5,
         blurProbability: 0,
         jitterProbability: 0,
         greyProbability: 0,
