@@ -17,7 +17,7 @@ Comparisons parts(const Case& of) {
   bool failed = false;
   try {
     core::in_parts(count, grain, [&](int64_t begin, int64_t end) {
-      if (begin >= end || begin < 0 || end > count || (end - begin < grain && end < count)) ++small;
+      if (begin >= end || begin < 0 || end > count || 2 * (end - begin) < std::min(grain, count)) ++small;
       for (int64_t i = begin; i < end; ++i) ++runs[i];
       const bool within = at::in_parallel_region();
       core::in_parts(end - begin, 1, [&](int64_t from, int64_t to) {
