@@ -257,9 +257,9 @@ std::optional<localization::TokenPlaces> places_from_javascript(const Napi::Obje
   return localization::TokenPlaces{integer(places, "size"), integer(places, "stride")};
 }
 
-// slotMaps({ audio, image?, alpha?, height, width, threshold?, places? }) → Promise<{ maps: [T, height, width], boxes }>
-// of the attention [T, side, side] of target slots, a map each, blended by `alpha` where it is given, and a list of boxes
-// for each; none without a threshold
+// slotMaps({ audio, image?, alpha?, height, width, threshold?, places? }) → Promise<{ maps: [T, height, width], boxes
+// }> of the attention [T, side, side] of target slots, a map each, blended by `alpha` where it is given, and a list of
+// boxes for each; none without a threshold
 Napi::Value slot_maps(const Napi::CallbackInfo& call) {
   const auto options = call[0].As<Napi::Object>();
   const Tensor audio = tensor_from_javascript(options.Get("audio")),

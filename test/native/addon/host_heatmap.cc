@@ -33,19 +33,20 @@ Comparisons heatmap(const Case& of) {
   std::optional<std::pair<double, double>> range;
   if (of.flag("range")) range = {-1.0, 2.0};
   // Tokens at pixels stride · t of an image whose last token may reach over its edge.
-  const int64_t stride = corners ? 0 : of.of("stride"), size = side * stride - (stride > 0 ? of.of("missing") % stride : 0);
+  const int64_t stride = corners ? 0 : of.of("stride"),
+                size = side * stride - (stride > 0 ? of.of("missing") % stride : 0);
   const localization::Resize resize{
       bicubic ? localization::Resize::Kernel::kBicubic : localization::Resize::Kernel::kBilinear, corners,
       stride > 0 ? std::optional(localization::TokenPlaces{size, stride}) : std::nullopt};
-  const auto result = kernels::cuda::heatmap_by<Host>(rows, side, height, width,
-                                                      {bicubic, corners, static_cast<float>(resize.span(side)),
-                                                       static_cast<float>(resize.offset())},
-                                                      range, kThreshold);
+  const auto result = kernels::cuda::heatmap_by<Host>(
+      rows, side, height, width,
+      {bicubic, corners, static_cast<float>(resize.span(side)), static_cast<float>(resize.offset())}, range,
+      kThreshold);
 
   const Tensor grid = rows.to(at::kDouble).view({batch, targets, side, side});
-  Tensor exact = stride > 0  ? at_places(grid, size, stride, height, width, bicubic)
-                 : bicubic ? at::upsample_bicubic2d(grid, {height, width}, corners)
-                           : at::upsample_bilinear2d(grid, {height, width}, corners);
+  Tensor exact = stride > 0 ? at_places(grid, size, stride, height, width, bicubic)
+                 : bicubic  ? at::upsample_bicubic2d(grid, {height, width}, corners)
+                            : at::upsample_bilinear2d(grid, {height, width}, corners);
   if (damaged) {
     // Taps of weight 0 may spread a NaN further than LibTorch does; none is lost.
     const Tensor lost = exact.amax(1).isnan().logical_and(result.map.isnan().logical_not());
