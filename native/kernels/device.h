@@ -34,11 +34,11 @@ struct JoinedSlotWeights {
 };
 
 /// How maps are enlarged: by Keys' bicubic with a = −0.75 or bilinearly, with `align_corners` or without. Without it,
-/// pixel x of `pixels` is at token (x + ½) · span / pixels − offset: span is the number of tokens and offset ½ where
-/// tokens are equal parts of the image.
+/// pixel x of `pixels` is at token (x + ½) · span / pixels − offset. A span of 0 is the number of tokens: with an
+/// offset of ½ they are equal parts of the image.
 struct MapResize {
-  bool bicubic, corners;
-  float span, offset;
+  bool bicubic = true, corners = false;
+  float span = 0, offset = 0.5F;
 };
 
 struct Heatmap {

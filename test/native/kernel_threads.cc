@@ -244,7 +244,7 @@ int main() {
     run.launch_cooperative(kernel.stages(), {2, 1, Kernel::shared_bytes(rows)}, kernel);
   });
   compare("heatmap and matching", [](auto run, auto given, auto result) {
-    const Enlargement sizes{3, 40, 60, true, false};
+    const Enlargement sizes{3, 40, 60, true, false, 3, 0.5F};
     const float* maps = given(18);
     float *partial = result(8), *scales = result(4);
     const MapExtremes extremes{sizes, maps, partial};

@@ -14,7 +14,8 @@ Heatmap heatmap_by(const Tensor& target_rows, int64_t side, int64_t height, int6
   const Tensor maps = target_rows.to(at::kFloat).contiguous();
   const int64_t batch = maps.size(0), targets = maps.size(1);
   TORCH_CHECK(maps.size(2) == side * side, "maps of side ", side, " have ", side * side, " tokens, not ", maps.size(2));
-  const Enlargement sizes{side, height, width, resize.bicubic, resize.corners, resize.span, resize.offset};
+  const float span = resize.span > 0 ? resize.span : static_cast<float>(side);
+  const Enlargement sizes{side, height, width, resize.bicubic, resize.corners, span, resize.offset};
   const auto options = maps.options().requires_grad(false);
   Tensor scales;
   if (!range) {
