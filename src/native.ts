@@ -222,6 +222,8 @@ export interface Native {
     seeds: BigUint64Array | undefined,
     model: ModelHandle,
   ): Promise<(SampleHandle | undefined)[]>;
+  /** Frees them, once no running job holds them; the handles are of no use any more. */
+  releaseSamples(samples: readonly SampleHandle[]): void;
   /** A side that was not given is absent. */
   tensors(sample: SampleHandle): { image?: TensorData; spectrogram?: TensorData };
   resample(

@@ -8,7 +8,7 @@ import { isDamage, loadReplacing, type Replaced, type SkippedSample } from "../d
 import type { Dataset, LoadableSample, Sample, SequenceRequest } from "../datasets/dataset.js";
 import { prepareSample } from "../model/inputs.js";
 import type { LoadedModel } from "../model/loaded.js";
-import type { SampleHandle } from "../native.js";
+import { native, type SampleHandle } from "../native.js";
 import type { DecodedStore } from "./decoded-store.js";
 import { type Neighbours, neighboursFrom } from "./neighbours.js";
 
@@ -36,6 +36,11 @@ export interface TrainingBatch {
   samples(): readonly SampleHandle[];
   /** The further views of these samples that the method trains with, by name; the same error. */
   views(): Readonly<Record<string, readonly SampleHandle[]>>;
+  /**
+   * Frees samples and views, once no running step holds them. The garbage collector does not know how large they are:
+   * left to it, the batches of many steps stay in memory, and each one lies in new memory.
+   */
+  release(): void;
 }
 
 /** One view of a batch: which samples it shows, and how they are changed. */
@@ -230,6 +235,12 @@ function batchOf(loaded: readonly Replaced<Prepared>[]): TrainingBatch {
       return Object.fromEntries(
         names.map((name) => [name, all.map(({ views }) => views[name] as SampleHandle)]),
       );
+    },
+    release: () => {
+      const held = loaded.flatMap(({ value }) =>
+        value ? [value.handle, ...Object.values(value.views)] : [],
+      );
+      native().releaseSamples(held);
     },
   };
 }

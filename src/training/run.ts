@@ -204,6 +204,7 @@ export class Run {
       "staged" in batch
         ? await trainer.stepPrepared(await batch.staged, { at, stop })
         : await trainer.stepPrepared(batch.samples(), { at, stop }, batch.views());
+    batch.release();
     this.#place.step++;
     this.#place.batch++;
     this.#place.lossSum += result.losses.total ?? 0;

@@ -15,17 +15,19 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { afterAll, describe, expect, it, onTestFinished } from "vitest";
+import { afterAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { encodeImage } from "../../../src/drawing/encode.js";
 import {
   type Dataset,
   Model,
   SoundspotError,
+  Trainer,
   type TrainOptions,
   type TrainRunOptions,
   train,
 } from "../../../src/index.js";
 import { encodeWav } from "../../../src/media/wav.js";
+import { native, type SampleHandle } from "../../../src/native.js";
 import { small } from "../../support/comparison.js";
 import { bar } from "../../support/scored.js";
 import { tiny } from "../../support/tiny.js";
@@ -140,6 +142,27 @@ describe("a run with a store", () => {
     };
     const without = await outcomeOf(options);
     expect(await outcomeOf({ ...options, store: newFolder() })).toEqual(without);
+  });
+
+  it("frees samples and views of a batch as soon as its step is taken, decoded or stored", async () => {
+    const stepPrepared = vi.spyOn(Trainer.prototype, "stepPrepared");
+    onTestFinished(() => stepPrepared.mockRestore());
+    const disposed = expect.objectContaining({ code: "ERR_DISPOSED" });
+    let steps = 0;
+    await outcomeOf({
+      model: small("alignment"),
+      device: "cpu", // on others, samples are staged
+      neighbours: Array.from({ length: count }, (_, i) => [(i + 1) % count]),
+      store: newFolder(),
+      onStep: () => {
+        steps++;
+        const [samples, , views] = stepPrepared.mock.lastCall as Parameters<Trainer["stepPrepared"]>;
+        const handles = [samples as readonly SampleHandle[], ...Object.values(views ?? {})].flat();
+        expect(handles).toHaveLength(12); // a batch of 4 with two views
+        for (const handle of handles) expect(() => native().tensors(handle)).toThrow(disposed);
+      },
+    });
+    expect(steps).toBe(9);
   });
 });
 

@@ -24,6 +24,7 @@ function source(count: number, { damaged = -1, broken = -1 } = {}) {
             return [i as unknown as SampleHandle];
           },
           views: () => ({ augmented: [(100 + i) as unknown as SampleHandle] }),
+          release: () => events.push(`release ${i}`),
         };
       }
     } finally {
