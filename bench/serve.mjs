@@ -21,11 +21,10 @@ const CLIENTS = 64;
 const CROWD = 256;
 /** Clients of their own addresses beside a crowd of one address. */
 const FEW = 8;
-const columns = ["who", "pairs/s", "× engine", "p50 ms", "p99 ms", "statuses"];
-const widths = [40, 0, 0, 0, 0, 20];
-
 /** Turns of the engine and of the service. */
 const TURNS = 10;
+const columns = ["who", "pairs/s", "× engine", "p50 ms", "p99 ms", "statuses"];
+const widths = [40, 0, 0, 0, 0, 20];
 
 /** An address of each client. */
 const ownAddress = (client) => `10.1.${client >> 8}.${client & 255}`;

@@ -222,8 +222,8 @@ export interface Native {
     seeds: BigUint64Array | undefined,
     model: ModelHandle,
   ): Promise<(SampleHandle | undefined)[]>;
-  /** Frees them, once no running job holds them; the handles are of no use any more. */
-  releaseSamples(samples: readonly SampleHandle[]): void;
+  /** Frees it, once no running job holds it; the handle is of no use any more. */
+  releaseSample(sample: SampleHandle): void;
   /** A side that was not given is absent. */
   tensors(sample: SampleHandle): { image?: TensorData; spectrogram?: TensorData };
   resample(
@@ -278,6 +278,7 @@ export interface Native {
       precision: ComputedPrecision;
       /** Height and width of each map. */
       sizes: readonly (readonly [number, number])[];
+      places?: TokenPlaces;
     },
   ): Promise<NativeSpot[]>;
   /**

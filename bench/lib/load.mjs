@@ -44,12 +44,13 @@ export function form({ image, audio }) {
  * cores with the service, and must cost little beside it.
  */
 class Connection {
+  #url;
   #socket;
   #settle;
   #received = "";
 
   constructor(url) {
-    this.url = new URL(url);
+    this.#url = new URL(url);
   }
 
   /** Sends one form. @returns status, milliseconds and the seconds of Retry-After */
@@ -57,7 +58,7 @@ class Connection {
     const started = performance.now();
     const head = [
       "POST /v1/localize HTTP/1.1",
-      `host: ${this.url.host}`,
+      `host: ${this.#url.host}`,
       `content-type: multipart/form-data; boundary=${BOUNDARY}`,
       `content-length: ${body.length}`,
       ...(address ? [`x-forwarded-for: ${address}`] : []),
@@ -80,7 +81,7 @@ class Connection {
   #open() {
     if (this.#socket?.writable) return this.#socket;
     this.#received = "";
-    const socket = connect(Number(this.url.port), this.url.hostname).setNoDelay().setEncoding("latin1");
+    const socket = connect(Number(this.#url.port), this.#url.hostname).setNoDelay().setEncoding("latin1");
     const fail = (error) => this.#socket === socket && this.#settle.reject(error);
     socket.on("data", (text) => this.#take(text));
     socket.on("error", fail);

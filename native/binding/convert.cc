@@ -205,7 +205,6 @@ encoders::ModelConfig model_config(const Napi::Object& object) {
   config.names = one_of<Names>(
       object, "names",
       {{"joint-slot-attention", Names::kJointSlotAttention}, {"ez-vsl", Names::kEzVsl}, {"lvs", Names::kLvs}});
-  config.tokens_at_fields = text(object, "mapAlignment") == "receptive-fields";
   const auto method = object.Get("method").As<Napi::Object>();
   const Napi::Array fields = method.GetPropertyNames();
   for (uint32_t i = 0; i < fields.Length(); ++i) {

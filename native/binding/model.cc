@@ -208,8 +208,15 @@ Napi::Value spot_to_javascript(Napi::Env env, const localization::Spot& spot) {
   return result;
 }
 
+/// { size, stride }, or none.
+std::optional<localization::TokenPlaces> places_from_javascript(const Napi::Object& options) {
+  if (!options.Has("places")) return std::nullopt;
+  const auto places = options.Get("places").As<Napi::Object>();
+  return localization::TokenPlaces{integer(places, "size"), integer(places, "stride")};
+}
+
 // localize(handle, samples, { sharpening, threshold, alpha, refine, allMaps, objectness?, precision,
-//   sizes: [height, width][] }) → Promise<spot[]>
+//   sizes: [height, width][], places? }) → Promise<spot[]>
 Napi::Value localize(const Napi::CallbackInfo& call) {
   const auto handle = unwrap<ModelHandle>(call[0]);
   const auto batch = samples(call[1]);
@@ -220,7 +227,8 @@ Napi::Value localize(const Napi::CallbackInfo& call) {
                                         .refine = text(object, "refine"),
                                         .all_maps = boolean(object, "allMaps"),
                                         .objectness = {},
-                                        .sizes = {}};
+                                        .sizes = {},
+                                        .places = places_from_javascript(object)};
   const core::Precision wanted = precision(object, handle->localizer->device());
   if (object.Has("objectness")) options.objectness = tensor_from_javascript(object.Get("objectness"));
   const auto sizes = object.Get("sizes").As<Napi::Array>();
@@ -235,11 +243,8 @@ Napi::Value localize(const Napi::CallbackInfo& call) {
         const auto [images, spectrograms] = stack(batch, handle->localizer->device());
         const std::shared_lock lock(handle->mutex);
         const methods::Localizer& localizer = *handle->localizer;
-        const encoders::ModelConfig& config = localizer.config();
-        localization::Tokens tokens{config.image_tokens_per_side(), std::nullopt};
-        if (config.tokens_at_fields) tokens.places = {config.image_size, config.image_stride};
-        return localization::localize(*handle->engine(wanted), tokens, localizer.method().targets(), images,
-                                      spectrograms, options);
+        return localization::localize(*handle->engine(wanted), localizer.config().image_tokens_per_side(),
+                                      localizer.method().targets(), images, spectrograms, options);
       },
       [](Napi::Env env, std::vector<localization::Spot>& spots) {
         Napi::Array list = Napi::Array::New(env, spots.size());
@@ -248,13 +253,6 @@ Napi::Value localize(const Napi::CallbackInfo& call) {
         }
         return list;
       });
-}
-
-/// { size, stride }, or none.
-std::optional<localization::TokenPlaces> places_from_javascript(const Napi::Object& options) {
-  if (!options.Has("places")) return std::nullopt;
-  const auto places = options.Get("places").As<Napi::Object>();
-  return localization::TokenPlaces{integer(places, "size"), integer(places, "stride")};
 }
 
 // slotMaps({ audio, image?, alpha?, height, width, threshold?, places? }) → Promise<{ maps: [T, height, width], boxes

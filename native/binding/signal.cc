@@ -127,15 +127,6 @@ Napi::Value tensors(const Napi::CallbackInfo& call) {
   return result;
 }
 
-// releaseSamples(samples): what no running job holds is freed at once
-Napi::Value release_samples(const Napi::CallbackInfo& call) {
-  const auto array = call[0].As<Napi::Array>();
-  for (uint32_t i = 0; i < array.Length(); ++i) {
-    array.Get(i).As<Napi::External<std::shared_ptr<Sample>>>().Data()->reset();
-  }
-  return call.Env().Undefined();
-}
-
 // resample(audio, rate) → Promise<TensorData [C, n]>
 Napi::Value resample(const Napi::CallbackInfo& call) {
   const AudioClip input = audio_clip(call[0].As<Napi::Object>());
@@ -168,7 +159,7 @@ Napi::Value blend_heat(const Napi::CallbackInfo& call) {
 
 void register_signal(Napi::Env env, Napi::Object exports) {
   exports.Set("prepare", Napi::Function::New(env, prepare, "prepare"));
-  exports.Set("releaseSamples", Napi::Function::New(env, release_samples, "releaseSamples"));
+  exports.Set("releaseSample", Napi::Function::New(env, release<Sample>, "releaseSample"));
   exports.Set("tensors", Napi::Function::New(env, tensors, "tensors"));
   exports.Set("blendHeat", Napi::Function::New(env, blend_heat, "blendHeat"));
   exports.Set("resample", Napi::Function::New(env, resample, "resample"));

@@ -39,11 +39,11 @@ class SharedRange {
 };
 
 /// Calls `work(begin, end)` for parts that make up [0, count), on LibTorch's threads, and waits for all. Each thread
-/// begins with an equal share, the same one in each call, so that what it wrote before is still in its core's caches.
-/// It takes half of what is left of it at a time, parts of at least `grain` from a share that has them, and then of the
-/// shares of others: a thread whose
-/// core another program takes for a while does less, and the others do not wait long for it. Who runs a part varies, so
-/// the result of one must not depend on it. Inside of another parallel region there is one part.
+/// begins with an equal share, the same one in each call: what it wrote before is still in its core's caches. It takes
+/// half of what is left of its share at a time, then of the shares of others. Parts have at least `grain`, where a
+/// share has that. A thread whose core another program takes for a while does less, and the others do not wait long for
+/// it. Who runs a part varies, so the result of one must not depend on it. Inside of another parallel region there is
+/// one part.
 /// @throws what `work` throws
 template <class Work>
 void in_parts(int64_t count, int64_t grain, const Work& work) {

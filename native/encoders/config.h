@@ -57,8 +57,6 @@ struct ModelConfig {
   double image_dropout = 0, audio_dropout = 0;  // in training, of the features before the projection
   bool normal_scales = false;                   // batch norm's weights begin as N(1, 0.02), not as 1
   Names names = Names::kJointSlotAttention;
-  bool tokens_at_fields =
-      false;  // whether maps take a token to be where its receptive field is, not a part of the image
   signal::SpectrogramOptions audio;
   MethodConfig method;
 

@@ -35,13 +35,14 @@ Tensor rows_of(const methods::Response& response, int64_t sample) {
 }
 
 /// The heatmaps of all samples, [1 or 2, h, w] each, where a device has a kernel for them; else none.
-std::vector<Tensor> heatmaps_on_device(const methods::Response& response, const Tokens& tokens, const Sizes& sizes) {
+std::vector<Tensor> heatmaps_on_device(const methods::Response& response, int64_t side,
+                                       const LocalizeOptions& options) {
   std::vector<Tensor> maps;
   if (kernels::kernels_of(response.audio_maps.device()) == nullptr) return maps;
-  for (size_t i = 0; i < sizes.size(); ++i) {
-    const auto [height, width] = sizes[i];
-    maps.push_back(localization::heatmap(rows_of(response, static_cast<int64_t>(i)), tokens.side, height, width,
-                                         {.places = tokens.places}));
+  for (size_t i = 0; i < options.sizes.size(); ++i) {
+    const auto [height, width] = options.sizes[i];
+    maps.push_back(localization::heatmap(rows_of(response, static_cast<int64_t>(i)), side, height, width,
+                                         {.places = options.places}));
   }
   return maps;
 }
@@ -82,11 +83,11 @@ void check_finite(const methods::Response& response) {
                            own.image_on_audio});
 }
 
-std::vector<Spot> localize(const inference::Engine& engine, const Tokens& tokens, int64_t targets, const Tensor& images,
+std::vector<Spot> localize(const inference::Engine& engine, int64_t side, int64_t targets, const Tensor& images,
                            const Tensor& spectrograms, const LocalizeOptions& options) {
   const at::NoGradGuard no_grad;
   methods::Response response = engine.infer(images, spectrograms, options.respond).response;
-  std::vector<Tensor> heatmaps = heatmaps_on_device(response, tokens, options.sizes);
+  std::vector<Tensor> heatmaps = heatmaps_on_device(response, side, options);
   bring_to_cpu(response, heatmaps);
   check_finite(response);
   const bool needs_image = options.refine == "iqr" || options.refine == "combined";
@@ -102,9 +103,9 @@ std::vector<Spot> localize(const inference::Engine& engine, const Tokens& tokens
     Spot& spot = spots[static_cast<size_t>(i)];
     if (response.joint) spot.joint = select(*response.joint, i);
     const bool has_image = response.image_maps.has_value();
-    const Tensor maps = heatmaps.empty() ? localization::heatmap(rows_of(response, i), tokens.side, height, width,
-                                                                 {.places = tokens.places})
-                                         : heatmaps[static_cast<size_t>(i)];
+    const Tensor maps =
+        heatmaps.empty() ? localization::heatmap(rows_of(response, i), side, height, width, {.places = options.places})
+                         : heatmaps[static_cast<size_t>(i)];
     const Tensor audio = maps.narrow(0, 0, 1), image = has_image ? maps.narrow(0, 1, 1) : Tensor();
     spot.audio_map = audio[0];
     if (has_image) spot.image_map = image[0];

@@ -9,20 +9,15 @@ namespace soundspot::localization {
 /// Height and width of maps.
 using Sizes = std::vector<std::pair<int64_t, int64_t>>;
 
-/// The tokens of a model's maps: how many there are a side, and where, unless they are equal parts of the image.
-struct Tokens {
-  int64_t side;
-  std::optional<TokenPlaces> places;
-};
-
 struct LocalizeOptions {
   methods::RespondOptions respond;
-  double threshold;       // the mask is where the heatmap reaches it
-  double alpha;           // α, the audio map's weight in a refinement
-  std::string refine;     // none, iqr, ogl or combined
-  bool all_maps = false;  // give every map that can be made
-  Tensor objectness;      // [B, side, side]; undefined without
-  Sizes sizes;            // of each sample's maps
+  double threshold;                   // the mask is where the heatmap reaches it
+  double alpha;                       // α, the audio map's weight in a refinement
+  std::string refine;                 // none, iqr, ogl or combined
+  bool all_maps = false;              // give every map that can be made
+  Tensor objectness;                  // [B, side, side]; undefined without
+  Sizes sizes;                        // of each sample's maps
+  std::optional<TokenPlaces> places;  // of the tokens, unless they are equal parts of the image
 };
 
 struct Spot {
@@ -40,7 +35,7 @@ struct Spot {
 
 /// @throws Error ERR_INTERNAL when a result is not finite; ERR_INPUT when the refinement needs a map that the method
 /// does not have.
-std::vector<Spot> localize(const inference::Engine& engine, const Tokens& tokens, int64_t targets, const Tensor& images,
+std::vector<Spot> localize(const inference::Engine& engine, int64_t side, int64_t targets, const Tensor& images,
                            const Tensor& spectrograms, const LocalizeOptions& options);
 
 /// The response on the CPU, where maps are made, by one transfer.

@@ -9,9 +9,9 @@ export function yieldCores(): void {
 }
 
 /**
- * Lets the heap grow to five times of what the last collection left before the next one begins, in percent of growth.
- * A request allocates little in the heap and megabytes beside it: forms, pixels, samples, maps. V8 counts those as
- * growth, and would collect the small heap several times a second, on threads that compete with the model's.
+ * By how many percent V8's heap grows before the next garbage collection. A request allocates little in the heap and
+ * megabytes beside it: forms, pixels, samples, maps. V8 counts those as growth. By itself it would collect the small heap
+ * several times a second, on threads that compete with the model's.
  */
 const GROWTH = 400;
 

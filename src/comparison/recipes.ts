@@ -76,8 +76,9 @@ export const WARM_UP = presets[SHARED].train.losses.pooled.until;
  * The recipe of a method.
  *
  * "published": the method's preset. "shared": the preset `scratch` for all, its encoders, its audio, its optimizer and
- * its augmentation, without vertical flips and with maps enlarged as published. Every method begins with the warm-up of that preset; then joint slot attention has the losses of the
- * preset, and every other method its own at their published weights and temperatures.
+ * its augmentation, without vertical flips and with maps enlarged as published. Every method begins with the warm-up of
+ * that preset; then joint slot attention has the losses of the preset, and every other method its own at their
+ * published weights and temperatures.
  */
 export function recipeOf(method: ComparedMethod, encoders: ComparedEncoders): ComparedRecipe {
   const own = method === "joint-slot-attention" ? "paper" : method;

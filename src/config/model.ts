@@ -115,8 +115,9 @@ const fields = {
   /** Whose names the encoders' parameters have in checkpoints (docs/formats.md). */
   names: z.enum(["joint-slot-attention", "ez-vsl", "lvs"]).default("joint-slot-attention"),
   /**
-   * Where a map puts a token. "tiles": into the middle of an equal part of the image, as published. "receptive-fields":
-   * where the encoder's convolutions see, pixel `imageStride` · t, which is half a token less to the right and down.
+   * Where a map puts token t of a row or column. "tiles": into the middle of the t-th equal part of the image, as
+   * published. "receptive-fields": at pixel `imageStride` · t, the centre of its receptive field, (`imageStride` − 1) / 2
+   * pixels further left and up.
    */
   mapAlignment: z.enum(["tiles", "receptive-fields"]).default("tiles"),
   audio: audioSchema.prefault({}),

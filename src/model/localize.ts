@@ -2,6 +2,7 @@
 
 import { AUDIO_WEIGHT, MASK_THRESHOLD } from "../config/defaults.js";
 import { sharpeningOf } from "../config/methods.js";
+import { placesOf } from "../config/model.js";
 import { aSignal, checkFields, inRange, shown } from "../core/arguments.js";
 import { Batcher } from "../core/batcher.js";
 import { SoundspotError, throwIfAborted } from "../core/errors.js";
@@ -128,6 +129,7 @@ export async function localizePrepared(
     refine: options.refine ?? "none",
     allMaps: options.allMaps ?? false,
     precision: precisionOf(model, options.precision),
+    ...placesOf(model.config),
   };
   const items = samples.map(({ handle }, i) => ({ handle, size: sizes[i] as Size }));
   void model.handle;

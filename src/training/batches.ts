@@ -237,10 +237,10 @@ function batchOf(loaded: readonly Replaced<Prepared>[]): TrainingBatch {
       );
     },
     release: () => {
-      const held = loaded.flatMap(({ value }) =>
-        value ? [value.handle, ...Object.values(value.views)] : [],
-      );
-      native().releaseSamples(held);
+      for (const { value } of loaded) {
+        const held = value ? [value.handle, ...Object.values(value.views)] : [];
+        for (const handle of held) native().releaseSample(handle);
+      }
     },
   };
 }
