@@ -26,6 +26,35 @@ import {
   widthFaults,
 } from "./accessible.js";
 
+/** In the page: `drawImage` draws the frame before a seek until so many milliseconds after the new one arrived. */
+function lateFrames(delay: number): void {
+  const before = new WeakMap<HTMLVideoElement, HTMLCanvasElement>();
+  const video = HTMLVideoElement.prototype;
+  const { requestVideoFrameCallback } = video;
+  video.requestVideoFrameCallback = function (then) {
+    return requestVideoFrameCallback.call(this, (...frame) => setTimeout(() => then(...frame), delay + 20));
+  };
+  const place = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, "currentTime");
+  Object.defineProperty(video, "currentTime", {
+    ...place,
+    set(this: HTMLVideoElement, seconds: number) {
+      const frame = document.createElement("canvas");
+      frame.width = this.videoWidth;
+      frame.height = this.videoHeight;
+      frame.getContext("2d")?.drawImage(this, 0, 0);
+      before.set(this, frame);
+      requestVideoFrameCallback.call(this, () => setTimeout(() => before.delete(this), delay));
+      place?.set?.call(this, seconds);
+    },
+  });
+  const canvas = CanvasRenderingContext2D.prototype;
+  const { drawImage } = canvas;
+  canvas.drawImage = function (this: CanvasRenderingContext2D, image: CanvasImageSource, ...to: number[]) {
+    const shown = image instanceof HTMLVideoElement ? (before.get(image) ?? image) : image;
+    Reflect.apply(drawImage, this, [shown, ...to]);
+  };
+}
+
 if (!installed) console.warn(`The page is not tested: no Chromium at ${CHROMIUM}. Set CHROMIUM_PATH.`);
 
 describe.skipIf(!installed)("the page", () => {
@@ -258,6 +287,18 @@ describe.skipIf(!installed)("the page", () => {
       () => Number((document.getElementById("seek") as HTMLInputElement).value) > 0.5,
     );
     expect(service.asked).toHaveLength(8);
+  });
+
+  it("localizes the frame of each moment, also where it arrives after the seek has ended", async () => {
+    const frames = async (page: Page) => {
+      await page.setInputFiles("#files", file("clip.webm"));
+      await expect.poll(() => service.asked.length, { timeout: patience(60) }).toBe(8);
+      return service.asked.map(({ digests }) => digests.image).sort();
+    };
+    const right = await frames(await open());
+    const page = await open();
+    await page.evaluate(lateFrames, 150);
+    expect(await frames(page)).toEqual(right);
   });
 
   it("takes MP4 where the browser does", async ({ skip }) => {

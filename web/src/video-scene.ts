@@ -5,6 +5,7 @@ import type { Pair } from "./files.js";
 import { copyOf, encoded, fitted, LONGEST_SIDE } from "./images.js";
 import { type Scene, type Surroundings, type View, viewBetween } from "./scene.js";
 import { nextMoment, Timeline } from "./timeline.js";
+import { onFrames, opened, seek } from "./video-frames.js";
 
 const IN_FLIGHT = 2;
 /** The decoded audio of a longer video would fill the browser's memory; in seconds. */
@@ -55,6 +56,7 @@ export class VideoScene implements Scene {
     for (const event of ["seeked", "loadeddata"]) {
       media.addEventListener(event, () => surroundings.onNews(), { signal });
     }
+    onFrames(media, () => surroundings.onNews(), signal);
   }
 
   /** @throws {Error} with a message for users when the browser cannot play the file. */
@@ -158,38 +160,6 @@ export class VideoScene implements Scene {
     }
     URL.revokeObjectURL(this.#url);
   }
-}
-
-function opened(url: string, name: string): Promise<HTMLVideoElement> {
-  return new Promise((resolve, reject) => {
-    const video = document.createElement("video");
-    video.playsInline = true;
-    video.preload = "auto";
-    video.addEventListener("loadeddata", () => resolve(video), { once: true });
-    video.addEventListener(
-      "error",
-      () => reject(new Error(`${name} is not a video that this browser can play. Choose WebM or MP4.`)),
-      { once: true },
-    );
-    video.src = url;
-  });
-}
-
-function seek(video: HTMLVideoElement, time: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    signal.throwIfAborted();
-    const settled = new AbortController();
-    const settle = (then: () => void) => {
-      settled.abort();
-      then();
-    };
-    video.addEventListener("seeked", () => settle(resolve), { signal: settled.signal });
-    video.addEventListener("error", () => settle(() => reject(new Error("The video is damaged here."))), {
-      signal: settled.signal,
-    });
-    signal.addEventListener("abort", () => settle(() => reject(signal.reason)), { signal: settled.signal });
-    video.currentTime = time;
-  });
 }
 
 /** The middle frame of a video, and its audio. */
