@@ -4,6 +4,7 @@ import { aCount, aFunction, aSignal, check, checkFields, oneOf } from "../core/a
 import { SoundspotError } from "../core/errors.js";
 import type { SkippedSample } from "../datasets/damage.js";
 import { aDataset, type Dataset } from "../datasets/dataset.js";
+import { releaseSamples } from "../model/inputs.js";
 import { aModel } from "../model/loaded.js";
 import { Model } from "../model/model.js";
 import { native } from "../native.js";
@@ -75,10 +76,9 @@ export async function quantize(options: QuantizeOptions): Promise<Model> {
   );
   let done = 0;
   for await (const batch of batches) {
-    await native().calibrate(
-      calibration,
-      batch.map(({ prepared }) => prepared.handle),
-    );
+    const handles = batch.map(({ prepared }) => prepared.handle);
+    await native().calibrate(calibration, handles);
+    releaseSamples(handles);
     done += batch.length;
     onProgress?.(done + skipped.length, total);
   }

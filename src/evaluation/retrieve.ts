@@ -10,6 +10,7 @@ import { type BootstrapOptions, bootstrapInterval } from "../metrics/bootstrap.j
 import { firstHits, nearestNeighbours } from "../metrics/retrieval.js";
 import { type Precision, scoringPrecision } from "../model/compute.js";
 import { embedPrepared } from "../model/embed.js";
+import { releaseSamples } from "../model/inputs.js";
 import { aModel } from "../model/loaded.js";
 import type { Model } from "../model/model.js";
 import { loadBatches } from "./batches.js";
@@ -186,6 +187,7 @@ export async function retrieve(options: RetrieveOptions): Promise<RetrievalRun> 
         embeddings.add(sample, { image: images[i] as Float32Array, audio: audios[i] as Float32Array });
       }
       throwIfAborted(signal);
+      releaseSamples(batch.map(({ prepared }) => prepared.handle));
       options.onProgress?.(samples + silent + skipped.length, share);
     }
   };

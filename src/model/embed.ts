@@ -5,7 +5,7 @@ import { throwIfAborted } from "../core/errors.js";
 import { native, type SampleHandle } from "../native.js";
 import { aPrecision, type Precision, precisionOf } from "./compute.js";
 import { checkDemoInputs } from "./demo.js";
-import { type EmbedInput, prepareSide } from "./inputs.js";
+import { type EmbedInput, prepareSide, releaseSamples } from "./inputs.js";
 import type { LoadedModel } from "./loaded.js";
 
 /** How a side is embedded. */
@@ -32,15 +32,19 @@ export async function embedBatch(
   for (let from = 0; from < inputs.length; from += BATCH) {
     const some = Array.from(inputs).slice(from, from + BATCH);
     const handles = await Promise.all(some.map((input) => prepareSide(input, model.config, options)));
-    for (const modality of ["image", "audio"] as const) {
-      const of = some.flatMap((input, i) => (input[modality] === undefined ? [] : [i]));
-      const rows = await embedPrepared(
-        model,
-        of.map((i) => handles[i] as SampleHandle),
-        modality,
-        options,
-      );
-      for (const [n, i] of of.entries()) vectors[from + i] = rows[n] as Float32Array;
+    try {
+      for (const modality of ["image", "audio"] as const) {
+        const of = some.flatMap((input, i) => (input[modality] === undefined ? [] : [i]));
+        const rows = await embedPrepared(
+          model,
+          of.map((i) => handles[i] as SampleHandle),
+          modality,
+          options,
+        );
+        for (const [n, i] of of.entries()) vectors[from + i] = rows[n] as Float32Array;
+      }
+    } finally {
+      releaseSamples(handles);
     }
     throwIfAborted(options.signal);
   }

@@ -140,6 +140,15 @@ export async function prepareInput(
   return { handle, silent: audio.silent, ...(image.decoded ? { image: image.decoded } : {}) };
 }
 
+/**
+ * @internal Frees samples that nothing will take any more; work that took them before keeps them until it ends. The
+ * garbage collector does not know how large they are: left to it, the samples of many batches stay in memory, and those
+ * of each lie in new memory.
+ */
+export function releaseSamples(handles: Iterable<SampleHandle>): void {
+  for (const handle of handles) native().releaseSample(handle);
+}
+
 /** One side of a pair. */
 export type EmbedInput =
   | { readonly image: ImageSource | ImageTensor; readonly audio?: undefined }

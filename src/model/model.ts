@@ -38,7 +38,7 @@ import {
 import { CONFIG_KEY, configOf, type FoundConfig } from "./configuration.js";
 import { checkDemoInputs, demoPackage } from "./demo.js";
 import { type EmbedOptions, embedBatch } from "./embed.js";
-import { type EmbedInput, type LocalizeInput, prepareInput } from "./inputs.js";
+import { type EmbedInput, type LocalizeInput, prepareInput, releaseSamples } from "./inputs.js";
 import { aModel } from "./loaded.js";
 import { type LocalizeOptions, localizeBatch } from "./localize.js";
 import type { Spot } from "./spot.js";
@@ -245,12 +245,13 @@ export class Model implements Disposable {
     const samples = await Promise.all(
       Array.from(inputs, (input) => prepareInput(input, this.config, options)),
     );
-    await checkDemoInputs(this, inputs);
-    return native().encode(
-      this.handle,
-      samples.map((sample) => sample.handle),
-      { sharpening, precision: "float32", plain: false },
-    );
+    const handles = samples.map(({ handle }) => handle);
+    try {
+      await checkDemoInputs(this, inputs);
+      return await native().encode(this.handle, handles, { sharpening, precision: "float32", plain: false });
+    } finally {
+      releaseSamples(handles);
+    }
   }
 
   /**

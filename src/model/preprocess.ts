@@ -9,7 +9,15 @@ import { decodeImage, type ImageSource } from "../media/image.js";
 import { resample } from "../media/resample.js";
 import { native } from "../native.js";
 import { audioWindow } from "./audio-window.js";
+import { releaseSamples } from "./inputs.js";
 import { isRaw, ownAudio, ownImage } from "./raw.js";
+
+async function tensorsOf(...of: Parameters<ReturnType<typeof native>["prepare"]>) {
+  const handle = await native().prepare(...of);
+  const tensors = native().tensors(handle);
+  releaseSamples([handle]);
+  return tensors;
+}
 
 /** The preprocessing by itself, for comparisons with other implementations. */
 export const preprocess = {
@@ -24,9 +32,9 @@ export const preprocess = {
     const { signal } = options;
     const decoded = await decodeImage(source, { signal });
     const image = isRaw(source) ? ownImage(decoded) : decoded;
-    const handle = await native().prepare({ image }, config);
+    const { image: tensor } = await tensorsOf({ image }, config);
     throwIfAborted(signal);
-    return native().tensors(handle).image as TensorData;
+    return tensor as TensorData;
   },
   /** Log spectrogram of the audio window: [1, F, T]. */
   async audio(
@@ -38,9 +46,9 @@ export const preprocess = {
     checkFields(options, { signal: aSignal });
     const { signal } = options;
     const { audio, config: own } = await audioWindow(source, config, signal);
-    const handle = await native().prepare({ audio }, own);
+    const { spectrogram } = await tensorsOf({ audio }, own);
     throwIfAborted(signal);
-    return native().tensors(handle).spectrogram as TensorData;
+    return spectrogram as TensorData;
   },
   /** Resampled as torchaudio does: [channels, frames]. */
   async resample(audio: RawAudio, sampleRate: number): Promise<TensorData> {

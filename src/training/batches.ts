@@ -6,9 +6,9 @@ import { type InPlace, lookAhead } from "../core/look-ahead.js";
 import { hash, permutation } from "../core/random.js";
 import { isDamage, loadReplacing, type Replaced, type SkippedSample } from "../datasets/damage.js";
 import type { Dataset, LoadableSample, Sample, SequenceRequest } from "../datasets/dataset.js";
-import { prepareSample } from "../model/inputs.js";
+import { prepareSample, releaseSamples } from "../model/inputs.js";
 import type { LoadedModel } from "../model/loaded.js";
-import { native, type SampleHandle } from "../native.js";
+import type { SampleHandle } from "../native.js";
 import type { DecodedStore } from "./decoded-store.js";
 import { type Neighbours, neighboursFrom } from "./neighbours.js";
 
@@ -36,10 +36,7 @@ export interface TrainingBatch {
   samples(): readonly SampleHandle[];
   /** The further views of these samples that the method trains with, by name; the same error. */
   views(): Readonly<Record<string, readonly SampleHandle[]>>;
-  /**
-   * Frees samples and views, once no running step holds them. The garbage collector does not know how large they are:
-   * left to it, the batches of many steps stay in memory, and each one lies in new memory.
-   */
+  /** Frees samples and views, once no running step holds them. */
   release(): void;
 }
 
@@ -238,8 +235,7 @@ function batchOf(loaded: readonly Replaced<Prepared>[]): TrainingBatch {
     },
     release: () => {
       for (const { value } of loaded) {
-        const held = value ? [value.handle, ...Object.values(value.views)] : [];
-        for (const handle of held) native().releaseSample(handle);
+        if (value) releaseSamples([value.handle, ...Object.values(value.views)]);
       }
     },
   };

@@ -9,7 +9,7 @@ import { SoundspotError } from "../core/errors.js";
 import type { ProcessGroup } from "../distributed/process-group.js";
 import { aGroup } from "../distributed/process-group.js";
 import { computedPrecision } from "../model/compute.js";
-import { type LocalizeInput, prepareInput } from "../model/inputs.js";
+import { type LocalizeInput, prepareInput, releaseSamples } from "../model/inputs.js";
 import { aModel } from "../model/loaded.js";
 import type { Model } from "../model/model.js";
 import {
@@ -117,7 +117,11 @@ export class Trainer implements Disposable {
     const samples = await prepared(batch);
     const views: Record<string, readonly SampleHandle[]> = {};
     for (const name of names) views[name] = await prepared(options.views?.[name] ?? []);
-    return this.stepPrepared(samples, options, views);
+    try {
+      return await this.stepPrepared(samples, options, views);
+    } finally {
+      releaseSamples([samples, ...Object.values(views)].flat());
+    }
   }
 
   /**
