@@ -7,10 +7,13 @@
 // times, each a row. A step on ready batches copies their samples into one tensor, about 1 % of its time; the samples of
 // a batch from a store lie in one already.
 //
+// "from disk" is what the system had to read again, on Linux: where memory is short, or the system frees pages that were
+// not read for a while, a store is not in its cache any more.
+//
 //   npm run bench -- data [--count N]
 //
 // --count pairs of an epoch (default 10,000).
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { datasets, Model, presets, Trainer, train } from "../dist/index.js";
@@ -26,7 +29,7 @@ const { batchSize } = presets.scratch.train;
 const READY = 4;
 /** Epochs from each store, after the one that fills it. */
 const STORED = 3;
-const columns = ["pairs", "s", "pairs/s", "× ready", "waiting, s", "share", "CPU ms/pair"];
+const columns = ["pairs", "s", "pairs/s", "× ready", "waiting, s", "share", "CPU ms/pair", "from disk, MB"];
 
 const drawn = (length, options = {}) =>
   scenes({ size: imageSize, seconds: audio.seconds, length, ...options });
@@ -43,23 +46,34 @@ async function files(folder, pairs, scale, progress) {
   return manifest({ path });
 }
 
-/** Processor time of this process since `before`, in ms. */
-const usedSince = (before) => {
-  const { user, system } = process.cpuUsage(before);
-  return (user + system) / 1000;
+/** MB that this process has read from disks, NaN where the system does not count them. */
+function megabytesRead() {
+  try {
+    return Number(/^read_bytes: (\d+)/m.exec(readFileSync("/proc/self/io", "utf8"))?.[1]) / 1e6;
+  } catch {
+    return Number.NaN;
+  }
+}
+
+const usage = () => ({ cpu: process.cpuUsage(), disk: megabytesRead() });
+
+/** What this process has used since: ms of processor time, MB read from disks. */
+const usageSince = ({ cpu, disk }) => {
+  const { user, system } = process.cpuUsage(cpu);
+  return { cpu: (user + system) / 1000, disk: megabytesRead() - disk };
 };
 
 /**
  * An epoch over a dataset, from the first batch's reading to the end of the last step: without the start of a run (the
  * model, opening the store), which `stepsOf` has before its time begins too.
- * @returns seconds, those of them that steps waited, and ms of processor time
+ * @returns seconds, those of them that steps waited, and what was used
  */
 async function epochOf(data, progress, store) {
   let measured;
   const model = await Model.create(presets.scratch.model);
-  let before = process.cpuUsage();
+  let before = usage();
   const started = () => {
-    before = process.cpuUsage();
+    before = usage();
   };
   await train({
     preset: "scratch",
@@ -68,7 +82,7 @@ async function epochOf(data, progress, store) {
     data,
     ...(store === undefined ? {} : { store, onStore: started }),
     onEpoch: ({ seconds, waited }) => {
-      measured = { seconds, waited, used: usedSince(before) };
+      measured = { seconds, waited, used: usageSince(before) };
     },
     onStep: ({ step, totalSteps }) => progress?.(step, totalSteps),
   });
@@ -76,16 +90,18 @@ async function epochOf(data, progress, store) {
   return measured;
 }
 
-/** Batches as a trainer takes them: what `step` passes on once it has prepared one. */
-async function readyBatches(trainer) {
+/** Batches of prepared samples. */
+async function readyBatches(config) {
+  const { addon } = await import("../scripts/addon.mjs");
   const data = drawn(READY * batchSize);
   const ready = [];
-  trainer.stepPrepared = async (samples) => ready.push(samples);
   for (let from = 0; from < data.length; from += batchSize) {
-    const samples = await Promise.all(Array.from({ length: batchSize }, (_, i) => data.load(from + i)));
-    await trainer.step(samples);
+    const prepared = async (_, i) => {
+      const { image, audio } = await data.load(from + i);
+      return addon.prepare({ image, audio: { channels: 1, ...audio } }, config);
+    };
+    ready.push(await Promise.all(Array.from({ length: batchSize }, prepared)));
   }
-  delete trainer.stepPrepared;
   await data.close?.();
   return ready;
 }
@@ -94,14 +110,14 @@ async function readyBatches(trainer) {
 async function stepsOf(pairs, progress) {
   const model = await Model.create(presets.scratch.model);
   const trainer = new Trainer(model, { ...presets.scratch.train, epochs: 1 });
-  const ready = await readyBatches(trainer);
+  const ready = await readyBatches(model.config);
   const total = Math.floor(pairs / batchSize);
-  const [before, started] = [process.cpuUsage(), performance.now()];
+  const [before, started] = [usage(), performance.now()];
   for (let step = 0; step < total; step++) {
     await trainer.stepPrepared(ready[step % READY], { at: { step, total, epoch: step / total } });
     progress?.(step + 1, total);
   }
-  const measured = { seconds: (performance.now() - started) / 1000, waited: 0, used: usedSince(before) };
+  const measured = { seconds: (performance.now() - started) / 1000, waited: 0, used: usageSince(before) };
   trainer.dispose();
   model.dispose();
   return measured;
@@ -148,7 +164,8 @@ export async function data({ count = 10_000, report }) {
         ready === undefined ? "" : (ready / seconds).toFixed(3),
         waited.toFixed(2),
         `${((100 * waited) / seconds).toFixed(2)} %`,
-        (used / pairs).toFixed(2),
+        (used.cpu / pairs).toFixed(2),
+        Number.isNaN(used.disk) ? "–" : used.disk.toFixed(0),
       ]);
       report.row(rows.at(-1));
     };
