@@ -30,9 +30,14 @@ export async function localize({ device = "cpu", batches, rounds = 5, threads = 
   await model.save(weights);
   const torch = await python(threads, device);
   const ort = onCpu ? onnxruntime() : undefined;
+  const exported = torch && ort ? torch.exports : [];
   const results = [];
   const types = typesOf(model.compute.device);
   const notes = [`a pair is ${PAIR_GFLOP.toFixed(1)} GFLOP by direct convolutions`];
+  for (const type of ["float32", "int8"]) {
+    if (!torch || !ort || exported.includes(type)) continue;
+    notes.push(`no ONNX Runtime in ${type}: README.md names the packages that BENCH_PYTHON lacks`);
+  }
   const modes = MODES.filter(([, type]) => types.includes(type));
   const ours = [...types, ...(onCpu ? ["int8"] : [])];
   const columns = { ours: ours.map((type) => `soundspot ${type}`), rates: true };
@@ -41,7 +46,7 @@ export async function localize({ device = "cpu", batches, rounds = 5, threads = 
   try {
     const one = pair(1);
     const [, ms] = await timed(() => model.localize(one, { precision: "float32" }))(2);
-    const count = ours.length + (torch ? modes.length + (ort ? 2 : 0) : 0);
+    const count = ours.length + (torch ? modes.length + exported.length : 0);
     const seconds = batches.map((batch) =>
       turnsSeconds(ms * batch, { rounds, times: timesOf(batch), competitors: count }),
     );
@@ -71,7 +76,7 @@ export async function localize({ device = "cpu", batches, rounds = 5, threads = 
         }
       }
       const sessions = [];
-      if (torch && ort) {
+      if (exported.length > 0) {
         const [image, audio] = ["image", "audio"].map((name) => {
           const data = new Float32Array(batch * shapes[name].reduce((a, b) => a * b, 1));
           inputs.forEach((each, i) => {
@@ -81,7 +86,7 @@ export async function localize({ device = "cpu", batches, rounds = 5, threads = 
           return new ort.Tensor("float32", data, [batch, ...shapes[name]]);
         });
         const maps = {};
-        for (const type of ["float32", "int8"]) {
+        for (const type of exported) {
           const path = join(folder, `model-${batch}-${type}.onnx`);
           await torch.ask({
             export: true,
@@ -99,9 +104,11 @@ export async function localize({ device = "cpu", batches, rounds = 5, threads = 
           const size = data.length / batch;
           maps[type] = inputs.map((_, i) => data.slice(i * size, i * size + size / 2));
         }
-        const spots = await int8.localize(inputs);
-        const own = spots.map(({ attention }) => attention.audioOnImage.data.slice(0, maps.int8[0].length));
-        notes.push(`batch ${batch}: ${nearness({ float32: maps.float32, ours: own, theirs: maps.int8 })}`);
+        if (maps.float32 && maps.int8) {
+          const spots = await int8.localize(inputs);
+          const own = spots.map(({ attention }) => attention.audioOnImage.data.slice(0, maps.int8[0].length));
+          notes.push(`batch ${batch}: ${nearness({ float32: maps.float32, ours: own, theirs: maps.int8 })}`);
+        }
       }
       const work = `batch ${batch}`;
       await inTurns(competitors, {

@@ -13,6 +13,7 @@ the work is done. float32 is IEEE's, as soundspot's is: TF32 is off.
 {"terms": "name"}  →  {"losses": {…}}, one step of a method; with "gradients": "file.safetensors" also {"differences": {…}}
 """
 
+import importlib.util
 import json
 import resource
 import sys
@@ -112,6 +113,12 @@ def slots(request):
     return run
 
 
+def exports():
+    """The types of ONNX models that the installed packages can write."""
+    needed = {"float32": ["onnx", "onnxscript"], "int8": ["onnx", "onnxscript", "onnxruntime"]}
+    return [type for type, names in needed.items() if all(map(importlib.util.find_spec, names))]
+
+
 def export(request):
     model = reference.Localizer().load(request["weights"]).eval()
     if "calibration" in request:
@@ -168,7 +175,7 @@ torch.set_num_threads(int(sys.argv[1]))
 if device.type == "cuda":
     torch.zeros(1, device=device)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-print(json.dumps({"torch": torch.__version__}), flush=True)
+print(json.dumps({"torch": torch.__version__, "exports": exports()}), flush=True)
 for line in sys.stdin:
     try:
         print(json.dumps(answer(json.loads(line))), flush=True)

@@ -18,8 +18,11 @@ export async function python(threads, device = "cpu") {
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const hello = await lines.next();
   if (hello.done) return undefined;
+  const { torch, exports } = JSON.parse(hello.value);
   return {
-    version: JSON.parse(hello.value).torch,
+    version: torch,
+    /** Types of the ONNX models that it can write. */
+    exports,
     async ask(request) {
       child.stdin.write(`${JSON.stringify(request)}\n`);
       const { value, done } = await lines.next();
