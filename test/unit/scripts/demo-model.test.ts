@@ -36,12 +36,13 @@ describe("the floors", () => {
   const shares = (text: string) => [...text.matchAll(/(\d+\.\d) %/g)].map(([, number]) => Number(number));
   const lowest = (...numbers: number[]) => Math.round(10 * Math.min(...numbers)) / 1000;
 
-  it("are the lowest figures that README.md names for a trained model", () => {
-    const rows = [...readme.matchAll(/^\| seed \d .*$/gm)].map(([row]) => shares(row));
-    expect(rows).toHaveLength(3);
-    const [audio, , iqr, auc, forth, back] = [0, 1, 2, 3, 4, 5].map((column) =>
+  it("are what README.md promises, and the lowest figures that it names for a trained model", () => {
+    const rows = [...readme.matchAll(/^\| seed \d, .*$/gm)].map(([row]) => shares(row));
+    expect(rows).toHaveLength(6);
+    const [iqr, auc, forth, back] = [2, 3, 4, 5].map((column) =>
       lowest(...rows.map((row) => row[column] as number)),
     );
+    const audio = lowest(...shares(/an audio map of at least .* %/.exec(readme)?.[0] ?? ""));
     expect(FLOORS).toMatchObject({ audio, iqr, auc, audioToImage: forth, imageToAudio: back });
     const trained = shares(/^\| trained {2,}.*$/m.exec(readme)?.[0] ?? "");
     expect(trained).toEqual(rows[0]?.filter((_, column) => column !== 1));
@@ -145,7 +146,7 @@ describe("the package", () => {
 
   it("has a card with the figures, or one that says that it is a stand-in", () => {
     const card = readFileSync(join(good, "MODEL_CARD.md"), "utf8");
-    expect(card).toContain("| cIoU@0.5, audio map | 89.8 % |");
+    expect(card).toContain("| cIoU@0.5, audio map | 84.0 % |");
     expect(card).toContain("with mismatched audio | 15.0 % |");
     expect(card).toContain("seed 3, 28,000 drawn scenes");
     expect(card).toContain(`number 4 of the held-out scenes with two objects in view; the ${scene.label}`);
@@ -158,7 +159,7 @@ describe("the package", () => {
     expect(() => copy(standIn, true)).toThrow("is a stand-in with random weights: run `npm run demo-model`");
     expect(existsSync(join(copy(standIn, false), "model.safetensors"))).toBe(true);
     const weak = await packageWith("weak", { ...FLOORS, iqr: FLOORS.iqr - 0.001 });
-    expect(() => copy(weak, true)).toThrow("too weak: cIoU@0.5, IQR: 81.0 %, at least 81.1 % is needed.");
+    expect(() => copy(weak, true)).toThrow("too weak: cIoU@0.5, IQR: 76.5 %, at least 76.6 % is needed.");
     expect(() => copy(good, true, "9.9.9")).toThrow(`is of version ${manifest.version}, and this of 9.9.9`);
     for (const file of ["model.safetensors", "scene/mask.png", "LICENSE", "figures.json"]) {
       const damaged = join(folder, "damaged");
