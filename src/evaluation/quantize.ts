@@ -77,8 +77,11 @@ export async function quantize(options: QuantizeOptions): Promise<Model> {
   let done = 0;
   for await (const batch of batches) {
     const handles = batch.map(({ prepared }) => prepared.handle);
-    await native().calibrate(calibration, handles);
-    releaseSamples(handles);
+    try {
+      await native().calibrate(calibration, handles);
+    } finally {
+      releaseSamples(handles);
+    }
     done += batch.length;
     onProgress?.(done + skipped.length, total);
   }

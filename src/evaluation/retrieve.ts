@@ -168,27 +168,30 @@ export async function retrieve(options: RetrieveOptions): Promise<RetrievalRun> 
   );
   const encodeShare = async () => {
     for await (const batch of batches) {
-      const sounding = batch.filter(({ sample }) => sample.sounding !== false);
-      const unlabelled = sounding.find(({ sample }) => sample.label === undefined);
-      if (unlabelled) {
-        throw new SoundspotError(
-          "ERR_DATASET",
-          `Sample ${unlabelled.sample.id} of ${data.name} has no label. Retrieval needs the class of every sample.`,
-        );
+      try {
+        const sounding = batch.filter(({ sample }) => sample.sounding !== false);
+        const unlabelled = sounding.find(({ sample }) => sample.label === undefined);
+        if (unlabelled) {
+          throw new SoundspotError(
+            "ERR_DATASET",
+            `Sample ${unlabelled.sample.id} of ${data.name} has no label. Retrieval needs the class of every sample.`,
+          );
+        }
+        silent += batch.length - sounding.length;
+        samples += sounding.length;
+        if (sounding.length === 0) continue;
+        const handles = sounding.map(({ prepared }) => prepared.handle);
+        const precision = scoringPrecision(model, options.precision);
+        const images = await embedPrepared(model, handles, "image", { precision });
+        const audios = await embedPrepared(model, handles, "audio", { precision });
+        for (const [i, { sample }] of sounding.entries()) {
+          embeddings.add(sample, { image: images[i] as Float32Array, audio: audios[i] as Float32Array });
+        }
+        throwIfAborted(signal);
+        options.onProgress?.(samples + silent + skipped.length, share);
+      } finally {
+        releaseSamples(batch.map(({ prepared }) => prepared.handle));
       }
-      silent += batch.length - sounding.length;
-      samples += sounding.length;
-      if (sounding.length === 0) continue;
-      const handles = sounding.map(({ prepared }) => prepared.handle);
-      const precision = scoringPrecision(model, options.precision);
-      const images = await embedPrepared(model, handles, "image", { precision });
-      const audios = await embedPrepared(model, handles, "audio", { precision });
-      for (const [i, { sample }] of sounding.entries()) {
-        embeddings.add(sample, { image: images[i] as Float32Array, audio: audios[i] as Float32Array });
-      }
-      throwIfAborted(signal);
-      releaseSamples(batch.map(({ prepared }) => prepared.handle));
-      options.onProgress?.(samples + silent + skipped.length, share);
     }
   };
   if (group) {

@@ -54,6 +54,16 @@ describe("samples are freed by", () => {
       await using data = scenes();
       await retrieve({ model, data, batchSize: 4 });
     }, 6));
+  it("retrieve, of a batch without a sound too", () =>
+    expectFreed(async () => {
+      await using data = scenes();
+      const { load } = data;
+      data.load = async (index, options) => ({
+        ...(await load.call(data, index, options)),
+        sounding: index >= 2,
+      });
+      await retrieve({ model, data, batchSize: 2 });
+    }, 6));
   it("quantize", () =>
     expectFreed(async () => {
       await using data = scenes();
@@ -62,7 +72,7 @@ describe("samples are freed by", () => {
 });
 
 describe("samples are freed when the work fails, by", () => {
-  const failing = (name: "step" | "encode" | "embed") => {
+  const failing = (name: "step" | "encode" | "embed" | "calibrate") => {
     const spy = vi.spyOn(native(), name).mockRejectedValue(new Error("It failed."));
     onTestFinished(() => spy.mockRestore());
   };
@@ -82,4 +92,16 @@ describe("samples are freed when the work fails, by", () => {
       const [one] = await pairs(1);
       await expect(model.embed({ image: one?.image as never })).rejects.toThrow("It failed.");
     }, 1));
+  it("retrieve", () =>
+    expectFreed(async () => {
+      failing("embed");
+      await using data = scenes();
+      await expect(retrieve({ model, data, batchSize: 6 })).rejects.toThrow("It failed.");
+    }, 6));
+  it("quantize", () =>
+    expectFreed(async () => {
+      failing("calibrate");
+      await using data = scenes();
+      await expect(quantize({ model, data, pairs: 5, batchSize: 5 })).rejects.toThrow("It failed.");
+    }, 5));
 });
