@@ -34,8 +34,8 @@ export async function localize({ device = "cpu", batches, rounds = 5, threads = 
   const results = [];
   const types = typesOf(model.compute.device);
   const notes = [`a pair is ${PAIR_GFLOP.toFixed(1)} GFLOP by direct convolutions`];
-  for (const type of ["float32", "int8"]) {
-    if (!torch || !ort || exported.includes(type)) continue;
+  const missing = torch && ort ? ["float32", "int8"].filter((type) => !exported.includes(type)) : [];
+  for (const type of missing) {
     notes.push(`no ONNX Runtime in ${type}: README.md names the packages that BENCH_PYTHON lacks`);
   }
   const modes = MODES.filter(([, type]) => types.includes(type));

@@ -5,7 +5,7 @@
  * it is there `drawImage` draws the one before it. `requestVideoFrameCallback` reports each frame that arrived.
  */
 
-/** A browser reports no frames while its page is hidden; in milliseconds after `seeked`. */
+/** Milliseconds that a frame is waited for: a browser reports none while its page is hidden. */
 const LONGEST_WAIT = 1000;
 
 /** A video whose first frame can be drawn. */
@@ -69,9 +69,9 @@ function nextFrame(video: HTMLVideoElement): Promise<void> | undefined {
 
 /** After `loadeddata` or `seeked`: waits for the frame, but not for ever. A video of audio alone has none. */
 function drawable(video: HTMLVideoElement, frame: Promise<void> | undefined): Promise<void> {
-  if (video.videoWidth === 0) return Promise.resolve();
+  if (!frame || video.videoWidth === 0) return Promise.resolve();
   const late = new Promise<void>((resolve) => {
     setTimeout(resolve, LONGEST_WAIT);
   });
-  return frame ? Promise.race([frame, late]) : Promise.resolve();
+  return Promise.race([frame, late]);
 }
