@@ -28,6 +28,18 @@ async function start(weights, folder) {
   return JSON.parse(stdout);
 }
 
+/** A checkpoint that both packages read: the other one may be older, and then does not know every field of this one. */
+async function save(weights, against) {
+  if (!against) {
+    const model = await Model.create();
+    await model.save(weights);
+    return model.dispose();
+  }
+  const code =
+    "import(process.argv[1]).then(async ({ Model }) => (await Model.create()).save(process.argv[2]))";
+  await promisify(execFile)(process.execPath, ["-e", code, join(resolve(against), "dist/index.js"), weights]);
+}
+
 export async function startup({ rounds = 10, against, report }) {
   const folder = mkdtempSync(join(tmpdir(), "soundspot-bench-"));
   const weights = join(folder, "model.safetensors");
@@ -39,7 +51,7 @@ export async function startup({ rounds = 10, against, report }) {
   };
   const input = pair(1);
   try {
-    await model.save(weights);
+    await save(weights, against);
     const other = await pythonStartup(weights);
     const first = await start(weights, own);
     const before = against && (await start(weights, resolve(against)));
