@@ -84,7 +84,26 @@ function lossesFor(preset: TrainOptions, method: string): TrainOptions["losses"]
   return { ...defaultLosses, ...Object.fromEntries(kept) };
 }
 
-/** @internal Options over a preset's. Named losses override those of the preset or the method; the others stay. */
+type Fields = Readonly<Record<string, unknown>>;
+const isFields = (value: unknown): value is Fields => typeof value === "object" && value !== null;
+
+/** Groups of fields that `options` gives over those of the preset: field by field, except of another `type`. */
+function mergeGroups(preset: TrainOptions, options: TrainOptions): Partial<TrainOptions> {
+  const groups = ["augment", "viewAugment", "falseNegatives", "schedule"] as const;
+  return Object.fromEntries(
+    groups.flatMap((name): [string, Fields][] => {
+      const base: unknown = preset[name];
+      const own: unknown = options[name];
+      if (!isFields(base) || !isFields(own) || base.type !== own.type) return [];
+      return [[name, { ...base, ...own }]];
+    }),
+  );
+}
+
+/**
+ * @internal Options over a preset's. Named losses override those of the preset or the method; the others stay. So do
+ * fields of the augmentations, of the false negatives and of a schedule of the same type.
+ */
 export function mergeTrain(
   preset: TrainOptions,
   options: TrainOptions,
@@ -94,5 +113,6 @@ export function mergeTrain(
   const base = own ?? methodNamed(method).defaultLosses;
   const losses = options.losses ? { ...base, ...options.losses } : own;
   const defined = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  return { ...preset, ...defined, ...(losses === undefined ? {} : { losses }) };
+  const groups = mergeGroups(preset, options);
+  return { ...preset, ...defined, ...groups, ...(losses === undefined ? {} : { losses }) };
 }

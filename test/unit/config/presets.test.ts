@@ -57,6 +57,32 @@ describe.each(methodNames())("with the method %s", (method) => {
   });
 });
 
+describe("training over a preset's", () => {
+  const { train } = presets.scratch;
+
+  it.each([
+    ["augment", { verticalFlipProbability: 0.1 }],
+    ["viewAugment", { translate: 0.1 }],
+    ["falseNegatives", { from: 3 }],
+    ["schedule", { type: "one-cycle", warmup: 0.4 }],
+  ] as const)("%s keeps the fields that it does not name", (name, own) => {
+    const base: TrainOptions = { viewAugment: { blurKind: "pillow" }, ...train };
+    const result = parseTrainConfig(mergeTrain(base, { [name]: own }));
+    const before = parseTrainConfig(mergeTrain(base, {}));
+    expect(result).toEqual({ ...before, [name]: { ...(before[name] as object), ...own } });
+    expect(result).not.toEqual(before);
+  });
+
+  it("off, or of another type, replaces the preset's", () => {
+    expect(merged("scratch", { augment: false }, "joint-slot-attention").augment).toBe(false);
+    expect(merged("scratch", { schedule: { type: "constant" } }, "joint-slot-attention").schedule).toEqual({
+      type: "constant",
+    });
+    expect(mergeTrain({ augment: false }, { augment: { crop: false } }).augment).toEqual({ crop: false });
+    expect(mergeTrain(train, { augment: undefined }).augment).toEqual(train.augment);
+  });
+});
+
 describe("audio over a preset's", () => {
   it("keeps the fields that it does not name", () => {
     expect(mergeModel({ audio: { seconds: 2, hop: 80 } }, { audio: { hop: 100 } }).audio).toEqual({
