@@ -36,6 +36,7 @@ void verify_augment(const Subject& subject, Report& report) {
           options.blur = blur;
           options.vertical_flip_probability = 0.5;
           options.translate = translate;
+          options.hide_probability = translate;  // on moved images
           const ImageBatch images = drawn_images(5, options, seed);
           Problem problem;
           problem.inputs = {{"squares", images.squares, at::kByte, false},

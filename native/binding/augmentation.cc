@@ -40,6 +40,8 @@ signal::ImageAugmentation image_augmentation(const Napi::Object& object, int64_t
   options.hue = number(object, "hue");
   options.grey_probability = number(object, "greyProbability");
   options.translate = number(object, "translate");
+  options.hide_probability = number(object, "hideProbability");
+  options.hide_grid = integer(object, "hideGrid");
   return options;
 }
 

@@ -28,7 +28,7 @@ void check_options(const ImageAugmentation& options) {
           "augmentation: resize must be from size to 65535.");
   for (const double probability :
        {options.blur_probability, options.flip_probability, options.vertical_flip_probability,
-        options.jitter_probability, options.grey_probability}) {
+        options.jitter_probability, options.grey_probability, options.hide_probability}) {
     require(within(probability, 0, 1), "augmentation: a probability must be from 0 to 1.");
   }
   require(options.crop_area_min > 0 && options.crop_area_min <= options.crop_area_max && options.crop_area_max <= 1,
@@ -37,6 +37,7 @@ void check_options(const ImageAugmentation& options) {
               std::isfinite(options.crop_ratio_max),
           "augmentation: cropRatio must be two numbers above 0, the smaller first.");
   require(within(options.translate, 0, 1), "augmentation: translate must be from 0 to 1.");
+  require(options.hide_grid >= 1 && options.hide_grid <= kMostPatches, "augmentation: hideGrid must be from 1 to 16.");
   require(kBlurTaps / 2 < options.size, "augmentation: size must be greater than 2.");
   require(options.blur_sigma_min > 0 && options.blur_sigma_min <= options.blur_sigma_max &&
               std::isfinite(options.blur_sigma_max),
@@ -114,6 +115,10 @@ Tensor square_of(const Tensor& image, const ImageAugmentation& options, Random& 
   }
 }
 
+Pixels pixels_of(const Tensor& square) {
+  return {square.mutable_data_ptr<uint8_t>(), static_cast<size_t>(square.numel())};
+}
+
 void flip(Pixels pixels, int64_t size) {
   for (int64_t y = 0; y < size; ++y) {
     uint8_t* const row = pixels.data() + y * 3 * size;
@@ -141,6 +146,15 @@ Tensor shifted(const Tensor& image, int64_t right, int64_t down) {
   };
   part(result, down, right).copy_(part(image, -down, -right));
   return result;
+}
+
+void hide_patches(Pixels pixels, int64_t size, const ImageChange& change) {
+  const Rgb shown = hidden_pixel();
+  for (int64_t y = 0; y < size; ++y) {
+    for (int64_t x = 0; x < size; ++x) {
+      if (change.hides(y, x, size)) std::copy_n(shown.v, 3, pixels.data() + 3 * (y * size + x));
+    }
+  }
 }
 
 /// Draws the strengths of torchvision's ColorJitter: four changes, in random order.
@@ -199,6 +213,12 @@ ImageChange draw_change(const ImageAugmentation& options, Random& random) {
     change.right = draw();
     change.down = draw();
   }
+  if (options.hide_probability > 0) {
+    change.grid = static_cast<int32_t>(options.hide_grid);
+    for (int64_t patch = 0; patch < options.hide_grid * options.hide_grid; ++patch) {
+      if (random.chance(options.hide_probability)) change.hidden[patch / 32] |= 1U << (patch % 32);
+    }
+  }
   return change;
 }
 
@@ -236,16 +256,18 @@ Tensor bytes_of(const ImageChange& change) {
 }
 
 Tensor apply_change(DrawnImage image) {
-  const auto& [square, change] = image;
+  auto& [square, change] = image;
   const at::NoGradGuard no_grad;
   const int64_t size = square.size(0);
-  const Pixels pixels(square.mutable_data_ptr<uint8_t>(), static_cast<size_t>(square.numel()));
+  const Pixels pixels = pixels_of(square);
   blur(pixels, size, change);
   if (change.flip != 0) flip(pixels, size);
   if (change.jitter != 0) jitter(pixels, change);
   if (change.grey != 0) make_grey(pixels);
   if (change.vertical_flip != 0) flip_vertically(pixels, size);
-  return change.right == 0 && change.down == 0 ? square : shifted(square, change.right, change.down);
+  if (change.right != 0 || change.down != 0) square = shifted(square, change.right, change.down);
+  if (change.grid != 0) hide_patches(pixels_of(square), size, change);
+  return square;
 }
 
 int64_t random_begin(double from, double to, const SpectrogramOptions& audio, uint64_t seed) {

@@ -43,6 +43,8 @@ struct ImageAugmentation {
   double hue = 0.2;  ///< shift in [−hue, hue) of a full circle, 0 … 0.5
   double grey_probability = 0.2;
   double translate = 0;  ///< greatest shift along each axis as a share of the side, 0 … 1; what enters is black
+  double hide_probability = 0;  ///< of each patch of a grid over the result, not in the paper
+  int64_t hide_grid = 7;        ///< patches along each side, 1 … kMostPatches
 };
 
 /// A square, and what is still to be done to it.
@@ -59,8 +61,9 @@ struct DrawnImage {
 /// @throws Error as draw_augmentation.
 Tensor before_crop(const Tensor& image, Crop crop, int64_t side);
 
-/// Random crop, blur, flip, colour jitter in random order, grey, shift: torchvision's transforms on 8-bit images. The
-/// crop is made; the other changes are drawn, to be made here or on a device.
+/// Random crop, blur, flip, colour jitter in random order, grey, shift: torchvision's transforms on 8-bit images. Then
+/// patches of a grid are hidden: Hide-and-Seek (Singh and Lee, ICCV 2017). The crop is made; the other changes are
+/// drawn, to be made here or on a device.
 ///
 /// @param image `[H, W, 3]` uint8, RGB.
 /// @param seed names the change: the same seed, image and options give the same result.

@@ -20,7 +20,8 @@ enum BlurKind : int32_t { kNoBlur, kGaussianBlur, kBoxBlur };
 /// Of a change of colours: their order is four of these, the first in the lowest byte.
 enum ColourChange : uint32_t { kBrightness, kContrast, kSaturation, kHue };
 
-constexpr int kBlurTaps = 5;  // of a Gaussian blur, in pixels
+constexpr int kBlurTaps = 5;          // of a Gaussian blur, in pixels
+constexpr int64_t kMostPatches = 16;  // along each side of a grid of hidden patches
 
 /// All that is done to a square of pixels, in this order. Plain numbers, which a device copies as bytes.
 struct ImageChange {
@@ -36,13 +37,25 @@ struct ImageChange {
   int32_t grey = 0;             // made grey
   int32_t vertical_flip = 0;    // top and bottom exchanged
   int32_t right = 0, down = 0;  // moved by so many pixels; what enters is black
+  int32_t grid = 0;             // patches along each side, of which some are hidden; 0 hides none
+  uint32_t hidden[kMostPatches * kMostPatches / 32] = {};  // one bit of each patch, row after row
 
   SOUNDSPOT_DEVICE ColourChange colour(int place) const {
     return static_cast<ColourChange>((order >> (8 * place)) & 0xff);
   }
+
+  /// Whether row `y`, column `x` of a result of `size` × `size` pixels lies in a hidden patch.
+  SOUNDSPOT_DEVICE bool hides(int64_t y, int64_t x, int64_t size) const {
+    if (grid == 0) return false;
+    const int64_t patch = y * grid / size * grid + x * grid / size;
+    return ((hidden[patch / 32] >> (patch % 32)) & 1U) != 0;
+  }
 };
 
-static_assert(std::is_trivially_copyable_v<ImageChange> && sizeof(ImageChange) == 80, "a device reads its bytes");
+static_assert(std::is_trivially_copyable_v<ImageChange> && sizeof(ImageChange) == 116, "a device reads its bytes");
+
+/// What hidden patches show: ImageNet's mean colour, which normalization sets to zero up to the rounding to 8 bits.
+SOUNDSPOT_DEVICE Rgb hidden_pixel() { return {{124, 116, 104}}; }
 
 /// The grey value (ITU-R 601-2).
 SOUNDSPOT_DEVICE uint8_t grey_of(const Rgb& rgb) {

@@ -60,12 +60,19 @@ export interface ComparedRecipe {
 }
 
 const SHARED = "scratch";
-/** The preset without what no method publishes: maps are enlarged as theirs, and no image is turned upside down. */
+/**
+ * The preset without what no method publishes: maps are enlarged as theirs, no image is turned upside down and no part
+ * of one is hidden. The sharpening is the best without hidden parts.
+ */
 const shared = {
-  model: { ...presets[SHARED].model, mapAlignment: "tiles" },
+  model: {
+    ...presets[SHARED].model,
+    mapAlignment: "tiles",
+    method: { ...presets[SHARED].model.method, inferenceSharpening: 0.25 },
+  },
   train: {
     ...presets[SHARED].train,
-    augment: { ...presets[SHARED].train.augment, verticalFlipProbability: 0 },
+    augment: { ...presets[SHARED].train.augment, verticalFlipProbability: 0, hideProbability: 0 },
   },
 } satisfies { readonly model: ModelOptions; readonly train: TrainOptions };
 
@@ -76,7 +83,7 @@ export const WARM_UP = presets[SHARED].train.losses.pooled.until;
  * The recipe of a method.
  *
  * "published": the method's preset. "shared": the preset `scratch` for all, its encoders, its audio, its optimizer and
- * its augmentation, without vertical flips and with maps enlarged as published. Every method begins with the warm-up of
+ * its augmentation, without vertical flips and hidden patches, with maps enlarged as published. Every method begins with the warm-up of
  * that preset; then joint slot attention has the losses of the preset, and every other method its own at their
  * published weights and temperatures.
  */

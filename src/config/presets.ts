@@ -28,7 +28,7 @@ export const presets = {
       audioWidth: 16,
       dim: 64,
       mapAlignment: "receptive-fields",
-      method: { name: "joint-slot-attention", inferenceSharpening: 0.25 },
+      method: { name: "joint-slot-attention", inferenceSharpening: 0.3 },
       audio: { seconds: 2 },
     },
     train: {
@@ -50,6 +50,7 @@ export const presets = {
       augment: {
         crop: false,
         verticalFlipProbability: 0.5,
+        hideProbability: 0.2,
         blurProbability: 0,
         jitterProbability: 0,
         greyProbability: 0,

@@ -70,6 +70,13 @@ const augmentSchema = z.strictObject({
   greyProbability: probability.default(0.2),
   /** Greatest shift along each axis, as a share of the side. What enters is black. */
   translate: probability.default(0),
+  /**
+   * That each patch of a grid over the image is hidden, after all other changes: Hide-and-Seek (Singh and Lee, ICCV
+   * 2017). It shows ImageNet's mean colour. Not in the paper.
+   */
+  hideProbability: probability.default(0),
+  /** Patches along each side of that grid. */
+  hideGrid: count(1, 16).default(7),
   /** Greatest width of the frequency mask, in bins. */
   frequencyMask: count(0, 256).default(9),
   /** Greatest width of the time mask, in frames. */

@@ -66,7 +66,7 @@ describe.skipIf(!usable)("training on the GPU (skipped without one)", () => {
     });
   }
 
-  const changes = { translate: 0.2, verticalFlipProbability: 0.5 };
+  const changes = { translate: 0.2, verticalFlipProbability: 0.5, hideProbability: 0.2 };
   const augmented = {
     "joint-slot-attention": { augment: changes },
     alignment: { augment: { ...changes, blurKind: "pillow" }, viewAugment: { crop: "resized" } },

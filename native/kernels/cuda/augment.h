@@ -190,7 +190,10 @@ struct FinishImages {
   SOUNDSPOT_DEVICE signal::Rgb result_at(const uint8_t* image, const signal::ImageChange& change, int64_t pixel,
                                          int mean) const {
     const int64_t size = images.size;
-    int64_t y = pixel / size - change.down, x = pixel % size - change.right;
+    int64_t y = pixel / size, x = pixel % size;
+    if (change.hides(y, x, size)) return signal::hidden_pixel();
+    y -= change.down;
+    x -= change.right;
     if (y < 0 || y >= size || x < 0 || x >= size) return {{0, 0, 0}};
     if (change.vertical_flip != 0) y = size - 1 - y;
     if (change.flip != 0) x = size - 1 - x;

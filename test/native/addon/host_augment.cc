@@ -27,6 +27,8 @@ Comparisons augment(const Case& of) {
   options.hue = share(of, "hue");
   options.grey_probability = share(of, "grey");
   options.translate = share(of, "translate");
+  options.hide_probability = share(of, "hide");
+  options.hide_grid = of.of("grid");
   std::vector<Tensor> squares, changes, expected;
   for (int64_t i = 0; i < of.of("batch"); ++i) {
     Tensor image = at::randint(256, {options.size, options.size, 3}, at::kByte);

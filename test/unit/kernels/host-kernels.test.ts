@@ -221,6 +221,8 @@ describe.skipIf(!built)("kernels of the GPU, on the host", () => {
         hue: whole(0, 50),
         grey: fc.constantFrom(0, 20, 100),
         translate: hundredths,
+        hide: fc.constantFrom(0, 0, 20, 100),
+        grid: whole(1, 16),
         // One colour.
         plain: fc.constantFrom(false, false, true),
       }),

@@ -180,6 +180,10 @@ describe('the crop "resized"', () => {
     [{ crop: "square" }, /train\.augment/],
     [{ blurKind: "box" }, /train\.augment/],
     [{ translate: 1.5 }, /train\.augment\.translate/],
+    [{ hideProbability: -0.1 }, /train\.augment\.hideProbability/],
+    [{ hideGrid: 0 }, /train\.augment\.hideGrid/],
+    [{ hideGrid: 17 }, /train\.augment\.hideGrid/],
+    [{ hideGrid: 2.5 }, /train\.augment\.hideGrid/],
     [{ maskProbability: 2 }, /train\.augment\.maskProbability/],
     [{ maskValue: "one" }, /train\.augment\.maskValue/],
     [{ audioRange: [3, 1] }, /train\.augment\.audioRange/],
@@ -261,6 +265,58 @@ describe("translate", () => {
       expect(Math.min(...shifts.map((shift) => shift[axis]))).toBeLessThan(-0.7);
       expect(Math.max(...shifts.map((shift) => shift[axis]))).toBeGreaterThan(0.7);
     }
+  });
+});
+
+describe("hidden patches", () => {
+  const meanColour = [124, 116, 104];
+
+  it("show the mean colour, cover whole patches of the grid, and leave the rest as it was", async () => {
+    const shares: { readonly asked: number; readonly hidden: number; readonly patches: number }[] = [];
+    await fc.assert(
+      fc.asyncProperty(
+        seeds,
+        fc.integer({ min: 32, max: 60 }),
+        fc.integer({ min: 1, max: 16 }),
+        fc.double({ min: 0.01, max: 1, noNaN: true }),
+        fc.boolean(),
+        async (seed, size, grid, share, flipped) => {
+          // No pixel has the mean colour.
+          const image = noisy(size, size);
+          for (let i = 0; i < image.data.length; i += 3) image.data[i] = (image.data[i] as number) | 1;
+          const other = flipped ? { ...nothing, flipProbability: 1 } : nothing;
+          const before = await pixels(image, size, other, seed);
+          const hide = { ...other, hideProbability: share, hideGrid: grid };
+          const ours = await pixels(image, size, hide, seed);
+          expect(await pixels(image, size, hide, seed)).toEqual(ours);
+          const hidden = new Map<number, boolean>();
+          for (let y = 0; y < size; y++) {
+            for (let x = 0; x < size; x++) {
+              const at = 3 * (y * size + x);
+              const pixel = [...ours.subarray(at, at + 3)];
+              const patch = Math.floor((y * grid) / size) * grid + Math.floor((x * grid) / size);
+              if (!hidden.has(patch)) hidden.set(patch, String(pixel) === String(meanColour));
+              expect(pixel).toEqual(hidden.get(patch) ? meanColour : [...before.subarray(at, at + 3)]);
+            }
+          }
+          const count = [...hidden.values()].filter(Boolean).length;
+          shares.push({ asked: share, hidden: count, patches: hidden.size });
+          if (share === 1) expect(count).toBe(hidden.size);
+        },
+      ),
+      { numRuns: 150 },
+    );
+    const sum = (of: (each: (typeof shares)[number]) => number) =>
+      shares.reduce((a, each) => a + of(each), 0);
+    const expected = sum((each) => each.asked * each.patches);
+    const spread = Math.sqrt(sum((each) => each.asked * (1 - each.asked) * each.patches));
+    expect(Math.abs(sum((each) => each.hidden) - expected)).toBeLessThan(5 * spread + 1);
+  });
+
+  it("are none by default", async () => {
+    const image = noisy(40, 40);
+    expect(await pixels(image, 40, nothing, 5n)).toEqual(new Uint8Array(image.data));
+    expect(augmentOf({})).toMatchObject({ hideProbability: 0, hideGrid: 7 });
   });
 });
 
