@@ -32,7 +32,7 @@ export const presets = {
       audio: { seconds: 2 },
     },
     train: {
-      epochs: 7,
+      epochs: 9,
       batchSize: 64,
       learningRate: 1e-3,
       schedule: { type: "one-cycle", warmup: 0.3 },
@@ -50,7 +50,7 @@ export const presets = {
       augment: {
         crop: false,
         verticalFlipProbability: 0.5,
-        hideProbability: 0.2,
+        hideProbability: 0.1,
         blurProbability: 0,
         jitterProbability: 0,
         greyProbability: 0,
