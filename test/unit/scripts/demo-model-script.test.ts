@@ -91,7 +91,7 @@ it("takes the first seed that is good enough, and a scene that is clear", async 
   expect(lines).toContain("rejected: AUC, IQR: 57.9 %, at least 58.9 % is needed");
   expect(JSON.parse(readFileSync(join(output, "figures.json"), "utf8"))).toMatchObject({
     standIn: false,
-    training: { preset: "scratch", seed: 5, scenes: 28_000, heldOut: 1000, twoObjects: 200 },
+    training: { preset: "scratch", seed: 5, scenes: 36_000, heldOut: 1000, twoObjects: 200 },
     figures: { ...FLOORS, audio: 0.95, mismatched: 0.15 },
     scene: { index: 2, iou: 1, confidence: 0.9 },
   });
