@@ -36,15 +36,17 @@ describe("the floors", () => {
   const shares = (text: string) => [...text.matchAll(/(\d+\.\d) %/g)].map(([, number]) => Number(number));
   const lowest = (...numbers: number[]) => Math.round(10 * Math.min(...numbers)) / 1000;
 
-  it("are what README.md promises, and after IQR the lowest figures that it names for a trained model", () => {
+  it("are what README.md promises, and the lowest figures that it names for a trained model", () => {
     const rows = [...readme.matchAll(/^\| seed \d, .*$/gm)].map(([row]) => shares(row));
     expect(rows).toHaveLength(6);
-    const [iqr, auc] = [2, 3].map((column) => lowest(...rows.map((row) => row[column] as number)));
+    const [iqr, auc, back] = [2, 3, 5].map((column) => lowest(...rows.map((row) => row[column] as number)));
     const promised = shares(
-      /an audio map of at least [\d.]+ % and an R@1 of at least [\d.]+ %/.exec(readme)?.[0] ?? "",
+      /an audio map of at least [\d.]+ % and an R@1 from audio to images of at least [\d.]+ %/.exec(
+        readme,
+      )?.[0] ?? "",
     );
-    const [audio, recall] = promised.map((share) => lowest(share));
-    expect(FLOORS).toMatchObject({ audio, iqr, auc, audioToImage: recall, imageToAudio: recall });
+    const [audio, forth] = promised.map((share) => lowest(share));
+    expect(FLOORS).toMatchObject({ audio, iqr, auc, audioToImage: forth, imageToAudio: back });
     const trained = shares(/^\| trained {2,}.*$/m.exec(readme)?.[0] ?? "");
     expect(trained).toEqual(rows[0]?.filter((_, column) => column !== 1));
     const [sounding] = shares(/hotter on the sounding one in [\d.]+ %/.exec(readme)?.[0] ?? "");
