@@ -28,13 +28,8 @@ async function start(weights, folder) {
   return JSON.parse(stdout);
 }
 
-/** A checkpoint that both packages read: the other one may be older, and then does not know every field of this one. */
-async function save(weights, against) {
-  if (!against) {
-    const model = await Model.create();
-    await model.save(weights);
-    return model.dispose();
-  }
+/** A checkpoint by the package in `against`, which may be older and then does not know every field of this one's. */
+async function saveBy(against, weights) {
   const code =
     "import(process.argv[1]).then(async ({ Model }) => (await Model.create()).save(process.argv[2]))";
   await promisify(execFile)(process.execPath, ["-e", code, join(resolve(against), "dist/index.js"), weights]);
@@ -51,7 +46,7 @@ export async function startup({ rounds = 10, against, report }) {
   };
   const input = pair(1);
   try {
-    await save(weights, against);
+    await (against ? saveBy(against, weights) : model.save(weights));
     const other = await pythonStartup(weights);
     const first = await start(weights, own);
     const before = against && (await start(weights, resolve(against)));
