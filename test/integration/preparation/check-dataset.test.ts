@@ -91,6 +91,7 @@ describe("a check", () => {
             const control = new AbortController();
             const read: number[] = [];
             let reached = before;
+            let stopped = false;
             await checkDataset(holed(length, damaged, read), {
               output,
               concurrency: 4,
@@ -104,10 +105,13 @@ describe("a check", () => {
               () => {
                 reached = 0; // done: the next one begins anew
               },
-              (error: SoundspotError) => expect(error.code).toBe("ERR_ABORTED"),
+              (error: SoundspotError) => {
+                expect(error.code).toBe("ERR_ABORTED");
+                stopped = true;
+              },
             );
             expect(Math.min(length, ...read)).toBeGreaterThanOrEqual(before);
-            expect(existsSync(`${output}.partial`)).toBe(reached > 0 || !existsSync(output));
+            expect(existsSync(`${output}.partial`)).toBe(stopped);
             before = reached;
           }
           const read: number[] = [];
@@ -126,7 +130,14 @@ describe("a check", () => {
           expect(readdirSync(join(output, ".."))).toEqual(["damaged.jsonl"]);
         },
       ),
-      { numRuns: 8 },
+      // the second: a list that is whole, and a check of the same data that is stopped before its first sample
+      {
+        numRuns: 8,
+        examples: [
+          [5, [2], [3]],
+          [1, [], [2, 0]],
+        ],
+      },
     );
   });
 
